@@ -10,7 +10,7 @@ from relay.bigpanda.client import CALLS_A_SECOND, INCIDENTS_A_PAGE, Incident
 from relay.bigpanda.listing import FOLDERS, MAX_LISTING_PAGES
 from relay.delivery.channel_health import age
 from relay.foreign_text import url_part
-from relay.incidents.share import RANKS, Fields, fields_of, nested, scalar, time_of
+from relay.incidents.share import RANKS, fields_of, nested, scalar, time_of
 from relay.xmatters.directory import AUDITS_PATH, EVENTS_PATH
 from relayctl import terminal
 from relayctl.moments import DAY, iso
@@ -23,8 +23,6 @@ ACTIVITIES_A_CALL, EVENTS_A_PAGE = 100, 100
 XMATTERS_CALLS_A_SECOND = 1
 # Incidents that are read at once: with answers that take longer than the pace, one is not enough.
 WORKERS = 8
-# Longest value of a property of an event that is kept: most of an event are texts that nobody reads again.
-MAX_VALUE = 200
 # Names of properties that may have the incident's status.
 _STATUS_NAMES = ("status", "incident_status", "incidentstatus", "bigpanda_status")
 
@@ -46,24 +44,19 @@ def list_incidents(reader: Reader, period: Period, environments: Collection[str]
 
 def _listed(reader: Reader, environment: str, query: Mapping[str, Any]) -> Iterator[str]:
     path, known = f"/resources/v2.0/environments/{url_part(environment)}/incidents", set[str]()
-
-    def ids(answer: Any) -> dict[str, Any]:
+    for page in range(1, MAX_LISTING_PAGES + 1):
+        answer = reader.get(path, {**query, "page": page}, "incidents")
         if answer is None:
             raise FetchError(
                 f"BigPanda: there is no environment {environment}, or the key cannot see it, or it is in another "
                 "region: --bigpanda-url https://eu-api.bigpanda.io"
             )
-        named = {scalar(nested(each, "id")): each for each in _list(answer, path, "items")}
-        shared = {name: nested(each, "shared") is not False for name, each in named.items() if name}
-        return {"total": nested(answer, "total"), "shared": shared}
-
-    for page in range(1, MAX_LISTING_PAGES + 1):
-        answer = reader.get(path, {**query, "page": page}, "incidents", ids)
-        fresh = answer["shared"].keys() - known
+        listed = {name: each for each in _list(answer, path, "items") if (name := scalar(nested(each, "id")))}
+        fresh, total = listed.keys() - known, nested(answer, "total")
         known |= fresh
-        yield from (each for each in answer["shared"] if each in fresh and answer["shared"][each])
+        yield from (name for name in listed if name in fresh and nested(listed[name], "shared") is not False)
         # BigPanda may give fewer than it was asked for, or repeat its first page for ever.
-        if not fresh or (isinstance(answer["total"], int) and len(known) >= answer["total"]):
+        if not fresh or (isinstance(total, int) and len(known) >= total):
             return
     terminal.say(f"warning: BigPanda lists no more than {MAX_LISTING_PAGES * INCIDENTS_A_PAGE:,} incidents of {query}")
 
@@ -128,12 +121,14 @@ def read_pages(reader: Reader, period: Period, wanted: str, incidents: Collectio
             offset, is_last = 0, False
             while not is_last:
                 query = {"from": iso(start), "to": iso(end), "embed": "properties"}
-                events = reader.get(EVENTS_PATH, query | {"limit": EVENTS_A_PAGE, "offset": offset}, "", _events)
-                for event in events:
-                    properties, at, name = event["properties"], time_of(event["created"]), scalar(event["id"])
-                    of = properties.get(_bare(wanted)) or next(
-                        filter(incidents.__contains__, properties.values()), None
-                    )
+                answer = reader.get(EVENTS_PATH, query | {"limit": EVENTS_A_PAGE, "offset": offset})
+                events = _list(answer, EVENTS_PATH, "data")
+                for event in map(fields_of, events):
+                    texts = fields_of(event.first("properties")).items()
+                    properties = {_bare(name): text for name, value in texts if (text := scalar(value))}
+                    at, name = time_of(event.first("created")), scalar(event.first("id"))
+                    known = (text for text in properties.values() if text in incidents)
+                    of = properties.get(_bare(wanted)) or next(known, None)
                     if at is not None and of and name:
                         told = next((properties[each] for each in _STATUS_NAMES if each in properties), "")
                         status = told.strip().lower()
@@ -141,16 +136,6 @@ def read_pages(reader: Reader, period: Period, wanted: str, incidents: Collectio
                 show(calls := calls + 1, iso(start)[:10])
                 is_last, offset = len(events) < EVENTS_A_PAGE, offset + EVENTS_A_PAGE
     return {incident: sorted(pages.values(), key=lambda page: page.at) for incident, pages in found.items()}
-
-
-def _events(answer: Any) -> list[dict[str, Any]]:
-    return [_event(fields_of(each)) for each in _list(answer, EVENTS_PATH, "data")]
-
-
-def _event(event: Fields) -> dict[str, Any]:
-    texts = ((_bare(name), scalar(value) or "") for name, value in fields_of(event.first("properties")).items())
-    properties = {name: text for name, text in texts if 0 < len(text) <= MAX_VALUE}
-    return {"id": event.first("id"), "created": event.first("created"), "properties": properties}
 
 
 def _bare(name: str) -> str:
@@ -161,7 +146,7 @@ def read_audits(reader: Reader, pages: Sequence[str]) -> dict[str, list[Any]]:
     """Return the audits of pages that xMatters shows, by the page's id. Raises FetchError."""
 
     def read(page: str) -> Any:
-        return reader.get(AUDITS_PATH, {"eventId": page, "limit": 100}, "", lambda answer: nested(answer, "data"))
+        return nested(reader.get(AUDITS_PATH, {"eventId": page, "limit": 100}), "data")
 
     # One at a time, since a second page of them would not come sooner at this pace.
     found = zip(pages, _each(reader, read, pages, 1), strict=True)

@@ -75,15 +75,13 @@ class Reader:
         """Seconds from one call of an endpoint to the next."""
         return (1 + MARGIN) / self.calls_a_second
 
-    def get(
-        self, path: str, query: Mapping[str, Any], endpoint: str = "", keep: Callable[[Any], Any] = lambda found: found
-    ) -> Any:
-        """Return the part that `keep` returns of the JSON document at a path, from the answers or from the vendor.
+    def get(self, path: str, query: Mapping[str, Any], endpoint: str = "") -> Any:
+        """Return the JSON document at a path, from the answers or from the vendor; None for 404 and 410.
 
-        The document is None for 404 and 410. Calls are at the pace of `endpoint`. Raises FetchError.
+        Calls are at the pace of `endpoint`. Raises FetchError.
         """
         url = f"{self.base_url}{path}?{urlencode(query)}"
-        return self.answers.get(url, lambda: keep(self._asked(url, path, endpoint)))
+        return self.answers.get(url, lambda: self._asked(url, path, endpoint))
 
     def _asked(self, url: str, path: str, endpoint: str) -> Any:
         wait, problem = FIRST_WAIT_SECONDS, ""
