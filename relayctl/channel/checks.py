@@ -5,7 +5,6 @@ import uuid
 from collections.abc import Iterator
 
 import click
-from botocore.exceptions import BotoCoreError, ClientError
 
 from relay.channels import misconfiguration
 from relay.channels.channel import Channel, header_for
@@ -13,7 +12,7 @@ from relay.channels.parsing import parse_channel
 from relay.channels.policy import Mode
 from relay.channels.routes import chosen
 from relay.channels.token import LEAST_TYPED_LENGTH
-from relay.failures import InvalidChannel, LedgerError, NoAnswer
+from relay.failures import LedgerError, NoAnswer
 from relay.foreign_text import printable
 from relay.http.client import json_object
 from relay.incidents.share import TEST_PREFIX, parse_share, scalar
@@ -24,7 +23,7 @@ from relayctl.channel import credential_checks, endpoints, pauses
 from relayctl.channel.endpoints import ENDPOINTS
 from relayctl.channel.store import NAME, ChannelStore
 from relayctl.check_results import Check, State, failed, ok, warning
-from relayctl.failed_calls import DENIED, failure, refusal
+from relayctl.failed_calls import DENIED, tried
 from relayctl.stack.deployed import Stack, on_stack
 
 _REMOVED = "the channel was removed meanwhile"
@@ -84,15 +83,10 @@ def _missed_shares(stack: Stack, channel: Channel) -> Iterator[Check]:
 
 
 def _read(store: ChannelStore, name: str) -> Channel | Check:
-    try:
-        text = store.text(name)
-        return parse_channel(name, text, store.stack.hosts) if text is not None else failed("secret", _REMOVED)
-    except ClientError as error:
-        if error.response["Error"].get("Code") in DENIED:
-            return warning("secret", f"not seen: {refusal(error)}. {_UNSEEN}")
-        return failed("secret", refusal(error))
-    except (BotoCoreError, InvalidChannel) as error:
-        return failed("secret", str(failure(error)))
+    found, problem = tried(lambda: store.channel(name))
+    if problem and any(code in problem for code in DENIED):
+        return warning("secret", f"not seen: {problem}. {_UNSEEN}")
+    return found or failed("secret", problem or _REMOVED)
 
 
 def _modes(channel: Channel, now: float) -> Iterator[Check]:

@@ -61,15 +61,10 @@ class ChannelStore:
         """True if the channel has a secret, valid or not, that is not removed."""
         return self._value(name) is not None
 
-    def text(self, name: str) -> str | None:
-        """Return the text of a channel's secret; None if the channel does not exist, or is removed."""
-        value = self._value(name)
-        return None if value is None else value.get("SecretString", "")
-
     def channel(self, name: str) -> Channel | None:
         """Return a channel; None if it does not exist, or is removed. Raises InvalidChannel."""
-        text = self.text(name)
-        return None if text is None else parse_channel(name, text, self.stack.hosts)
+        value = self._value(name)
+        return None if value is None else parse_channel(name, value.get("SecretString", ""), self.stack.hosts)
 
     def read(self, name: str) -> SecretDocument:
         """Return the decoded secret of a channel, without a version if there is no channel. Raises InvalidChannel."""

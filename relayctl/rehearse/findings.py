@@ -77,8 +77,6 @@ def figures(past: Past, rehearsals: Mapping[str, Rehearsal], *, are_assumed: boo
         "shares": len(shares),
         "inferred_states": sum(moment.is_inferred for moment in shares),
         "targets": past.targets,
-        "logs_updates": past.logs_updates,
-        "other_pages": past.others,
         "direct": {
             "are_assumed": are_assumed,
             "pages": len(got),
@@ -139,8 +137,6 @@ def rows(found: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
     """Yield the lines of a report: label, text, and True if it is bad news."""
     direct = found["direct"]
     yield "BigPanda shared", f"{found['shares']:,} times, {found['incidents']:,} incidents", False
-    if len(found["targets"]) > 1:
-        yield "targets", ", ".join(f"{name} {count:,}" for name, count in sorted(found["targets"].items())), False
     pages = direct["pages"]
     whose = "assumed: one for each share, at once" if direct["are_assumed"] else "that xMatters made"
     yield "people got", f"{pages:,} pages, {whose}; at most {direct['most_in_a_minute']} a minute", False
@@ -157,32 +153,12 @@ def rows(found: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
         fewer = f"{_part(pages - done['pages'], pages)} fewer" if done["pages"] <= pages else "more"
         text = f"{done['pages']:,} pages ({fewer}), {done['critical']:,} critical"
         yield f"relay, {name}", f"{text}; at most {done['most_in_a_minute']} a minute", False
-    for place, text in enumerate(unknown(found)):
-        yield "" if place else "not known", text, False
+    inferred = f"the state at {found['inferred_states']:,} shares, from alerts: no page told it"
+    yield "inferred", inferred, False
     for place, each in enumerate(found["noisiest"]):
         counts = ", ".join(map(str, each["relay"].values()))
         title = printable(each["title"] or each["incident_id"], 30)
         yield "" if place else "noisiest", f"{each['pages']:>3} pages, relay {counts}: {title}", False
-
-
-def unknown(found: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what the vendors' APIs do not tell."""
-    inferred = found["inferred_states"]
-    if inferred:
-        yield (
-            f"the state at {inferred:,} of {found['shares']:,} shares: no page told it, so it is inferred from the "
-            "alerts that were active"
-        )
-    if not found["logs_updates"]:
-        told = "none" if found["direct"]["are_assumed"] else "none, so each page that is left counts as one"
-        yield f"shares after an incident's first one: BigPanda logged {told}"
-    if found["direct"]["are_assumed"]:
-        yield "what xMatters did: give --xmatters-url to count late, stale and unanswered pages"
-    else:
-        if others := found["other_pages"]:
-            yield f"{others:,} pages of incidents that were merged, are elsewhere, or were not shared with a webhook"
-        yield "answers to pages of warnings: audits are read for criticals only"
-    yield "when people would have answered the relay's pages"
 
 
 def settings_to_install(found: Mapping[str, Any], policies: Mapping[str, Mapping[str, Any]]) -> str:

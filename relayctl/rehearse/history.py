@@ -85,8 +85,6 @@ class Past(NamedTuple):
 
     histories: tuple[History, ...]  # One for each incident that was shared with a target in the period
     targets: Mapping[str, int]  # Number of shares by BigPanda's name of their target, also of those that were left out
-    logs_updates: bool  # True if BigPanda logged further shares of an incident, not only the first one
-    others: int = 0  # Number of pages with the id of another incident
 
 
 def is_open(spells: Iterable[tuple[float, float | None]], at: float) -> bool:
@@ -101,15 +99,13 @@ def read_past(
     Without `pages`, each share is taken to have made one at once, as the direct integration does.
     """
     counted = Counter[str]()
-    logs_updates, histories = False, []
+    histories = []
     for each in incidents:
         # BigPanda lists the newest first, also of those with the same time.
         logged = sorted(map(fields_of, reversed(each.activities)), key=_at)
         shares = [activity for activity in logged if activity.get("type") == SHARED]
         counted.update(map(_target, shares))
         wanted = [activity for activity in shares if _is_wanted(_target(activity), targets)]
-        again = any(fields_of(activity.get("params")).get("firsttime") is False for activity in wanted)
-        logs_updates = logs_updates or again or len(wanted) > len(set(map(_target, wanted)))
         # The direct integration makes a page of a share, so there was a share that BigPanda did not log.
         times = sorted({at for at in map(_at, wanted) if period.since <= at <= period.until})
         assumed = [Page(f"assumed-{at}", at) for at in times]
@@ -118,8 +114,7 @@ def read_past(
         if history.moments:
             histories.append(history)
     ordered = tuple(sorted(histories, key=lambda each: each.moments[0].at))
-    others = sum(map(len, pages.values())) - sum(len(each.pages) for each in ordered) if pages else 0
-    return Past(ordered, dict(counted), logs_updates, others)
+    return Past(ordered, dict(counted))
 
 
 def with_answers(past: Past, audits: Mapping[str, Sequence[Any]]) -> Past:
