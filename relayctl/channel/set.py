@@ -136,10 +136,8 @@ def _apply(document: SecretDocument, settings: list[tuple[str, Any]], options: d
     """Set the settings in `document`, a channel's secret in memory, and prompt for what it needs; nothing is stored.
 
     Then a token is made for each endpoint that needs a credential and has none. Raises UsageError if `--unset` does not
-    fit, or would remove a credential that an endpoint needs. Raises InvalidChannel if the secret has another structure
-    than a channel's.
+    fit, and InvalidChannel if the secret has another structure than a channel's.
     """
-    had = [key for key in ENDPOINTS if _has_credentials(document, key)]
     kind = options["auth"] or document.get("xmatters.auth.type") or "url"
     if kind != document.get("xmatters.auth.type"):
         document.set("xmatters.auth", {"type": kind})
@@ -153,17 +151,7 @@ def _apply(document: SecretDocument, settings: list[tuple[str, Any]], options: d
     for key in options["removals"]:
         if not document.unset(key):
             raise click.UsageError(f"--unset {key}: the channel has no such key")
-    for key in had:
-        if needs_endpoint(document, key) and not _has_credentials(document, key):
-            raise click.UsageError(
-                f"--unset {key}: channel {name} needs a credential for {ENDPOINTS[key].vendor}; for a new one: "
-                f"relayctl channel rotate {name} {ENDPOINTS[key].name}"
-            )
     add_missing_tokens(document, name)
-
-
-def _has_credentials(document: SecretDocument, key: str) -> bool:
-    return document.has(f"{key}.token") or document.has(f"{key}.basic")
 
 
 @click.command()

@@ -55,8 +55,6 @@ USAGE = [
         "xmatters.callback.token: is also valid at BigPanda's endpoint",
     ),
     ("channel set payments --unset policy.preset", "--unset policy.preset: the channel has no such key"),
-    ("channel set payments --unset inbound.token", "relayctl channel rotate payments inbound"),
-    ("channel set payments --unset xmatters.callback", "relayctl channel rotate payments callback"),
     *(
         (f"channel {verb}", "unknown key newer")
         for verb in ("set newer --set policy.mode=live", "rotate newer inbound")
