@@ -18,7 +18,7 @@ from relayctl.channel.store import CHANNEL
 from relayctl.failed_calls import Readings
 from relayctl.incident import timeline
 from relayctl.incident.timeline_sources import Collector
-from relayctl.log_lines import WEBHOOK, Line
+from relayctl.log_lines import WEBHOOK
 from relayctl.stack.deployed import Stack, on_stack
 from relayctl.stack.status_reading import due
 
@@ -60,13 +60,8 @@ def _owed(stack: Stack, readings: Readings) -> Iterator[Listed]:
 
 
 def _shared(stack: Stack, readings: Readings, since: float) -> Iterator[Listed]:
-    lines = list[Line]()
-    with readings.reading("log"):
-        for line in stack.logs.lines(WEBHOOK, ("share",), since, MAX_ANSWERS):
-            if line.text("incident_id"):
-                lines.append(line)
-    lines.sort(key=lambda each: each.at)
-    last = {(line.text("channel"), line.text("incident_id")): line for line in lines}
+    lines = sorted(readings.lines(stack.logs, WEBHOOK, ("share",), since, MAX_ANSWERS), key=lambda each: each.at)
+    last = {(line.text("channel"), incident): line for line in lines if (incident := line.text("incident_id"))}
     newest = sorted(last, key=lambda each: -last[each].at)[:MAX_INCIDENTS]
     ids = {channel: [incident for name, incident in newest if name == channel] for channel, _ in newest}
     entries = dict[tuple[str, str], list[Entry | None]]()

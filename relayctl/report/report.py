@@ -15,7 +15,6 @@ from relayctl.channel.store import CHANNEL
 from relayctl.failed_calls import Readings
 from relayctl.log_lines import CALLBACK, JOB_WORKER, SWEEPER, WEBHOOK, Line
 from relayctl.stack.deployed import Stack, on_stack
-from relayctl.terminal import progress
 
 # Answers of FilterLogEvents that a report reads of each function.
 MAX_ANSWERS = 1000
@@ -55,15 +54,9 @@ def report(stack: Stack, since: float, channel: str | None, as_json: bool) -> No
 
 
 def _lines(stack: Stack, readings: Readings, since: float, channel: str | None) -> list[Line]:
-    found = list[Line]()
-    with progress("reading the logs", "lines", stack.effects.ticks) as show:
-        for function, messages in _READ.items():
-            with readings.reading(f"log {function}"):
-                for line in stack.logs.lines(function, messages, since, MAX_ANSWERS, channel):
-                    if not line.text("incident_id").startswith(CANARY_PREFIX):
-                        found.append(line)
-                        show(len(found), function)
-    return found
+    with terminal.status("reading the logs …"):
+        parts = (readings.lines(stack.logs, *each, since, MAX_ANSWERS, channel) for each in _READ.items())
+        return [line for part in parts for line in part if not line.text("incident_id").startswith(CANARY_PREFIX)]
 
 
 # Names of the members that `spread` returns: median, 90 % and worst.

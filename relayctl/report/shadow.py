@@ -16,7 +16,6 @@ from relayctl.failed_calls import Readings
 from relayctl.log_lines import WEBHOOK, Line
 from relayctl.moments import MINUTE
 from relayctl.stack.deployed import Stack, on_stack
-from relayctl.terminal import progress
 
 # Signals that the text lists, the newest; --json has all.
 MAX_LISTED = 50
@@ -51,14 +50,8 @@ def report(stack: Stack, name: str, since: float, as_json: bool) -> None:
       relayctl shadow report payments --since 24h
     """
     now, readings = stack.effects.clock(), Readings()
-    lines = list[Line]()
-    with (
-        readings.reading(f"log {WEBHOOK}"),
-        progress("reading the webhook's log", "shares", stack.effects.ticks) as show,
-    ):
-        for line in stack.logs.lines(WEBHOOK, ("share",), since, MAX_ANSWERS, name):
-            lines.append(line)
-            show(len(lines), "")
+    with terminal.status("reading the webhook's log …"):
+        lines = readings.lines(stack.logs, WEBHOOK, ("share",), since, MAX_ANSWERS, name)
     found = {
         "channel": name,
         "since": moments.iso(since),
