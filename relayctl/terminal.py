@@ -13,15 +13,12 @@ from functools import partial
 from itertools import groupby
 from pathlib import Path
 from textwrap import TextWrapper
-from typing import IO, TYPE_CHECKING, Any, NoReturn
+from typing import IO, Any, NoReturn
 
 import click
 
 from relay.foreign_text import one_line, printable
 from relayctl import moments
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 # Exit code of shells for a program that Ctrl-C ended.
 INTERRUPTED = 130
@@ -168,7 +165,10 @@ def confirm(question: str, *, yes: bool, as_json: bool = False) -> None:
 @contextmanager
 def status(text: str) -> Iterator[None]:
     """Show `text` with a spinner while the block runs, if stderr is a terminal. The block must print nothing."""
-    console = _console()
+    # Imported here: rich would take more than a third of the time of `relayctl --help`.
+    from rich.console import Console  # noqa: PLC0415
+
+    console = Console(stderr=True, markup=False, emoji=False)
     with console.status(printable(text)) if console.is_terminal else nullcontext():
         yield
 
@@ -179,34 +179,19 @@ type Show = Callable[[int, str], None]
 
 @contextmanager
 def progress(title: str, of: str, clock: Callable[[], float]) -> Iterator[Show]:
-    """Show progress on stderr while the block runs: a spinner on a terminal, else a line every LINE_SECONDS.
+    """Show progress on stderr while the block runs, as a line every LINE_SECONDS.
 
     The block tells the number of finished items and a remark; `of` comes after the number, such as `of 25` or `lines`.
     """
     last = clock()
 
-    def words(done: int, said: str) -> str:
-        return f"{done} {of}{': ' if said else ''}{said}"
-
     def line(done: int, said: str) -> None:
         nonlocal last
         if clock() - last >= LINE_SECONDS:
             last = clock()
-            click.echo(f"{title}: {words(done, said)}", err=True)
+            click.echo(f"{title}: {done} {of}{': ' if said else ''}{said}", err=True)
 
-    console = _console()
-    if not console.is_terminal:
-        yield line
-        return
-    with console.status(f"{title} …") as status:
-        yield lambda done, said: status.update(f"{title} … {words(done, said)}")
-
-
-def _console() -> "Console":
-    # Imported here: rich would take more than a third of the time of `relayctl --help`.
-    from rich.console import Console  # noqa: PLC0415
-
-    return Console(stderr=True, markup=False, emoji=False)
+    yield line
 
 
 @contextmanager

@@ -36,9 +36,6 @@ def checked_name(value: str) -> str:
 NAME = click.argument("name", type=checked_name, metavar="NAME")
 NAME_OR_ALL = click.argument("name", type=checked_name, required=False, metavar="[NAME]")
 CHANNEL = click.option("--channel", type=checked_name, metavar="NAME", help="Only this channel.")
-CHANNELS = click.option(
-    "--channel", "names", type=checked_name, metavar="NAME", multiple=True, help="Only this channel; repeatable."
-)
 
 
 def _changed_meanwhile(name: str) -> click.ClickException:

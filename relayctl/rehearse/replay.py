@@ -3,7 +3,6 @@
 xMatters takes every signal at once, and nobody answers. Waits for rate limits are not reproduced.
 """
 
-import heapq
 from collections import Counter
 from collections.abc import Sequence
 from copy import replace
@@ -39,9 +38,8 @@ class Rehearsal:
     rings: list[Ring] = field(default_factory=list)  # Its signals, oldest first
     quiet: Counter[str] = field(default_factory=Counter)  # Shares that would not have rung, by the library's outcome
     _entries: dict[str, Entry] = field(default_factory=dict, init=False)
-    # The task that waits for an incident, and when it wakes (epoch seconds), by the entry's key; and all such times.
+    # When the task that waits for an incident wakes (epoch seconds), and the task, by the entry's key.
     _waiting: dict[str, tuple[float, Task]] = field(default_factory=dict, init=False)
-    _agenda: list[tuple[float, str]] = field(default_factory=list, init=False)
     _numbers: "count[int]" = field(default_factory=count, init=False)
 
     def share(self, moment: Moment) -> None:
@@ -52,14 +50,15 @@ class Rehearsal:
 
     def wake_until(self, until: float) -> None:
         """Wake what waited until some time before `until` (epoch seconds)."""
-        while self._agenda and self._agenda[0][0] <= until:
-            at, name = heapq.heappop(self._agenda)
-            due, task = self._waiting.get(name, (0.0, None))
-            if task is not None and due == at:
-                del self._waiting[name]
-                self.now = max(self.now, at)
-                job = task.job.planned(self._entries[name].debt.plan)
-                self._attend(replace(task, job=job, is_from_webhook=False))
+        while self._waiting:
+            name = min(self._waiting, key=lambda each: self._waiting[each][0])
+            at, task = self._waiting[name]
+            if at > until:
+                return
+            del self._waiting[name]
+            self.now = max(self.now, at)
+            job = task.job.planned(self._entries[name].debt.plan)
+            self._attend(replace(task, job=job, is_from_webhook=False))
 
     def _attend(self, task: Task) -> None:
         task, entry, action = step(task, self._entries.get(task.entry_key, Entry()), self.now)
@@ -78,7 +77,6 @@ class Rehearsal:
                 row = row_of(task, until, self.now)
                 self._entries[task.entry_key] = task.described(entry.waiting(task.state, row, task.job.plan))
                 self._waiting[task.entry_key] = (until, task)
-                heapq.heappush(self._agenda, (until, task.entry_key))
 
     def _send(self, task: Task, entry: Entry, send: Send) -> None:
         lease = Lease(task.owner, self.now + LEASE_SECONDS, entry.next_start(self.now), task.state)

@@ -2,8 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,8 @@ from relay.failures import InvalidChannel
 from relayctl import terminal
 from relayctl.channel import write_path
 from relayctl.channel.secret_document import holds_credential
-from relayctl.channel.store import CHANNELS, NO_CHANNELS, ChannelStore
+from relayctl.channel.store import NO_CHANNELS, ChannelStore
 from relayctl.channel.write_path import ChannelChange, Done
-from relayctl.failed_calls import tried
 from relayctl.settings import settings_file
 from relayctl.settings.settings_file import ENV_PATTERN, OPERATED_KEYS, SCHEMA_FILE, STORED, SUFFIX, SettingsFile
 from relayctl.stack.deployed import Stack, on_stack
@@ -36,22 +34,15 @@ def state(change: ChannelChange) -> str:
     return "new" if change.is_new else "changed" if change.changes else "unchanged"
 
 
-def _plan(
-    store: ChannelStore, folder: Path, names: Collection[str], *, as_json: bool
-) -> tuple[list[ChannelChange], list[str]]:
-    """Return a change for each file, or each named channel, and the channels without a file; print them as text.
+def _plan(store: ChannelStore, folder: Path, *, as_json: bool) -> tuple[list[ChannelChange], list[str]]:
+    """Return a change for each file, and the channels without a file; print them as text.
 
-    Raises UsageError with a line for each file that is invalid, and for each named channel without a file.
+    Raises UsageError with a line for each file that is invalid.
     """
     files = settings_file.read_folder(folder)
-    present = {each.channel for each in files}
-    if names:
-        if absent := [name for name in names if name not in present]:
-            raise click.UsageError("\n".join(f"{folder / name}{settings_file.SUFFIX}: no such file" for name in absent))
-        files = [each for each in files if each.channel in names]
     with terminal.status("reading the channels …"):
         changes = _changes(store, files)
-        others = [] if names else [name for name in store.names() if name not in present]
+        others = [name for name in store.names() if name not in {each.channel for each in files}]
     if not as_json:
         show(changes, others)
     elif not changes:
@@ -96,9 +87,8 @@ DIR = click.argument("folder", metavar="DIR", type=click.Path(exists=True, file_
 
 @click.command()
 @DIR
-@CHANNELS
 @on_stack
-def plan(stack: Stack, folder: Path, names: tuple[str, ...], as_json: bool) -> None:
+def plan(stack: Stack, folder: Path, as_json: bool) -> None:
     """Show how the channels differ from their settings files. Changes nothing.
 
     DIR has a file for each channel, such as payments.yaml; relayctl channel export writes them. A file holds no
@@ -108,9 +98,9 @@ def plan(stack: Stack, folder: Path, names: tuple[str, ...], as_json: bool) -> N
     \b
     Example:
       relayctl channel plan channels
-      relayctl channel plan channels --channel payments --json
+      relayctl channel plan channels --json
     """
-    changes, others = _plan(ChannelStore(stack), folder, names, as_json=as_json)
+    changes, others = _plan(ChannelStore(stack), folder, as_json=as_json)
     if as_json:
         terminal.document(document(changes, others))
     if any(each.changes for each in changes):
@@ -119,10 +109,9 @@ def plan(stack: Stack, folder: Path, names: tuple[str, ...], as_json: bool) -> N
 
 @click.command()
 @DIR
-@CHANNELS
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @on_stack
-def apply(stack: Stack, folder: Path, names: tuple[str, ...], yes: bool, as_json: bool) -> None:
+def apply(stack: Stack, folder: Path, yes: bool, as_json: bool) -> None:
     """Change the channels that differ from their settings files, after showing the plan.
 
     Each channel is written as channel set does, and only if nobody changed it after the plan was made. The first
@@ -134,50 +123,34 @@ def apply(stack: Stack, folder: Path, names: tuple[str, ...], yes: bool, as_json
     \b
     Example:
       relayctl channel apply channels
-      relayctl channel apply channels --channel payments --yes
+      relayctl channel apply channels --yes
     """
-    changes, others = _plan(ChannelStore(stack), folder, names, as_json=as_json)
+    changes, others = _plan(ChannelStore(stack), folder, as_json=as_json)
     pending = [each for each in changes if each.changes]
     if pending:
         terminal.confirm(f"Apply to {counted(len(pending), 'channel')}?", yes=yes, as_json=as_json)
-    done, problem = _applied(pending)
-    if as_json:
-        found = document(changes, others)
-        for each in found["channels"]:
-            if stored := done.get(each["channel"]):
-                each.update(stored=True, verified=stored.is_verified)
-        terminal.document(found | {"problem": problem or None})
-    elif pending:
-        if problem:
-            terminal.show_line(f"not changed: {problem}", indent=2)
-        terminal.show_line(f"{len(done)} of {len(pending)} applied")
-    is_done = len(done) == len(pending) and all(each.is_verified for each in done.values())
-    terminal.fail_if(not is_done, is_stopped="interrupted" in problem)
-
-
-def _applied(changes: list[ChannelChange]) -> tuple[dict[str, Done], str]:
-    """Apply the changes in order, until one fails. Return what is stored, and the problem."""
     done = dict[str, Done]()
-    for change in changes:
-        try:
-            stored, problem = tried(partial(write_path.put, change))
-        except KeyboardInterrupt:
-            return done, f"{change.name}: interrupted; it has its old settings or its new ones: run plan to see which"
-        except click.ClickException as error:
-            stored, problem = None, str(error).removeprefix(f"channel {change.name}: ")
-        if stored is None:
-            return done, f"{change.name}: {problem}; nor what comes after it"
-        write_path.say_fresh(change.name, stored)
-        done[change.name] = stored
-    return done, ""
+    try:
+        for each in pending:
+            done[each.name] = write_path.put(each)
+            write_path.say_fresh(each.name, done[each.name])
+    finally:
+        if as_json:
+            found = document(changes, others)
+            for each in found["channels"]:
+                if stored := done.get(each["channel"]):
+                    each.update(stored=True, verified=stored.is_verified)
+            terminal.document(found)
+        else:
+            terminal.show_line(f"{len(done)} of {len(pending)} applied")
+    terminal.fail_if(not all(each.is_verified for each in done.values()))
 
 
 @click.command()
 @click.argument("folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
-@CHANNELS
 @click.option("--overwrite", is_flag=True, help="Replace files that are there, with their comments and references.")
 @on_stack
-def export(stack: Stack, folder: Path, names: tuple[str, ...], overwrite: bool, as_json: bool) -> None:
+def export(stack: Stack, folder: Path, overwrite: bool, as_json: bool) -> None:
     """Write the settings of every channel into DIR, a YAML file for each, without credentials.
 
     relayctl channel plan shows no change right after. A JSON Schema for editors, channel.schema.json, is written
@@ -186,10 +159,10 @@ def export(stack: Stack, folder: Path, names: tuple[str, ...], overwrite: bool, 
     \b
     Example:
       relayctl channel export channels
-      relayctl channel export channels --channel payments --overwrite
+      relayctl channel export channels --overwrite
     """
     store = ChannelStore(stack)
-    wanted = list(dict.fromkeys(names)) or list(store.names())
+    wanted = list(store.names())
     if not wanted:
         terminal.nothing(NO_CHANNELS)
     with terminal.status("reading the channels …"):

@@ -84,8 +84,10 @@ def drained(stack: Stack, names: Sequence[str], quiet: float, timeout: float) ->
         with terminal.status("reading the ledger and the logs …"):
             found = read_status(stack, left[0] if len(left) == 1 else None)
         wanted = [each for each in found.channels if each.name in left]
-        if found.problems and (not wanted or any(each.debts is None or each.traffic is None for each in wanted)):
-            raise click.ClickException(f"cannot tell what is owed: {printable('; '.join(found.problems))}")
+        if found.readings.problems and (
+            not wanted or any(each.debts is None or each.traffic is None for each in wanted)
+        ):
+            raise click.ClickException(f"cannot tell what is owed: {printable('; '.join(found.readings.problems))}")
         waiting = {each.name: _waits(each, began, found.at, quiet) for each in wanted}
         ready = [name for name in left if not waiting.get(name)]
         yield from ready

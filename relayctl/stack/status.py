@@ -29,7 +29,7 @@ def health(status: StackStatus, name: str) -> Iterator[Check]:
     if channel is None or channel.problem:
         return
     judged = channel_status.judge(channel, status.at)
-    unread = [each for each in status.problems if not each.startswith("secret of ")]
+    unread = [each for each in status.readings.problems if not each.startswith("secret of ")]
     if judged.health == Health.SICK:
         yield failed("health", f"sick: {'; '.join(judged.why)}")
     elif unread:
@@ -49,7 +49,7 @@ def document(stack: str, status: StackStatus) -> dict[str, Any]:
             channel_status.document(each, status.at) for each in channel_status.in_order(status.channels, status.at)
         ],
         "queues": status.undelivered._asdict() if status.undelivered else None,
-        "problems": status.problems,
+        "problems": status.readings.problems,
     }
 
 

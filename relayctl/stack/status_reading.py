@@ -102,10 +102,6 @@ class StackStatus(NamedTuple):
     undelivered: UndeliveredJobs | None  # Of all channels; None if SQS was not asked, or failed
     readings: Readings  # Sources that failed or were not read wholly
 
-    @property
-    def problems(self) -> list[str]:
-        return self.readings.problems
-
     def of(self, name: str) -> ChannelStatus | None:
         return next((each for each in self.channels if each.name == name), None)
 

