@@ -129,11 +129,6 @@ def _texts(value: Any) -> list[str]:
     return [] if value in (None, "") else [one_line(str(value), _MAX_VALUE)]
 
 
-def labelled(label: str, value: str, columns: int = 15) -> None:
-    """Write a label, padded to `columns`, and a value to stdout. It is not wrapped: a value must be copied whole."""
-    click.echo(f"{label:{columns}}{printable(value)}")
-
-
 def counted(number: int, what: str) -> str:
     """Return a number of things in words, such as `1 share` or `1,200 shares`."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -23,8 +23,6 @@ from relayctl import moments, terminal
 from relayctl.channel.secret_document import SecretDocument
 from relayctl.stack.deployed import Stack, StackMissingError
 
-_PASTE_COLUMNS = 17
-
 
 class VendorEndpoint(NamedTuple):
     """An endpoint of a channel."""
@@ -112,9 +110,10 @@ def show(urls_by_key: Mapping[str, str], headers_by_key: Mapping[str, Iterable[M
     for key, found in headers_by_key.items():
         for header in found:
             click.echo(f"Now paste into {ENDPOINTS[key].place}:")
-            terminal.labelled("  Callback URL", urls_by_key[key], _PASTE_COLUMNS)
-            terminal.labelled("  Header name", header["name"], _PASTE_COLUMNS)
-            terminal.labelled("  Header value", header["value"], _PASTE_COLUMNS)
+            lines = {"Callback URL": urls_by_key[key], "Header name": header["name"], "Header value": header["value"]}
+            for label, value in lines.items():
+                # Not wrapped: a value must be copied whole.
+                click.echo(f"  {label:15}{printable(value)}")
 
 
 # A credential that was used within this time is in use.
