@@ -123,8 +123,9 @@ def current(policy: Policy, now: float) -> str:
 
 def words(policy: Policy, now: float) -> list[str]:
     """Return the mode at `now` (epoch seconds), unless a pause tells it, and each pause that is not over, in words."""
-    said: dict[str, list[str]] = {LIVE: [LIVE], SHADOW: ["shadow: it sends nothing"]}
-    return [*said.get(current(policy, now), []), *(pause_words(each, now) for each in open_pauses(policy, now))]
+    mode = current(policy, now)
+    said = [] if mode == PAUSED else [LIVE if mode == LIVE else "shadow: it sends nothing"]
+    return said + [pause_words(each, now) for each in open_pauses(policy, now)]
 
 
 def open_pauses(policy: Policy, now: float) -> list[Pause]:

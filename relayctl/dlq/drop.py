@@ -8,8 +8,7 @@ import click
 
 from relay.delivery.task import entry_key_of
 from relay.failures import LedgerError, Reason
-from relay.foreign_text import identifier, printable, quoted
-from relay.incidents.share import MAX_ID_LENGTH, State
+from relay.incidents.share import State
 from relay.jobs.job import Job, JobKind
 from relay.ledger.entry import Entry
 from relay.ledger.table import Ledger
@@ -22,7 +21,6 @@ from relayctl.failed_calls import tried
 from relayctl.stack.deployed import Stack, on_stack
 from relayctl.terminal import counted, progress
 
-MAX_TITLE = 62
 REASON_OF_JOBS = "--failure-reason"
 _NOT_HELD = "not deleted: another reader may have it now; start the command again"
 
@@ -136,8 +134,10 @@ def drop(stack: Stack, reason: str, wanted: Filter, is_all: bool, yes: bool, as_
             "criticals": owed,
         }
         if doing.chosen and not as_json:
-            _show(sums, problem, stack.effects.clock())
+            terminal.members(sums)
             say_held(choice.depth)
+        if problem:
+            terminal.say(f"which criticals are still owed is not known, the ledger cannot be read: {problem}")
         if doing.chosen:
             # If the operator takes longer than the messages are held, those that another reader may have are kept.
             sure = "may still be owed" if problem else "are still owed"
@@ -167,27 +167,11 @@ def _delete(stack: Stack, doing: Drop, choice: Choice) -> None:
         terminal.say(f"the ledger could not be written, so channels may count as sick for what was dropped: {why}")
 
 
-def _show(sums: dict[str, Any], problem: str | None, now: float) -> None:
-    terminal.members({**sums, "criticals": None})
-    reading.show_some([_critical(each, now) for each in sums["criticals"]])
-    if problem:
-        terminal.say(f"which criticals are still owed is not known, the ledger cannot be read: {problem}")
-
-
-def _critical(each: Critical, now: float) -> str:
-    title = f" {quoted(each['title'], MAX_TITLE)}" if each["title"] else ""
-    name = printable(f"{each['channel']} {identifier(each['incident_id'], MAX_ID_LENGTH)}")
-    return f"critical {name}{title}  {reading.age(each['received_at'], now)}"
-
-
 def _report(doing: Drop, sums: dict[str, Any], changed: dict[str, Any] | None, *, as_json: bool) -> None:
-    counts = doing.counts()
+    problems = [{"message_id": held.message_id, "problem": why} for held, why in doing.problems]
+    found = {**doing.counts(), "problems": problems}
     if as_json:
-        problems = [{"message_id": held.message_id, "problem": why} for held, why in doing.problems]
-        terminal.document({**sums, **counts, "problems": problems, "audit": changed})
+        terminal.document({**sums, **found, "audit": changed})
         return
-    reading.show_some([f"{held.message_id[:8]}  {printable(why)}" for held, why in doing.problems])
-    words = {"failed": "not dropped", "left": "left"}
-    more = "".join(f", {counts[name]} {word}" for name, word in words.items() if counts[name])
-    click.echo(f"{counts['dropped']} dropped{more}")
+    terminal.members(found)
     audit.say(changed or {})

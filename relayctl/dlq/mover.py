@@ -5,7 +5,7 @@ copy page, and the worker decides if it is still needed.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import replace
 from dataclasses import dataclass
 from enum import StrEnum
@@ -16,8 +16,7 @@ import click
 
 from relay.delivery.task import entry_key_of, recorded_state
 from relay.failures import BadRequest, Reason
-from relay.foreign_text import identifier, printable
-from relay.incidents.share import MAX_ID_LENGTH, State, parse_share
+from relay.incidents.share import State, parse_share
 from relay.jobs.job import Job, JobKind, seconds_of
 from relay.jobs.queue import Message, Queue, attributes_of, read_envelope
 from relay.ledger.entry import Entry
@@ -166,39 +165,18 @@ def follow(
             sleep(POLL_SECONDS)
 
 
-WORDS = {
-    Became.DELIVERED: "delivered",
-    Became.NOT_OWED: "no longer owed",
-    Became.MOVED: "moved to the retry queue",
-    Became.WAITING: "waiting on the retry queue",
-    Became.DEAD_LETTERED: "dead-lettered again",
-    Became.FAILED: "not moved",
-    Became.LEFT: "left",
-}
 _BAD = {Became.DEAD_LETTERED, Became.FAILED}
 
 
 def _counts(moved: Sequence[Moved], matched: int) -> dict[str, int]:
     counts = Counter(each.fate.became for each in moved) + Counter({Became.LEFT: matched - len(moved)})
-    return {str(name): counts[name] for name in WORDS}
-
-
-def _sums(counts: Mapping[str, int]) -> str:
-    """Return the number of jobs by outcome in one line of text."""
-    always = {Became.DELIVERED, Became.LEFT}
-    return ", ".join(f"{counts[name]} {word}" for name, word in WORDS.items() if counts[name] or name in always)
+    return {str(name): counts[name] for name in Became}
 
 
 def _result(moved: Moved) -> dict[str, Any]:
     job = moved.job
     members = {"delivery_id": job.delivery_id, "channel": job.channel, "incident_id": job.incident_id, "kind": job.kind}
     return members | moved.fate._asdict() | {"note": moved.note}
-
-
-def _line(moved: Moved) -> str:
-    job, why = moved.job, moved.note or moved.fate.reason or "no attempt yet"
-    name = f"{job.delivery_id[:8]}  {job.channel}  {identifier(job.incident_id, MAX_ID_LENGTH)}"
-    return printable(f"{name}  {WORDS[moved.fate.became]}: {why}")
 
 
 @click.command()
@@ -244,7 +222,8 @@ def replay(stack: Stack, wanted: Filter, yes: bool, wait: bool, as_json: bool) -
             results = list(map(_result, moved))
             terminal.document({"dry_run": not yes, **sums, **counts, "results": results, "audit": changed or None})
         elif changed:
-            _show(moved, counts)
+            told = [_result(each) for each in moved if each.note or each.fate.reason or each.fate.became in _BAD]
+            terminal.members({**counts, "results": told})
             audit.say(changed)
     if not sums["matched"]:
         nothing_matched(choice.depth)
@@ -255,19 +234,13 @@ def replay(stack: Stack, wanted: Filter, yes: bool, wait: bool, as_json: bool) -
     terminal.fail_if(bad, is_stopped=choice.stop.is_set() and counts["left"])
 
 
-def _show(moved: Sequence[Moved], counts: Mapping[str, int]) -> None:
-    told = [each for each in moved if each.note or each.fate.reason or each.fate.became in _BAD]
-    reading.show_some(list(map(_line, told)))
-    terminal.show_line(_sums(counts), indent=2)
-
-
 def _follow(stack: Stack, moved: Sequence[Moved]) -> str | None:
     """Follow the moved jobs to their outcomes; return the ledger's error if the outcomes are not known."""
     effects, last = stack.effects, None
     with terminal.stop_on_interrupt() as stop, progress("following", f"of {len(moved)}", effects.clock) as show:
         for problem in follow(Ledger(stack.table()), moved, effects.clock, effects.sleep, stop.is_set):
             counts, last = _counts(moved, len(moved)), problem
-            show(len(moved) - counts["waiting"], _sums(counts))
+            show(len(moved) - counts["waiting"], "")
     if last:
         terminal.say(f"the outcome of the jobs is not known, the ledger cannot be read: {last}")
     return last

@@ -22,8 +22,6 @@ from relayctl.terminal import progress
 
 # Stands for the status of a job without one, in filters and in lists.
 NO_STATUS = "-"
-# Jobs that are printed one by one; --json has all.
-MAX_LINES = 20
 
 
 @dataclass(frozen=True)
@@ -176,14 +174,6 @@ def summary(jobs: Sequence[Job], depth: QueueDepth) -> dict[str, Any]:
         "oldest": min((job.received_at for job in jobs), default=None),
         "newest": max((job.received_at for job in jobs), default=None),
     }
-
-
-def show_some(lines: Sequence[str]) -> None:
-    """Print the first lines about jobs, and the number of the others."""
-    for line in lines[:MAX_LINES]:
-        terminal.show_line(line, indent=2)
-    if len(lines) > MAX_LINES:
-        terminal.show_line(f"and {len(lines) - MAX_LINES} more like these; --json lists all")
 
 
 def age(received_at: str, now: float) -> str:

@@ -78,15 +78,12 @@ def shadow_figures(lines: Sequence[Line]) -> dict[str, Any]:
         if line.text("outcome") in SUPPRESSED
     )
     minutes = Counter(int(line.at // MINUTE) for line in signals)
-    # The latest minute, if several have as many signals.
-    peak = max(minutes, key=lambda each: (minutes[each], each), default=None)
     return {
         "shares": len(lines),
         "signals": len(signals),
         "by_transition": dict(Counter(line.text("transition") for line in signals).most_common()),
         "by_recipient": dict(Counter(name for line in signals for name in _recipients(line)).most_common()),
-        "peak_signals": 0 if peak is None else minutes[peak],
-        "peak_at": None if peak is None else moments.iso(peak * MINUTE),
+        "most_in_a_minute": max(minutes.values(), default=0),
         "listed": [
             {
                 "at": moments.iso(line.at),

@@ -128,24 +128,24 @@ class TestReplay:
         ]
         operator.put(*jobs(2))
         said = operator.run("dlq", "replay", "--yes").stdout.splitlines()
-        assert said[-2:] == [
-            f"{jobs(2)[0].delivery_id[:8]}  noc  i1  dead-lettered again: refused",
-            "1 delivered, 1 dead-lettered again, 0 left",
+        assert [" ".join(line.split()) for line in said[-8:-1]] == [
+            *("delivered 1", "not owed 0", "moved 0", "waiting 0", "dead lettered 1", "failed 0", "left 0"),
         ]
+        assert "incident id i1, kind signal, became dead_lettered, reason refused" in said[-1]
 
     def test_unreadable_ledger_makes_replay_exit_with_code_1(self, operator: Operator) -> None:
         operator.refused = {"BatchGetItem": "AccessDeniedException"}
         operator.put(*jobs(1))
         done = operator.run("dlq", "replay", "--yes", code=1)
         assert "the ledger cannot be read: DynamoDB refused: AccessDeniedException" in done.stderr
-        assert done.stdout.splitlines()[-1] == "0 delivered, 1 waiting on the retry queue, 0 left"
+        assert "waiting               1" in done.stdout.splitlines()
 
     def test_ctrl_c_stops_replay_after_the_current_batch(self, operator: Operator) -> None:
         operator.put(*jobs(90))
         once = iter([signal.SIGINT])
         operator.on_send = lambda: signal.raise_signal(next(once, signal.SIGCHLD))
         done = operator.run("dlq", "replay", "--yes", code=130)
-        assert done.stdout.splitlines()[-1].endswith(", 80 left")
+        assert "left                  80" in done.stdout.splitlines()
         assert done.stderr.splitlines()[0] == "stopping after the current step; Ctrl-C again stops at once"
         assert set(on_queue(operator)) == {f"i{n}" for n in range(10, 90)}
         [audit] = audits(done)
@@ -253,16 +253,15 @@ class TestDrop:
         operator.put(*jobs(2))
         operator.refused = {"DeleteMessageBatch": "AccessDenied"}
         done = operator.run("dlq", "drop", "--all", *WHY, "--yes", code=1)
-        *_, first, second, counts = done.stdout.splitlines()
-        assert all("AWS refused DeleteMessageBatch: AccessDenied" in line for line in (first, second))
-        assert counts == "0 dropped, 2 not dropped"
+        assert done.stdout.count("AWS refused DeleteMessageBatch: AccessDenied") == 2
+        assert "failed                2" in done.stdout.splitlines()
         assert operator.visible() == 2
 
     def test_drop_deletes_only_matching_messages(self, operator: Operator) -> None:
         operator.put(*jobs(12), job(channel="payments", incident_id="i99", reason="timeout"))
         done = operator.run("dlq", "drop", "--channel", "noc", *WHY, "--yes", code=0)
         assert done.stdout.splitlines()[0] == "matched               12"
-        assert done.stdout.splitlines()[-1] == "12 dropped"
+        assert "dropped               12" in done.stdout.splitlines()
         [audit] = audits(done)
         assert (audit["verb"], audit["who"], audit["reason"]) == ("dlq drop", ARN, "moved to team B")
         assert audit["filters"] == {"channel": "noc"}
@@ -276,7 +275,7 @@ class TestDrop:
         operator.refused = dict.fromkeys(("GetItem", "BatchGetItem"), "AccessDeniedException")
         operator.put(*jobs(1))
         done = operator.run("dlq", "drop", "--all", *WHY, "--yes", code=0)
-        assert "critical noc i0  " in done.stdout
+        assert "criticals             channel noc, incident id i0, delivery id" in done.stdout
         assert "the ledger cannot be read: DynamoDB refused: AccessDeniedException" in done.stderr
         assert "the ledger could not be written" in done.stderr
 
@@ -299,7 +298,7 @@ def test_question_of_a_drop_that_is_open_for_longer_than_the_messages_are_held_d
 
     operator.put(*jobs(3))
     assert operator.typed(monkeypatch, "dlq", "drop", "--channel", "noc", *WHY, answers=[hesitates]) == 1
-    assert capsys.readouterr().out.splitlines()[-1] == "0 dropped, 3 not dropped"
+    assert "failed                3" in capsys.readouterr().out.splitlines()
     assert operator.visible() == 3
 
 
