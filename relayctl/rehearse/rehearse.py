@@ -38,16 +38,6 @@ POLICIES: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def _url(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
-    if value is None:
-        return None
-    parts = urlsplit(value)
-    is_local = parts.hostname in {"127.0.0.1", "localhost"}
-    if parts.username or parts.query or not parts.hostname or not (parts.scheme == "https" or is_local):
-        raise click.BadParameter("use https and a host, such as https://acme.xmatters.com")
-    return value.rstrip("/")
-
-
 @click.command(cls=CredentialCommand, short_help="Show what the relay would have done to your own past.")
 @moments.since_option("90d", "The past since: 90d, 12h or a time.")
 @click.option(
@@ -59,10 +49,8 @@ def _url(_: click.Context, __: click.Parameter, value: str | None) -> str | None
     help="Environment of BigPanda, by its id; repeatable.",
 )
 @credential_option("--bigpanda-key", "BigPanda's user API key.")
-@click.option(
-    "--bigpanda-url", default=BIGPANDA_URL, callback=_url, metavar="URL", help="Another host of BigPanda's API."
-)
-@click.option("--xmatters-url", callback=_url, metavar="URL", help="xMatters' host. Without it, pages are assumed.")
+@click.option("--bigpanda-url", default=BIGPANDA_URL, metavar="URL", help="Another host of BigPanda's API.")
+@click.option("--xmatters-url", metavar="URL", help="xMatters' host. Without it, pages are assumed.")
 @click.option("--username", metavar="NAME", help="User, or API key, of xMatters' REST API.")
 @credential_option("--password", "Password of that user, or secret of that key.")
 @click.option(
@@ -175,7 +163,8 @@ def _reader(
     parts = urlsplit(url)
     hosts = AllowList(vendor, (parts.hostname or "",), loopback=parts.scheme == "http")
     headers = {"Authorization": authorization, "Accept": "application/json"}
-    return Reader(vendor, effects.outward(hosts, most=MAX_ANSWER_BYTES), url, headers, calls_a_second, effects, answers)
+    outward = effects.outward(hosts, most=MAX_ANSWER_BYTES)
+    return Reader(vendor, outward, url.rstrip("/"), headers, calls_a_second, effects, answers)
 
 
 def _past(period: Period, readers: Sequence[Reader], options: Mapping[str, Any]) -> Past:
