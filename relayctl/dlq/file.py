@@ -151,8 +151,6 @@ def import_(stack: Stack, path: Path, as_json: bool) -> None:
         messages = read_lines(path.read_bytes())
     except OSError as error:
         raise click.UsageError(f"{path}: cannot read: {error.strerror or 'failed'}") from error
-    except click.UsageError as error:
-        raise click.UsageError(f"{path}: {error}") from error
     if not messages:
         terminal.nothing("nothing to import: the file has no line")
     queue = Queue(stack.session.client("sqs"), stack.output("DeadLetterQueueUrl"))

@@ -16,12 +16,6 @@ from relayctl.failed_calls import DENIED, refusal
 from relayctl.stack import last_resort
 from relayctl.stack.deployed import Stack
 
-OUTPUTS = (
-    *("BigPandaWebhookUrl", "XMattersCallbackUrl", "RetryQueueUrl", "ChoreQueueUrl", "DeadLetterQueueUrl"),
-    *("LedgerTableName", "FallbackTopicArn", "SecretPrefix", "JobWorkerFunction", "ChoreWorkerFunction"),
-    "SweeperFunction",
-)
-
 
 class WorkerQueue(NamedTuple):
     """A queue, and the worker function that its messages invoke."""
@@ -74,7 +68,6 @@ class StackChecks:
             yield check_results.warning(what, NOT_EVALUATED) if is_unknown else found
 
     def _checks(self, now: datetime) -> Iterator[tuple[str, Callable[[], Verdict]]]:
-        yield "outputs", self._outputs
         yield "version", self._version
         for each in WORKER_QUEUES:
             yield each.what, partial(self._waiting, each, now)
@@ -92,12 +85,6 @@ class StackChecks:
         yield "fallback phones", partial(last_resort.phones, self._stack)
         yield "fallback test", partial(last_resort.confirmed, self._stack)
         yield "alarms", self._alarms
-
-    def _outputs(self) -> Verdict:
-        missing = [name for name in OUTPUTS if name not in self._stack.outputs]
-        if missing:
-            return State.FAILED, f"{', '.join(missing)}: missing; deploy the stack again"
-        return State.OK, "all are there"
 
     def _version(self) -> Verdict:
         found = self._stack.outputs.get("Version", "an older one")

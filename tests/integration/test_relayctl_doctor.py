@@ -14,7 +14,7 @@ from tests.integration.relayctl_cloud import REGION, STACK, Operator, client
 from tests.samples import job
 
 CHECKS = (
-    *("outputs", "version", "retry queue", "chore queue", "dead-letter queue", "worker", "chore worker", "recursion"),
+    *("version", "retry queue", "chore queue", "dead-letter queue", "worker", "chore worker", "recursion"),
     *("concurrency", "XMattersHosts", "BigPandaHosts", "ledger", "sweeper", "missed shares"),
     *("fallback topic", "fallback phones", "fallback test", "alarms", "channels"),
 )
@@ -143,7 +143,6 @@ def test_all_checks_of_a_working_stack_are_ok(patient: Patient) -> None:
 @pytest.mark.parametrize(
     ("ails", "check", "state", "words"),
     [
-        (lambda it: it.operator.outputs.pop("XMattersCallbackUrl"), "outputs", "failed", "XMattersCallbackUrl"),
         (lambda it: it.operator.outputs.update(Version="0.9.0"), "version", "warning", "the stack's is 0.9.0"),
         (lambda it: it.age(1300), "retry queue", "failed", "the worker does not process it"),
         (lambda it: [it.age(1300, ago=300), it.age(40)], "retry queue", "ok", "the oldest is 40 s old"),
@@ -187,7 +186,7 @@ def test_fault_of_one_part_changes_the_state_of_its_check(
     assert found[check][0] == state
     assert words in found[check][1]
     others = {what for what, (its_state, _) in found.items() if its_state == "failed"} - {check}
-    linked = {"ledger": {"outputs", "fallback test"}, "worker": {"chore worker"}, "chore worker": {"worker"}}
+    linked = {"ledger": {"fallback test"}, "worker": {"chore worker"}, "chore worker": {"worker"}}
     assert others <= linked.get(check, set())
 
 
