@@ -1,6 +1,6 @@
 """Results of checks, each as a line of text and as a JSON object."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from functools import partial
 from typing import Any, NamedTuple
@@ -10,7 +10,6 @@ import click
 from relay.failures import Reason, SendError
 from relay.foreign_text import printable
 from relayctl import terminal
-from relayctl.failed_calls import tried
 
 # Failures of a vendor's call that may be over within a minute.
 _TRANSIENT = {Reason.RATE_LIMITED, Reason.UPSTREAM}
@@ -50,13 +49,6 @@ def of_failure(what: str, error: SendError) -> Check:
 
 # State and explanation of one check that is named elsewhere.
 type Verdict = tuple[State, str]
-
-
-def of_aws(what: str, check: Callable[[], Verdict]) -> Check:
-    """Return the result of a check that calls AWS; FAILED if AWS refuses the call or cannot be reached."""
-    found, problem = tried(check)
-    state, detail = found or (State.FAILED, f"not checked: {problem}")
-    return Check(what, detail, state)
 
 
 def show(checks: Iterable[Check]) -> None:

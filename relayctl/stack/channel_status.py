@@ -161,13 +161,6 @@ def only_refused(status: ChannelStatus, now: float) -> str | None:
     return None if is_accepted else f"{traffic.refused_words(now)}, and no share came since"
 
 
-def next_attempt(status: ChannelStatus, now: float) -> float | None:
-    """Return the time of the next attempt, at the latest; None if none waits. An open circuit blocks all."""
-    attempt = status.debts.next_attempt if status.debts else None
-    open_until = status.gate.circuit.open_until if status.gate and status.gate.circuit.is_open(now) else None
-    return None if attempt is None else max(attempt, now, open_until or 0.0)
-
-
 def circuit(gate: Gate, now: float) -> str:
     """Return the circuit's state at `now` (epoch seconds): `closed`, `open`, or, after `open_until`, `probing`."""
     if gate.circuit.open_until is None:
@@ -195,7 +188,6 @@ def document(status: ChannelStatus, now: float) -> dict[str, Any]:
         "owed_critical": debts.critical if debts else None,
         "owed_other": debts.other if debts else None,
         "oldest_debt_at": moments.iso_or_none(debts.oldest if debts else None),
-        "next_attempt_by": moments.iso_or_none(next_attempt(status, now)),
         "given_up_critical": debts.given_up if debts else None,
         "given_up_other": debts.given_up_other if debts else None,
         "circuit": circuit(gate, now) if gate else None,

@@ -9,10 +9,9 @@ from typing import Any, NamedTuple
 from botocore.exceptions import ClientError
 
 from relay.version import VERSION
-from relayctl import check_results
-from relayctl.check_results import Check, State, Verdict
+from relayctl.check_results import Check, State, Verdict, warning
 from relayctl.dlq.queue import QueueDepth
-from relayctl.failed_calls import DENIED, refusal
+from relayctl.failed_calls import DENIED, refusal, tried
 from relayctl.stack import last_resort
 from relayctl.stack.deployed import Stack
 
@@ -62,10 +61,11 @@ class StackChecks:
     def of(self, now: datetime) -> Iterator[Check]:
         """Check the stack, and yield the result of each check. Raises StackMissingError if there is no such stack."""
         for what, check in self._checks(now):
-            found = check_results.of_aws(what, check)
-            is_denied = any(code in found.detail for code in DENIED)
+            found, problem = tried(check)
+            state, detail = found or (State.FAILED, f"not checked: {problem}")
+            is_denied = any(code in detail for code in DENIED)
             is_unknown = self._stack.is_local and what in _ONLY_ON_AWS and not is_denied
-            yield check_results.warning(what, NOT_EVALUATED) if is_unknown else found
+            yield warning(what, NOT_EVALUATED) if is_unknown else Check(what, detail, state)
 
     def _checks(self, now: datetime) -> Iterator[tuple[str, Callable[[], Verdict]]]:
         yield "version", self._version

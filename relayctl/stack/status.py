@@ -64,7 +64,7 @@ def show(status: StackStatus, *, whole: bool) -> None:
         if whole:
             terminal.members(channel_status.document(each, status.at))
     if status.undelivered:
-        terminal.show_line(str(status.undelivered))
+        terminal.members({"jobs of all channels": status.undelivered._asdict()})
 
 
 def traffic(each: ChannelStatus, now: float) -> str:

@@ -42,9 +42,6 @@ class UndeliveredJobs(NamedTuple):
         retry, chore, dead = (QueueDepth.of(sqs, stack.output(name)).about for name in outputs)
         return cls(retry + chore, dead)
 
-    def __str__(self) -> str:
-        return f"jobs of all channels: {self.waiting} on the retry and chore queues, {self.dead_lettered} dead-lettered"
-
 
 class Owed(NamedTuple):
     """Owed states and undelivered jobs of one channel, or of all channels of a stack."""
