@@ -13,7 +13,7 @@ from relay.failures import InvalidChannel
 from relayctl import terminal
 from relayctl.channel import write_path
 from relayctl.channel.secret_document import holds_credential
-from relayctl.channel.store import NO_CHANNELS, ChannelStore
+from relayctl.channel.store import NO_CHANNELS, ChannelStore, checked_name
 from relayctl.channel.write_path import ChannelChange, Done
 from relayctl.settings import settings_file
 from relayctl.settings.settings_file import ENV_PATTERN, OPERATED_KEYS, SCHEMA_FILE, STORED, SUFFIX, SettingsFile
@@ -148,9 +148,10 @@ def apply(stack: Stack, folder: Path, yes: bool, as_json: bool) -> None:
 
 @click.command()
 @click.argument("folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--channel", "names", type=checked_name, metavar="NAME", multiple=True, help="Only this one; repeatable.")
 @click.option("--overwrite", is_flag=True, help="Replace files that are there, with their comments and references.")
 @on_stack
-def export(stack: Stack, folder: Path, overwrite: bool, as_json: bool) -> None:
+def export(stack: Stack, folder: Path, names: tuple[str, ...], overwrite: bool, as_json: bool) -> None:
     """Write the settings of every channel into DIR, a YAML file for each, without credentials.
 
     relayctl channel plan shows no change right after. A JSON Schema for editors, channel.schema.json, is written
@@ -159,10 +160,10 @@ def export(stack: Stack, folder: Path, overwrite: bool, as_json: bool) -> None:
     \b
     Example:
       relayctl channel export channels
-      relayctl channel export channels --overwrite
+      relayctl channel export channels --channel payments --overwrite
     """
     store = ChannelStore(stack)
-    wanted = list(store.names())
+    wanted = names or tuple(store.names())
     if not wanted:
         terminal.nothing(NO_CHANNELS)
     with terminal.status("reading the channels …"):

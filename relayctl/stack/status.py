@@ -103,7 +103,7 @@ def conclude(stack: Stack, found: StackStatus, none: str, *, as_json: bool) -> N
     if as_json:
         terminal.document(document(stack.name, found))
     is_listed = "channels" not in found.readings.unread
-    found.readings.conclude(found.channels or is_listed, none, as_json=as_json)
+    found.readings.conclude(found.channels or is_listed, "no channel is known", as_json=as_json)
     if not found.channels:
         terminal.nothing(none)
 

@@ -87,7 +87,7 @@ USAGE = [
 MISSING = [
     *("show x", "test x", "remove x --yes", "remove x --drain --yes", "undo x --yes", f"pause x --until {TEN} --keep"),
     *("rotate x inbound", "rotate x callback --retire", "rotate x bigpanda --api-key @f"),
-    "revoke x --endpoint inbound --yes",
+    *("revoke x --endpoint inbound --yes", "export /no/such/folder --channel x"),
 ]
 
 
