@@ -169,7 +169,9 @@ def import_(stack: Stack, path: Path, as_json: bool) -> None:
             if as_json:
                 terminal.document({"file": str(path), **counts, "problem": problem, "audit": changed})
             else:
-                again = f"; import the file again{f': {problem}' if problem else ''}" if sent < lines else ""
+                again = "; import the file again" if sent < lines else ""
                 terminal.show_line(f"{sent} of {lines} lines are in the dead-letter queue{again}")
+                if problem:
+                    terminal.say(problem)
                 audit.say(changed)
     terminal.fail_if(sent < lines, is_stopped=not problem)
