@@ -17,7 +17,6 @@ from relay.delivery.channel_health import (
     ongoing_reasons,
     owed_reasons,
 )
-from relay.failures import Reason
 from relay.incidents.share import TEST_PREFIX
 from relay.ledger.channel_rate_limiter import Gate
 from relay.sweeper.canary import Canary
@@ -131,10 +130,9 @@ def judge(status: ChannelStatus, now: float) -> Judgement:
     if debts is None:
         return Judgement(Health.UNKNOWN, ("its debts could not be read",))
     if debts.oldest is not None and debts.oldest > now:
-        # The ledger has no reason for a flap, so it never stands alone.
-        held_by = "a pause" if debts.reasons[Reason.PAUSED] == debts.owed else "a pause or a flap"
+        # The ledger has no reason for a flap.
         until = moments.moment(debts.oldest)
-        return Judgement(Health.OWES, (f"{owed_words(debts)}, waiting for the end of {held_by} at {until}",))
+        return Judgement(Health.OWES, (f"{owed_words(debts)}, waiting for the end of a pause or a flap at {until}",))
     if debts.owed:
         since = "?" if debts.oldest is None else age(now - debts.oldest)
         return Judgement(Health.OWES, (f"owed for {since}{owed_reasons(debts)}",))
