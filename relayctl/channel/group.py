@@ -7,9 +7,7 @@ from typing import Any
 import click
 
 from relay.channels.parsing import parse_channel
-from relay.delivery.channel_health import age
 from relay.failures import InvalidChannel
-from relay.foreign_text import printable
 from relayctl import terminal
 from relayctl.channel import endpoints, pauses
 from relayctl.channel.checks import test
@@ -19,9 +17,10 @@ from relayctl.channel.rotate import revoke, rotate
 from relayctl.channel.set import set_, undo
 from relayctl.channel.store import NAME, NO_CHANNELS, ChannelStore
 from relayctl.settings.plan import apply, export, plan
-from relayctl.stack import channel_status, draining
+from relayctl.stack import draining
 from relayctl.stack.deployed import Stack, on_stack
 from relayctl.stack.status import conclude
+from relayctl.stack.status import show as show_channels
 from relayctl.stack.status_reading import Owed, read_status
 
 
@@ -74,14 +73,8 @@ def list_(stack: Stack, as_json: bool) -> None:
     """
     with terminal.status("reading the channels and the ledger …"):
         found = read_status(stack, has_logs=False)
-    for each in () if as_json else found.channels:
-        mode = "; ".join(pauses.words(each.policy, found.at)) if each.policy else "mode not known"
-        # The ledger's record of the last share may be an hour too old.
-        shared = "not known" if each.shared_at is None else f"within {age(found.at - each.shared_at)}"
-        changed = "" if each.changed_at is None else f", changed {age(found.at - each.changed_at)} ago"
-        health = channel_status.judge(each, found.at).health
-        line = printable(f"{each.name} ({mode}): last share {shared}{changed}")
-        terminal.show_line(line, lead=f"{health:7}  ")
+    if not as_json:
+        show_channels(found, whole=False)
     conclude(stack, found, NO_CHANNELS, as_json=as_json)
 
 

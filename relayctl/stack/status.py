@@ -71,7 +71,9 @@ def traffic(each: ChannelStatus, now: float) -> str:
     """Return the traffic of a channel in words: shares and signals of the last hour, refused requests of a day."""
     hour = each.traffic
     if hour is None:
-        return "shares and signals in the last hour ?"
+        # The ledger's record of the last share may be an hour too old.
+        shared = "not known" if each.shared_at is None else f"within {age(now - each.shared_at)}"
+        return f"last share {shared}" + (f", changed {age(now - each.changed_at)} ago" if each.changed_at else "")
     last = [f"last share {age(now - hour.last_share)} ago"] if hour.last_share is not None else []
     last += [f"last signal {age(now - hour.last_signal)} ago"] if hour.last_signal is not None else []
     last += [hour.refused_words(now)] if hour.refused else []
