@@ -53,23 +53,14 @@ class Known(NamedTuple):
     entry: Entry
 
 
-def stored(
-    stack: Stack,
-    incidents: Mapping[str, Collection[str]],
-    also: Mapping[str, Collection[Recipients]],
-    *,
-    with_shadow: bool = False,
-) -> list[Known]:
-    """Return the stored entries of incidents (ids by channel), sorted. Raises LedgerError.
-
-    `also` has sets of recipients by channel, beside those that the ledger has for shares of the incidents.
-    """
+def stored(stack: Stack, incidents: Mapping[str, Collection[str]], *, with_shadow: bool = False) -> list[Known]:
+    """Return the stored entries of incidents (ids by channel), sorted. Raises LedgerError."""
     table = stack.bounded_table()
     sources, places = Sources(table, stack.effects.clock), dict[str, tuple[str, str, Recipients]]()
     for channel, ids in incidents.items():
         named = sources.of_incidents(channel, ids)
         for incident in ids:
-            for recipients in {(), *named.get(incident, ()), *also.get(channel, ())}:
+            for recipients in {(), *named.get(incident, ())}:
                 name = key(channel, recipients, incident)
                 for each in (name, shadow_of(name)) if with_shadow else (name,):
                     places[each] = channel, incident, recipients

@@ -65,7 +65,7 @@ def _shared(stack: Stack, readings: Readings, since: float) -> Iterator[Listed]:
     newest = sorted(last, key=lambda each: -last[each].at)[:MAX_INCIDENTS]
     ids = {channel: [incident for name, incident in newest if name == channel] for channel, _ in newest}
     entries = dict[tuple[str, str], list[Entry | None]]()
-    for one in readings.read("ledger", lambda: timeline.stored(stack, ids, {}, with_shadow=True)) or ():
+    for one in readings.read("ledger", lambda: timeline.stored(stack, ids, with_shadow=True)) or ():
         entries.setdefault((one.channel, one.incident_id), []).append(one.entry)
     for each in newest:
         for entry in entries.get(each, [None]):
@@ -153,9 +153,9 @@ def _identity(_: click.Context, __: click.Parameter, value: str) -> str:
 @incident.command()
 @click.argument("incident_id", metavar="ID", callback=_identity)
 @CHANNEL
-@moments.since_option(None, "Events since: 90m, 7d or a time. Without it, log lines of 7 days and all else.")
+@moments.since_option("7d", "Events since: 90m, 12h, 30d or a time.")
 @on_stack
-def show(stack: Stack, incident_id: str, channel: str | None, since: float | None, as_json: bool) -> None:
+def show(stack: Stack, incident_id: str, channel: str | None, since: float, as_json: bool) -> None:
     """Show an incident's timeline: shares, signals, pages, answers, retries and dead letters.
 
     Sources: the ledger, the functions' logs, the dead-letter queue, and the APIs of xMatters and BigPanda for channels

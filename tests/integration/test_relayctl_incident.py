@@ -79,8 +79,7 @@ class TestSources:
         state = State.of(samples.share(id=ID), operator.clock.now - 9)
         for names in (("ops",), ("dba",)):
             operator.record("payments", ID, Entry(newest=state, announced=state), names)
-        operator.ledger.table.store(f"shared/payments/{ID}", json.dumps([["dba"]]), lasts=60)
-        operator.put(samples.job(channel="payments", incident_id=ID, url_recipients=("ops",)))
+        operator.ledger.table.store(f"shared/payments/{ID}", json.dumps([["dba"], ["ops"]]), lasts=60)
         shown = operator.run_json("incident", "show", ID)
         assert [each["url_recipients"] for each in shown["channels"]] == [["dba"], ["ops"]]
 
