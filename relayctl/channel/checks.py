@@ -71,14 +71,12 @@ def _missed_shares(stack: Stack, channel: Channel) -> Iterator[Check]:
     except LedgerError as error:
         yield warning(what, f"not known, the ledger cannot be read: {error}")
         suggested = ()
-    named = ", ".join(suggested[:MAX_SUGGESTED]) + (" and others" if len(suggested) > MAX_SUGGESTED else "")
-    if not access.environments:
-        hint = f"; shares came from {named}: add it, if it is yours" if suggested else ""
-        yield warning(what, f"off: bigpanda.environments names no environment to list{hint}")
-        return
     if suggested:
+        named = ", ".join(suggested[:MAX_SUGGESTED])
         yield warning(what, f"shares came from {named}, too: add it to bigpanda.environments, if it is yours")
-    if access.reconcile == "ring" and misconfiguration.needs_url_recipients(channel):
+    if not access.environments:
+        yield warning(what, "off: bigpanda.environments names no environment to list")
+    elif access.reconcile == "ring" and misconfiguration.needs_url_recipients(channel):
         yield warning(what, "reported only: the secret names no recipients, so a missed share notifies nobody")
 
 
@@ -101,10 +99,8 @@ def _modes(channel: Channel, now: float) -> Iterator[Check]:
 def _tokens(channel: Channel) -> Iterator[Check]:
     for key, endpoint in (("inbound", channel.inbound), ("xmatters.callback", channel.callback)):
         if any(each.token and len(each.token) < LEAST_TYPED_LENGTH for each in endpoint):
-            what = f"a token of {key} has fewer than {LEAST_TYPED_LENGTH} characters, and can be guessed"
-            yield warning(
-                "tokens", f"{what}: relayctl channel rotate {channel.name} {ENDPOINTS[key].name} makes a new one"
-            )
+            rotate = f"relayctl channel rotate {channel.name} {ENDPOINTS[key].name}"
+            yield warning("tokens", f"a token of {key} is short, and can be guessed: {rotate} makes a new one")
 
 
 def _receipt(channel: Channel) -> Check:

@@ -20,8 +20,6 @@ from relay.ledger.entry_key import shadow_of
 from relayctl.incident.timeline import words
 
 _OWNER = "relayctl"
-# Values of a condition that are named: a body may have hundreds.
-MAX_VALUES = 5
 # Nothing is sent, so no time is needed.
 _NO_DEADLINE = Deadline(0.0, lambda: 0.0)
 _SETTLED = {
@@ -133,17 +131,14 @@ def _routes(case: Case) -> list[dict[str, Any]]:
 
     def conditions(route: Route, *, hold: bool) -> str:
         """Return the conditions of a route that hold, or those that do not, in words."""
-        said = []
+        said = ""
         for fact, patterns in route.when:
             if (chosen((Route(((fact, patterns),), ()),), case.share, is_open=opened) is not None) is hold:
-                values = values_of(fact, case.share, is_open=opened)
-                shown = f"is {', '.join(values[:MAX_VALUES])}" if values else "is not in the body"
-                said.append(f"{fact} {shown}{'' if hold else f', not {", ".join(patterns)}'}")
-        return "".join(f", {each}" for each in said)
+                values = ", ".join(values_of(fact, case.share, is_open=opened)) or "not in the body"
+                said += f", {fact} is {values}{'' if hold else f', not {", ".join(patterns)}'}"
+        return said
 
     def result(number: int, route: Route) -> str:
-        if found and found.is_undecided:
-            return "not decided, matching its patterns takes too long; its recipients are included"
         if number > place:
             return "not reached, an earlier route matched"
         hold = number == place

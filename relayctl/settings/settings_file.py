@@ -68,8 +68,7 @@ MAX_FAULTS = 20
 # Not AWS's own: a settings file must not lead the operator's key to a vendor.
 ENV_PATTERN = r"^(?!AWS_)[A-Za-z_][A-Za-z0-9_]*\Z"
 # Members that come and go with verbs of relayctl, and are no settings: `previous` credentials, and pauses.
-PREVIOUS_KEYS = frozenset(f"{endpoint}.previous" for endpoint in ENDPOINTS)
-OPERATED_KEYS = PREVIOUS_KEYS | {PAUSES_KEY}
+OPERATED_KEYS = {PAUSES_KEY, *(f"{endpoint}.previous" for endpoint in ENDPOINTS)}
 _FORMS = "{secret: stored} or {secret: stored, env: NAME}"
 # Stand-ins for credentials while a file is checked without the stack. They are stored nowhere.
 _STAND_IN = "not-in-the-file"
