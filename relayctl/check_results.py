@@ -29,12 +29,9 @@ _COLORS = {State.OK: "green", State.WARNING: "yellow", State.FAILED: "red"}
 class Check(NamedTuple):
     """Result of one check."""
 
-    what: str  # The name of the checked thing
+    check: str  # The name of the checked thing
     detail: str  # The explanation in one line, without secrets
     state: State
-
-    def document(self) -> dict[str, str]:
-        return {"check": self.what, "state": self.state, "detail": self.detail}
 
 
 ok = partial(Check, state=State.OK)
@@ -54,12 +51,12 @@ type Verdict = tuple[State, str]
 def show(checks: Iterable[Check]) -> None:
     """Print a line for each result; on a terminal a long line is wrapped and indented."""
     for each in checks:
-        line = f"{printable(each.what)}: {printable(each.detail)}"
+        line = f"{printable(each.check)}: {printable(each.detail)}"
         terminal.show_line(line, lead=f"{each.state:7}  ", color=_COLORS[each.state])
 
 
 def listing(checks: Iterable[Check]) -> dict[str, Any]:
-    return {"checks": [each.document() for each in checks]}
+    return {"checks": [each._asdict() for each in checks]}
 
 
 def conclude(what: str, checks: Iterable[Check], document: Mapping[str, Any] | None) -> None:

@@ -185,7 +185,7 @@ def test(stack: Stack, name: str, rings: bool, yes: bool, as_json: bool) -> None
     if not as_json:
         check_results.show(found)
     if rings:
-        is_usable = not any(each.state == State.FAILED for each in found if each.what == "secret")
+        is_usable = not any(each.state == State.FAILED for each in found if each.check == "secret")
         refusal = failed("test incident", "not shared: the relay itself could not use the channel")
         rung = list(_ring(store, name, yes=yes)) if is_usable else [refusal]
         if not as_json:

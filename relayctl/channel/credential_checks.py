@@ -66,7 +66,7 @@ def warn(stack: Stack, channel: Channel) -> None:
         found = [warning("recipients", f"not checked: {type(error).__name__}")]
     for each in found:
         if each.state != State.OK:
-            terminal.say(f"warning: {printable(each.what)}: {printable(each.detail)}")
+            terminal.say(f"warning: {printable(each.check)}: {printable(each.detail)}")
 
 
 def xmatters(stack: Stack, channel: Channel, deadline: Deadline) -> Iterator[Check]:

@@ -20,7 +20,6 @@ from relayctl.settings.plan import apply, export, plan
 from relayctl.stack import draining
 from relayctl.stack.deployed import Stack, on_stack
 from relayctl.stack.status import conclude
-from relayctl.stack.status import show as show_channels
 from relayctl.stack.status_reading import Owed, read_status
 
 
@@ -73,9 +72,7 @@ def list_(stack: Stack, as_json: bool) -> None:
     """
     with terminal.status("reading the channels and the ledger …"):
         found = read_status(stack, has_logs=False)
-    if not as_json:
-        show_channels(found, whole=False)
-    conclude(stack, found, NO_CHANNELS, as_json=as_json)
+    conclude(stack, found, NO_CHANNELS, whole=False, as_json=as_json)
 
 
 @channel.command()

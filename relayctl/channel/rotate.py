@@ -170,12 +170,12 @@ def _rotate_outward(change: ChannelChange, kind: str, *, as_json: bool) -> bool:
         found = _checked(change.store.stack, change, kind)
     if found.state == State.FAILED:
         raise click.ClickException(
-            f"{printable(found.what)}: {printable(found.detail)}; nothing was stored. relayctl channel set does not "
+            f"{printable(found.check)}: {printable(found.detail)}; nothing was stored. relayctl channel set does not "
             "ask the vendor"
         )
     done = write_path.put(change)
     changes = [each._asdict() for each in change.changes]
-    document = {"channel": change.name, "kind": kind, "check": found.document(), "changes": changes}
+    document = {"channel": change.name, "kind": kind, "check": found._asdict(), "changes": changes}
     terminal.result(document, as_json=as_json)
     terminal.say(
         f"Delete the old credential at {VENDORS[kind]} only after that, and after a first success: relayctl channel "

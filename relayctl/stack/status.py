@@ -95,15 +95,19 @@ def status(stack: Stack, channel: str | None, as_json: bool) -> None:
     """
     with terminal.status("reading the ledger and the logs …"):
         found = read_status(stack, channel)
-    if not as_json and found.channels:
-        show(found, whole=channel is not None)
-    conclude(stack, found, NO_CHANNELS if channel is None else f"there is no channel {channel}", as_json=as_json)
+    none = NO_CHANNELS if channel is None else f"there is no channel {channel}"
+    conclude(stack, found, none, whole=channel is not None, as_json=as_json)
 
 
-def conclude(stack: Stack, found: StackStatus, none: str, *, as_json: bool) -> None:
-    """Print the JSON document, or name the sources that failed. Exit with the message `none` if there is no channel."""
+def conclude(stack: Stack, found: StackStatus, none: str, *, whole: bool, as_json: bool) -> None:
+    """Print a status, as JSON or as text, and the sources that failed.
+
+    Exit with the message `none` if there is no channel.
+    """
     if as_json:
         terminal.document(document(stack.name, found))
+    elif found.channels:
+        show(found, whole=whole)
     is_listed = "channels" not in found.readings.unread
     found.readings.conclude(found.channels or is_listed, "no channel is known", as_json=as_json)
     if not found.channels:
@@ -148,7 +152,7 @@ def _listed(store: ChannelStore) -> tuple[list[str], Check]:
 
 def _checked(store: ChannelStore, names: list[str], *, as_json: bool) -> dict[str, list[Check]]:
     found, status = {}, None
-    # The check of the outputs reports what the stack lacks.
+    # The checks of the stack report what it lacks.
     with suppress(StackMissingError), terminal.status("reading the ledger and the logs …"):
         status = read_status(store.stack)
     for name in names:

@@ -111,7 +111,7 @@ class TestOutward:
         keep(operator, {"rest": {"base_url": box.xmatters_url, "auth": BASIC}})
         done = rotate(operator, "rest", "--password", secret_file)
         assert operator.secret("payments")["xmatters"]["rest"]["auth"]["password"] == f"{CANARY}-new"
-        assert "check xMatters REST API, state ok" in done.stdout
+        assert "check xMatters REST API, detail 127.0.0.1 lets the channel's user read pages, state ok" in done.stdout
         assert "key xmatters.rest.auth.password, old ***, new ***" in done.stdout
         assert "relayctl channel undo payments goes back to it" in done.stderr
         assert CANARY not in done.output
