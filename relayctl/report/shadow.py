@@ -6,9 +6,6 @@ from typing import Any
 
 import click
 
-from relay.foreign_text import identifier
-from relay.incidents.share import MAX_ID_LENGTH
-from relay.jobs.job import seconds_of
 from relay.jobs.outcome import Outcome
 from relayctl import moments, terminal
 from relayctl.channel.store import NAME
@@ -17,8 +14,6 @@ from relayctl.log_lines import WEBHOOK, Line
 from relayctl.moments import MINUTE
 from relayctl.stack.deployed import Stack, on_stack
 
-# Signals that the text lists, the newest; --json has all.
-MAX_LISTED = 50
 # Answers of FilterLogEvents that one report reads.
 MAX_ANSWERS = 2000
 _UNNAMED = "recipients of the workflow"
@@ -55,10 +50,8 @@ def report(stack: Stack, name: str, since: float, as_json: bool) -> None:
         **shadow_figures(lines),
         "problems": readings.problems,
     }
-    if as_json:
-        terminal.document(found)
-    elif found["shares"]:
-        _show(found)
+    if as_json or found["shares"]:
+        terminal.result(found, as_json=as_json)
     readings.conclude(
         found["shares"], f"no share of channel {name} came since {moments.moment(since)}", as_json=as_json
     )
@@ -99,16 +92,3 @@ def shadow_figures(lines: Sequence[Line]) -> dict[str, Any]:
 def _recipients(line: Line) -> list[str]:
     named = line.fields.get("recipients")
     return list(map(str, named)) if isinstance(named, list) and named else [_UNNAMED]
-
-
-def _show(report: dict[str, Any]) -> None:
-    terminal.members(report | {"listed": None, "problems": None})
-    terminal.show_days((seconds_of(each["at"]), "", _signal(each)) for each in report["listed"][-MAX_LISTED:])
-
-
-def _signal(signal: dict[str, Any]) -> str:
-    status = f" ({signal['status']})" if signal["status"] else ""
-    why = f": {signal['why']}" if signal["why"] else ""
-    incident_id = identifier(signal["incident_id"], MAX_ID_LENGTH)
-    change = f"{signal['transition'] or 'change not known'}{status}{why}"
-    return f"{incident_id} {change}; to {', '.join(signal['recipients'])}"

@@ -132,9 +132,11 @@ def doctor(stack: Stack, as_json: bool) -> None:
         of_stack = list(StackChecks(stack).of(datetime.now(UTC)))
         names, listed = _listed(store)
     of_stack.append(listed)
-    if not as_json:
-        _show_checks(f"stack {stack.name}", of_stack)
-    of_channels = _checked(store, names, as_json=as_json)
+    of_channels = _checked(store, names)
+    titled = {f"stack {stack.name}": of_stack, **{f"channel {name}": found for name, found in of_channels.items()}}
+    for title, found in () if as_json else titled.items():
+        click.echo(click.style(printable(title), bold=True))
+        check_results.show(found)
     every = [*of_stack, *(check for found in of_channels.values() for check in found)]
     channels = [{"channel": name, **check_results.listing(found)} for name, found in of_channels.items()]
     document = {"stack": stack.name, **check_results.listing(of_stack), "channels": channels}
@@ -150,7 +152,7 @@ def _listed(store: ChannelStore) -> tuple[list[str], Check]:
     return names, ok("channels", f"{len(names)} of them")
 
 
-def _checked(store: ChannelStore, names: list[str], *, as_json: bool) -> dict[str, list[Check]]:
+def _checked(store: ChannelStore, names: list[str]) -> dict[str, list[Check]]:
     found, status = {}, None
     # The checks of the stack report what it lacks.
     with suppress(StackMissingError), terminal.status("reading the ledger and the logs …"):
@@ -158,11 +160,4 @@ def _checked(store: ChannelStore, names: list[str], *, as_json: bool) -> dict[st
     for name in names:
         with terminal.status(f"checking channel {name} …"):
             found[name] = [*(health(status, name) if status else ()), *checks.of(store, name)]
-        if not as_json:
-            _show_checks(f"channel {name}", found[name])
     return found
-
-
-def _show_checks(title: str, found: list[Check]) -> None:
-    click.echo(click.style(printable(title), bold=True))
-    check_results.show(found)

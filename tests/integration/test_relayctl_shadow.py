@@ -61,5 +61,5 @@ def test_report_lists_signals_and_counts_what_would_not_have_rung(operator: Oper
     assert found["most_in_a_minute"] == 1
     said = " ".join(operator.run("shadow", "report", "payments", code=0).stdout.split())
     assert "shares 5 signals 3 by transition opened 2, resolved 1" in said
-    assert "i2 opened (critical): nothing of this open incident was announced; to recipients of" in said
+    assert "incident id i2, transition opened, why nothing of this open incident was announced, status critical" in said
     assert "suppressed outcome unchanged, transition touched, why it is as announced, count 1" in said
