@@ -73,18 +73,11 @@ def _shared(stack: Stack, readings: Readings, since: float) -> Iterator[Listed]:
 
 
 _AGE_COLUMNS, _SOURCE_COLUMNS = 5, 8
-_MAX_TITLE = 100
 
 
 def show_timeline(shown: Collector, now: float) -> None:
-    """Print a timeline: the summaries, then a line for each event, oldest first, below its local date."""
-    title = f": {quoted(shown.title, _MAX_TITLE)}" if shown.title else ""
-    terminal.show_line(f"incident {identifier(shown.incident_id, MAX_ID_LENGTH)}{title}", indent=2)
-    for each in shown.known:
-        names = ", ".join(map(identifier, each.recipients))
-        said = "; ".join(timeline.words(each.entry, now))
-        whom = f" for {names}" if names else ""
-        terminal.show_line(printable(f"channel {each.channel}{whom}: {said}"), indent=2)
+    """Print a timeline: the members of its document, then a line for each event, below its local date."""
+    terminal.members({**shown.document(now), "events": None, "problems": None})
     are_many = len(shown.channels) > 1
     lines = list[tuple[float, str, str]]()
     for event in shown.events:
