@@ -1,6 +1,6 @@
 """Results of checks, each as a line of text and as a JSON object."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from functools import partial
 from typing import Any, NamedTuple
@@ -10,7 +10,6 @@ import click
 from relay.failures import Reason, SendError
 from relay.foreign_text import printable
 from relayctl import terminal
-from relayctl.failed_calls import tried
 
 # Failures of a vendor's call that may be over within a minute.
 _TRANSIENT = {Reason.RATE_LIMITED, Reason.UPSTREAM}
@@ -30,12 +29,9 @@ _COLORS = {State.OK: "green", State.WARNING: "yellow", State.FAILED: "red"}
 class Check(NamedTuple):
     """Result of one check."""
 
-    what: str  # The name of the checked thing
+    check: str  # The name of the checked thing
     detail: str  # The explanation in one line, without secrets
     state: State
-
-    def document(self) -> dict[str, str]:
-        return {"check": self.what, "state": self.state, "detail": self.detail}
 
 
 ok = partial(Check, state=State.OK)
@@ -52,33 +48,25 @@ def of_failure(what: str, error: SendError) -> Check:
 type Verdict = tuple[State, str]
 
 
-def of_aws(what: str, check: Callable[[], Verdict]) -> Check:
-    """Return the result of a check that calls AWS; FAILED if AWS refuses the call or cannot be reached."""
-    found, problem = tried(check)
-    state, detail = found or (State.FAILED, f"not checked: {problem}")
-    return Check(what, detail, state)
-
-
 def show(checks: Iterable[Check]) -> None:
     """Print a line for each result; on a terminal a long line is wrapped and indented."""
     for each in checks:
-        line = f"{printable(each.what)}: {printable(each.detail)}"
+        line = f"{printable(each.check)}: {printable(each.detail)}"
         terminal.show_line(line, lead=f"{each.state:7}  ", color=_COLORS[each.state])
 
 
 def listing(checks: Iterable[Check]) -> dict[str, Any]:
-    return {"checks": [each.document() for each in checks]}
+    return {"checks": [each._asdict() for each in checks]}
 
 
-def counts(checks: Iterable[Check]) -> dict[str, int]:
+def conclude(what: str, checks: Iterable[Check], document: Mapping[str, Any] | None) -> None:
+    """Write the numbers of failures and warnings to stderr, after a JSON document that gets them, too.
+
+    Exit with code 1 if there are failures.
+    """
     states = [each.state for each in checks]
-    return {"failed": states.count(State.FAILED), "warnings": states.count(State.WARNING)}
-
-
-def conclude(what: str, checks: Iterable[Check]) -> None:
-    """Write the numbers of failures and warnings to stderr; exit with code 1 if there are failures."""
-    found = counts(checks)
-    words = [f"{found['failed']} failed"] if found["failed"] else []
-    words += [terminal.counted(found["warnings"], "warning")] if found["warnings"] else []
-    click.echo(f"{what}: {', '.join(words) or 'all well'}", err=True)
-    terminal.fail_if(found["failed"])
+    counts = {"failed": states.count(State.FAILED), "warnings": states.count(State.WARNING)}
+    if document is not None:
+        terminal.document({**document, **counts})
+    click.echo(f"{what}: {counts['failed']} failed, {counts['warnings']} warnings", err=True)
+    terminal.fail_if(counts["failed"])

@@ -2,16 +2,17 @@
 
 import re
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
+import click
 from botocore.exceptions import BotoCoreError, ClientError
 
 from relay.failures import InvalidChannel, LedgerError, SendError
 from relay.foreign_text import one_line
 from relayctl import terminal
-from relayctl.log_lines import LinesCutError
+from relayctl.log_lines import Line, LinesCutError, LogReader
 from relayctl.stack.deployed import StackMissingError
 
 # Longer than any message of AWS about a refused call.
@@ -86,36 +87,54 @@ class Readings:
         """Note a source that was not read, or only in part; its first problem stays."""
         self.unread.setdefault(source, problem)
 
-    def reading(self, source: str) -> "_Source":
-        """Return a context that notes the failure of a source that it reads. The code after it goes on."""
-        return _Source(self, source)
+    @contextmanager
+    def reading(self, source: str) -> Iterator[None]:
+        """Context that notes the failure of a source that it reads. The code after it goes on."""
+        try:
+            yield
+        except StackMissingError:
+            # That is no source that failed.
+            raise
+        except Exception as error:
+            if not (why := failure(error)):
+                raise
+            self.note(source, why)
 
     def read[T](self, source: str, read: Callable[[], T]) -> T | None:
         """Return the result of reading a source; None if it fails, which is noted."""
+        found = list[T]()
         with self.reading(source):
-            return read()
-        return None
+            found.append(read())
+        return found[0] if found else None
+
+    def lines(
+        self,
+        reader: LogReader,
+        function: str,
+        messages: Sequence[str],
+        since: float,
+        most: int,
+        channel: str | None = None,
+    ) -> list[Line]:
+        """Return a function's log lines as `LogReader.lines` does; those that were read if it fails, which is noted."""
+        found = list[Line]()
+        with self.reading(f"log {function}"):
+            for line in reader.lines(function, messages, since, most, channel):
+                found.append(line)
+        return found
 
     @property
     def problems(self) -> list[str]:
         return [f"{source}: {problem}" for source, problem in self.unread.items()]
 
-    def say(self) -> None:
-        """Write a line to stderr for each source that was not read, or only in part."""
-        for each in self.problems:
+    def conclude(self, found: object, nothing: str, *, as_json: bool) -> None:
+        """Write a line to stderr for each source that was not read, unless the JSON document has them.
+
+        If nothing was found, exit with the message `nothing`. Raises ClickException if an unread source may have it.
+        """
+        for each in () if as_json else self.problems:
             terminal.say(f"FAILED: {each}")
-
-
-class _Source(NamedTuple):
-    readings: Readings
-    name: str
-
-    def __enter__(self) -> None:
-        """Begin to read."""
-
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> bool:
-        # A stack that is missing is no source that failed.
-        if not isinstance(error, Exception) or isinstance(error, StackMissingError) or not (why := failure(error)):
-            return False
-        self.readings.note(self.name, why)
-        return True
+        if not found:
+            if self.unread:
+                raise click.ClickException(f"{nothing}, but not all sources could be read")
+            terminal.nothing(nothing)

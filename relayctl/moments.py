@@ -43,8 +43,8 @@ def until(text: str) -> float:
     return _typed(text, 1)
 
 
-def since_option(default: str, text: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Add `--since` to a verb, with its default and its help text."""
+def since_option(default: str | None, text: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Add `--since` to a verb, with its default, if there is one, and its help text."""
     return click.option("--since", type=since, default=default, show_default=True, metavar="AGE|TIME", help=text)
 
 

@@ -8,20 +8,17 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from itertools import groupby
 from pathlib import Path
 from textwrap import TextWrapper
-from typing import IO, TYPE_CHECKING, Any, NoReturn
+from typing import IO, Any, NoReturn
 
 import click
 
-from relay.foreign_text import printable
+from relay.foreign_text import one_line, printable
 from relayctl import moments
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 # Exit code of shells for a program that Ctrl-C ended.
 INTERRUPTED = 130
@@ -52,7 +49,9 @@ def show_line(line: str, *, lead: str = "", color: str | None = None, indent: in
     text = lead + line
     if columns := _columns(sys.stdout):
         margin = " " * (len(lead) + indent)
-        wrap = TextWrapper(columns, initial_indent=lead, subsequent_indent=margin, break_on_hyphens=False)
+        # A URL is not broken: it must be copied whole.
+        wrap = TextWrapper(columns, initial_indent=lead, subsequent_indent=margin)
+        wrap.break_on_hyphens = wrap.break_long_words = False
         text = wrap.fill(line) or lead
     click.echo(click.style(text[: len(lead)], fg=color) + text[len(lead) :])
 
@@ -90,9 +89,44 @@ def private_file(path: Path) -> IO[str]:
     return open(path, "x", encoding="utf-8", opener=partial(os.open, mode=0o600))
 
 
-def labelled(label: str, value: str, columns: int = 15) -> None:
-    """Write a label, padded to `columns`, and a value to stdout. It is not wrapped: a value must be copied whole."""
-    click.echo(f"{label:{columns}}{printable(value)}")
+# Longer than the excerpt of an answer.
+_MAX_VALUE = 4000
+
+
+def members(found: Mapping[str, Any], **texts: str) -> None:
+    """Print the members of a JSON object that are not empty, each with its name, then named texts, indented if JSON.
+
+    It is the text of a verb that has no words of its own. No line of a text looks like a member.
+    """
+    for name, value in found.items():
+        for number, line in enumerate(_texts(value)):
+            show_line(line, lead=f"{'' if number else name.replace('_', ' '):22}")
+    for name, text in texts.items():
+        shown = text
+        with suppress(ValueError, RecursionError):
+            shown = json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+        if shown:
+            click.echo("\n  ".join([name, *map(printable, shown.splitlines())]))
+
+
+def result(found: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print a JSON object as JSON or as text."""
+    if as_json:
+        document(found)
+    else:
+        members(found)
+
+
+def _texts(value: Any) -> list[str]:
+    """Return a line for each object in a list, and one line for another value; none if it is empty."""
+    if isinstance(value, list) and any(isinstance(each, dict) for each in value):
+        return [text for each in value for text in _texts(each)]
+    if isinstance(value, dict):
+        some = (f"{name.replace('_', ' ')} {text}" for name, each in value.items() for text in _texts(each))
+        return [", ".join(some)] if value else []
+    if isinstance(value, list):
+        return [", ".join(one_line(str(each), _MAX_VALUE) for each in value)] if value else []
+    return [] if value in (None, "") else [one_line(str(value), _MAX_VALUE)]
 
 
 def counted(number: int, what: str) -> str:
@@ -112,15 +146,13 @@ def fail_if(is_failure: object, *, is_stopped: object = False) -> None:
         click.get_current_context().exit(INTERRUPTED if is_stopped else 1)
 
 
-def refuse_unasked(what: str, *, yes: bool, as_json: bool = False) -> None:
-    """Raise UsageError if the operator cannot be asked and did not give --yes; `what` is what relayctl would do."""
+def confirm(question: str, *, yes: bool, as_json: bool = False) -> None:
+    """Ask on stderr, unless the operator gave --yes. Raises Abort if the answer is not yes.
+
+    Raises UsageError if the operator cannot be asked.
+    """
     if not yes and (as_json or not sys.stdin.isatty()):
-        why = "not a terminal, or --json" if as_json else "not a terminal"
-        raise click.UsageError(f"{why}: give --yes to {what} without being asked")
-
-
-def confirm(question: str, *, yes: bool = False) -> None:
-    """Ask on stderr, unless the operator gave --yes. Raises Abort if the answer is not yes."""
+        raise click.UsageError(f"{question} Not a terminal, or --json: give --yes")
     if not yes:
         click.confirm(question, abort=True, err=True)
 
@@ -128,7 +160,10 @@ def confirm(question: str, *, yes: bool = False) -> None:
 @contextmanager
 def status(text: str) -> Iterator[None]:
     """Show `text` with a spinner while the block runs, if stderr is a terminal. The block must print nothing."""
-    console = _console()
+    # Imported here: rich would take more than a third of the time of `relayctl --help`.
+    from rich.console import Console  # noqa: PLC0415
+
+    console = Console(stderr=True, markup=False, emoji=False)
     with console.status(printable(text)) if console.is_terminal else nullcontext():
         yield
 
@@ -139,34 +174,19 @@ type Show = Callable[[int, str], None]
 
 @contextmanager
 def progress(title: str, of: str, clock: Callable[[], float]) -> Iterator[Show]:
-    """Show progress on stderr while the block runs: a spinner on a terminal, else a line every LINE_SECONDS.
+    """Show progress on stderr while the block runs, as a line every LINE_SECONDS.
 
     The block tells the number of finished items and a remark; `of` comes after the number, such as `of 25` or `lines`.
     """
     last = clock()
 
-    def words(done: int, said: str) -> str:
-        return f"{done} {of}{': ' if said else ''}{said}"
-
     def line(done: int, said: str) -> None:
         nonlocal last
         if clock() - last >= LINE_SECONDS:
             last = clock()
-            click.echo(f"{title}: {words(done, said)}", err=True)
+            click.echo(f"{title}: {done} {of}{': ' if said else ''}{said}", err=True)
 
-    console = _console()
-    if not console.is_terminal:
-        yield line
-        return
-    with console.status(f"{title} …") as status:
-        yield lambda done, said: status.update(f"{title} … {words(done, said)}")
-
-
-def _console() -> "Console":
-    # Imported here: rich would take more than a third of the time of `relayctl --help`.
-    from rich.console import Console  # noqa: PLC0415
-
-    return Console(stderr=True, markup=False, emoji=False)
+    yield line
 
 
 @contextmanager

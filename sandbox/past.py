@@ -37,14 +37,12 @@ class MadePage:
         status: Status of the incident that it told.
         answered_after: Seconds until somebody answered; None if nobody did.
         is_notified: False if no device got it.
-        dropped: Number of signals that flood control dropped after it.
     """
 
     at: float
     status: str
     answered_after: float | None = None
     is_notified: bool = True
-    dropped: int = 0
 
 
 @dataclass
@@ -174,11 +172,9 @@ class Past:
         self._open(made, at, "critical", answered_after=200)
         for number in range(1, 4):
             self._share(made, at + 5 * number, "critical", "repeat", answered_after=200)
-        made.pages[-1].dropped = 5
         for number in range(4, 9):
             self._shared(made, at + 5 * number)
         self.expected["without_page"] += 5
-        self.expected["dropped_by_flood_control"] += 5
         self._close(made, at + 3 * _HOUR)
 
     def _unheard(self, made: PastIncident, at: float) -> None:
@@ -285,8 +281,6 @@ def _make_page(box: Box, clock: Clock, page: MadePage, incident: PastIncident) -
     if page.is_notified:
         notification = {"deliveryStatus": "DELIVERED", "recipient": recipient}
         box.xmatters.pages.audit(made.id, "NOTIFICATION_DELIVERED", notification=notification)
-    for _ in range(page.dropped):
-        box.xmatters.pages.suppress()
     if page.answered_after is not None:
         clock.at = page.at + page.answered_after
         received = record_time(clock())

@@ -1,7 +1,7 @@
 """Make the README's pictures from real runs in the local cloud: `make pictures`.
 
 In `docs/pictures`, `page-*.png` show the sandbox's page after a short story, and `story-*.png` one incident's story on
-it, light and dark; `demo.svg` and `outage.svg` show acts of `make demo`; `rehearsal.png` shows the page of `make
+it, light and dark; `demo.svg` and `outage.svg` show acts of `make demo`; `rehearsal.svg` shows the report of `make
 rehearsal`. Everything that the command started is stopped at its end.
 """
 
@@ -11,7 +11,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
 from playwright.sync_api import Browser, Error, Page, sync_playwright
@@ -84,13 +84,12 @@ def _browser() -> Iterator[Browser]:
 
 
 def of_rehearsal(_: local.Places) -> None:
-    """Rehearse the sandbox's past, and write a picture of the begin of the report's page. Raises SandboxError."""
-    with _browser() as browser, tempfile.TemporaryDirectory() as folder:
-        report = Path(folder, "rehearsal.html")
-        rehearsal.run(report, opens_browser=False)
-        page = browser.new_page(viewport={"width": 960, "height": 860}, device_scale_factor=SCALE)
-        page.goto(report.as_uri())
-        page.screenshot(path=PICTURES / "rehearsal.png")
+    """Rehearse the sandbox's past, and write a picture of the report. Raises SandboxError."""
+    said = io.StringIO()
+    with tempfile.TemporaryDirectory() as folder, redirect_stdout(said):
+        rehearsal.run(Path(folder, "rehearsal.html"), opens_browser=False)
+    lines = [Text(line) for line in said.getvalue().splitlines()]
+    (PICTURES / "rehearsal.svg").write_text(svg(lines, "make rehearsal"))
 
 
 def of_page(places: local.Places) -> None:

@@ -5,7 +5,6 @@ import uuid
 from collections.abc import Iterator
 
 import click
-from botocore.exceptions import BotoCoreError, ClientError
 
 from relay.channels import misconfiguration
 from relay.channels.channel import Channel, header_for
@@ -13,7 +12,7 @@ from relay.channels.parsing import parse_channel
 from relay.channels.policy import Mode
 from relay.channels.routes import chosen
 from relay.channels.token import LEAST_TYPED_LENGTH
-from relay.failures import InvalidChannel, LedgerError, NoAnswer
+from relay.failures import LedgerError, NoAnswer
 from relay.foreign_text import printable
 from relay.http.client import json_object
 from relay.incidents.share import TEST_PREFIX, parse_share, scalar
@@ -24,7 +23,7 @@ from relayctl.channel import credential_checks, endpoints, pauses
 from relayctl.channel.endpoints import ENDPOINTS
 from relayctl.channel.store import NAME, ChannelStore
 from relayctl.check_results import Check, State, failed, ok, warning
-from relayctl.failed_calls import DENIED, failure, refusal
+from relayctl.failed_calls import DENIED, tried
 from relayctl.stack.deployed import Stack, on_stack
 
 _REMOVED = "the channel was removed meanwhile"
@@ -67,41 +66,25 @@ def _missed_shares(stack: Stack, channel: Channel) -> Iterator[Check]:
         yield warning(what, "off: bigpanda.reconcile is false, so a share that never arrives is not noticed")
         return
     try:
-        suggested = _environments_of_shares(stack, channel)
+        # Any holder of the webhook's token can send a share with an environment.
+        suggested = Sources(stack.table(), stack.effects.clock).suggested(channel)
     except LedgerError as error:
         yield warning(what, f"not known, the ledger cannot be read: {error}")
         suggested = ()
-    named = ", ".join(suggested[:MAX_SUGGESTED]) + (" and others" if len(suggested) > MAX_SUGGESTED else "")
-    if not access.environments:
-        hint = f"; shares came from {named}: add it, if it is yours" if suggested else ""
-        yield warning(what, f"off: bigpanda.environments names no environment to list{hint}")
-        return
     if suggested:
+        named = ", ".join(suggested[:MAX_SUGGESTED])
         yield warning(what, f"shares came from {named}, too: add it to bigpanda.environments, if it is yours")
-    if access.reconcile == "ring" and misconfiguration.needs_url_recipients(channel):
+    if not access.environments:
+        yield warning(what, "off: bigpanda.environments names no environment to list")
+    elif access.reconcile == "ring" and misconfiguration.needs_url_recipients(channel):
         yield warning(what, "reported only: the secret names no recipients, so a missed share notifies nobody")
 
 
-def _environments_of_shares(stack: Stack, channel: Channel) -> tuple[str, ...]:
-    """Return environments of recent shares that the secret lacks.
-
-    Do not trust them: any holder of the webhook's token can send a share.
-    """
-    if "LedgerTableName" not in stack.outputs:
-        return ()
-    return Sources(stack.table(), stack.effects.clock).suggested(channel)
-
-
 def _read(store: ChannelStore, name: str) -> Channel | Check:
-    try:
-        text = store.text(name)
-        return parse_channel(name, text, store.stack.hosts) if text is not None else failed("secret", _REMOVED)
-    except ClientError as error:
-        if error.response["Error"].get("Code") in DENIED:
-            return warning("secret", f"not seen: {refusal(error)}. {_UNSEEN}")
-        return failed("secret", refusal(error))
-    except (BotoCoreError, InvalidChannel) as error:
-        return failed("secret", str(failure(error)))
+    found, problem = tried(lambda: store.channel(name))
+    if problem and any(code in problem for code in DENIED):
+        return warning("secret", f"not seen: {problem}. {_UNSEEN}")
+    return found or failed("secret", problem or _REMOVED)
 
 
 def _modes(channel: Channel, now: float) -> Iterator[Check]:
@@ -116,20 +99,17 @@ def _modes(channel: Channel, now: float) -> Iterator[Check]:
 def _tokens(channel: Channel) -> Iterator[Check]:
     for key, endpoint in (("inbound", channel.inbound), ("xmatters.callback", channel.callback)):
         if any(each.token and len(each.token) < LEAST_TYPED_LENGTH for each in endpoint):
-            what = f"a token of {key} has fewer than {LEAST_TYPED_LENGTH} characters, and can be guessed"
-            yield warning(
-                "tokens", f"{what}: relayctl channel rotate {channel.name} {ENDPOINTS[key].name} makes a new one"
-            )
+            rotate = f"relayctl channel rotate {channel.name} {ENDPOINTS[key].name}"
+            yield warning("tokens", f"a token of {key} is short, and can be guessed: {rotate} makes a new one")
 
 
 def _receipt(channel: Channel) -> Check:
     """Return the steps of a critical's receipt that the channel proves, and what to set for the others."""
     policy, source = channel.policy, "" if channel.rest or channel.callback else ", and xmatters.rest or callbacks"
-    source_of_answers = "" if channel.bigpanda or not source else f"{source}, or bigpanda.api_key"
     lacks = {
         "page": "" if channel.rest else "xmatters.rest",
         "notified": "" if policy.notified_within_seconds else f"policy.notified_within_seconds{source}",
-        "answered": "" if policy.answered_within_seconds else f"policy.answered_within_seconds{source_of_answers}",
+        "answered": "" if policy.answered_within_seconds else f"policy.answered_within_seconds{source}",
     }
     proven = ", ".join(["signal", *(step for step, lack in lacks.items() if not lack)])
     others = "; ".join(f"{step} needs {lack}" for step, lack in lacks.items() if lack)
@@ -200,22 +180,19 @@ def test(stack: Stack, name: str, rings: bool, yes: bool, as_json: bool) -> None
     store = ChannelStore(stack)
     if not store.exists(name):
         terminal.nothing(f"there is no channel {name}")
-    if rings:
-        terminal.refuse_unasked("share a test incident", yes=yes)
     with terminal.status(f"checking channel {name} …"):
         found = list(of(store, name))
     if not as_json:
         check_results.show(found)
     if rings:
-        is_usable = not any(each.state == State.FAILED for each in found if each.what == "secret")
+        is_usable = not any(each.state == State.FAILED for each in found if each.check == "secret")
         refusal = failed("test incident", "not shared: the relay itself could not use the channel")
         rung = list(_ring(store, name, yes=yes)) if is_usable else [refusal]
         if not as_json:
             check_results.show(rung)
         found += rung
-    if as_json:
-        terminal.document({"channel": name, **check_results.listing(found), **check_results.counts(found)})
-    check_results.conclude(f"channel {name}", found)
+    document = {"channel": name, **check_results.listing(found)}
+    check_results.conclude(f"channel {name}", found, document if as_json else None)
 
 
 def _ring(store: ChannelStore, name: str, *, yes: bool) -> Iterator[Check]:

@@ -2,15 +2,12 @@
 
 import json
 from contextlib import suppress
-from functools import partial
 from typing import Any
 
 import click
 
 from relay.channels.parsing import parse_channel
-from relay.delivery.channel_health import age
 from relay.failures import InvalidChannel
-from relay.foreign_text import printable
 from relayctl import terminal
 from relayctl.channel import endpoints, pauses
 from relayctl.channel.checks import test
@@ -20,7 +17,7 @@ from relayctl.channel.rotate import revoke, rotate
 from relayctl.channel.set import set_, undo
 from relayctl.channel.store import NAME, NO_CHANNELS, ChannelStore
 from relayctl.settings.plan import apply, export, plan
-from relayctl.stack import channel_status, draining
+from relayctl.stack import draining
 from relayctl.stack.deployed import Stack, on_stack
 from relayctl.stack.status import conclude
 from relayctl.stack.status_reading import Owed, read_status
@@ -53,20 +50,12 @@ def show(stack: Stack, name: str, as_json: bool) -> None:
     policy, now = None, stack.effects.clock()
     with suppress(InvalidChannel):
         policy = parse_channel(name, document.text(), stack.hosts).policy
+    found = {"channel": name, **endpoints.url_members(urls), **pauses.document(policy, now)}
+    found["credentials"] = [each.document() for each in uses]
     if as_json:
-        used = [each.document() for each in uses]
-        members = {**endpoints.url_members(urls), **pauses.document(policy, now)}
-        terminal.document({"channel": name, **members, "secret": masked, "credentials": used})
-        return
-    terminal.labelled("channel", name)
-    for line in pauses.words(policy, now) if policy else ["not known: the secret is not valid"]:
-        terminal.show_line(printable(line), lead=f"{'mode':15}")
-    terminal.labelled("callback URL", urls["inbound"])
-    if back := urls.get("xmatters.callback"):
-        terminal.labelled("from xMatters", back)
-    click.echo("secret         " + json.dumps(masked, indent=2, ensure_ascii=False).replace("\n", "\n" + " " * 15))
-    for each in uses:
-        terminal.labelled("last use", each.words(now))
+        terminal.document({**found, "secret": masked})
+    else:
+        terminal.members(found, secret=json.dumps(masked))
 
 
 @channel.command("list")
@@ -83,15 +72,7 @@ def list_(stack: Stack, as_json: bool) -> None:
     """
     with terminal.status("reading the channels and the ledger …"):
         found = read_status(stack, has_logs=False)
-    for each in () if as_json else found.channels:
-        mode = "; ".join(pauses.words(each.policy, found.at)) if each.policy else "mode not known"
-        # The ledger's record of the last share may be an hour too old.
-        shared = "not known" if each.shared_at is None else f"within {age(found.at - each.shared_at)}"
-        changed = "" if each.changed_at is None else f", changed {age(found.at - each.changed_at)} ago"
-        health = channel_status.judge(each, found.at).health
-        line = printable(f"{each.name} ({mode}): last share {shared}{changed}")
-        terminal.show_line(line, lead=f"{health:7}  ")
-    conclude(stack, found, NO_CHANNELS, as_json=as_json)
+    conclude(stack, found, NO_CHANNELS, whole=False, as_json=as_json)
 
 
 @channel.command()
@@ -124,14 +105,11 @@ def remove(stack: Stack, name: str, yes: bool, as_json: bool, **options: Any) ->
     store = ChannelStore(stack)
     if not store.exists(name):
         terminal.nothing(f"there is no channel {name}")
-    terminal.refuse_unasked("remove", yes=yes)
     owed = Owed.of(stack, name)
     if options["drain"]:
         _refuse(name, owed, owed.dead_lettered or owed.problems)
-        read = partial(read_status, stack, name)
-        draining.check(read, [name], options["quiet"])
         terminal.confirm(_QUESTION.format(name, "as soon as nothing is owed for it"), yes=yes)
-        list(draining.drained(stack, read, [name], options["quiet"], options["timeout"]))
+        list(draining.drained(stack, [name], options["quiet"], options["timeout"]))
         owed = Owed.of(stack, name)
         _refuse(name, owed, str(owed))
     else:

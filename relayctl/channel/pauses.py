@@ -54,28 +54,12 @@ def pause(
     }
 
 
-def add(document: SecretDocument, new: Members, now: float) -> Members:
-    """Add a pause to the secret, joined with one like it that it overlaps, and return it as it is stored.
-
-    Raises UsageError if there are MOST_PAUSES others.
-    """
-    kept: list[Members] = []
-    for each in _remembered(document, now):
-        one, other = Pause.of(each), Pause.of(new)
-        is_alike = (one.keeps_states, one.when) == (other.keeps_states, other.when)
-        if is_alike and one.until > now and one.since < other.until and other.since < one.until:
-            ends = {
-                "since": moments.iso(min(one.since, other.since)),
-                "until": moments.iso(max(one.until, other.until)),
-            }
-            new = {**each, **new, **ends}
-        else:
-            kept.append(each)
-    kept.append(new)
+def add(document: SecretDocument, new: Members, now: float) -> None:
+    """Add a pause to the secret. Raises UsageError if there are MOST_PAUSES others."""
+    kept = [*_remembered(document, now), new]
     if len(kept) > MOST_PAUSES:
         raise click.UsageError(f"the channel has {MOST_PAUSES} pauses, and no more fit")
     document.set(KEY, kept)
-    return new
 
 
 def end(document: SecretDocument, when: Mapping[str, list[str]], now: float) -> list[Members]:
@@ -139,8 +123,9 @@ def current(policy: Policy, now: float) -> str:
 
 def words(policy: Policy, now: float) -> list[str]:
     """Return the mode at `now` (epoch seconds), unless a pause tells it, and each pause that is not over, in words."""
-    said: dict[str, list[str]] = {LIVE: [LIVE], SHADOW: ["shadow: it sends nothing"]}
-    return [*said.get(current(policy, now), []), *(pause_words(each, now) for each in open_pauses(policy, now))]
+    mode = current(policy, now)
+    said = [] if mode == PAUSED else [LIVE if mode == LIVE else "shadow: it sends nothing"]
+    return said + [pause_words(each, now) for each in open_pauses(policy, now)]
 
 
 def open_pauses(policy: Policy, now: float) -> list[Pause]:
@@ -209,7 +194,7 @@ def pause_(
     they are recorded and not signalled. A state that was owed before the pause waits in any case. During the pause
     the fallback topic is not notified of paused incidents: nobody is told of a critical. So do not pause for a
     maintenance of xMatters. The pause does not stop a page that already rings. It acts on new shares within 15
-    seconds. A pause that overlaps one of the same kind and conditions prolongs it.
+    seconds. Pauses may overlap.
 
     \b
     Example:
@@ -224,7 +209,8 @@ def pause_(
     new = pause(since or now, until, "keep" if options["keep"] else "drop", when, now, **said)
 
     def added(document: SecretDocument) -> list[Members]:
-        return [add(document, new, now)]
+        add(document, new, now)
+        return [new]
 
     effect = "it is paused" if Pause.of(new).is_active(now) else "the pause is known"
     _change(stack, name, added, "paused", effect, is_all=options["is_all"], as_json=as_json)
@@ -255,23 +241,26 @@ def resume(stack: Stack, name: str | None, is_all: bool, texts: Sequence[str], a
 type _Act = Callable[[SecretDocument], Sequence[Members]]
 
 
-def _change(
-    stack: Stack,
-    name: str | None,
-    act: _Act,
-    what: str,
-    effect: str,
-    *,
-    is_all: bool,
-    as_json: bool,
-) -> None:
+def _change(stack: Stack, name: str | None, act: _Act, what: str, effect: str, *, is_all: bool, as_json: bool) -> None:
     """Change the pauses of a channel, or of all, put that in force, and print it; exit with 1 if a part failed.
 
     `what` is the member of the pauses in the JSON document, and `effect` a sentence for it.
     """
     if (name is None) != is_all:
         raise click.UsageError("give the name of a channel, or --all")
-    pauses, has_failed = _stored(stack, name, act)
+    store, has_failed, pauses = ChannelStore(stack), False, dict[str, Sequence[Members]]()
+    for each in [name] if name else store.names():
+        try:
+            secret = store.read(each)
+            if secret.version and (done := act(secret)):
+                parse_channel(each, secret.text(), stack.hosts)
+                store.write(each, secret.text(), replaces=secret.version)
+                pauses[each] = done
+        except (InvalidChannel, click.ClickException) as error:
+            if name:
+                raise
+            terminal.say(f"channel {each}: not changed: {printable(str(error))}")
+            has_failed = True
     terminal.fail_if(has_failed and not pauses)
     if not pauses:
         such = "" if what == "paused" else " with such a pause"
@@ -280,26 +269,7 @@ def _change(
     found = [{"channel": each, what: these, "in_force_at": in_force} for each, these in pauses.items()]
     if as_json:
         terminal.document({"channels": found} if is_all else found[0])
-    for each, these in pauses.items() if not as_json else ():
-        for one in these:
-            said = pause_words(Pause.of(one), stack.effects.clock())
-            terminal.show_line(printable(f"channel {each}: {'' if what == 'paused' else 'ended: '}{said}"), indent=2)
+    for each, one in () if as_json else ((each, one) for each, these in pauses.items() for one in these):
+        said = pause_words(Pause.of(one), stack.effects.clock())
+        terminal.show_line(printable(f"channel {each}: {'' if what == 'paused' else 'ended: '}{said}"), indent=2)
     terminal.fail_if(has_failed or in_force is None)
-
-
-def _stored(stack: Stack, name: str | None, act: _Act) -> tuple[dict[str, Sequence[Members]], bool]:
-    store, has_failed = ChannelStore(stack), False
-    pauses = dict[str, Sequence[Members]]()
-    for each in [name] if name else store.names():
-        try:
-            secret = store.read(each)
-            if secret.version and (found := act(secret)):
-                parse_channel(each, secret.text(), stack.hosts)
-                store.write(each, secret.text(), replaces=secret.version)
-                pauses[each] = found
-        except (InvalidChannel, click.ClickException) as error:
-            if name:
-                raise
-            terminal.say(f"channel {each}: not changed: {printable(str(error))}")
-            has_failed = True
-    return pauses, has_failed

@@ -8,7 +8,7 @@ import click
 from relay.channels.schema import AUTH
 from relay.foreign_text import printable
 from relay.xmatters.directory import Directory
-from relayctl import check_results, moments, terminal
+from relayctl import moments, terminal
 from relayctl.channel import credential_checks, endpoints, write_path
 from relayctl.channel.credential_input import (
     CredentialCommand,
@@ -18,7 +18,7 @@ from relayctl.channel.credential_input import (
     judged,
     read_value,
 )
-from relayctl.channel.endpoints import ENDPOINTS, KEYS, last_use, obstacle, put_in_force, renew, used_words
+from relayctl.channel.endpoints import ENDPOINTS, KEYS, last_use, obstacle, renew, used_words
 from relayctl.channel.secret_document import SecretDocument
 from relayctl.channel.store import NAME, ChannelStore
 from relayctl.channel.write_path import OVERLAP_SECONDS, ChannelChange
@@ -118,17 +118,11 @@ def _renewed(before: SecretDocument, places: Mapping[str, str], options: Mapping
 
 
 def _places(document: SecretDocument, name: str, kind: str) -> dict[str, str]:
-    if kind == "bigpanda":
-        if not document.has("bigpanda.api_key"):
-            raise click.UsageError(
-                f"channel {name} has no key for BigPanda: relayctl channel set {name} --set bigpanda.api_key"
-            )
-        return {"api_key": "bigpanda.api_key", "app_key": "bigpanda.app_key"}
-    place = _AUTHS[kind]
+    place = {**_AUTHS, "bigpanda": "bigpanda.api_key"}[kind]
     if not document.has(place):
-        raise click.UsageError(
-            f"channel {name} has no {place}: relayctl channel set {name} --set {place.removesuffix('.auth')}=@FILE"
-        )
+        raise click.UsageError(f"channel {name} has no {place}: relayctl channel set {name} --set makes it")
+    if kind == "bigpanda":
+        return {"api_key": "bigpanda.api_key", "app_key": "bigpanda.app_key"}
     how = document.get(f"{place}.type")
     if how == "url":
         return {"trigger_url": "xmatters.trigger_url"}
@@ -157,54 +151,35 @@ def _rotate_inward(
 
 
 def _retire(store: ChannelStore, name: str, before: SecretDocument, key: str, *, now: bool, as_json: bool) -> bool:
-    stack, after = store.stack, SecretDocument(before.members)
-    used, endpoint = None, ENDPOINTS[key]
-    if is_there := after.unset(f"{key}.previous"):
-        uses = endpoints.uses_of(stack, name, before)
-        used = last_use(uses or (), endpoint.name, "previous")
-        why = "its last use cannot be read"
-        if uses is not None:
-            why = obstacle(uses, key, stack.effects.clock()) or ""
-        if why and not now:
-            raise click.ClickException(f"not retired: {why}; --now retires it all the same")
-        write_path.prepare(store, name, before, after, overlap_seconds=None)
-        store.write(name, after.text(), replaces=before.version)
-        terminal.say(f"channel {name}: changed")
-    else:
-        terminal.say(f"channel {name}: {endpoint.vendor} has no old credential any more")
+    stack, after, endpoint = store.stack, SecretDocument(before.members), ENDPOINTS[key]
+    is_there, uses = after.unset(f"{key}.previous"), endpoints.uses_of(stack, name, before)
+    why = "its last use cannot be read" if uses is None else obstacle(uses, key, stack.effects.clock())
+    if is_there and why and not now:
+        raise click.ClickException(f"not retired: {why}; --now retires it all the same")
     # Also without a previous credential: an earlier call may have stored the secret, and failed to write the mark.
-    in_force = put_in_force(stack, name)
-    if as_json:
-        document = {"channel": name, "kind": endpoint.name, "retired": is_there}
-        terminal.document(document | {"used_at": moments.iso_or_none(used), "in_force_at": in_force})
-    elif is_there:
-        terminal.show_line(f"The old one is retired: {used_words(used, stack.effects.clock())}")
-    return in_force is not None
+    change = write_path.prepare(store, name, before, after, overlap_seconds=None)
+    done = write_path.put(change, revokes="run the command again")
+    used_at = moments.iso_or_none(last_use(uses or (), endpoint.name, "previous"))
+    document = {"channel": name, "kind": endpoint.name, "retired": is_there, "used_at": used_at}
+    terminal.result(document | {"in_force_at": done.in_force}, as_json=as_json)
+    return done.in_force is not None
 
 
 def _rotate_outward(change: ChannelChange, kind: str, *, as_json: bool) -> bool:
-    stack = change.store.stack
     with terminal.status(f"checking the credential with {VENDORS[kind]} …"):
-        found = _checked(stack, change, kind)
+        found = _checked(change.store.stack, change, kind)
     if found.state == State.FAILED:
         raise click.ClickException(
-            f"{printable(found.what)}: {printable(found.detail)}; nothing was stored. relayctl channel set does not "
+            f"{printable(found.check)}: {printable(found.detail)}; nothing was stored. relayctl channel set does not "
             "ask the vendor"
         )
     done = write_path.put(change)
-    if as_json:
-        changes = [each._asdict() for each in change.changes]
-        terminal.document({"channel": change.name, "kind": kind, "check": found.document(), "changes": changes})
-        return done.is_verified
-    check_results.show([found])
-    write_path.show_changes(change.changes)
-    if not change.changes:
-        return done.is_verified
-    seconds = float(stack.parameters.get("SecretCacheSeconds", "300"))
-    until = moments.iso(stack.effects.clock() + seconds)
-    terminal.show_line(
-        f"Running functions use the old credential until {until} at the latest. Delete it at {VENDORS[kind]} only "
-        f"after that, and after a first success: relayctl channel undo {change.name} goes back to it."
+    changes = [each._asdict() for each in change.changes]
+    document = {"channel": change.name, "kind": kind, "check": found._asdict(), "changes": changes}
+    terminal.result(document, as_json=as_json)
+    terminal.say(
+        f"Delete the old credential at {VENDORS[kind]} only after that, and after a first success: relayctl channel "
+        f"undo {change.name} goes back to it."
     )
     return done.is_verified
 
@@ -253,7 +228,6 @@ def revoke(stack: Stack, name: str, names: tuple[str, ...], yes: bool, as_json: 
         renew(after, key, name)
         after.unset(f"{key}.previous")
     change = write_path.prepare(store, name, before, after, overlap_seconds=None)
-    terminal.refuse_unasked("revoke", yes=yes)
     vendors = " and ".join(ENDPOINTS[key].vendor for key in keys)
     question = f"Channel {name}: refuse the current credential, until the new one is pasted ({vendors})?"
     terminal.confirm(question, yes=yes)

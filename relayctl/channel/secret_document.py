@@ -1,7 +1,6 @@
 """A channel's secret as an operator edits and sees it: dotted keys, values as typed texts, masked credentials."""
 
 import copy
-import difflib
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -37,9 +36,6 @@ class Change(NamedTuple):
     key: str
     old: Any  # The old value; *** for a credential, None if the key is new
     new: Any  # The new value; *** for a credential, None if the key was removed
-
-    def __str__(self) -> str:
-        return f"{self.key}: {shown(self.old)} → {shown(self.new)}"
 
 
 class SecretDocument:
@@ -161,22 +157,9 @@ def holds_credential(key: str) -> bool:
     return is_url(key) or (is_named_so and holds_text(key))
 
 
-def unknown_key(key: str) -> str | None:
-    """Return a complaint about an unknown key, with the nearest known key; None if the key is known."""
-    steps = key.split(".")
-    for number, step in enumerate(steps):
-        if _schema_of(".".join(steps[: number + 1])) is None:
-            near = difflib.get_close_matches(key, list(_known_keys(CHANNEL, "")), 1, 0.8)
-            place = f"{'.'.join(steps[:number])}: ".removeprefix(": ")
-            return f"{place}unknown key {step}" + (f"; did you mean {near[0]}?" if near else "")
-    return None
-
-
-def _known_keys(schema: Mapping[str, Any], place: str) -> Iterator[str]:
-    for name, member in schema.get("properties", {}).items():
-        key = f"{place}.{name}".lstrip(".")
-        yield key
-        yield from _known_keys(member, key)
+def is_known(key: str) -> bool:
+    """True if a channel's secret may have the key."""
+    return _schema_of(key) is not None
 
 
 def holds_text(key: str) -> bool:
@@ -212,6 +195,4 @@ def _masked_leaf(members: Mapping[str, Any], key: str) -> Any:
 
 
 def shown(value: Any) -> str:
-    if value is None:
-        return "(not set)"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

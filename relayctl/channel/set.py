@@ -18,7 +18,7 @@ from relayctl.channel.credential_input import (
 )
 from relayctl.channel.endpoints import ENDPOINTS, add_missing_tokens, needs_endpoint, new_token
 from relayctl.channel.pauses import KEY as PAUSES_KEY
-from relayctl.channel.secret_document import SecretDocument, holds_credential, typed_value, unknown_key
+from relayctl.channel.secret_document import SecretDocument, holds_credential, is_known, typed_value
 from relayctl.channel.store import NAME, ChannelStore
 from relayctl.stack.deployed import Stack, on_stack
 
@@ -124,11 +124,11 @@ def _settings(options: dict[str, Any]) -> list[tuple[str, Any]]:
 
 def _key_and_text(setting: str) -> tuple[str, str]:
     key, equals, text = setting.partition("=")
-    if not key or (not equals and unknown_key(key)):
+    if not key or (not equals and not is_known(key)):
         # The setting is not quoted: it may be a credential without its key.
-        raise click.UsageError(f"--set takes {_FORMS}{_hint(key) if key else ''}")
-    if complaint := unknown_key(key):
-        raise click.UsageError(complaint)
+        raise click.UsageError(f"--set takes {_FORMS}")
+    if not is_known(key):
+        raise click.UsageError(f"unknown key {key}")
     return key, text if equals else ASK
 
 
@@ -136,10 +136,8 @@ def _apply(document: SecretDocument, settings: list[tuple[str, Any]], options: d
     """Set the settings in `document`, a channel's secret in memory, and prompt for what it needs; nothing is stored.
 
     Then a token is made for each endpoint that needs a credential and has none. Raises UsageError if `--unset` does not
-    fit, or would remove a credential that an endpoint needs. Raises InvalidChannel if the secret has another structure
-    than a channel's.
+    fit, and InvalidChannel if the secret has another structure than a channel's.
     """
-    had = [key for key in ENDPOINTS if _has_credentials(document, key)]
     kind = options["auth"] or document.get("xmatters.auth.type") or "url"
     if kind != document.get("xmatters.auth.type"):
         document.set("xmatters.auth", {"type": kind})
@@ -152,23 +150,8 @@ def _apply(document: SecretDocument, settings: list[tuple[str, Any]], options: d
             document.set(key, ask(flag_of(option), why, is_hidden=holds_credential(key)))
     for key in options["removals"]:
         if not document.unset(key):
-            raise click.UsageError(f"--unset {key}: the channel has no such key{_hint(key)}")
-    for key in had:
-        if needs_endpoint(document, key) and not _has_credentials(document, key):
-            raise click.UsageError(
-                f"--unset {key}: channel {name} needs a credential for {ENDPOINTS[key].vendor}; for a new one: "
-                f"relayctl channel rotate {name} {ENDPOINTS[key].name}"
-            )
+            raise click.UsageError(f"--unset {key}: the channel has no such key")
     add_missing_tokens(document, name)
-
-
-def _has_credentials(document: SecretDocument, key: str) -> bool:
-    return document.has(f"{key}.token") or document.has(f"{key}.basic")
-
-
-def _hint(key: str) -> str:
-    _, mark, hint = (unknown_key(key) or "").partition("; ")
-    return mark + hint
 
 
 @click.command()
@@ -197,10 +180,9 @@ def undo(stack: Stack, name: str, yes: bool, as_json: bool) -> None:
             f"nothing to undo: the last change of channel {name} changed only what BigPanda or xMatters show to the "
             "relay; relayctl channel set makes new credentials"
         )
-    terminal.refuse_unasked("undo", yes=yes, as_json=as_json)
     if not as_json:
         write_path.show_changes(change.changes)
-    terminal.confirm(f"Channel {name}: go back to these settings?", yes=yes)
+    terminal.confirm(f"Channel {name}: go back to these settings?", yes=yes, as_json=as_json)
     done = write_path.put(change)
     if as_json:
         document: dict[str, Any] = {"channel": name, "changes": [each._asdict() for each in change.changes]}

@@ -20,7 +20,6 @@ from relayctl.stack.deployed import Stack
 
 _CURRENT = "AWSCURRENT"
 _PREVIOUS = "AWSPREVIOUS"
-_LONGEST_WINDOW_DAYS = 30
 # Message of a verb that finds no channel.
 NO_CHANNELS = (
     "no channels yet; make one with: relayctl channel set NAME (Secrets Manager may list a new one five minutes late)"
@@ -37,9 +36,6 @@ def checked_name(value: str) -> str:
 NAME = click.argument("name", type=checked_name, metavar="NAME")
 NAME_OR_ALL = click.argument("name", type=checked_name, required=False, metavar="[NAME]")
 CHANNEL = click.option("--channel", type=checked_name, metavar="NAME", help="Only this channel.")
-CHANNELS = click.option(
-    "--channel", "names", type=checked_name, metavar="NAME", multiple=True, help="Only this channel; repeatable."
-)
 
 
 def _changed_meanwhile(name: str) -> click.ClickException:
@@ -62,15 +58,10 @@ class ChannelStore:
         """True if the channel has a secret, valid or not, that is not removed."""
         return self._value(name) is not None
 
-    def text(self, name: str) -> str | None:
-        """Return the text of a channel's secret; None if the channel does not exist, or is removed."""
-        value = self._value(name)
-        return None if value is None else value.get("SecretString", "")
-
     def channel(self, name: str) -> Channel | None:
         """Return a channel; None if it does not exist, or is removed. Raises InvalidChannel."""
-        text = self.text(name)
-        return None if text is None else parse_channel(name, text, self.stack.hosts)
+        value = self._value(name)
+        return None if value is None else parse_channel(name, value.get("SecretString", ""), self.stack.hosts)
 
     def read(self, name: str) -> SecretDocument:
         """Return the decoded secret of a channel, without a version if there is no channel. Raises InvalidChannel."""
@@ -103,17 +94,14 @@ class ChannelStore:
         if replaces is not None:
             self._swap(name, text, replaces)
         elif removed := self._create(name, text):
+            # Should the swap fail, the channel has its old settings, and the operator runs the command again.
             self._secrets.restore_secret(SecretId=self._id(name))
-            try:
-                self._swap(name, text, removed)
-            except BaseException:
-                self._remove_again(name, removed)
-                raise
+            self._swap(name, text, removed)
 
     def _create(self, name: str, text: str) -> str | None:
         """Create a secret; if a removed one has the name, return its current version, to be restored and replaced.
 
-        Raises ClickException, and InvalidChannel if the removed secret has no current version.
+        Raises ClickException.
         """
         options: Any = {"KmsKeyId": self._key} if self._key else {}
         # CloudFormation tags what the stack makes, and secrets are not among it.
@@ -135,20 +123,7 @@ class ChannelStore:
         held = self._secrets.describe_secret(SecretId=self._id(name))
         if "DeletedDate" not in held:
             raise _changed_meanwhile(name)
-        versions = held.get("VersionIdsToStages", {}).items()
-        current = next((version for version, stages in versions if _CURRENT in stages), None)
-        if current is None:
-            raise InvalidChannel(
-                f"the removed secret {self._id(name)} has no current version; delete it without recovery first"
-            )
-        return current
-
-    def _remove_again(self, name: str, removed: str) -> None:
-        """Undo the restore of a failed `write`, or the old channel would work again. Errors of AWS are ignored."""
-        with suppress(ClientError, BotoCoreError):
-            current = self._value(name)
-            if current is not None and current["VersionId"] == removed:
-                self.remove(name, _LONGEST_WINDOW_DAYS)
+        return next(version for version, stages in held["VersionIdsToStages"].items() if _CURRENT in stages)
 
     def _swap(self, name: str, text: str, replaces: str) -> None:
         """Store a new version under a staging label of its own, and make it current if `replaces` still is.

@@ -18,11 +18,12 @@ from relay.foreign_text import printable
 from relay.incidents.share import time_of
 from relayctl import terminal
 from relayctl.channel import credential_checks, endpoints
-from relayctl.channel.credential_input import MAX_BYTES
 from relayctl.channel.endpoints import ENDPOINTS, put_in_force, verify
 from relayctl.channel.secret_document import ANY_HOSTS, Change, SecretDocument, shown
 from relayctl.channel.store import ChannelStore
 
+# Secrets Manager's limit for a secret.
+MAX_BYTES = 65_536
 # Long enough to paste the new credential at the vendor, and to notice a forgotten one.
 OVERLAP_SECONDS = 24 * 3600
 _COLORS = {"+": "green", "-": "red", "~": "yellow"}
@@ -129,25 +130,13 @@ def put(change: ChannelChange, *, revokes: str | None = None) -> Done:
 
 
 def show_changes(changes: Sequence[Change]) -> None:
-    """Print a line for each changed key, and for each item that is added to or removed from a changed list."""
+    """Print a line for each changed key."""
     if not changes:
         terminal.show_line("nothing changed")
     for each in changes:
-        if isinstance(each.old, list) and isinstance(each.new, list):
-            _show_marked("~", f"{each.key}:", indent=2)
-            for mark, some, others in (("-", each.old, each.new), ("+", each.new, each.old)):
-                for item in (item for item in some if item not in others):
-                    _show_marked(mark, shown(item), indent=6)
-        elif each.old is None:
-            _show_marked("+", f"{each.key}: {shown(each.new)}", indent=2)
-        elif each.new is None:
-            _show_marked("-", f"{each.key}: {shown(each.old)}", indent=2)
-        else:
-            _show_marked("~", str(each), indent=2)
-
-
-def _show_marked(mark: str, line: str, *, indent: int) -> None:
-    terminal.show_line(printable(line), lead=f"{' ' * indent}{mark} ", color=_COLORS.get(mark), indent=2)
+        mark = "+" if each.old is None else "-" if each.new is None else "~"
+        said = " → ".join(shown(value) for value in (each.old, each.new) if value is not None)
+        terminal.show_line(printable(f"{each.key}: {said}"), lead=f"  {mark} ", color=_COLORS[mark], indent=2)
 
 
 def say_fresh(name: str, done: Done) -> None:
@@ -191,11 +180,8 @@ def keep_previous(
                 f"still use it. Paste the current one first (relayctl channel set {name} --reveal prints it), and end "
                 f"the old one: relayctl channel rotate {name} {endpoint.name} --retire"
             )
-        others = [_members(after.get(other)) for other in ENDPOINTS if other != key]
-        replaced = {kind: value for kind, value in replaced.items() if all(value != each.get(kind) for each in others)}
-        if replaced:
-            kept[key] = datetime.fromtimestamp(now + overlap_seconds, UTC).isoformat(timespec="seconds")
-            after.set(f"{key}.previous", {**replaced, "expires_at": kept[key]})
+        kept[key] = datetime.fromtimestamp(now + overlap_seconds, UTC).isoformat(timespec="seconds")
+        after.set(f"{key}.previous", {**replaced, "expires_at": kept[key]})
     return kept
 
 

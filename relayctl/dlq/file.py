@@ -7,9 +7,8 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import nullcontext
 from pathlib import Path
-from typing import IO, Any
 
 import click
 
@@ -41,41 +40,17 @@ def refuse_existing(place: str) -> None:
 def write_jobs(stack: Stack, place: str, wanted: Filter) -> Choice:
     """Write the matching jobs to a new file, or to stdout (`-`), oldest first, and return them.
 
-    After an error or a Ctrl-C there is no file. Raises ClickException if it cannot be written.
+    Raises ClickException if the file cannot be written.
     """
     with choosing(stack, wanted) as choice:
-        # relayctl has copies of the envelopes now, and writing them may take long if the file is a pipe.
-        choice.queue.let_go([*choice.jobs, *choice.unreadable])
-        if choice.jobs:
-            of = f"of {len(choice.jobs)}"
-            with _created(place) as file, progress("exporting", of, stack.effects.clock) as show:
-                for number, held in enumerate(choice.jobs, start=1):
-                    file.write(line_of(held.message_id, held.job, held.envelope) if held.job else "")
-                    show(number, "")
-                    if choice.stop.is_set():
-                        raise KeyboardInterrupt
-    return choice
-
-
-@contextmanager
-def _created(place: str) -> Iterator[IO[str]]:
-    if place == STDOUT:
-        yield sys.stdout
-        return
-    path: Path | None = None
-    try:
-        with terminal.private_file(Path(place)) as file:
-            path = Path(place)
-            yield file
-            file.flush()
-            # An operator may drop the messages next.
-            os.fsync(file.fileno())
-    except BaseException as error:
-        if path:
-            path.unlink(missing_ok=True)
-        if isinstance(error, OSError):
+        lines = [line_of(held.message_id, held.job, held.envelope) for held in choice.jobs if held.job]
+    if lines:
+        try:
+            with nullcontext(sys.stdout) if place == STDOUT else terminal.private_file(Path(place)) as file:
+                file.writelines(lines)
+        except OSError as error:
             raise click.ClickException(f"{place}: cannot write: {error.strerror or 'failed'}") from error
-        raise
+    return choice
 
 
 @click.command()
@@ -118,20 +93,15 @@ def export(stack: Stack, place: str, wanted: Filter, as_json: bool) -> None:
 
 # Characters of the problem of an invalid line.
 MAX_PROBLEM = 200
-_MEMBERS = {"message_id", "attributes", "envelope"}
 
 
 def read_line(text: bytes) -> Message:
-    """Return the message of a line. Raises UnreadableMessage or QueueError for what `line_of` does not write."""
+    """Return the message of a line. Raises UnreadableMessage, or QueueError if SQS would refuse it."""
     try:
-        members = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise UnreadableMessage("it is not JSON; the file may be cut off") from error
-    if not isinstance(members, dict) or members.keys() != _MEMBERS or not isinstance(members["envelope"], str):
-        raise UnreadableMessage(f"it has not the members {', '.join(sorted(_MEMBERS))}")
-    message = Message(members["envelope"], attributes_of(read_envelope(members["envelope"])))
-    if members["attributes"] != message.attributes:
-        raise UnreadableMessage("its attributes are not those of its envelope")
+        envelope = json.loads(text)["envelope"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UnreadableMessage("it is no line of an export; the file may be cut off") from error
+    message = Message(envelope, attributes_of(read_envelope(envelope)))
     check_message(message.envelope, message.attributes)
     return message
 
@@ -171,7 +141,7 @@ def import_(stack: Stack, path: Path, as_json: bool) -> None:
     """Put the jobs of an exported FILE back on the dead-letter queue. Nothing is replayed.
 
     All lines are checked before the first job is sent. A file may be imported twice: each job is then on the queue
-    twice, and a replay rings once for it. After Ctrl-C, the command says from which line on to import the rest.
+    twice, and a replay rings once for it. So after a failure or Ctrl-C, import the file again.
 
     \b
     Example:
@@ -181,8 +151,6 @@ def import_(stack: Stack, path: Path, as_json: bool) -> None:
         messages = read_lines(path.read_bytes())
     except OSError as error:
         raise click.UsageError(f"{path}: cannot read: {error.strerror or 'failed'}") from error
-    except click.UsageError as error:
-        raise click.UsageError(f"{path}: {error}") from error
     if not messages:
         terminal.nothing("nothing to import: the file has no line")
     queue = Queue(stack.session.client("sqs"), stack.output("DeadLetterQueueUrl"))
@@ -196,21 +164,14 @@ def import_(stack: Stack, path: Path, as_json: bool) -> None:
                     sent, problem = done
                     show(sent, "")
         finally:
-            left, counts = lines - sent, {"lines": lines, "sent": sent}
-            report = {"file": str(path), **counts, "next_line": sent + 1 if left else None, "problem": problem}
-            _print_report(report | {"audit": changed | {"counts": {**counts, "left": left}}}, as_json=as_json)
+            counts = {"lines": lines, "sent": sent}
+            changed |= {"counts": {**counts, "left": lines - sent}}
+            if as_json:
+                terminal.document({"file": str(path), **counts, "problem": problem, "audit": changed})
+            else:
+                again = "; import the file again" if sent < lines else ""
+                terminal.show_line(f"{sent} of {lines} lines are in the dead-letter queue{again}")
+                if problem:
+                    terminal.say(problem)
+                audit.say(changed)
     terminal.fail_if(sent < lines, is_stopped=not problem)
-
-
-def _print_report(document: dict[str, Any], *, as_json: bool) -> None:
-    if as_json:
-        terminal.document(document)
-        return
-    if document["problem"]:
-        terminal.say(f"line {document['next_line']}: {document['problem']}")
-    click.echo(f"{document['sent']} of {document['lines']} lines are in the dead-letter queue")
-    if document["next_line"]:
-        terminal.show_line(
-            f"to go on: import a file of the lines from {document['next_line']} on (tail -n +{document['next_line']})"
-        )
-    audit.say(document["audit"])

@@ -1,12 +1,11 @@
 """relayctl dlq: the group with all of its verbs, and the verbs list and show."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 import click
 
-from relay.foreign_text import identifier, one_line, printable, quoted
+from relay.foreign_text import identifier, printable, quoted
 from relay.incidents.share import MAX_ID_LENGTH
 from relay.jobs.job import Flag
 from relay.jobs.queue import read_envelope
@@ -18,12 +17,9 @@ from relayctl.dlq.queue import HeldMessage
 from relayctl.dlq.reading import NO_STATUS, Filter, age, choosing, filtered, nothing_matched, say_held, title
 from relayctl.stack.deployed import Stack, on_stack
 
-_NAME_COLUMNS = 18
 _AGE_COLUMNS = 5
 _MAX_TITLE = 82
 _MAX_PROBLEM = 200
-# Longer than the excerpt of an answer.
-_MAX_VALUE = 4000
 
 
 @click.group()
@@ -84,9 +80,6 @@ def show_(stack: Stack, identity: str, as_json: bool) -> None:
     Example:
       relayctl dlq show 9f2c41d0
     """
-    if not identity.strip():
-        message = "the id is empty; give a delivery id or a message id, or the beginning of one"
-        raise click.BadParameter(message, param_hint="'ID'")
     with choosing(stack, Filter()) as choice:
         documents = [
             document(held, with_body=True)
@@ -97,8 +90,8 @@ def show_(stack: Stack, identity: str, as_json: bool) -> None:
         terminal.document({"messages": documents})
     if not documents:
         nothing_matched(choice.depth)
-    if not as_json:
-        click.echo("\n\n".join(map(text, documents)))
+    for each in () if as_json else documents:
+        terminal.members(each, body=each.pop("body", ""))
 
 
 def document(held: HeldMessage, *, with_body: bool = False) -> dict[str, Any]:
@@ -114,20 +107,11 @@ def document(held: HeldMessage, *, with_body: bool = False) -> dict[str, Any]:
         "channel": job.channel,
         "incident_id": job.incident_id,
         "title": title(held.envelope) or None,
-        "status": job.stamps.status,
-        "transition": job.stamps.transition,
+        **job.stamps._asdict(),
         "recipients": list(job.stamps.recipients),
-        "reason": job.stamps.reason,
-        "http_status": job.stamps.http_status,
-        "response_excerpt": job.stamps.response_excerpt,
-        "attempts": job.stamps.attempts,
-        "replays": job.stamps.replays,
         "may_have_paged": Flag.MAY_HAVE_PAGED in job.flags,
         "received_at": job.received_at,
-        "first_failed_at": job.stamps.first_failed_at,
-        "last_failed_at": job.stamps.last_failed_at,
         "dead_lettered_at": job.dead_lettered_at,
-        "correlation_id": job.stamps.correlation_id,
         "body_reduced": Flag.BODY_REDUCED in job.flags,
     } | body
 
@@ -148,29 +132,3 @@ def show(document: Mapping[str, Any], now: float) -> None:
     name = printable(f"{document['delivery_id'][:8]}  {document['channel']} {incident}")
     lead = f"{age(document['received_at'], now):>{_AGE_COLUMNS}}  "
     terminal.show_line(f"{name}: {', '.join(said)}", lead=lead)
-
-
-def text(members: dict[str, Any]) -> str:
-    """Return a message, from its JSON object, as a line for each member that is not empty, then the body."""
-    members = members.copy()
-    body = members.pop("body", None)
-    lines = [
-        f"{name.replace('_', ' '):{_NAME_COLUMNS}}{_plain(value)}"
-        for name, value in members.items()
-        if value not in (None, "", [])
-    ]
-    if isinstance(body, str):
-        # Indented, so that no line of the body looks like a line of relayctl.
-        lines += ["body", *(f"  {printable(line)}" for line in _indented(body).splitlines())]
-    return "\n".join(lines)
-
-
-def _plain(value: Any) -> str:
-    return one_line(", ".join(map(str, value)) if isinstance(value, list) else str(value), _MAX_VALUE)
-
-
-def _indented(body: str) -> str:
-    try:
-        return json.dumps(json.loads(body), indent=2, ensure_ascii=False)
-    except (ValueError, RecursionError):
-        return body

@@ -14,6 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from relay.jobs.job import Job
 from relay.jobs.queue import MAX_BATCH, MAX_MESSAGE_BYTES, UnreadableMessage, attributes_of, read_envelope
+from relayctl.failed_calls import tried
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 HOLD_SECONDS = 300
 # With less than this left, a batch may still be in progress when another reader receives the message.
 MOVE_SECONDS = 30
-# Batches that are worked off in parallel. botocore keeps ten connections.
-PARALLEL_BATCHES = 8
 # A long poll asks all of SQS's servers. A short poll may miss messages.
 RECEIVE_SECONDS = 1
 
@@ -36,11 +35,6 @@ _COUNTS: tuple[Any, ...] = (
     "ApproximateNumberOfMessagesDelayed",
     "ApproximateNumberOfMessagesNotVisible",
 )
-# Messages of one round of `work_off`.
-MAX_ROUND = MAX_BATCH * PARALLEL_BATCHES
-
-# Calls a function for each item, as `map` or an executor's `map` does.
-type Run = Callable[..., Iterable[Any]]
 
 
 def batches[T](items: Iterable[T], size_of: Callable[[T], int]) -> Iterator[list[T]]:
@@ -94,13 +88,12 @@ class QueueDepth(NamedTuple):
 
 
 class DeadLetters:
-    """Reader of the dead-letter queue. `run` makes several calls to SQS, maybe in parallel.
+    """Reader of the dead-letter queue, whose methods raise botocore's exceptions, unless they say otherwise.
 
-    `clock` continues while the machine sleeps. Methods raise botocore's exceptions, unless they say otherwise.
+    `clock` continues while the machine sleeps.
     """
 
-    def __init__(self, client: "SQSClient", url: str, clock: Callable[[], float], run: Run = map) -> None:
-        self._run = run
+    def __init__(self, client: "SQSClient", url: str, clock: Callable[[], float]) -> None:
         self._client = client
         self._url = url
         self._clock = clock
@@ -143,32 +136,27 @@ class DeadLetters:
         act: Callable[[Sequence[HeldMessage]], list[R]],
         stopping: Callable[[], bool],
     ) -> Iterator[tuple[HeldMessage, R | None]]:
-        """Call `act` with batches of held messages, several in parallel, until `stopping`. Yield each one's result.
+        """Call `act` with batches of held messages until `stopping`. Yield each message's result.
 
         The result is None for a message that is no longer held, since another reader may have it.
         """
-        for round_ in batched(chosen, MAX_ROUND, strict=False):
+        for batch in batches(chosen, lambda each: each.size):
             if stopping():
                 return
-            # The others may become visible to another reader while a batch is in progress.
+            # The others may become visible to another reader while the batch is in progress.
             until = self._clock() + MOVE_SECONDS
-            held = [each for each in round_ if self._held.get(each.message_id) is each and until < each.until]
-            yield from ((each, None) for each in round_ if each not in held)
-            split = list(batches(held, lambda each: each.size))
-            for batch, results in zip(split, self._run(act, split), strict=True):
-                yield from zip(batch, results, strict=True)
+            held = [each for each in batch if self._held.get(each.message_id) is each and until < each.until]
+            yield from ((each, None) for each in batch if each not in held)
+            yield from zip(held, act(held) if held else [], strict=True)
 
     def delete_batch(self, held_messages: Sequence[HeldMessage]) -> list[str]:
         """Delete up to ten received messages. Return the error for each message, which is empty if it is deleted."""
         entries: list[DeleteMessageBatchRequestEntryTypeDef] = [
             {"Id": str(number), "ReceiptHandle": held.receipt} for number, held in enumerate(held_messages)
         ]
-        try:
-            answer = self._client.delete_message_batch(QueueUrl=self._url, Entries=entries)
-        except ClientError as error:
-            return [str(error.response.get("Error", {}).get("Code"))] * len(held_messages)
-        except BotoCoreError as error:
-            return [type(error).__name__] * len(held_messages)
+        answer, problem = tried(lambda: self._client.delete_message_batch(QueueUrl=self._url, Entries=entries))
+        if answer is None:
+            return [str(problem)] * len(held_messages)
         deleted = {each["Id"] for each in answer.get("Successful", ())}
         failed = {each["Id"]: each["Code"] for each in answer.get("Failed", ())}
         problems = ["" if str(n) in deleted else str(failed.get(str(n))) for n in range(len(held_messages))]
@@ -179,8 +167,7 @@ class DeadLetters:
 
     def let_go(self, held_messages: Iterable[HeldMessage]) -> None:
         """Make messages visible again. Those for which SQS refuses it are visible at the end of their hold."""
-
-        def show(batch: Sequence[HeldMessage]) -> None:
+        for batch in batched(list(held_messages), MAX_BATCH, strict=False):
             self._client.change_message_visibility_batch(
                 QueueUrl=self._url,
                 Entries=[
@@ -188,11 +175,8 @@ class DeadLetters:
                     for index, held in enumerate(batch)
                 ],
             )
-
-        gone = list(held_messages)
-        list(self._run(show, list(batched(gone, MAX_BATCH, strict=False))))
-        for held in gone:
-            self._held.pop(held.message_id, None)
+            for held in batch:
+                self._held.pop(held.message_id, None)
 
     def _hold(self, message: "MessageTypeDef", until: float) -> HeldMessage | None:
         if known := self._held.get(message["MessageId"]):

@@ -1,8 +1,7 @@
 """Reading of the dead-letter queue for the verbs of `relayctl dlq`: their filters, and texts about the result."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
@@ -13,20 +12,16 @@ import click
 
 from relay.delivery.channel_health import age as duration
 from relay.failures import BadRequest, Reason
-from relay.foreign_text import printable
 from relay.incidents.share import parse_share
 from relay.jobs.job import Job, seconds_of
-from relay.jobs.queue import UnreadableMessage, read_envelope
+from relay.jobs.queue import MAX_BATCH, UnreadableMessage, read_envelope
 from relayctl import moments, terminal
-from relayctl.dlq.queue import MAX_ROUND, PARALLEL_BATCHES, DeadLetters, HeldMessage, QueueDepth
+from relayctl.dlq.queue import DeadLetters, HeldMessage, QueueDepth
 from relayctl.stack.deployed import Stack
 from relayctl.terminal import progress
 
 # Stands for the status of a job without one, in filters and in lists.
 NO_STATUS = "-"
-SUMMARY_INDENT = 14
-# Jobs that are printed one by one; --json has all.
-MAX_LINES = 20
 
 
 @dataclass(frozen=True)
@@ -124,12 +119,12 @@ class Choice(NamedTuple):
 def choosing(stack: Stack, wanted: Filter) -> Iterator[Choice]:
     """Hold all visible messages that match while the block runs. Raises KeyboardInterrupt on a Ctrl-C before it."""
     clock = stack.effects.clock
-    with ThreadPoolExecutor(PARALLEL_BATCHES) as pool, terminal.stop_on_interrupt() as stop:
+    with terminal.stop_on_interrupt() as stop:
         client, url = stack.session.client("sqs"), stack.output("DeadLetterQueueUrl")
-        queue, depth, found = DeadLetters(client, url, clock, pool.map), QueueDepth.of(client, url), list[HeldMessage]()
+        queue, depth, found = DeadLetters(client, url, clock), QueueDepth.of(client, url), list[HeldMessage]()
         with queue.holding():
             with progress("reading the queue", f"of about {depth.about}", clock) as show:
-                for held in queue.scan(2 * depth.about + MAX_ROUND):
+                for held in queue.scan(2 * depth.about + MAX_BATCH):
                     found.append(held)
                     show(len(found), "")
                     if stop.is_set():
@@ -179,22 +174,6 @@ def summary(jobs: Sequence[Job], depth: QueueDepth) -> dict[str, Any]:
         "oldest": min((job.received_at for job in jobs), default=None),
         "newest": max((job.received_at for job in jobs), default=None),
     }
-
-
-def show_some(lines: Sequence[str]) -> None:
-    """Print the first lines about jobs, and the number of the others."""
-    for line in lines[:MAX_LINES]:
-        terminal.show_line(line, indent=2)
-    if len(lines) > MAX_LINES:
-        terminal.show_line(f"and {len(lines) - MAX_LINES} more like these; --json lists all")
-
-
-def show_summary(sums: Mapping[str, Any]) -> None:
-    terminal.show_line(f"{sums['matched']} of about {sums['about']} messages match; incidents: {sums['incidents']}")
-    for by in ("channel", "kind", "reason", "status"):
-        counts = ", ".join(f"{name} {count}" for name, count in sorted(sums[f"by_{by}"].items()))
-        terminal.show_line(printable(f"  by {by:8} {counts}"), indent=SUMMARY_INDENT)
-    terminal.show_line(f"  shared      {sums['oldest']} to {sums['newest']}")
 
 
 def age(received_at: str, now: float) -> str:

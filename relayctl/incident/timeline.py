@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from relay.channels.channel import is_channel_name
 from relay.delivery.channel_health import age, next_attempt
 from relay.failures import Reason
-from relay.foreign_text import identifier
+from relay.foreign_text import identifier, printable
 from relay.incidents.share import State
 from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.debt import Debt
@@ -29,11 +29,10 @@ class Event(NamedTuple):
 
     at: float  # Time of the event (epoch seconds). It may lie ahead, such as the next attempt.
     source: str  # The source of the event, one of the constants above
-    kind: str  # Kind of the event, such as `share`, `page` or `dead_letter`
+    kind: str  # Kind of the event, such as `signal`, `page` or `dead_letter`, or the message of the log line
     text: str  # The event in words; texts from BigPanda and xMatters are in quotes
     channel: str = ""  # Name of the channel; empty if the event belongs to all of the incident's channels
     request_id: str = ""  # xMatters' id of the signal; empty if the event is none
-    is_page_known: bool = False  # True if the source knows which page xMatters made of the signal, or that it made none
 
     def document(self) -> dict[str, Any]:
         """Return the event as a JSON object for programs."""
@@ -54,23 +53,14 @@ class Known(NamedTuple):
     entry: Entry
 
 
-def stored(
-    stack: Stack,
-    incidents: Mapping[str, Collection[str]],
-    also: Mapping[str, Collection[Recipients]],
-    *,
-    with_shadow: bool = False,
-) -> list[Known]:
-    """Return the stored entries of incidents (ids by channel), sorted. Raises LedgerError.
-
-    `also` has sets of recipients by channel, beside those that the ledger has for shares of the incidents.
-    """
+def stored(stack: Stack, incidents: Mapping[str, Collection[str]], *, with_shadow: bool = False) -> list[Known]:
+    """Return the stored entries of incidents (ids by channel), sorted. Raises LedgerError."""
     table = stack.bounded_table()
     sources, places = Sources(table, stack.effects.clock), dict[str, tuple[str, str, Recipients]]()
     for channel, ids in incidents.items():
         named = sources.of_incidents(channel, ids)
         for incident in ids:
-            for recipients in {(), *named.get(incident, ()), *also.get(channel, ())}:
+            for recipients in {(), *named.get(incident, ())}:
                 name = key(channel, recipients, incident)
                 for each in (name, shadow_of(name)) if with_shadow else (name,):
                     places[each] = channel, incident, recipients
@@ -81,34 +71,18 @@ def stored(
 
 
 def events(entry: Entry) -> Iterator[Event]:
-    """Yield the events in an entry. An entry has the times of the newest and the announced state, not of older ones."""
-    newest, announced, debt = entry.newest, entry.announced, entry.debt
+    """Yield the events in an entry. It has the time of the newest state, not of older ones."""
+    newest, debt = entry.newest, entry.debt
     if newest:
         yield _event(newest.came, "share", f"newest state came: {_state(newest)}")
-    if announced and not announced.is_of_same_share(newest):
-        yield _event(announced.came, "share", f"announced state came: {_state(announced)}")
     for signal in entry.accepted_signals:
         yield _signal(signal)
-    if debt.since is not None:
-        yield _event(debt.since, "debt", "the first state that is still owed came")
     if newest and entry.is_given_up:
         text = f"dead-lettered: {_state(newest)}" + (f", {debt.reason}" if debt.reason else "")
         yield _event(debt.dead_lettered_at, "dead_letter", text)
-    if debt.revived_at:
-        yield _event(debt.revived_at, "replay", "replayed: the dead-lettered state is owed again")
     yield from _receipt(entry.receipt)
-    yield from _end(entry)
     if (attempt := next_attempt(entry)) is not None:
         yield _event(attempt, "next_attempt", "next attempt, at the latest")
-
-
-def _end(entry: Entry) -> Iterator[Event]:
-    if entry.end.at and entry.is_over:
-        yield _event(entry.end.at, "end", "over")
-    if entry.end.is_claimed:
-        yield _event(entry.end.claimed_at, "end", "a resolve came: BigPanda is asked if the incident is over")
-    elif entry.end.version and not entry.is_over:
-        yield _event(entry.end.version[0], "end", "BigPanda refuted a resolve of this time: the incident is open")
 
 
 def _signal(signal: AcceptedSignal) -> Event:
@@ -120,8 +94,7 @@ def _signal(signal: AcceptedSignal) -> Event:
     else:
         known = "NO PAGE was found" if signal.is_page_missing else "no page known"
     text = f"{what}{whom} accepted, request {identifier(signal.request_id)}: {known}"
-    is_page_known = bool(signal.pages) or signal.is_page_missing
-    return Event(signal.at, LEDGER, "signal", text, request_id=signal.request_id, is_page_known=is_page_known)
+    return Event(signal.at, LEDGER, "signal", text, request_id=signal.request_id)
 
 
 def _receipt(receipt: Receipt) -> Iterator[Event]:
@@ -195,79 +168,32 @@ def _why_owed(debt: Debt, now: float) -> str:
 
 
 _MAX_DETAIL = 200
-# Outcomes of jobs that woke too early or had nothing to do, and of callbacks that arrive for each device and each
-# change of a page, by their kind: they are left out.
-_SILENT: Mapping[str, Collection[str]] = {
-    **dict.fromkeys(("followup", "question"), ("queued", "duplicate", "unchanged")),
-    **dict.fromkeys(("delivery", "status"), ("unchanged",)),
-}
-# The work of a job by its kind, and the outcomes in words: of signals, of other jobs, and of callbacks.
-_WORK: Mapping[str, str] = {
-    "signal": "retry",
-    "followup": "follow-up of the pages",
-    "question": "question to BigPanda if it is over",
-    "writeback": "write-back of an answer into BigPanda",
-    "release": "release of BigPanda's held updates",
-}
-_OF_SIGNALS: Mapping[str, str] = {
-    "delivered": "signal accepted",
-    "queued": "owed",
-    "duplicate": "no signal: a copy of a known share",
-    "superseded": "no signal: a newer state takes its place",
-    "unchanged": "no signal: nothing that the channel announces now",
-    "shadowed": "no signal: the channel is in shadow mode; live, it would ring",
-    "unsafe": "NOT KEPT",
-}
-_OF_JOBS: Mapping[str, str] = {
-    "delivered": "done",
-    "queued": "waits",
-    "duplicate": "was done before",
-    "unchanged": "not wanted by the channel's settings",
-}
-_OF_CALLBACKS: Mapping[str, str] = {
-    "queued": "kept for BigPanda",
-    "unchanged": "needs nothing in BigPanda",
-    "unsafe": "NOT KEPT",
-}
+# Messages of log lines that are shown, by their beginning.
+_SHOWN = (
+    *("share", "job", "callback", "fallback notified", "the fallback topic could not be notified", "page missing"),
+    *("unknown incident", "last copy"),
+)
+# Jobs that woke too early or had nothing to do, and callbacks for each device and each change of a page, are left out:
+# the kinds, and the outcomes.
+_ROUTINE, _IDLE = {"followup", "question", "delivery", "status"}, {"queued", "duplicate", "unchanged"}
 # Fields that are shown with their names.
 _FACTS = (
-    *("recipients", "person", "answer", "end", "reason", "http_status", "detail", "attempts", "request_id"),
+    *("queue", "recipients", "person", "answer", "end", "reason", "http_status", "detail", "attempts", "request_id"),
     *("unguarded", "unverified"),
 )
-# Other lines by the beginning of their message, as `relay.telemetry` writes it: the event's kind and text.
-_NOTICES: Mapping[str, tuple[str, str]] = {
-    "fallback notified": ("fallback", "the fallback topic was notified of it"),
-    "the fallback topic could not be notified": ("fallback", "the fallback topic could NOT be notified of it"),
-    "page missing": ("page", "page missing: xMatters accepted a signal and made NO PAGE of it"),
-    "unknown incident": ("share", "BigPanda shows it open, and no share of it came; it is not signalled"),
-    "last copy": ("share", "neither delivered nor kept; the last copy is in the log line"),
-}
 
 
 def event_of(line: Line) -> Event | None:
     """Return the event of a log line, in the words of docs/operate.md, "Log lines"; None for one that is left out."""
-    made = next((made for start, made in _NOTICES.items() if line.message.startswith(start)), None) or _made(line)
+    outcome, change, why = line.text("outcome"), line.text("transition"), line.text("why")
+    kind = change if line.message == "callback" else line.text("kind")
+    if not line.message.startswith(_SHOWN) or (kind in _ROUTINE and outcome in _IDLE):
+        return None
+    said = ", ".join([*(identifier(each) for each in (outcome, change) if each not in {"", kind}), *_facts(line)])
+    text = printable(f"{kind} {line.message}".lstrip()) + (f": {said}" if said else "") + (f" ({why})" if why else "")
     # A line of a reconcile run names several channels in one text.
     channel = line.text("channel") if is_channel_name(line.text("channel")) else ""
-    return Event(line.at, LOG, *made, channel, line.text("request_id")) if made else None
-
-
-def _made(line: Line) -> tuple[str, str] | None:
-    outcome, change = line.text("outcome"), line.text("transition")
-    kind = {"share": "share", "job": line.text("kind") or "signal", "callback": change}.get(line.message)
-    if kind is None or outcome in _SILENT.get(kind, ()):
-        return None
-    event, what, words = kind, _WORK.get(kind, identifier(kind)), _OF_JOBS
-    if line.message == "callback":
-        event, what, words = "answer", f"xMatters called back ({identifier(kind)})", _OF_CALLBACKS
-    elif kind in {"share", "signal"}:
-        why = f" ({line.text('why')})" if line.text("why") else ""
-        event, words = what, _OF_SIGNALS
-        what += f": {change}{why}" if change else ""
-    said = words.get(outcome, identifier(outcome or "unknown"))
-    if line.text("queue") == "dead_letter":
-        event, said = "share" if event == "share" else "dead_letter", "DEAD-LETTERED"
-    return event, ", ".join([f"{what}: {said}", *_facts(line)])
+    return Event(line.at, LOG, line.message.partition(":")[0], text, channel, line.text("request_id"))
 
 
 def _facts(line: Line) -> Iterator[str]:

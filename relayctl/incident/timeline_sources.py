@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from relay.bigpanda.client import BigPanda
-from relay.channels.channel import Channel, Rest
+from relay.channels.channel import Rest
 from relay.deadline import Deadline
 from relay.foreign_text import identifier, quoted, url_part
 from relay.http.client import json_object
@@ -19,16 +19,12 @@ from relayctl.channel.store import ChannelStore
 from relayctl.dlq.reading import Filter, choosing
 from relayctl.failed_calls import Readings
 from relayctl.incident import timeline
-from relayctl.incident.timeline import BIGPANDA, DEAD_LETTERS, LEDGER, LOG, XMATTERS, Event, Known, Recipients
+from relayctl.incident.timeline import BIGPANDA, DEAD_LETTERS, LEDGER, LOG, XMATTERS, Event, Known
 from relayctl.log_lines import FUNCTIONS
 from relayctl.stack.deployed import Stack
 
 # Answers of FilterLogEvents that are read of one log group. An answer has 1 MB at most, and may be empty.
 MAX_ANSWERS = 200
-# Log lines are read from this long ago, unless the operator says otherwise.
-LOG_SECONDS = 7 * 24 * 3600.0
-# Events that a timeline holds; the newest are kept.
-MAX_EVENTS = 2000
 # Time for all requests to the vendors of one channel.
 VENDOR_SECONDS = 30.0
 # Signals and pages of a channel that xMatters is asked about, the newest.
@@ -42,12 +38,10 @@ class Collector:
     stack: Stack
     incident_id: str
     channel: str | None  # Name of the only channel to read; None for all channels
-    since: float | None  # Start of the timeline (epoch seconds); None for log lines of LOG_SECONDS and all else
+    since: float  # Start of the timeline (epoch seconds)
     events: list[Event] = field(default_factory=list)  # The events; oldest first, once all are collected
     known: list[Known] = field(default_factory=list)  # One for each channel and set of recipients in the URL
     readings: Readings = field(default_factory=Readings)  # The results of the sources that were read so far
-    dropped: int = 0  # Number of older events that were left out, since a timeline holds MAX_EVENTS
-    url_recipients: dict[str, set[Recipients]] = field(default_factory=dict)  # Found so far, by channel
 
     @property
     def title(self) -> str:
@@ -74,7 +68,6 @@ class Collector:
                 for each in self.known
             ],
             "events": [each.document() for each in self.events],
-            "dropped": self.dropped,
             "problems": self.readings.problems,
         }
 
@@ -82,25 +75,20 @@ class Collector:
         """Read all sources."""
         # First: it raises an error if there is no such stack, or the stack is not a relay.
         store = ChannelStore(self.stack)
-        names = [self.channel] if self.channel else None
-        if names is None:
-            names = list(self.readings.read("channels", store.names) or ())
+        names = [self.channel] if self.channel else list(self.readings.read("channels", store.names) or ())
         self._logs()
         self._dead_letters()
         self._ledger(sorted({*names, *self.channels}))
         for name in self.channels:
             self._vendors(name)
         # Events of one moment keep the order in which they were found.
-        ordered = sorted((each for each in self.events if each.at >= (self.since or 0.0)), key=lambda each: each.at)
-        self.events = ordered[-MAX_EVENTS:]
-        self.dropped = len(ordered) - len(self.events)
+        self.events = sorted((each for each in self.events if each.at >= self.since), key=lambda each: each.at)
 
     def _logs(self) -> None:
         pattern = log_lines.pattern_of(self.incident_id)
-        since = self.stack.effects.clock() - LOG_SECONDS if self.since is None else self.since
         for function in FUNCTIONS:
             with self.readings.reading(f"{LOG} {function}"):
-                for line in self.stack.logs.scan(function, pattern, since, MAX_ANSWERS):
+                for line in self.stack.logs.scan(function, pattern, self.since, MAX_ANSWERS):
                     event = timeline.event_of(line) if log_lines.is_about(line, self.incident_id) else None
                     if event and (not event.channel or self.channel in {None, event.channel}):
                         self.events.append(event)
@@ -109,9 +97,6 @@ class Collector:
         with self.readings.reading(DEAD_LETTERS):
             with choosing(self.stack, Filter(channel=self.channel, incident=self.incident_id)) as choice:
                 jobs, held = [message.job for message in choice.jobs if message.job], choice.depth.held
-            for job in jobs:
-                if job.url_recipients:
-                    self.url_recipients.setdefault(job.channel, set()).add(job.url_recipients)
             self.events += map(_dead_letter, jobs)
             if held:
                 unseen = f"about {held} messages are held by another reader and were not read"
@@ -120,49 +105,32 @@ class Collector:
     def _ledger(self, channels: Iterable[str]) -> None:
         with self.readings.reading(LEDGER):
             ids = {name: [self.incident_id] for name in channels}
-            self.known = timeline.stored(self.stack, ids, self.url_recipients)
+            self.known = timeline.stored(self.stack, ids)
             made = ((each.channel, event) for each in self.known for event in timeline.events(each.entry))
-            self.events += [event._replace(channel=name) for name, event in made if self._is_news(event)]
+            self.events += [event._replace(channel=name) for name, event in made]
 
     def _vendors(self, name: str) -> None:
-        if channel := self.readings.read(f"channel {name}", partial(ChannelStore(self.stack).channel, name)):
-            self._xmatters(channel)
-            self._bigpanda(channel)
-
-    def _xmatters(self, channel: Channel) -> None:
-        with self.readings.reading(f"{XMATTERS} {channel.name}"):
-            self.events += list(self._pages(channel.name, channel.rest)) if channel.rest else []
+        channel = self.readings.read(f"channel {name}", partial(ChannelStore(self.stack).channel, name))
+        if channel and channel.rest:
+            with self.readings.reading(f"{XMATTERS} {name}"):
+                self.events += list(self._pages(name, channel.rest))
+        # The activities of one incident are the same for each channel with a key.
+        if channel and channel.bigpanda and not any(each.source == BIGPANDA for each in self.events):
+            with self.readings.reading(f"{BIGPANDA} {name}"):
+                client = BigPanda(self.stack.effects.outward(self.stack.hosts.bigpanda))
+                deadline = self.stack.deadline(VENDOR_SECONDS)
+                self.events += of_activities(client.activities(channel.bigpanda, self.incident_id, deadline))
 
     def _pages(self, name: str, rest: Rest) -> Iterator[Event]:
-        deadline = self.stack.deadline(VENDOR_SECONDS)
-        outward = self.stack.effects.outward(self.stack.hosts.xmatters)
-        stored = [each.entry for each in self.known if each.channel == name]
-        signals = sorted((each for entry in stored for each in entry.accepted_signals), key=lambda each: each.at)
-        pages, api, asked = Pages(outward), RestApi(outward), set[str]()
-        for signal in reversed(signals[-MAX_SIGNALS:]):
-            found = signal.pages or tuple(each.id for each in pages.of_request(rest, signal.request_id, deadline))
-            for page in found:
-                if page in asked or len(asked) >= MAX_PAGES:
-                    continue
-                asked.add(page)
-                yield from of_page(api, rest, name, page, deadline)
-
-    def _bigpanda(self, channel: Channel) -> None:
-        access = channel.bigpanda
-        if access is None:
-            return
-        with self.readings.reading(f"{BIGPANDA} {channel.name}"):
-            client = BigPanda(self.stack.effects.outward(self.stack.hosts.bigpanda))
-            activities = client.activities(access, self.incident_id, self.stack.deadline(VENDOR_SECONDS))
-            # The activities of one incident are the same for each channel with a key.
-            known = {(each.at, each.text) for each in self.events if each.source == BIGPANDA}
-            made = of_activities(activities)
-            self.events += [each for each in made if (each.at, each.text) not in known]
-
-    def _is_news(self, event: Event) -> bool:
-        """False for a signal that a log line has, too, unless the ledger knows of its page."""
-        logged = {each.request_id for each in self.events if each.source == LOG}
-        return event.kind != "signal" or event.is_page_known or event.request_id not in logged
+        deadline, api = (
+            self.stack.deadline(VENDOR_SECONDS),
+            Pages(self.stack.effects.outward(self.stack.hosts.xmatters)),
+        )
+        signals = [signal for each in self.known if each.channel == name for signal in each.entry.accepted_signals]
+        newest = sorted(signals, key=lambda each: each.at, reverse=True)[:MAX_SIGNALS]
+        known = (each.pages or [page.id for page in api.of_request(rest, each.request_id, deadline)] for each in newest)
+        for page in list(dict.fromkeys(page for pages in known for page in pages))[:MAX_PAGES]:
+            yield from of_page(api, rest, name, page, deadline)
 
 
 def _dead_letter(job: Job) -> Event:
@@ -172,8 +140,6 @@ def _dead_letter(job: Job) -> Event:
     return Event(seconds_of(at), DEAD_LETTERS, "dead_letter", text, job.channel)
 
 
-# The types that recordings of a tenant have.
-AUDIT_TYPES = "EVENT_ANNOTATED,RESPONSE_RECEIVED"
 # Audits of a page that are read, the newest. An answer is read up to 64 KiB.
 MAX_AUDITS = 40
 _MAX_TEXT = 200
@@ -184,40 +150,23 @@ def of_page(api: RestApi, rest: Rest, channel: str, page_id: str, deadline: Dead
     path = f"{EVENTS_PATH}/{url_part(page_id)}?embed=recipients"
     answer = api.ask(rest, "GET", path, None, deadline, says=lambda answer: json_object(answer.body) or None)
     page = Fields(json_object(answer.body))
-    query = urlencode({"eventId": page_id, "auditType": AUDIT_TYPES, "limit": MAX_AUDITS}, errors="replace")
+    query = urlencode({"eventId": page_id, "auditType": "RESPONSE_RECEIVED", "limit": MAX_AUDITS}, errors="replace")
     audits = api.listed(rest, f"{AUDITS_PATH}?{query}", deadline)
     name, created = f"page {identifier(_text(page.first('eventid')) or page_id)}", time_of(page.first("created"))
     if created is not None:
-        names = ", ".join(map(identifier, _recipients(page.first("recipients"))))
-        yield Event(created, XMATTERS, "page", f"{name} made; recipients: {names or 'not named'}", channel)
-    for audit in audits:
-        yield from _answer(channel, name, fields_of(audit))
+        recipients = nested(page.first("recipients"), "data")
+        names = (_text(nested(each, "targetname")) for each in (recipients if isinstance(recipients, list) else ()))
+        said = ", ".join(map(identifier, filter(None, names))) or "not named"
+        yield Event(created, XMATTERS, "page", f"{name} made; recipients: {said}", channel)
+    for audit in map(fields_of, audits):
+        response = fields_of(audit.first("response"))
+        device = nested(response.first("notification"), "recipient")
+        who = _text(nested(nested(device, "owner"), "targetname")) or _text(nested(device, "targetname")) or "somebody"
+        said = f"{identifier(who)} answered{_quoted(' ', response.first('response'))} to {name}"
+        if (at := time_of(response.first("received"))) is not None:
+            yield Event(at, XMATTERS, "answer", said + _quoted(": ", response.first("comment")), channel)
     if (ended := time_of(page.first("terminated"))) is not None:
         yield Event(ended, XMATTERS, "page", f"{name} ended", channel)
-
-
-def _recipients(value: Any) -> Iterator[str]:
-    found = value if isinstance(value, list) else nested(value, "data")
-    for each in found if isinstance(found, list) else []:
-        if name := _text(nested(each, "targetname") or nested(each, "name") or nested(each, "id")):
-            yield name
-
-
-def _answer(channel: str, page: str, audit: Fields) -> Iterator[Event]:
-    response, annotation = audit.first("response"), audit.first("annotation")
-    found = fields_of(response if isinstance(response, dict) else annotation)
-    at = time_of(found.first("received")) or time_of(found.first("created")) or time_of(audit.first("at"))
-    recipient = nested(found.first("notification"), "recipient")
-    # The recipient of a notification is a device, which belongs to a person.
-    owner = nested(recipient, "owner")
-    person = found.first("author") or owner or recipient
-    who = identifier(_text(nested(person, "targetname") or nested(person, "name")) or "somebody")
-    device = _quoted(" on ", nested(recipient, "name") if owner else None)
-    said = _quoted(" ", found.first("response")) or _quoted(" ", nested(found.first("option"), "text"))
-    text = f"{who} answered{said} to {page}{device}" if said or device else f"{who} commented on {page}"
-    if at is not None:
-        kind = "answer" if said or device else "comment"
-        yield Event(at, XMATTERS, kind, text + _quoted(": ", found.first("comment")), channel)
 
 
 def _quoted(before: str, value: Any) -> str:

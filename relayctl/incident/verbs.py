@@ -14,11 +14,11 @@ from relay.ledger.entry import Entry
 from relay.ledger.entry_key import channel_of, incident_of
 from relay.ledger.table import Ledger
 from relayctl import moments, terminal
-from relayctl.channel.store import CHANNEL, ChannelStore
+from relayctl.channel.store import CHANNEL
 from relayctl.failed_calls import Readings
 from relayctl.incident import timeline
 from relayctl.incident.timeline_sources import Collector
-from relayctl.log_lines import WEBHOOK, Line
+from relayctl.log_lines import WEBHOOK
 from relayctl.stack.deployed import Stack, on_stack
 from relayctl.stack.status_reading import due
 
@@ -60,17 +60,12 @@ def _owed(stack: Stack, readings: Readings) -> Iterator[Listed]:
 
 
 def _shared(stack: Stack, readings: Readings, since: float) -> Iterator[Listed]:
-    lines = list[Line]()
-    with readings.reading("log"):
-        for line in stack.logs.lines(WEBHOOK, ("share",), since, MAX_ANSWERS):
-            if line.text("incident_id"):
-                lines.append(line)
-    lines.sort(key=lambda each: each.at)
-    last = {(line.text("channel"), line.text("incident_id")): line for line in lines}
+    lines = sorted(readings.lines(stack.logs, WEBHOOK, ("share",), since, MAX_ANSWERS), key=lambda each: each.at)
+    last = {(line.text("channel"), incident): line for line in lines if (incident := line.text("incident_id"))}
     newest = sorted(last, key=lambda each: -last[each].at)[:MAX_INCIDENTS]
     ids = {channel: [incident for name, incident in newest if name == channel] for channel, _ in newest}
     entries = dict[tuple[str, str], list[Entry | None]]()
-    for one in readings.read("ledger", lambda: timeline.stored(stack, ids, {}, with_shadow=True)) or ():
+    for one in readings.read("ledger", lambda: timeline.stored(stack, ids, with_shadow=True)) or ():
         entries.setdefault((one.channel, one.incident_id), []).append(one.entry)
     for each in newest:
         for entry in entries.get(each, [None]):
@@ -78,20 +73,11 @@ def _shared(stack: Stack, readings: Readings, since: float) -> Iterator[Listed]:
 
 
 _AGE_COLUMNS, _SOURCE_COLUMNS = 5, 8
-_MAX_TITLE = 100
 
 
 def show_timeline(shown: Collector, now: float) -> None:
-    """Print a timeline: the summaries, then a line for each event, oldest first, below its local date."""
-    title = f": {quoted(shown.title, _MAX_TITLE)}" if shown.title else ""
-    terminal.show_line(f"incident {identifier(shown.incident_id, MAX_ID_LENGTH)}{title}", indent=2)
-    for each in shown.known:
-        names = ", ".join(map(identifier, each.recipients))
-        said = "; ".join(timeline.words(each.entry, now))
-        whom = f" for {names}" if names else ""
-        terminal.show_line(printable(f"channel {each.channel}{whom}: {said}"), indent=2)
-    if shown.dropped:
-        terminal.show_line(f"{shown.dropped} older events are left out")
+    """Print a timeline: the members of its document, then a line for each event, below its local date."""
+    terminal.members({**shown.document(now), "events": None, "problems": None})
     are_many = len(shown.channels) > 1
     lines = list[tuple[float, str, str]]()
     for event in shown.events:
@@ -113,12 +99,7 @@ def incident() -> None:
 
 @incident.command("list")
 @click.option("--owed", is_flag=True, help="Only incidents that are owed or given up, whenever they were shared.")
-@click.option(
-    "--since",
-    type=moments.since,
-    metavar="AGE|TIME",
-    help="Only incidents that were shared since: 30m, 12h or a time. Without it and --owed, an hour.",
-)
+@moments.since_option(None, "Incidents shared since: 30m, 12h or a time. Without it and --owed, an hour.")
 @CHANNEL
 @on_stack
 def list_(stack: Stack, owed: bool, since: float | None, channel: str | None, as_json: bool) -> None:
@@ -149,11 +130,7 @@ def list_(stack: Stack, owed: bool, since: float | None, channel: str | None, as
             name = f"{printable(each.channel)} {identifier(each.incident_id, MAX_ID_LENGTH)}"
             lead = f"{age(now - each.at):>{_AGE_COLUMNS}}  "
             terminal.show_line(f"{name}: {'; '.join([*document['says'], *title])}", lead=lead)
-        readings.say()
-    if not found:
-        if readings.problems:
-            raise click.ClickException("no incident was found, but not all sources could be read")
-        terminal.nothing("no incident is owed" if owed else "no incident was shared in that time")
+    readings.conclude(found, "no incident is owed" if owed else "no incident was shared in that time", as_json=as_json)
 
 
 def _identity(_: click.Context, __: click.Parameter, value: str) -> str:
@@ -169,14 +146,9 @@ def _identity(_: click.Context, __: click.Parameter, value: str) -> str:
 @incident.command()
 @click.argument("incident_id", metavar="ID", callback=_identity)
 @CHANNEL
-@click.option(
-    "--since",
-    type=moments.since,
-    metavar="AGE|TIME",
-    help="Only events since: 90m, 12h, 7d or a time. Without it, log lines of 7 days and all else.",
-)
+@moments.since_option("7d", "Events since: 90m, 12h, 30d or a time.")
 @on_stack
-def show(stack: Stack, incident_id: str, channel: str | None, since: float | None, as_json: bool) -> None:
+def show(stack: Stack, incident_id: str, channel: str | None, since: float, as_json: bool) -> None:
     """Show an incident's timeline: shares, signals, pages, answers, retries and dead letters.
 
     Sources: the ledger, the functions' logs, the dead-letter queue, and the APIs of xMatters and BigPanda for channels
@@ -197,13 +169,5 @@ def show(stack: Stack, incident_id: str, channel: str | None, since: float | Non
         terminal.document(found.document(now))
     elif is_known:
         show_timeline(found, now)
-    if not as_json:
-        found.readings.say()
-    if is_known:
-        return
-    shown = identifier(incident_id, MAX_ID_LENGTH)
-    if found.readings.unread:
-        raise click.ClickException(f"nothing is known of incident {shown}, but not all sources could be read")
-    if channel is not None and not ChannelStore(stack).exists(channel):
-        terminal.nothing(f"there is no channel {channel}")
-    terminal.nothing(f"nothing is known of incident {shown}")
+    nothing = f"nothing is known of incident {identifier(incident_id, MAX_ID_LENGTH)}"
+    found.readings.conclude(is_known, f"{nothing} in channel {channel}" if channel else nothing, as_json=as_json)

@@ -10,8 +10,8 @@ from relay.bigpanda.client import CALLS_A_SECOND, INCIDENTS_A_PAGE, Incident
 from relay.bigpanda.listing import FOLDERS, MAX_LISTING_PAGES
 from relay.delivery.channel_health import age
 from relay.foreign_text import url_part
-from relay.incidents.share import RANKS, Fields, fields_of, nested, scalar, time_of
-from relay.xmatters.directory import AUDITS_PATH, EVENTS_PATH, SUPPRESSIONS_PATH
+from relay.incidents.share import RANKS, fields_of, nested, scalar, time_of
+from relay.xmatters.directory import AUDITS_PATH, EVENTS_PATH
 from relayctl import terminal
 from relayctl.moments import DAY, iso
 from relayctl.rehearse.history import Page, Period, Told
@@ -21,10 +21,8 @@ from relayctl.terminal import progress
 ACTIVITIES_A_CALL, EVENTS_A_PAGE = 100, 100
 # A surge of requests once took xMatters' log-ins down (docs/vendors.md).
 XMATTERS_CALLS_A_SECOND = 1
-# Calls of one endpoint that may be on their way: with answers that take longer than the pace, one is not enough.
-WORKERS = 4
-# Longest value of a property of an event that is kept: most of an event are texts that nobody reads again.
-MAX_VALUE = 200
+# Incidents that are read at once: with answers that take longer than the pace, one is not enough.
+WORKERS = 8
 # Names of properties that may have the incident's status.
 _STATUS_NAMES = ("status", "incident_status", "incidentstatus", "bigpanda_status")
 
@@ -34,40 +32,31 @@ def list_incidents(reader: Reader, period: Period, environments: Collection[str]
     found = dict[str, Incident]()
     with progress("listing BigPanda's incidents", "incidents", reader.effects.ticks) as show:
         for environment in environments:
-            path = f"/resources/v2.0/environments/{url_part(environment)}/incidents"
             for folder in FOLDERS:
                 query = {"folder": folder, "sort_by": "last_change", "page_size": INCIDENTS_A_PAGE}
                 days = [{"from": int(start), "to": int(end)} for start, end in _days(period)]
                 for times in days if folder == "resolved" else [dict[str, int]()]:
-                    for each in _listed(reader, environment, path, query | times):
+                    for each in _listed(reader, environment, query | times):
                         found[each] = Incident(environment, each)
                         show(len(found), "")
     return list(found.values())
 
 
-def _listed(reader: Reader, environment: str, path: str, query: Mapping[str, Any]) -> Iterator[str]:
-    def ids(answer: Any) -> dict[str, Any]:
+def _listed(reader: Reader, environment: str, query: Mapping[str, Any]) -> Iterator[str]:
+    path, known = f"/resources/v2.0/environments/{url_part(environment)}/incidents", set[str]()
+    for page in range(1, MAX_LISTING_PAGES + 1):
+        answer = reader.get(path, {**query, "page": page}, "incidents")
         if answer is None:
             raise FetchError(
                 f"BigPanda: there is no environment {environment}, or the key cannot see it, or it is in another "
                 "region: --bigpanda-url https://eu-api.bigpanda.io"
             )
-        items = _list(answer, path, "items")
-        return {
-            "total": nested(answer, "total"),
-            "shared": {
-                name: nested(each, "shared") is not False for each in items if (name := scalar(nested(each, "id")))
-            },
-        }
-
-    known = set[str]()
-    for page in range(1, MAX_LISTING_PAGES + 1):
-        answer = reader.get(path, {**query, "page": page}, "incidents", ids)
-        fresh = answer["shared"].keys() - known
+        listed = {name: each for each in _list(answer, path, "items") if (name := scalar(nested(each, "id")))}
+        fresh, total = listed.keys() - known, nested(answer, "total")
         known |= fresh
-        yield from (each for each in answer["shared"] if each in fresh and answer["shared"][each])
+        yield from (name for name in listed if name in fresh and nested(listed[name], "shared") is not False)
         # BigPanda may give fewer than it was asked for, or repeat its first page for ever.
-        if not fresh or (isinstance(answer["total"], int) and len(known) >= answer["total"]):
+        if not fresh or (isinstance(total, int) and len(known) >= total):
             return
     terminal.say(f"warning: BigPanda lists no more than {MAX_LISTING_PAGES * INCIDENTS_A_PAGE:,} incidents of {query}")
 
@@ -85,16 +74,15 @@ def _days(period: Period) -> Iterator[tuple[float, float]]:
 
 
 def read_incidents(reader: Reader, incidents: Sequence[Incident]) -> Iterator[Told]:
-    """Read all incidents ahead, and return each with its activities, but for those that are gone. Raises FetchError."""
+    """Yield each incident with its activities, but for those that are gone. Raises FetchError."""
     minutes = max(1, round(len(incidents) * reader.seconds / 60))
     terminal.say(
         f"{len(incidents):,} incidents: about {minutes:,} min at BigPanda's {CALLS_A_SECOND} calls a second, less what "
         "was read before. Ctrl-C stops; with --keep the same command goes on where it was."
     )
-    # Both endpoints have their own limit.
-    _read_ahead(reader, partial(_told, reader), incidents, 2 * WORKERS)
-    # One by one: all incidents would take much memory.
-    return (told for each in incidents if isinstance((told := _told(reader, each)).document, dict))
+    for told in _each(reader, partial(_told, reader), incidents, WORKERS):
+        if isinstance(told.document, dict):
+            yield told
 
 
 def _told(reader: Reader, incident: Incident) -> Told:
@@ -110,14 +98,15 @@ def _told(reader: Reader, incident: Incident) -> Told:
     return Told(incident.id, document, found)
 
 
-def _read_ahead[T](reader: Reader, read: Callable[[T], Any], items: Sequence[T], workers: int) -> None:
+def _each[T, R](reader: Reader, read: Callable[[T], R], items: Sequence[T], workers: int) -> Iterator[R]:
     with (
         progress(f"reading {reader.vendor}", f"of {len(items):,}", reader.effects.ticks) as show,
         ThreadPoolExecutor(workers) as pool,
     ):
         try:
-            for done, _ in enumerate(pool.map(read, items), start=1):
+            for done, found in enumerate(pool.map(read, items), start=1):
                 show(done, f"at most {age((len(items) - done) * reader.seconds)} left")
+                yield found
         except BaseException:
             reader.stop.set()
             raise
@@ -132,12 +121,14 @@ def read_pages(reader: Reader, period: Period, wanted: str, incidents: Collectio
             offset, is_last = 0, False
             while not is_last:
                 query = {"from": iso(start), "to": iso(end), "embed": "properties"}
-                events = reader.get(EVENTS_PATH, query | {"limit": EVENTS_A_PAGE, "offset": offset}, "", _events)
-                for event in events:
-                    properties, at, name = event["properties"], time_of(event["created"]), scalar(event["id"])
-                    of = properties.get(_bare(wanted)) or next(
-                        filter(incidents.__contains__, properties.values()), None
-                    )
+                answer = reader.get(EVENTS_PATH, query | {"limit": EVENTS_A_PAGE, "offset": offset})
+                events = _list(answer, EVENTS_PATH, "data")
+                for event in map(fields_of, events):
+                    texts = fields_of(event.first("properties")).items()
+                    properties = {_bare(name): text for name, value in texts if (text := scalar(value))}
+                    at, name = time_of(event.first("created")), scalar(event.first("id"))
+                    known = (text for text in properties.values() if text in incidents)
+                    of = properties.get(_bare(wanted)) or next(known, None)
                     if at is not None and of and name:
                         told = next((properties[each] for each in _STATUS_NAMES if each in properties), "")
                         status = told.strip().lower()
@@ -145,16 +136,6 @@ def read_pages(reader: Reader, period: Period, wanted: str, incidents: Collectio
                 show(calls := calls + 1, iso(start)[:10])
                 is_last, offset = len(events) < EVENTS_A_PAGE, offset + EVENTS_A_PAGE
     return {incident: sorted(pages.values(), key=lambda page: page.at) for incident, pages in found.items()}
-
-
-def _events(answer: Any) -> list[dict[str, Any]]:
-    return [_event(fields_of(each)) for each in _list(answer, EVENTS_PATH, "data")]
-
-
-def _event(event: Fields) -> dict[str, Any]:
-    texts = ((_bare(name), scalar(value) or "") for name, value in fields_of(event.first("properties")).items())
-    properties = {name: text for name, text in texts if 0 < len(text) <= MAX_VALUE}
-    return {"id": event.first("id"), "created": event.first("created"), "properties": properties}
 
 
 def _bare(name: str) -> str:
@@ -165,27 +146,8 @@ def read_audits(reader: Reader, pages: Sequence[str]) -> dict[str, list[Any]]:
     """Return the audits of pages that xMatters shows, by the page's id. Raises FetchError."""
 
     def read(page: str) -> Any:
-        return reader.get(AUDITS_PATH, {"eventId": page, "limit": 100}, "", lambda answer: nested(answer, "data"))
+        return nested(reader.get(AUDITS_PATH, {"eventId": page, "limit": 100}), "data")
 
-    _read_ahead(reader, read, pages, 1)
-    return {page: found for page in pages if isinstance(found := read(page), list)}
-
-
-def read_suppressions(reader: Reader) -> list[float]:
-    """Return when flood control dropped a signal (epoch seconds); nothing, after a warning, if that cannot be read."""
-    found, page = list[float](), list[Any]()
-    try:
-        for offset in range(0, 1000 * EVENTS_A_PAGE, EVENTS_A_PAGE):
-            before, answer = page, reader.get(SUPPRESSIONS_PATH, {"limit": EVENTS_A_PAGE, "offset": offset})
-            page = _list(answer, SUPPRESSIONS_PATH, "data")
-            # xMatters may repeat its first page for ever.
-            if page == before:
-                break
-            # Clients disagree where the time stands.
-            times = (time_of(nested(each, "at") or nested(nested(each, "match"), "at")) for each in page)
-            found += (at for at in times if at is not None)
-            if len(page) < EVENTS_A_PAGE:
-                break
-    except FetchError as error:
-        terminal.say(f"warning: {error.message}. What flood control dropped is not counted.")
-    return found
+    # One at a time, since a second page of them would not come sooner at this pace.
+    found = zip(pages, _each(reader, read, pages, 1), strict=True)
+    return {page: audits for page, audits in found if isinstance(audits, list)}

@@ -5,11 +5,10 @@ docs/rehearse.md defines the classes of pages. A page may belong to several.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
-from html import escape
-from importlib.resources import files
-from string import Template
 from typing import Any, NamedTuple
+
+from rich.console import Console
+from rich.table import Table
 
 from relay.foreign_text import printable
 from relay.incidents.share import PRESETS, State, compare
@@ -67,18 +66,8 @@ def _state(moment: Moment) -> State:
     return State.of(moment.share, moment.at)
 
 
-def with_assumed_pages(past: Past) -> Past:
-    """Return the past with a page for each share, at once: what the direct integration makes, if nobody knows more."""
-    histories = []
-    for history in past.histories:
-        pages = [Page(f"assumed-{place}", each.at, each.status) for place, each in enumerate(history.moments)]
-        made = (each._replace(page=page) for each, page in zip(history.moments, pages, strict=True))
-        histories.append(history._replace(moments=tuple(made)))
-    return past._replace(histories=tuple(histories))
-
-
 def figures(past: Past, rehearsals: Mapping[str, Rehearsal], *, are_assumed: bool) -> dict[str, Any]:
-    """Return all figures as a JSON object. `are_assumed` is True if the pages are those of `with_assumed_pages`."""
+    """Return all figures as a JSON object. `are_assumed` is True if each share is taken to have made a page."""
     shares = [moment for history in past.histories for moment in history.moments]
     got = list(pages_got(past.histories))
     classes = Counter(each for page in got for each in page.classes)
@@ -88,8 +77,6 @@ def figures(past: Past, rehearsals: Mapping[str, Rehearsal], *, are_assumed: boo
         "shares": len(shares),
         "inferred_states": sum(moment.is_inferred for moment in shares),
         "targets": past.targets,
-        "logs_updates": past.logs_updates,
-        "other_pages": past.others,
         "direct": {
             "are_assumed": are_assumed,
             "pages": len(got),
@@ -98,10 +85,8 @@ def figures(past: Past, rehearsals: Mapping[str, Rehearsal], *, are_assumed: boo
             **{name: classes[name] for name in CLASSES},
             "clean": sum(not each.classes for each in got),
             "without_page": len(without),
-            "dropped_by_flood_control": past.dropped,
             "to_answer": spread(page.answered_at - page.at for page, *_ in got if page.answered_at is not None),
             "most_in_a_minute": _most_in_a_minute(each.page.at for each in got),
-            "by_hour": _by_hour([each.page.at for each in got]),
         },
         "relay": {name: _rehearsed(done) for name, done in rehearsals.items()},
         "noisiest": list(_noisiest(past, got, rehearsals)),
@@ -113,9 +98,7 @@ def _rehearsed(done: Rehearsal) -> dict[str, Any]:
         "pages": len(done.rings),
         "critical": sum(each.status == "critical" for each in done.rings),
         "not_rung": dict(sorted(done.quiet.items())),
-        "given_up": len(done.dead),
         "most_in_a_minute": _most_in_a_minute(each.at for each in done.rings),
-        "by_hour": _by_hour([each.at for each in done.rings]),
     }
 
 
@@ -137,14 +120,6 @@ def _most_in_a_minute(times: Iterable[float]) -> int:
     return max(Counter(int(at // moments.MINUTE) for at in times).values(), default=0)
 
 
-def _by_hour(times: Sequence[float]) -> list[list[int]]:
-    table = [[0] * 24 for _ in range(7)]
-    for at in times:
-        moment = datetime.fromtimestamp(at, UTC)
-        table[moment.weekday()][moment.hour] += 1
-    return table
-
-
 # With at least this part of pages fewer, the settings to install with have the rule for flaps.
 _WORTH_IT = 0.05
 _SAID = {
@@ -156,15 +131,12 @@ _SAID = {
 }
 # These are a part of the pages of criticals, the others of all pages.
 _OF_CRITICALS = ("unanswered", "to_nobody")
-_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
 def rows(found: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
     """Yield the lines of a report: label, text, and True if it is bad news."""
     direct = found["direct"]
     yield "BigPanda shared", f"{found['shares']:,} times, {found['incidents']:,} incidents", False
-    if len(found["targets"]) > 1:
-        yield "targets", ", ".join(f"{name} {count:,}" for name, count in sorted(found["targets"].items())), False
     pages = direct["pages"]
     whose = "assumed: one for each share, at once" if direct["are_assumed"] else "that xMatters made"
     yield "people got", f"{pages:,} pages, {whose}; at most {direct['most_in_a_minute']} a minute", False
@@ -174,44 +146,19 @@ def rows(found: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
         whole = direct["criticals"] if name in _OF_CRITICALS else pages
         yield label, f"{direct[name]:,} pages ({_part(direct[name], whole)}) {what}", direct[name] > 0
     if not direct["are_assumed"]:
-        dropped = direct["dropped_by_flood_control"]
-        text = f"{direct['without_page']:,} shares; {dropped:,} of them while flood control dropped signals"
-        yield "without a page", text, dropped > 0
+        yield "without a page", f"{direct['without_page']:,} shares", direct["without_page"] > 0
     if direct["to_answer"]:
         yield "answered after", spread_words(direct["to_answer"]), False
     for name, done in found["relay"].items():
         fewer = f"{_part(pages - done['pages'], pages)} fewer" if done["pages"] <= pages else "more"
         text = f"{done['pages']:,} pages ({fewer}), {done['critical']:,} critical"
         yield f"relay, {name}", f"{text}; at most {done['most_in_a_minute']} a minute", False
-    for place, text in enumerate(unknown(found)):
-        yield "" if place else "not known", text, False
-
-
-def noisiest(found: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
+    inferred = f"the state at {found['inferred_states']:,} shares, from alerts: no page told it"
+    yield "inferred", inferred, False
     for place, each in enumerate(found["noisiest"]):
         counts = ", ".join(map(str, each["relay"].values()))
         title = printable(each["title"] or each["incident_id"], 30)
         yield "" if place else "noisiest", f"{each['pages']:>3} pages, relay {counts}: {title}", False
-
-
-def unknown(found: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what the vendors' APIs do not tell."""
-    inferred = found["inferred_states"]
-    if inferred:
-        yield (
-            f"the state at {inferred:,} of {found['shares']:,} shares: no page told it, so it is inferred from the "
-            "alerts that were active"
-        )
-    if not found["logs_updates"]:
-        told = "none" if found["direct"]["are_assumed"] else "none, so each page that is left counts as one"
-        yield f"shares after an incident's first one: BigPanda logged {told}"
-    if found["direct"]["are_assumed"]:
-        yield "what xMatters did: give --xmatters-url to count late, stale and unanswered pages"
-    else:
-        if others := found["other_pages"]:
-            yield f"{others:,} pages of incidents that were merged, are elsewhere, or were not shared with a webhook"
-        yield "answers to pages of warnings: audits are read for criticals only"
-    yield "when people would have answered the relay's pages"
 
 
 def settings_to_install(found: Mapping[str, Any], policies: Mapping[str, Mapping[str, Any]]) -> str:
@@ -224,42 +171,15 @@ def settings_to_install(found: Mapping[str, Any], policies: Mapping[str, Mapping
 
 
 def _part(some: int, whole: int) -> str:
-    if some and some / whole < 0.005:
-        return "below 1%"
-    return f"{some / whole:.0%}" if whole else "0%"
+    return f"{some / max(whole, 1):.1%}"
 
 
-def page(when: str, found: Mapping[str, Any], settings: str) -> str:
-    heats = {"people got": found["direct"]["by_hour"]} | {
-        f"the relay, {name}": done["by_hour"] for name, done in found["relay"].items()
-    }
-    return Template((files("relayctl.rehearse") / "page.html").read_text()).substitute(
-        when=escape(when),
-        rows=_table(rows(found)),
-        heats="\n".join(f"<h3>{escape(name)}</h3>{_heat(table)}" for name, table in heats.items()),
-        noisiest=_table(noisiest(found)),
-        settings=escape(settings),
-    )
-
-
-def _table(lines: Iterable[tuple[str, str, bool]]) -> str:
-    cells = (
-        f"<tr{' class=bad' if is_bad else ''}><th>{escape(label)}</th><td>{escape(text)}</td></tr>"
-        for label, text, is_bad in lines
-    )
-    return f"<table>{''.join(cells)}</table>"
-
-
-def _heat(table: Sequence[Sequence[int]]) -> str:
-    most = max(1, *(max(counts) for counts in table))
-    head = "".join(f"<th>{hour}</th>" for hour in range(24))
-    lines = "".join(
-        f"<tr><th>{day}</th>{''.join(_cell(count, most) for count in counts)}</tr>"
-        for day, counts in zip(_DAYS, table, strict=True)
-    )
-    return f"<table class=heat><tr><th></th>{head}</tr>{lines}</table>"
-
-
-def _cell(count: int, most: int) -> str:
-    shade = f" style='background:rgb(29 111 184 / {count / most:.2f})'" if count else ""
-    return f"<td{shade}>{count or ''}</td>"
+def show(console: Console, found: Mapping[str, Any], settings: str) -> None:
+    """Print the report of the figures, with the settings to install with."""
+    table = Table.grid(padding=(0, 1))
+    for label, text, is_bad in rows(found):
+        table.add_row(f"  {label}", printable(text), style="red" if is_bad else None)
+    console.print(f"Rehearsal, {found['since'][:10]} to {found['until'][:10]}")
+    console.print(table)
+    console.print("Settings to install with: save them as channels/NAME.yaml, then relayctl channel apply channels")
+    console.print(settings.rstrip(), soft_wrap=True)

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 from relay.bigpanda.listing import SHARED
 from relay.incidents.callback import ESCALATE
 from relay.incidents.share import RANKS, Fields, Share, fields_of, parse_share, scalar, time_of
-from relay.xmatters.directory import SUPPRESSED_WITHIN_SECONDS
 
 _OPENS = ("incident_opened", "incident_reopen", "incident_created")
 _CLOSES = ("incident_resolved_ui_manually", "incident_resolved_api", "incident_resolved_by_alerts", "incident_resolved")
@@ -45,7 +44,6 @@ class Page(NamedTuple):
     at: float  # When it was made (epoch seconds)
     status: str | None = None  # Status of the incident that it told; None if unknown
     answered_at: float | None = None  # First answer (epoch seconds); None without one, or if unknown
-    answered_by: str = ""  # That person; empty if unknown
     is_notified: bool | None = None  # True if a device got it, False if none did; None if its audits are unknown
 
 
@@ -79,7 +77,7 @@ class History(NamedTuple):
         return sorted(known, key=lambda each: each[0].at)
 
     def is_open(self, at: float) -> bool:
-        return any(start <= at and (end is None or at < end) for start, end in self.spells)
+        return is_open(self.spells, at)
 
 
 class Past(NamedTuple):
@@ -87,56 +85,50 @@ class Past(NamedTuple):
 
     histories: tuple[History, ...]  # One for each incident that was shared with a target in the period
     targets: Mapping[str, int]  # Number of shares by BigPanda's name of their target, also of those that were left out
-    logs_updates: bool  # True if BigPanda logged further shares of an incident, not only the first one
-    others: int = 0  # Number of pages with the id of another incident
-    dropped: int = 0  # Number of shares without a page around which xMatters' flood control dropped something
+
+
+def is_open(spells: Iterable[tuple[float, float | None]], at: float) -> bool:
+    return any(start <= at and (end is None or at < end) for start, end in spells)
 
 
 def read_past(
-    period: Period, incidents: Iterable[Told], pages: Mapping[str, Sequence[Page]], targets: Collection[str] = ()
+    period: Period, incidents: Iterable[Told], pages: Mapping[str, Sequence[Page]] | None, targets: Collection[str] = ()
 ) -> Past:
-    """Return the past of `incidents`, with `pages` by incident; all webhooks are wanted without `targets` of shares."""
+    """Return the past of `incidents`, with `pages` by incident; all webhooks are wanted without `targets` of shares.
+
+    Without `pages`, each share is taken to have made one at once, as the direct integration does.
+    """
     counted = Counter[str]()
-    logs_updates, histories = False, []
+    histories = []
     for each in incidents:
         # BigPanda lists the newest first, also of those with the same time.
         logged = sorted(map(fields_of, reversed(each.activities)), key=_at)
         shares = [activity for activity in logged if activity.get("type") == SHARED]
         counted.update(map(_target, shares))
-        wanted = [activity for activity in shares if is_wanted(_target(activity), targets)]
-        again = any(fields_of(activity.get("params")).get("firsttime") is False for activity in wanted)
-        logs_updates = logs_updates or again or len(wanted) > len(set(map(_target, wanted)))
+        wanted = [activity for activity in shares if _is_wanted(_target(activity), targets)]
         # The direct integration makes a page of a share, so there was a share that BigPanda did not log.
-        of_pages = pages.get(each.id, ()) if wanted or not shares else ()
-        history = _history(each, logged, [_at(activity) for activity in wanted], of_pages, period)
+        times = sorted({at for at in map(_at, wanted) if period.since <= at <= period.until})
+        assumed = [Page(f"assumed-{at}", at) for at in times]
+        of_pages = assumed if pages is None else pages.get(each.id, ()) if wanted or not shares else ()
+        history = _history(each, logged, times, of_pages)
         if history.moments:
             histories.append(history)
     ordered = tuple(sorted(histories, key=lambda each: each.moments[0].at))
-    others = sum(map(len, pages.values())) - sum(len(each.pages) for each in ordered)
-    return Past(ordered, dict(counted), logs_updates, others)
+    return Past(ordered, dict(counted))
 
 
-def with_answers(past: Past, audits: Mapping[str, Sequence[Any]], suppressed: Sequence[float]) -> Past:
-    """Return the past with what the pages' audits tell, and with the shares that flood control may have dropped.
-
-    xMatters says when it dropped a signal, and not which one.
-    """
-
-    def heard(page: Page) -> Page:
-        return page._replace(**_heard(audits[page.id])) if page.id in audits else page
+def with_answers(past: Past, audits: Mapping[str, Sequence[Any]]) -> Past:
+    """Return the past with what the pages' audits tell."""
 
     def told(moment: Moment) -> Moment:
-        return moment._replace(page=heard(moment.page)) if moment.page else moment
+        page = moment.page
+        return moment._replace(page=page._replace(**_heard(audits[page.id]))) if page and page.id in audits else moment
 
-    shares = (moment.at for history in past.histories for moment in history.moments if moment.page is None)
-    near = (any(abs(at - each) <= SUPPRESSED_WITHIN_SECONDS for each in suppressed) for at in shares)
     histories = (each._replace(moments=tuple(map(told, each.moments))) for each in past.histories)
-    return past._replace(dropped=sum(near), histories=tuple(histories))
+    return past._replace(histories=tuple(histories))
 
 
-def _history(
-    told: Told, logged: Sequence[Fields], shared_at: Iterable[float], pages: Sequence[Page], period: Period
-) -> History:
+def _history(told: Told, logged: Sequence[Fields], times: Iterable[float], pages: Sequence[Page]) -> History:
     incident = Fields(told.document)
     spells = _spells(incident, logged)
     alerts = [Fields(each) for each in incident.get("alerts") or () if isinstance(each, dict)]
@@ -149,7 +141,7 @@ def _history(
         return [_alert_at(each, at, severity) for each in begun]
 
     def inferred_at(at: float) -> str:
-        if not any(start <= at and (end is None or at < end) for start, end in spells):
+        if not is_open(spells, at):
             return "ok"
         return max(
             (each["status"] for each in alerts_at(at)), key=lambda status: RANKS.get(status, 0), default=severity
@@ -163,7 +155,6 @@ def _history(
         members |= {"changedOn": int(at), "updatedOn": int(at), "alerts": alerts_at(at)}
         return Moment(at, json.dumps({"incident": own | members}).encode(), status, told_status is None, page)
 
-    times = sorted({at for at in shared_at if period.since <= at <= period.until})
     matched, unmatched = _matched({at: inferred_at(at) for at in times}, pages)
     found = [moment(at, page) for at, page in matched.items()] + [moment(page.at, page) for page in unmatched]
     title = next((text for each in alerts if (text := scalar(each.get("description")))), "")
@@ -214,7 +205,7 @@ def _matched(inferred: Mapping[float, str], pages: Sequence[Page]) -> tuple[dict
 
 
 def _heard(audits: Iterable[Any]) -> dict[str, Any]:
-    is_notified, answers = False, list[tuple[float, str]]()
+    is_notified, answers = False, list[float]()
     for each in map(fields_of, audits):
         response = fields_of(each.get("response"))
         notification = fields_of(each.get("notification") or response.get("notification"))
@@ -222,23 +213,19 @@ def _heard(audits: Iterable[Any]) -> dict[str, Any]:
         is_delivered = str(notification.get("deliverystatus")).upper() in {"DELIVERED", "RESPONDED"}
         is_notified = is_notified or is_delivered or kind == "NOTIFICATION_DELIVERED"
         if kind == "RESPONSE_RECEIVED":
-            recipient = fields_of(notification.get("recipient"))
-            owner = fields_of(recipient.get("owner")) or recipient
             at = time_of(response.get("received")) or time_of(each.first("at", "created"))
             is_notified = True
             # Who escalates passes the page on.
             if at is not None and (scalar(response.get("response")) or "").strip().lower() not in ESCALATE:
-                answers.append((at, scalar(owner.get("targetname")) or ""))
-    first = min(answers, default=(None, ""))
-    return {"is_notified": is_notified, "answered_at": first[0], "answered_by": first[1]}
+                answers.append(at)
+    return {"is_notified": is_notified, "answered_at": min(answers, default=None)}
 
 
 def _target(activity: Fields) -> str:
     return str(fields_of(activity.get("params")).get("sharetarget") or "unknown")
 
 
-def is_wanted(target: str, targets: Collection[str]) -> bool:
-    """True if shares with this target count; `targets` are the wanted ones, every webhook if it is empty."""
+def _is_wanted(target: str, targets: Collection[str]) -> bool:
     return target in targets if targets else target.startswith("webhook") or "xmatters" in target.lower()
 
 

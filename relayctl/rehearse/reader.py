@@ -20,8 +20,8 @@ from relayctl.stack.deployed import Effects
 FILE = "fetched.sqlite"
 # Time limit of one call, and how often it is tried.
 CALL_SECONDS, TRIES = 30.0, 6
-# Waits after a failure, and after a 429 without Retry-After: each twice as long as the one before.
-FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 1.0, 60.0
+# Waits after a failure without Retry-After: each twice as long as the one before.
+FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 1.0, 600.0
 # The vendor's seconds and ours do not begin together, so the pace stays below the limit by this part.
 MARGIN = 0.015
 # Longest part of a wait, after which a stop is noticed.
@@ -43,16 +43,15 @@ class Answers:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._place = folder / FILE
 
-    def find(self, url: str) -> list[Any]:
-        """Return a list with the answer, which may be None, or an empty list."""
-        with dbm.sqlite3.open(self._place, "c", 0o600) as found:
-            text = found.get(url.encode())
-        return [] if text is None else [json.loads(text)]
-
-    def keep(self, url: str, answer: Any) -> Any:
-        with dbm.sqlite3.open(self._place, "c", 0o600) as found:
-            found[url] = json.dumps(answer)
-        return answer
+    def get(self, url: str, ask: Callable[[], Any]) -> Any:
+        """Return the kept answer, or that of `ask`, which is kept."""
+        with dbm.sqlite3.open(self._place, "c", 0o600) as kept:
+            text = kept.get(url.encode())
+        if text is None:
+            text = json.dumps(ask()).encode()
+            with dbm.sqlite3.open(self._place, "c", 0o600) as kept:
+                kept[url] = text
+        return json.loads(text)
 
 
 @dataclass
@@ -76,16 +75,13 @@ class Reader:
         """Seconds from one call of an endpoint to the next."""
         return (1 + MARGIN) / self.calls_a_second
 
-    def get(
-        self, path: str, query: Mapping[str, Any], endpoint: str = "", keep: Callable[[Any], Any] = lambda found: found
-    ) -> Any:
-        """Return the part that `keep` returns of the JSON document at a path, from the answers or from the vendor.
+    def get(self, path: str, query: Mapping[str, Any], endpoint: str = "") -> Any:
+        """Return the JSON document at a path, from the answers or from the vendor; None for 404 and 410.
 
-        The document is None for 404 and 410. Calls are at the pace of `endpoint`. Raises FetchError.
+        Calls are at the pace of `endpoint`. Raises FetchError.
         """
         url = f"{self.base_url}{path}?{urlencode(query)}"
-        found = self.answers.find(url)
-        return found[0] if found else self.answers.keep(url, keep(self._asked(url, path, endpoint)))
+        return self.answers.get(url, lambda: self._asked(url, path, endpoint))
 
     def _asked(self, url: str, path: str, endpoint: str) -> Any:
         wait, problem = FIRST_WAIT_SECONDS, ""
@@ -93,25 +89,21 @@ class Reader:
             self._take_turn(endpoint)
             if self.stop.is_set():
                 raise FetchError("stopped")
+            told = None
             try:
                 deadline = Deadline(CALL_SECONDS, self.effects.ticks)
                 answer = self.outward.ask("GET", url, None, self.headers, deadline)
             except NoAnswer as error:
-                if not error.was_sent and "must not be called" in str(error):
-                    raise FetchError(f"{self.vendor}: {error}") from None
                 problem = str(error)
-                self._sleep(wait)
             else:
                 if 200 <= answer.status < 300 and (document := _json(answer)) is not None:
                     return document
                 if answer.status in {404, 410}:
                     return None
                 problem = self._judged(answer, path)
-                with self._lock:
-                    told = self.outward.bad_answer(answer, Reason.UPSTREAM, ()).retry_after or wait
-                    later = self.effects.ticks() + min(told, 10 * LONGEST_WAIT_SECONDS)
-                    self._next[endpoint] = max(self._next[endpoint], later)
-            wait = min(2 * wait, LONGEST_WAIT_SECONDS)
+                told = self.outward.bad_answer(answer, Reason.UPSTREAM, ()).retry_after
+            self._sleep(min(told or wait, LONGEST_WAIT_SECONDS))
+            wait *= 2
         raise FetchError(f"{self.vendor}: {problem}, {TRIES} times; with --keep, the same command goes on here later")
 
     def _take_turn(self, endpoint: str) -> None:
@@ -129,8 +121,10 @@ class Reader:
     def _judged(self, answer: HttpAnswer, path: str) -> str:
         if answer.status == 429:
             return "too many requests (HTTP 429); does another program use the same key?"
-        if answer.status >= 500 or 200 <= answer.status < 300:
-            return f"HTTP {answer.status}" if answer.status >= 500 else "an answer that is no JSON, maybe a proxy's"
+        if answer.status >= 500:
+            return f"HTTP {answer.status}"
+        if 200 <= answer.status < 300:
+            return "an answer that is no JSON, maybe a proxy's"
         said = _REFUSED.get(answer.status, "refuses the request")
         raise FetchError(f"{self.vendor}: HTTP {answer.status} for {path}: {said}")
 

@@ -6,21 +6,22 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from copy import replace
 from functools import partial
+from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import urlsplit
 
 import click
+from rich.console import Console
 
 from relay.bigpanda.client import CALLS_A_SECOND
 from relay.channels.channel import BIGPANDA_URL, Channel
 from relay.channels.policy import Mode
 from relay.http.session import AllowList
-from relay.incidents.share import environment_id
 from relayctl import moments, terminal
 from relayctl.channel.credential_input import CredentialCommand, credential_option, read_value
 from relayctl.rehearse import fetch
-from relayctl.rehearse.findings import figures, noisiest, page, rows, settings_to_install, with_assumed_pages
+from relayctl.rehearse.findings import figures, settings_to_install, show
 from relayctl.rehearse.history import Past, Period, read_past, with_answers
 from relayctl.rehearse.reader import Answers, Reader
 from relayctl.rehearse.replay import rehearse
@@ -37,22 +38,6 @@ POLICIES: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def _environment(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
-    if any(environment_id(value) is None for value in values):
-        raise click.BadParameter("use the id of an environment, as the console's URLs show it")
-    return values
-
-
-def _url(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
-    if value is None:
-        return None
-    parts = urlsplit(value)
-    is_local = parts.hostname in {"127.0.0.1", "localhost"}
-    if parts.username or parts.query or not parts.hostname or not (parts.scheme == "https" or is_local):
-        raise click.BadParameter("use https and a host, such as https://acme.xmatters.com")
-    return value.rstrip("/")
-
-
 @click.command(cls=CredentialCommand, short_help="Show what the relay would have done to your own past.")
 @moments.since_option("90d", "The past since: 90d, 12h or a time.")
 @click.option(
@@ -61,14 +46,11 @@ def _url(_: click.Context, __: click.Parameter, value: str | None) -> str | None
     multiple=True,
     required=True,
     metavar="ID",
-    callback=_environment,
     help="Environment of BigPanda, by its id; repeatable.",
 )
 @credential_option("--bigpanda-key", "BigPanda's user API key.")
-@click.option(
-    "--bigpanda-url", default=BIGPANDA_URL, callback=_url, metavar="URL", help="Another host of BigPanda's API."
-)
-@click.option("--xmatters-url", callback=_url, metavar="URL", help="xMatters' host. Without it, pages are assumed.")
+@click.option("--bigpanda-url", default=BIGPANDA_URL, metavar="URL", help="Another host of BigPanda's API.")
+@click.option("--xmatters-url", metavar="URL", help="xMatters' host. Without it, pages are assumed.")
 @click.option("--username", metavar="NAME", help="User, or API key, of xMatters' REST API.")
 @credential_option("--password", "Password of that user, or secret of that key.")
 @click.option(
@@ -92,9 +74,7 @@ def _url(_: click.Context, __: click.Parameter, value: str | None) -> str | None
 @click.option(
     "--keep", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Keep what is fetched there."
 )
-@click.option(
-    "--html", "html", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write a page, too."
-)
+@click.option("--html", type=click.File("w", "utf-8", lazy=False), metavar="FILE", help="Write a page, too.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_context
 def rehearse_(
@@ -104,7 +84,7 @@ def rehearse_(
     since: float,
     files: tuple[Path, ...],
     keep: Path | None,
-    html: Path | None,
+    html: IO[str] | None,
     as_json: bool,
     **vendors: Any,
 ) -> None:
@@ -125,8 +105,6 @@ def rehearse_(
         --password @xm.password --html rehearsal.html
     """
     effects: Effects = context.obj or Effects()
-    if html and not html.parent.is_dir():
-        raise click.UsageError(f"--html: there is no folder {html.parent}")
     now = effects.clock()
     if not now - MOST_DAYS * moments.DAY <= since < now:
         raise click.UsageError(f"--since: use a time in the last {MOST_DAYS} days")
@@ -136,7 +114,7 @@ def rehearse_(
     with nullcontext(keep) if keep else tempfile.TemporaryDirectory(prefix="relayctl-rehearse-") as folder:
         answers = Answers(Path(folder))
         # A run that goes on keeps its first period.
-        period = Period(*(answers.find("period") or [answers.keep("period", [int(since), int(now)])])[0])
+        period = Period(*answers.get("period", lambda: [int(since), int(now)]))
         if keep and period.since != int(since):
             terminal.say(f"{keep} begins at {moments.moment(period.since)}; the report is about that time")
         past = _past(period, [_reader(effects, answers, *each) for each in credentials], vendors)
@@ -149,7 +127,14 @@ def rehearse_(
             rehearsals[name] = rehearse(past.histories, channel)
     found = figures(past, rehearsals, are_assumed=len(credentials) == 1)
     found = {"since": moments.iso(period.since), "until": moments.iso(period.until), **found}
-    _show(found, settings_to_install(found, POLICIES), as_json=as_json, html=html)
+    settings = settings_to_install(found, POLICIES)
+    console = Console(record=True, file=StringIO() if as_json else None, markup=False, highlight=False)
+    show(console, found, settings)
+    if as_json:
+        terminal.document({**found, "settings": settings})
+    if html:
+        html.write(console.export_html())
+        terminal.say(f"written: {html.name}")
 
 
 # Name and URL of a vendor, the header with the credentials, and the vendor's limit of calls a second.
@@ -178,7 +163,8 @@ def _reader(
     parts = urlsplit(url)
     hosts = AllowList(vendor, (parts.hostname or "",), loopback=parts.scheme == "http")
     headers = {"Authorization": authorization, "Accept": "application/json"}
-    return Reader(vendor, effects.outward(hosts, most=MAX_ANSWER_BYTES), url, headers, calls_a_second, effects, answers)
+    outward = effects.outward(hosts, most=MAX_ANSWER_BYTES)
+    return Reader(vendor, outward, url.rstrip("/"), headers, calls_a_second, effects, answers)
 
 
 def _past(period: Period, readers: Sequence[Reader], options: Mapping[str, Any]) -> Past:
@@ -186,7 +172,7 @@ def _past(period: Period, readers: Sequence[Reader], options: Mapping[str, Any])
     listed = fetch.list_incidents(bigpanda, period, options["environments"])
     incidents = fetch.read_incidents(bigpanda, listed)
     if not others:
-        return with_assumed_pages(read_past(period, incidents, {}, options["targets"]))
+        return read_past(period, incidents, None, options["targets"])
     [xmatters] = others
     pages = fetch.read_pages(xmatters, period, options["key"], {each.id for each in listed})
     past = read_past(period, incidents, pages, options["targets"])
@@ -197,27 +183,9 @@ def _past(period: Period, readers: Sequence[Reader], options: Mapping[str, Any])
             f"warning: no page of xMatters has the id of a shared incident in a property, such as {options['key']}: "
             f"--property names another, and {options['username']} sees only the pages that this user may see"
         )
-    return with_answers(past, fetch.read_audits(xmatters, critical), fetch.read_suppressions(xmatters))
+    return with_answers(past, fetch.read_audits(xmatters, critical))
 
 
 def _to_rehearse(channel: Channel) -> Channel:
     """Return a channel that decides about the past: live, without pauses, and without questions to BigPanda."""
     return replace(channel, policy=channel.policy._replace(mode=Mode.LIVE, pauses=()), bigpanda=None)
-
-
-def _show(found: Mapping[str, Any], settings: str, *, as_json: bool, html: Path | None) -> None:
-    when = f"{found['since'][:10]} to {found['until'][:10]}"
-    if html:
-        html.write_text(page(when, found, settings), encoding="utf-8")
-    if as_json:
-        terminal.document({**found, "settings": settings})
-    else:
-        terminal.show_line(f"Rehearsal, {when}")
-        for label, text, is_bad in (*rows(found), *noisiest(found)):
-            terminal.show_line(text, lead=f"  {label:15} ", color="red" if is_bad else None)
-        terminal.show_line(
-            "Settings to install with: save them as channels/NAME.yaml, then relayctl channel apply channels"
-        )
-        click.echo(settings.rstrip())
-    if html:
-        terminal.say(f"written: {html}")

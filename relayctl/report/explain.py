@@ -1,7 +1,6 @@
 """relayctl explain: explain a share without sending anything."""
 
 import json
-from collections.abc import Iterator, Mapping
 from copy import replace
 from typing import IO, Any
 
@@ -10,8 +9,7 @@ import click
 from relay.channels.authentication import MAX_BODY_BYTES
 from relay.channels.channel import Channel
 from relay.channels.parsing import decode_secret, parse_channel
-from relay.failures import BadRequest, InvalidChannel, Reason
-from relay.foreign_text import one_line, printable
+from relay.failures import BadRequest, InvalidChannel
 from relay.incidents.share import parse_share
 from relay.ledger.channel_rate_limiter import Gate, rules_of
 from relay.ledger.table import Ledger
@@ -23,7 +21,6 @@ from relayctl.report.explanation import Case, explanation
 from relayctl.settings.settings_file import channel_of_policy
 from relayctl.stack.deployed import Stack, on_stack
 
-_LABEL_COLUMNS = 15
 _WHOLE = {"inbound", "xmatters"}
 
 
@@ -74,9 +71,8 @@ def explain(stack: Stack, as_json: bool, **options: Any) -> None:
     if as_json:
         terminal.document(document)
         return
-    for label, said in lines(document):
-        for number, line in enumerate(said):
-            terminal.show_line(line, lead=f"{'' if number else label:{_LABEL_COLUMNS}}")
+    request = document["request"]
+    terminal.members(document | {"request": request | {"body": None}}, body=request["body"])
 
 
 def _policy_file(file: IO[bytes]) -> dict[str, Any]:
@@ -103,13 +99,10 @@ def _source(stack: Stack, name: str, file: dict[str, Any] | None, *, offline: bo
     if _WHOLE & file.keys():
         return parse_channel(name, json.dumps(file), ANY_HOSTS), "from the file", []
     alone = channel_of_policy(name, file["policy"] if file.keys() == {"policy"} else file)
-    note = "only the policy is known: the channel's own recipients and the trigger's URL are not"
-    if not offline:
-        stored, problem = tried(lambda: ChannelStore(stack).channel(name))
-        if stored is not None:
-            return replace(stored, policy=alone.policy), "from the stack, with the file's policy", []
-        note = f"{note}: {problem or f'there is no channel {name}'}"
-    return alone, "policy from the file", [note]
+    stored, problem = (None, "--offline") if offline else tried(lambda: ChannelStore(stack).channel(name))
+    if stored is not None:
+        return replace(stored, policy=alone.policy), "from the stack, with the file's policy", []
+    return alone, "policy from the file", [f"only the policy is known: {problem or f'there is no channel {name}'}"]
 
 
 def _with_ledger(stack: Stack, case: Case) -> Case:
@@ -122,58 +115,3 @@ def _with_ledger(stack: Stack, case: Case) -> Case:
 
     known, problem = tried(ask)
     return known or case._replace(missing=f"the ledger was not read: {problem}")
-
-
-# Characters of a line of text, and of the body that the text shows; --json has all.
-MAX_LINE, MAX_BODY = 1000, 3000
-
-
-def lines(document: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
-    """Yield pairs of label and lines from the JSON object of an explanation."""
-    nothing = [f"nothing, as if the incident were new: {document['ledger_missing']}"]
-    known = [
-        "the ledger" if document["compared_with"] else "the ledger, which does not know the incident",
-        *(f"{name}: {said}" for name, said in document["compared_with"].items()),
-    ]
-    routes = [one_line(f"{each['key']}: {each['result']}", MAX_LINE) for each in document["routes"]]
-    place = f"channel {document['channel']} ({document['source']})"
-    yield "incident", [f"{one_line(document['incident_id'], MAX_LINE)}, {place}"]
-    yield "result", [_result(document["verdict"], document["transition"])]
-    yield "compared with", list(map(printable, nothing if document["ledger_missing"] else known))
-    yield "routes", routes or ["none: the channel's own recipients are used"]
-    yield "recipients", [one_line(each, MAX_LINE) for each in _recipients(document["recipients"])]
-    yield "priority", [document["request"]["priority"]]
-    yield "request", list(_request(document["request"]))
-    yield "note", document["notes"]
-
-
-def _result(verdict: Mapping[str, Any], transition: str | None) -> str:
-    reason = f"{transition}: {verdict['why']}" if verdict["why"] else str(transition)
-    match verdict["action"]:
-        case "signal":
-            return f"would be signalled to xMatters now, {reason}"
-        case "wait":
-            wait = "the channel's pause" if verdict["reason"] == Reason.PAUSED else verdict["reason"]
-            return f"would wait until about {verdict['until']} ({wait}), then be signalled, {reason}"
-        case "shadow":
-            return f"nothing would be sent, the channel is in shadow mode; live, it would be signalled, {reason}"
-    return f"nothing would be sent ({verdict['outcome']}): {verdict['why']}"
-
-
-def _recipients(found: Mapping[str, Any]) -> Iterator[str]:
-    elsewhere = {"workflow": "the workflow in xMatters names them", "url": "BigPanda's URL names them (--recipients)"}
-    yield ", ".join(found["names"]) or elsewhere.get(found["named_elsewhere"], "none is named here")
-    if found["why_alone"]:
-        yield f"alone: {found['why_alone']}"
-    if refused := found["refused_in_url"]:
-        yield f"left out, not allowed (policy.allowed_recipients) or too many: {', '.join(refused)}"
-
-
-def _request(request: Mapping[str, Any]) -> Iterator[str]:
-    whose = "BigPanda's bytes unchanged" if request["is_bigpandas_body"] else "the relay's own body"
-    sent = "POST to the trigger" if request["is_sent"] else "not sent; it would be a POST to the trigger"
-    yield f"{sent}, {request['bytes']:,} bytes, {whose}"
-    for line in request["body"][:MAX_BODY].splitlines():
-        yield printable(line)
-    if len(request["body"]) > MAX_BODY:
-        yield f"… the first {MAX_BODY:,} characters; --json has all"

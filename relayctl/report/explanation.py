@@ -17,10 +17,9 @@ from relay.ledger.channel_rate_limiter import Gate, rules_of
 from relay.ledger.debt import Wait
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import shadow_of
+from relayctl.incident.timeline import words
 
 _OWNER = "relayctl"
-# Values of a condition that are named: a body may have hundreds.
-MAX_VALUES = 5
 # Nothing is sent, so no time is needed.
 _NO_DEADLINE = Deadline(0.0, lambda: 0.0)
 _SETTLED = {
@@ -73,7 +72,7 @@ def explanation(case: Case) -> dict[str, Any]:
         "verdict": _verdict(case, task, action),
         "transition": task.change.transition if task.change else None,
         "ledger_missing": case.missing,
-        "compared_with": _known(case.entry),
+        "compared_with": list(words(case.entry, case.now)) if case.entry.sequence else [],
         "routes": _routes(case),
         "recipients": _recipients(case, task, only),
         "request": _request(task, only, is_sent=is_sent),
@@ -125,26 +124,6 @@ def _unsent(task: Task, outcome: Outcome) -> str:
     return f"{task.change.why}; {change} {rule}"
 
 
-def _known(entry: Entry) -> dict[str, str]:
-    """Return what the ledger has of the incident, in words; an empty object if it has nothing."""
-    found = {
-        "announced": _state(entry.announced),
-        "maybe announced": ", ".join(filter(None, map(_state, entry.maybe_announced()[1:]))),
-        "newest known": _state(entry.newest),
-        "owed since": entry.debt.since and timestamp(entry.debt.since),
-        "acknowledged by": entry.acknowledged_by,
-        "flapping until": entry.flap.calm_at and timestamp(entry.flap.calm_at),
-    }
-    return {name: str(value) for name, value in found.items() if value}
-
-
-def _state(state: State | None) -> str | None:
-    if state is None:
-        return None
-    words = "over" if not state.is_open else "open, critical" if state.is_critical else "open"
-    return f"{words}, of {timestamp(state.version[0] if state.version else state.came)}"
-
-
 def _routes(case: Case) -> list[dict[str, Any]]:
     routes, opened = case.channel.policy.routes, is_open(case.share)
     found = chosen(routes, case.share, is_open=opened)
@@ -152,17 +131,14 @@ def _routes(case: Case) -> list[dict[str, Any]]:
 
     def conditions(route: Route, *, hold: bool) -> str:
         """Return the conditions of a route that hold, or those that do not, in words."""
-        said = []
+        said = ""
         for fact, patterns in route.when:
             if (chosen((Route(((fact, patterns),), ()),), case.share, is_open=opened) is not None) is hold:
-                values = values_of(fact, case.share, is_open=opened)
-                shown = f"is {', '.join(values[:MAX_VALUES])}" if values else "is not in the body"
-                said.append(f"{fact} {shown}{'' if hold else f', not {", ".join(patterns)}'}")
-        return "".join(f", {each}" for each in said)
+                values = ", ".join(values_of(fact, case.share, is_open=opened)) or "not in the body"
+                said += f", {fact} is {values}{'' if hold else f', not {", ".join(patterns)}'}"
+        return said
 
     def result(number: int, route: Route) -> str:
-        if found and found.is_undecided:
-            return "not decided, matching its patterns takes too long; its recipients are included"
         if number > place:
             return "not reached, an earlier route matched"
         hold = number == place

@@ -1,7 +1,7 @@
 """relayctl report: how the relay did in the last hours or days, from its functions' logs."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import ceil
 from typing import Any
 
@@ -11,11 +11,10 @@ from relay.delivery.channel_health import age
 from relay.incidents.share import CANARY_PREFIX, time_of
 from relay.jobs.outcome import Outcome
 from relayctl import moments, terminal
-from relayctl.channel.store import checked_name
+from relayctl.channel.store import CHANNEL
 from relayctl.failed_calls import Readings
 from relayctl.log_lines import CALLBACK, JOB_WORKER, SWEEPER, WEBHOOK, Line
 from relayctl.stack.deployed import Stack, on_stack
-from relayctl.terminal import counted, progress
 
 # Answers of FilterLogEvents that a report reads of each function.
 MAX_ANSWERS = 1000
@@ -26,21 +25,13 @@ _READ: Mapping[str, tuple[str, ...]] = {
     CALLBACK: ("callback",),
     SWEEPER: ("fallback notified", "dead_lettered"),
 }
-_STEPS = {
-    "page_missing": "no page",
-    "page_suppressed": "page suppressed",
-    "nobody_notified": "nobody notified",
-    "nobody_answered": "nobody answered",
-}
-
-
 # Transitions that begin something that people have to answer.
 _BEGINS = frozenset({"opened", "worsened", "reopened"})
 
 
 @click.command(short_help="Report how the relay did: signals, answers, what nobody heard.")
 @moments.since_option("24h", "The time since: 12h, 7d or a time.")
-@click.option("--channel", type=checked_name, metavar="NAME", help="One channel only.")
+@CHANNEL
 @on_stack
 def report(stack: Stack, since: float, channel: str | None, as_json: bool) -> None:
     """Report how the relay did, from its logs.
@@ -55,57 +46,17 @@ def report(stack: Stack, since: float, channel: str | None, as_json: bool) -> No
     """
     now, readings = stack.effects.clock(), Readings()
     found = period_figures(_lines(stack, readings, since, channel))
-    if found["shares"] and as_json:
-        period = {"since": moments.iso(since), "until": moments.iso(now)}
-        terminal.document({"channel": channel, **period, **found, "problems": readings.problems})
-    elif found["shares"]:
-        title = f"Relay {stack.name}" + (f", channel {channel}" if channel else "")
-        terminal.show_line(f"{title}, {moments.moment(since)} to {moments.moment(now)}")
-        for label, text, is_bad in _rows(found):
-            terminal.show_line(text, lead=f"  {label:16}", color="red" if is_bad else None)
-    if not as_json or not found["shares"]:
-        readings.say()
-    if not found["shares"] and not readings.unread:
-        terminal.nothing(f"no share came since {moments.moment(since)}")
+    found = {"channel": channel, "since": moments.iso(since), "until": moments.iso(now), **found}
+    if found["shares"]:
+        terminal.result({**found, "problems": readings.problems}, as_json=as_json)
+    readings.conclude(found["shares"], f"no share came since {moments.moment(since)}", as_json=as_json)
     terminal.fail_if(readings.unread)
 
 
 def _lines(stack: Stack, readings: Readings, since: float, channel: str | None) -> list[Line]:
-    found = list[Line]()
-    with progress("reading the logs", "lines", stack.effects.ticks) as show:
-        for function, messages in _READ.items():
-            with readings.reading(f"log {function}"):
-                for line in stack.logs.lines(function, messages, since, MAX_ANSWERS, channel):
-                    if not line.text("incident_id").startswith(CANARY_PREFIX):
-                        found.append(line)
-                        show(len(found), function)
-    return found
-
-
-def _rows(report: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
-    yield (
-        "came",
-        f"{counted(report['shares'], 'share')} of {counted(report['incidents'], 'incident')}",
-        False,
-    )
-    repeats, stale = (
-        counted(report["repeats_not_rung"], "repeat"),
-        counted(report["stale_not_rung"], "stale state"),
-    )
-    yield "rang", f"{counted(report['signals'], 'signal')}; {repeats} and {stale} did not", False
-    if report["to_ring"]:
-        yield "rang after", spread_words(report["to_ring"]), False
-    answered = f"{report['answered_incidents']:,} of {report['rung_incidents']:,} times that an incident began to ring"
-    after = f"; after {spread_words(report['to_answer'])}" if report["to_answer"] else ""
-    yield "answered", answered + after, False
-    unheard = report["unheard_criticals"]
-    steps = ", ".join(f"{_STEPS.get(step, step)} {count}" for step, count in unheard.items())
-    told = "; the fallback topic was told" if unheard else ""
-    criticals = counted(sum(unheard.values()), "critical")
-    yield "unheard", f"{criticals}{f': {steps}' if steps else ''}{told}", bool(unheard)
-    yield "fallback", counted(report["fallback_messages"], "message"), report["fallback_messages"] > 0
-    yield "dead letters", f"{report['dead_letters']}", report["dead_letters"] > 0
-    yield "kept", f"{report['kept']:.3%} of the shares", report["kept"] < 1
+    with terminal.status("reading the logs …"):
+        parts = (readings.lines(stack.logs, *each, since, MAX_ANSWERS, channel) for each in _READ.items())
+        return [line for part in parts for line in part if not line.text("incident_id").startswith(CANARY_PREFIX)]
 
 
 # Names of the members that `spread` returns: median, 90 % and worst.

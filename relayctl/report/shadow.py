@@ -1,36 +1,24 @@
 """relayctl shadow: what a channel in shadow mode would have done, from the webhook's log."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
-from relay.channels.channel import Channel
-from relay.foreign_text import identifier, printable
-from relay.incidents.share import MAX_ID_LENGTH
-from relay.jobs.job import seconds_of
 from relay.jobs.outcome import Outcome
 from relayctl import moments, terminal
-from relayctl.channel import pauses
-from relayctl.channel.store import NAME, ChannelStore
+from relayctl.channel.store import NAME
 from relayctl.failed_calls import Readings
 from relayctl.log_lines import WEBHOOK, Line
 from relayctl.moments import MINUTE
 from relayctl.stack.deployed import Stack, on_stack
-from relayctl.terminal import counted, progress
 
-# Signals that the text lists, the newest; --json has all.
-MAX_LISTED = 50
 # Answers of FilterLogEvents that one report reads.
 MAX_ANSWERS = 2000
 _UNNAMED = "recipients of the workflow"
 # Outcomes of shares that a channel in shadow mode would not signal.
-SUPPRESSED: Mapping[str, str] = {
-    Outcome.UNCHANGED: "nothing that the channel announces",
-    Outcome.DUPLICATE: "a copy of a known share",
-    Outcome.SUPERSEDED: "a newer state of the incident was known",
-}
+SUPPRESSED = {Outcome.UNCHANGED, Outcome.DUPLICATE, Outcome.SUPERSEDED}
 
 
 @click.group()
@@ -53,40 +41,20 @@ def report(stack: Stack, name: str, since: float, as_json: bool) -> None:
       relayctl shadow report payments --since 24h
     """
     now, readings = stack.effects.clock(), Readings()
-    # First: it raises an error if there is no such stack, or the stack is not a relay.
-    store = ChannelStore(stack)
-    channel: Channel | None = None
-    with readings.reading(f"secret of channel {name}"):
-        channel = store.channel(name)
-        if channel is None:
-            terminal.nothing(f"there is no channel {name}")
-    lines = list[Line]()
-    with (
-        readings.reading(f"log {WEBHOOK}"),
-        progress("reading the webhook's log", "shares", stack.effects.ticks) as show,
-    ):
-        for line in stack.logs.lines(WEBHOOK, ("share",), since, MAX_ANSWERS, name):
-            lines.append(line)
-            show(len(lines), "")
+    with terminal.status("reading the webhook's log …"):
+        lines = readings.lines(stack.logs, WEBHOOK, ("share",), since, MAX_ANSWERS, name)
     found = {
         "channel": name,
-        "mode": channel.policy.mode if channel else None,
-        "max_per_minute": channel.policy.max_per_minute if channel else None,
         "since": moments.iso(since),
         "until": moments.iso(now),
         **shadow_figures(lines),
         "problems": readings.problems,
     }
-    if as_json:
-        terminal.document(found)
-    else:
-        if found["shares"]:
-            _show(found, channel)
-        readings.say()
-    if not found["shares"]:
-        if readings.unread:
-            raise click.ClickException("no share was found, but not all sources could be read")
-        terminal.nothing(f"no share of channel {name} came since {moments.moment(since)}")
+    if as_json or found["shares"]:
+        terminal.result(found, as_json=as_json)
+    readings.conclude(
+        found["shares"], f"no share of channel {name} came since {moments.moment(since)}", as_json=as_json
+    )
     terminal.fail_if(readings.unread)
 
 
@@ -99,15 +67,12 @@ def shadow_figures(lines: Sequence[Line]) -> dict[str, Any]:
         if line.text("outcome") in SUPPRESSED
     )
     minutes = Counter(int(line.at // MINUTE) for line in signals)
-    # The latest minute, if several have as many signals.
-    peak = max(minutes, key=lambda each: (minutes[each], each), default=None)
     return {
         "shares": len(lines),
         "signals": len(signals),
         "by_transition": dict(Counter(line.text("transition") for line in signals).most_common()),
         "by_recipient": dict(Counter(name for line in signals for name in _recipients(line)).most_common()),
-        "peak_signals": 0 if peak is None else minutes[peak],
-        "peak_at": None if peak is None else moments.iso(peak * MINUTE),
+        "most_in_a_minute": max(minutes.values(), default=0),
         "listed": [
             {
                 "at": moments.iso(line.at),
@@ -118,7 +83,7 @@ def shadow_figures(lines: Sequence[Line]) -> dict[str, Any]:
             for line in signals
         ],
         "suppressed": [
-            {"outcome": outcome, "transition": transition, "why": why or SUPPRESSED[outcome], "count": number}
+            {"outcome": outcome, "transition": transition, "why": why or None, "count": number}
             for (outcome, transition, why), number in suppressed.most_common()
         ],
     }
@@ -127,44 +92,3 @@ def shadow_figures(lines: Sequence[Line]) -> dict[str, Any]:
 def _recipients(line: Line) -> list[str]:
     named = line.fields.get("recipients")
     return list(map(str, named)) if isinstance(named, list) and named else [_UNNAMED]
-
-
-def _show(report: dict[str, Any], channel: Channel | None) -> None:
-    for line in _head(report, channel):
-        terminal.show_line(printable(line), indent=2)
-    terminal.show_days((seconds_of(each["at"]), "", _signal(each)) for each in report["listed"][-MAX_LISTED:])
-    if causes := report["suppressed"]:
-        terminal.show_line(f"{counted(sum(each['count'] for each in causes), 'share')} would not have rung:")
-    for each in causes:
-        change = f", {each['transition']}" if each["transition"] else ""
-        terminal.show_line(printable(f"{each['count']} {each['outcome']}{change}: {each['why']}"), lead="  ", indent=2)
-    if report["peak_at"]:
-        at, limit = moments.moment(seconds_of(report["peak_at"])), report["max_per_minute"] or "not known"
-        peak = counted(report["peak_signals"], "signal")
-        terminal.show_line(f"rate: at most {peak} in the minute of {at}; policy.max_per_minute is {limit}", indent=2)
-
-
-def _head(report: dict[str, Any], channel: Channel | None) -> Iterator[str]:
-    since, until = seconds_of(report["since"]), seconds_of(report["until"])
-    yield f"channel {report['channel']}, {moments.moment(since)} to {moments.moment(until)}"
-    if channel:
-        yield f"mode: {'; '.join(pauses.words(channel.policy, until))}"
-        if channel.policy.mode != pauses.SHADOW:
-            yield "the channel is not in shadow mode now; the report has what was logged while it was"
-    yield f"{counted(report['shares'], 'share')} came; {counted(report['signals'], 'signal')} would have been sent"
-    if report["signals"]:
-        yield f"by transition: {_counts(report['by_transition'])}"
-        yield f"by recipient: {_counts(report['by_recipient'])}"
-        yield f"the newest {MAX_LISTED} signals (--json has all):" if report["signals"] > MAX_LISTED else "the signals:"
-
-
-def _counts(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{name or 'not known'} {number}" for name, number in counts.items())
-
-
-def _signal(signal: dict[str, Any]) -> str:
-    status = f" ({signal['status']})" if signal["status"] else ""
-    why = f": {signal['why']}" if signal["why"] else ""
-    incident_id = identifier(signal["incident_id"], MAX_ID_LENGTH)
-    change = f"{signal['transition'] or 'change not known'}{status}{why}"
-    return f"{incident_id} {change}; to {', '.join(signal['recipients'])}"

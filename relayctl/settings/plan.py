@@ -2,8 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,8 @@ from relay.failures import InvalidChannel
 from relayctl import terminal
 from relayctl.channel import write_path
 from relayctl.channel.secret_document import holds_credential
-from relayctl.channel.store import CHANNELS, NO_CHANNELS, ChannelStore
+from relayctl.channel.store import NO_CHANNELS, ChannelStore, checked_name
 from relayctl.channel.write_path import ChannelChange, Done
-from relayctl.failed_calls import tried
 from relayctl.settings import settings_file
 from relayctl.settings.settings_file import ENV_PATTERN, OPERATED_KEYS, SCHEMA_FILE, STORED, SUFFIX, SettingsFile
 from relayctl.stack.deployed import Stack, on_stack
@@ -36,24 +34,21 @@ def state(change: ChannelChange) -> str:
     return "new" if change.is_new else "changed" if change.changes else "unchanged"
 
 
-def _plan(
-    store: ChannelStore, folder: Path, names: Collection[str], *, as_json: bool
-) -> tuple[list[ChannelChange], list[str]]:
-    """Return a change for each file, or each named channel, and the channels without a file; print them as text.
+def _plan(store: ChannelStore, folder: Path, *, as_json: bool) -> tuple[list[ChannelChange], list[str]]:
+    """Return a change for each file, and the channels without a file; print them as text.
 
-    Raises UsageError with a line for each file that is invalid, and for each named channel without a file.
+    Raises UsageError with a line for each file that is invalid.
     """
     files = settings_file.read_folder(folder)
-    present = {each.channel for each in files}
-    if names:
-        if absent := [name for name in names if name not in present]:
-            raise click.UsageError("\n".join(f"{folder / name}{settings_file.SUFFIX}: no such file" for name in absent))
-        files = [each for each in files if each.channel in names]
     with terminal.status("reading the channels …"):
         changes = _changes(store, files)
-        others = [] if names else [name for name in store.names() if name not in present]
+        others = [name for name in store.names() if name not in {each.channel for each in files}]
     if not as_json:
         show(changes, others)
+    elif not changes:
+        terminal.document(document(changes, others))
+    if not changes:
+        terminal.nothing(f"no file in {folder}: relayctl channel export {folder} writes them")
     return changes, others
 
 
@@ -92,9 +87,8 @@ DIR = click.argument("folder", metavar="DIR", type=click.Path(exists=True, file_
 
 @click.command()
 @DIR
-@CHANNELS
 @on_stack
-def plan(stack: Stack, folder: Path, names: tuple[str, ...], as_json: bool) -> None:
+def plan(stack: Stack, folder: Path, as_json: bool) -> None:
     """Show how the channels differ from their settings files. Changes nothing.
 
     DIR has a file for each channel, such as payments.yaml; relayctl channel export writes them. A file holds no
@@ -104,83 +98,57 @@ def plan(stack: Stack, folder: Path, names: tuple[str, ...], as_json: bool) -> N
     \b
     Example:
       relayctl channel plan channels
-      relayctl channel plan channels --channel payments --json
+      relayctl channel plan channels --json
     """
-    changes, others = _plan(ChannelStore(stack), folder, names, as_json=as_json)
+    changes, others = _plan(ChannelStore(stack), folder, as_json=as_json)
     if as_json:
         terminal.document(document(changes, others))
-    if not changes:
-        terminal.nothing(f"no file in {folder}: relayctl channel export {folder} writes them")
     if any(each.changes for each in changes):
         click.get_current_context().exit(PENDING)
 
 
 @click.command()
 @DIR
-@CHANNELS
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @on_stack
-def apply(stack: Stack, folder: Path, names: tuple[str, ...], yes: bool, as_json: bool) -> None:
+def apply(stack: Stack, folder: Path, yes: bool, as_json: bool) -> None:
     """Change the channels that differ from their settings files, after showing the plan.
 
     Each channel is written as channel set does, and only if nobody changed it after the plan was made. The first
-    failure ends the run; a second run does what is left. The first Ctrl-C ends a run after the current channel. A
-    channel has its old settings or its new ones, never a part. No channel is removed.
+    failure ends the run; a second run does what is left. A channel has its old settings or its new ones, never a part.
+    No channel is removed.
 
     A new token is not printed: relayctl channel set NAME --reveal prints it.
 
     \b
     Example:
       relayctl channel apply channels
-      relayctl channel apply channels --channel payments --yes
+      relayctl channel apply channels --yes
     """
-    terminal.refuse_unasked("apply", yes=yes, as_json=as_json)
-    changes, others = _plan(ChannelStore(stack), folder, names, as_json=as_json)
+    changes, others = _plan(ChannelStore(stack), folder, as_json=as_json)
     pending = [each for each in changes if each.changes]
-    if not changes and not as_json:
-        terminal.nothing(f"no file in {folder}: relayctl channel export {folder} writes them")
     if pending:
-        terminal.confirm(f"Apply to {counted(len(pending), 'channel')}?", yes=yes)
-    with terminal.stop_on_interrupt() as stop:
-        done, problem = _applied(pending, stop.is_set)
-    if as_json:
-        found = document(changes, others)
-        for each in found["channels"]:
-            if stored := done.get(each["channel"]):
-                each.update(stored=True, verified=stored.is_verified)
-        terminal.document(found | {"problem": problem or None})
-    elif pending:
-        if problem:
-            terminal.show_line(f"not changed: {problem}", indent=2)
-        terminal.show_line(f"{len(done)} of {len(pending)} applied")
-    is_done = len(done) == len(pending) and all(each.is_verified for each in done.values())
-    terminal.fail_if(not is_done, is_stopped=stop.is_set())
-    if not changes:
-        click.get_current_context().exit(3)
-
-
-def _applied(changes: list[ChannelChange], stopped: Callable[[], bool]) -> tuple[dict[str, Done], str]:
-    """Apply the changes in order, until one fails or the operator stops. Return what is stored, and the problem."""
+        terminal.confirm(f"Apply to {counted(len(pending), 'channel')}?", yes=yes, as_json=as_json)
     done = dict[str, Done]()
-    for change in changes:
-        if stopped():
-            return done, "the rest, interrupted"
-        try:
-            stored, problem = tried(partial(write_path.put, change))
-        except KeyboardInterrupt:
-            return done, f"{change.name}: interrupted; it has its old settings or its new ones: run plan to see which"
-        except click.ClickException as error:
-            stored, problem = None, str(error).removeprefix(f"channel {change.name}: ")
-        if stored is None:
-            return done, f"{change.name}: {problem}; nor what comes after it"
-        write_path.say_fresh(change.name, stored)
-        done[change.name] = stored
-    return done, ""
+    try:
+        for each in pending:
+            done[each.name] = write_path.put(each)
+            write_path.say_fresh(each.name, done[each.name])
+    finally:
+        if as_json:
+            found = document(changes, others)
+            for each in found["channels"]:
+                if stored := done.get(each["channel"]):
+                    each.update(stored=True, verified=stored.is_verified)
+            terminal.document(found)
+        else:
+            terminal.show_line(f"{len(done)} of {len(pending)} applied")
+    terminal.fail_if(not all(each.is_verified for each in done.values()))
 
 
 @click.command()
 @click.argument("folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
-@CHANNELS
+@click.option("--channel", "names", type=checked_name, metavar="NAME", multiple=True, help="Only this one; repeatable.")
 @click.option("--overwrite", is_flag=True, help="Replace files that are there, with their comments and references.")
 @on_stack
 def export(stack: Stack, folder: Path, names: tuple[str, ...], overwrite: bool, as_json: bool) -> None:
@@ -195,56 +163,23 @@ def export(stack: Stack, folder: Path, names: tuple[str, ...], overwrite: bool, 
       relayctl channel export channels --channel payments --overwrite
     """
     store = ChannelStore(stack)
-    wanted = list(dict.fromkeys(names)) or list(store.names())
+    wanted = names or tuple(store.names())
     if not wanted:
         terminal.nothing(NO_CHANNELS)
-    if not overwrite and (taken := [path for name in wanted if (path := _path(folder, name)).exists()]):
-        raise click.UsageError(f"{taken[0]} exists, and nothing was written; --overwrite replaces it")
-    texts, problems = dict[str, str](), dict[str, str]()
     with terminal.status("reading the channels …"):
-        for name in wanted:
-            try:
-                texts[name] = _exported(store, folder, name)
-            except (InvalidChannel, click.UsageError) as error:
-                problems[name] = str(error)
-    _write(folder, texts)
-    for name, problem in problems.items():
-        terminal.say(f"channel {name}: not exported: {problem}")
-    if as_json:
-        files = {name: str(_path(folder, name)) for name in texts}
-        terminal.document({"files": files, "problems": problems})
-    else:
-        for name in texts:
-            terminal.show_line(str(_path(folder, name)))
-    terminal.fail_if(problems)
-
-
-def _path(folder: Path, name: str) -> Path:
-    return folder / f"{name}{SUFFIX}"
-
-
-def _exported(store: ChannelStore, folder: Path, name: str) -> str:
-    """Return the text of a settings file. Raises InvalidChannel if `channel plan` would find a change."""
-    stored = store.existing(name)
-    text = settings_file.exported(name, stored)
-    file = SettingsFile(_path(folder, name), settings_file.parse(text.encode()))
-    after = settings_file.resolved(file, stored)
-    if changes := write_path.prepare(store, name, stored, after).changes:
-        raise InvalidChannel(f"{changes[0].key}: cannot be in a file")
-    return text
-
-
-def _write(folder: Path, texts: Mapping[str, str]) -> None:
-    files = {f"{name}{SUFFIX}": text for name, text in texts.items()} | {SCHEMA_FILE: schema_text()}
+        texts = {f"{name}{SUFFIX}": settings_file.exported(name, store.existing(name)) for name in wanted}
+    if not overwrite and (taken := [folder / name for name in texts if (folder / name).exists()]):
+        raise click.UsageError(f"{taken[0]} exists, and nothing was written; --overwrite replaces it")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, text in files.items():
-            # A link that somebody planted there must not be followed.
-            (folder / name).unlink(missing_ok=True)
-            with terminal.private_file(folder / name) as file:
-                file.write(text)
+        for name, text in (texts | {SCHEMA_FILE: schema_text()}).items():
+            (folder / name).write_text(text, encoding="utf-8")
     except OSError as error:
         raise click.UsageError(f"{folder}: cannot write: {error.strerror or 'failed'}") from error
+    if as_json:
+        terminal.document({"files": [str(folder / name) for name in texts]})
+    for name in () if as_json else texts:
+        click.echo(folder / name)
 
 
 _REFERENCE = {

@@ -17,7 +17,6 @@ from relay.delivery.channel_health import (
     ongoing_reasons,
     owed_reasons,
 )
-from relay.failures import Reason
 from relay.incidents.share import TEST_PREFIX
 from relay.ledger.channel_rate_limiter import Gate
 from relay.sweeper.canary import Canary
@@ -131,10 +130,9 @@ def judge(status: ChannelStatus, now: float) -> Judgement:
     if debts is None:
         return Judgement(Health.UNKNOWN, ("its debts could not be read",))
     if debts.oldest is not None and debts.oldest > now:
-        # The ledger has no reason for a flap, so it never stands alone.
-        held_by = "a pause" if debts.reasons[Reason.PAUSED] == debts.owed else "a pause or a flap"
+        # The ledger has no reason for a flap.
         until = moments.moment(debts.oldest)
-        return Judgement(Health.OWES, (f"{owed_words(debts)}, waiting for the end of {held_by} at {until}",))
+        return Judgement(Health.OWES, (f"{owed_words(debts)}, waiting for the end of a pause or a flap at {until}",))
     if debts.owed:
         since = "?" if debts.oldest is None else age(now - debts.oldest)
         return Judgement(Health.OWES, (f"owed for {since}{owed_reasons(debts)}",))
@@ -161,13 +159,6 @@ def only_refused(status: ChannelStatus, now: float) -> str | None:
     return None if is_accepted else f"{traffic.refused_words(now)}, and no share came since"
 
 
-def next_attempt(status: ChannelStatus, now: float) -> float | None:
-    """Return the time of the next attempt, at the latest; None if none waits. An open circuit blocks all."""
-    attempt = status.debts.next_attempt if status.debts else None
-    open_until = status.gate.circuit.open_until if status.gate and status.gate.circuit.is_open(now) else None
-    return None if attempt is None else max(attempt, now, open_until or 0.0)
-
-
 def circuit(gate: Gate, now: float) -> str:
     """Return the circuit's state at `now` (epoch seconds): `closed`, `open`, or, after `open_until`, `probing`."""
     if gate.circuit.open_until is None:
@@ -176,14 +167,8 @@ def circuit(gate: Gate, now: float) -> str:
 
 
 def in_order(found: Sequence[ChannelStatus], now: float) -> list[ChannelStatus]:
-    """Return the channels: the least healthy first, then the oldest debt, then the name."""
-    ranks = list(Health)
-
-    def place(each: ChannelStatus) -> tuple[int, float, str]:
-        oldest = each.debts.oldest if each.debts else None
-        return ranks.index(judge(each, now).health), now if oldest is None else oldest, each.name
-
-    return sorted(found, key=place)
+    """Return the channels: the least healthy first, then by name."""
+    return sorted(found, key=lambda each: (list(Health).index(judge(each, now).health), each.name))
 
 
 def document(status: ChannelStatus, now: float) -> dict[str, Any]:
@@ -201,7 +186,6 @@ def document(status: ChannelStatus, now: float) -> dict[str, Any]:
         "owed_critical": debts.critical if debts else None,
         "owed_other": debts.other if debts else None,
         "oldest_debt_at": moments.iso_or_none(debts.oldest if debts else None),
-        "next_attempt_by": moments.iso_or_none(next_attempt(status, now)),
         "given_up_critical": debts.given_up if debts else None,
         "given_up_other": debts.given_up_other if debts else None,
         "circuit": circuit(gate, now) if gate else None,

@@ -1,7 +1,7 @@
 """Checks of a stack through AWS's APIs: queues, workers, event sources, table, topic and alarms."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, NamedTuple
@@ -9,18 +9,11 @@ from typing import Any, NamedTuple
 from botocore.exceptions import ClientError
 
 from relay.version import VERSION
-from relayctl import check_results
-from relayctl.check_results import Check, State, Verdict
+from relayctl.check_results import Check, State, Verdict, warning
 from relayctl.dlq.queue import QueueDepth
-from relayctl.failed_calls import DENIED, refusal
+from relayctl.failed_calls import DENIED, refusal, tried
 from relayctl.stack import last_resort
 from relayctl.stack.deployed import Stack
-
-OUTPUTS = (
-    *("BigPandaWebhookUrl", "XMattersCallbackUrl", "RetryQueueUrl", "ChoreQueueUrl", "DeadLetterQueueUrl"),
-    *("LedgerTableName", "FallbackTopicArn", "SecretPrefix", "JobWorkerFunction", "ChoreWorkerFunction"),
-    "SweeperFunction",
-)
 
 
 class WorkerQueue(NamedTuple):
@@ -46,8 +39,6 @@ WORKER_QUEUES = (
 )
 # New accounts have a quota of 10 concurrent executions; below 50 a storm of shares is throttled.
 LEAST_CONCURRENCY = 50
-# WorkerConcurrency for an account below that: the least that Lambda allows.
-FEW_WORKERS = 2
 # Executions that the workers must leave for the webhook, the callbacks, the sweeper and reconcile.
 FOR_WEBHOOKS = 20
 # An example for each list of hosts.
@@ -70,13 +61,13 @@ class StackChecks:
     def of(self, now: datetime) -> Iterator[Check]:
         """Check the stack, and yield the result of each check. Raises StackMissingError if there is no such stack."""
         for what, check in self._checks(now):
-            found = check_results.of_aws(what, check)
-            is_denied = any(code in found.detail for code in DENIED)
+            found, problem = tried(check)
+            state, detail = found or (State.FAILED, f"not checked: {problem}")
+            is_denied = any(code in detail for code in DENIED)
             is_unknown = self._stack.is_local and what in _ONLY_ON_AWS and not is_denied
-            yield check_results.warning(what, NOT_EVALUATED) if is_unknown else found
+            yield warning(what, NOT_EVALUATED) if is_unknown else Check(what, detail, state)
 
     def _checks(self, now: datetime) -> Iterator[tuple[str, Callable[[], Verdict]]]:
-        yield "outputs", self._outputs
         yield "version", self._version
         for each in WORKER_QUEUES:
             yield each.what, partial(self._waiting, each, now)
@@ -94,12 +85,6 @@ class StackChecks:
         yield "fallback phones", partial(last_resort.phones, self._stack)
         yield "fallback test", partial(last_resort.confirmed, self._stack)
         yield "alarms", self._alarms
-
-    def _outputs(self) -> Verdict:
-        missing = [name for name in OUTPUTS if name not in self._stack.outputs]
-        if missing:
-            return State.FAILED, f"{', '.join(missing)}: missing; deploy the stack again"
-        return State.OK, "all are there"
 
     def _version(self) -> Verdict:
         found = self._stack.outputs.get("Version", "an older one")
@@ -174,19 +159,12 @@ class StackChecks:
         if small:
             # Lambda receives messages of the queue, and then has no execution for them.
             return State.FAILED, f"{'; '.join(small)}, or redrive may dead-letter jobs that were never attempted"
-        shared = len(WORKER_QUEUES) * each - sum(each for pair in WORKER_QUEUES if self._reserved(pair.reserved))
-        taken = sum(map(self._reserved, (*_RESERVED, *(pair.reserved for pair in WORKER_QUEUES))))
-        workers = len(WORKER_QUEUES) * each
-        detail = f"the account has {quota} concurrent executions; the workers may use {workers}"
-        if taken:
-            detail += f"; {taken} are reserved"
-        least = max(LEAST_CONCURRENCY, shared + FOR_WEBHOOKS + taken)
+        detail = f"the account has {quota} concurrent executions; each worker may use {each}"
+        reserved = sum(map(self._reserved, (*_RESERVED, *(pair.reserved for pair in WORKER_QUEUES))))
+        sharing = sum(not self._reserved(pair.reserved) for pair in WORKER_QUEUES)
+        least = max(LEAST_CONCURRENCY, sharing * each + FOR_WEBHOOKS + reserved)
         if quota < least:
-            advice = f"ask for {least} or more in Service Quotas, or a storm is throttled"
-            if quota < LEAST_CONCURRENCY and each > FEW_WORKERS:
-                # Else both workers together can use up the account in an outage, and shares are turned away.
-                advice += f"; until then deploy with WorkerConcurrency={FEW_WORKERS}"
-            return State.WARNING, f"{detail}: {advice}"
+            return State.WARNING, f"{detail}: ask for {least} or more in Service Quotas, or a storm is throttled"
         return State.OK, detail
 
     def _reserved(self, parameter: str) -> int:
@@ -227,8 +205,6 @@ class StackChecks:
 
     def _fallback(self) -> Verdict:
         topic = self._stack.output("FallbackTopicArn")
-        if far := self._in_another_region({"FallbackTopicArn": topic}):
-            return State.FAILED, far
         try:
             pages = self._stack.session.client("sns").get_paginator("list_subscriptions_by_topic")
             subscriptions = list(pages.paginate(TopicArn=topic).search("Subscriptions[]"))
@@ -250,18 +226,8 @@ class StackChecks:
             return State.OK, detail
         return State.WARNING, f"notifies nobody: no confirmed subscription, {pending} to be confirmed"
 
-    def _in_another_region(self, topics: Mapping[str, str]) -> str:
-        """Name the topics (ARNs by parameter) that neither CloudWatch nor the functions can notify."""
-        here = self._stack.session.region_name
-        regions = {name: arn.split(":")[3] for name, arn in topics.items() if arn.count(":") > 3}
-        far = [f"{name} is in {region}" for name, region in regions.items() if region != here]
-        return f"{', '.join(far)} and the stack in {here}: nobody is notified" if far else ""
-
     def _alarms(self) -> Verdict:
         """Check the alarms of this stack only: another stack's alarms may have names with the same beginning."""
-        topics = {name: self._stack.parameters.get(name, "") for name in ("AlarmTopicArn", "NoticeTopicArn")}
-        if far := self._in_another_region(topics):
-            return State.FAILED, far
         ours = re.compile(rf"{re.escape(self._stack.name)}-([A-Za-z]+Alarm)-[A-Za-z0-9]+")
         pages = self._stack.session.client("cloudwatch").get_paginator("describe_alarms")
         alarms = pages.paginate(AlarmNamePrefix=f"{self._stack.name}-", AlarmTypes=["MetricAlarm"])
@@ -275,7 +241,7 @@ class StackChecks:
             return State.FAILED, f"{', '.join(in_alarm)} in ALARM; docs/operate.md has a runbook for each"
         if not found:
             return State.WARNING, "there are none"
-        if not topics["AlarmTopicArn"]:
+        if not self._stack.parameters.get("AlarmTopicArn"):
             return State.WARNING, f"none of {len(found)} in ALARM, but they notify nobody: AlarmTopicArn is not set"
         return State.OK, f"none of {len(found)} in ALARM"
 

@@ -3,7 +3,6 @@
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 import click
@@ -18,7 +17,7 @@ from relayctl.dlq import file as dead_letter_file
 from relayctl.dlq.reading import Choice, Filter
 from relayctl.stack.channel_status import ChannelStatus, owed_words
 from relayctl.stack.deployed import Stack, on_stack
-from relayctl.stack.status_reading import Owed, StackStatus, UndeliveredJobs, read_status
+from relayctl.stack.status_reading import Owed, UndeliveredJobs, read_status
 from relayctl.terminal import progress
 
 # Pause between two readings of the ledger and the logs.
@@ -53,10 +52,6 @@ def options(verb: Callable[..., None]) -> Callable[..., None]:
     return quiet(timeout(verb))
 
 
-# Reads the status of the channels to be drained, or of all.
-type Read = Callable[[], StackStatus]
-
-
 def waits_for(status: ChannelStatus, now: float, quiet: float) -> list[str]:
     """Return the reasons why a channel is not drained, in words; an empty list if it is."""
     debts, traffic = status.debts, status.traffic
@@ -78,55 +73,47 @@ def waits_for(status: ChannelStatus, now: float, quiet: float) -> list[str]:
     return found
 
 
-def check(read: Read, names: Sequence[str], quiet: float) -> None:
-    """Raise ClickException if shares of channels still come, or a source cannot be read."""
-    with terminal.status("reading the ledger and the logs …"):
-        found = read()
-    wanted = [each for each in found.channels if each.name in names]
-    if any(each.debts is None or each.traffic is None for each in wanted) or (found.problems and not found.channels):
-        why = "; ".join(found.problems) or "no source could be read"
-        raise click.ClickException(f"cannot tell what is owed: {printable(why)}; nothing was removed")
-    _judged(found, names, quiet, found.at)
-
-
-def drained(stack: Stack, read: Read, names: Sequence[str], quiet: float, timeout: float) -> Iterator[str]:
+def drained(stack: Stack, names: Sequence[str], quiet: float, timeout: float) -> Iterator[str]:
     """Wait for channels, and yield each once it is drained, or removed by others.
 
-    `quiet` is the least time since the last share or signal. Raises ClickException as `check` does, if a share comes,
-    or at `timeout`.
+    `quiet` is the least time since the last share or signal. Raises ClickException if a share comes, if a source cannot
+    be read, or at `timeout`.
     """
-    left, began, deadline = list(names), stack.effects.clock(), stack.deadline(timeout)
-    check(read, left, quiet)
+    left, began, deadline, said = list(names), stack.effects.clock(), stack.deadline(timeout), list[str]()
     while left:
-        with progress("draining", f"of {len(left)}", stack.effects.clock) as show:
-            while not (found := _judged(read(), left, quiet, began))[0]:
-                why = found[1]
-                if deadline.remaining() < PAUSE_SECONDS:
-                    raise click.ClickException(
-                        f"not drained after {timeout / 60:.0f} minutes; the rest is unchanged:\n"
-                        + "\n".join(why)
-                        + "\nrelayctl status tells why; run the command again, with a longer --timeout"
-                    )
-                stack.effects.sleep(PAUSE_SECONDS)
-                show(0, "; ".join(why[:1]))
-        yield from found[0]
-        left = [name for name in left if name not in found[0]]
-
-
-def _judged(found: StackStatus, names: Sequence[str], quiet: float, began: float) -> tuple[list[str], list[str]]:
-    """Return the channels that are drained, and why the others are not. Raises ClickException if shares still come."""
-    waiting = dict[str, list[str]]()
-    for each in (each for each in found.channels if each.name in names):
-        came = each.traffic.last_share if each.traffic else None
-        if came is not None and came > began - STILL_COME_SECONDS:
+        with terminal.status("reading the ledger and the logs …"):
+            found = read_status(stack, left[0] if len(left) == 1 else None)
+        wanted = [each for each in found.channels if each.name in left]
+        if found.readings.problems and (
+            not wanted or any(each.debts is None or each.traffic is None for each in wanted)
+        ):
+            raise click.ClickException(f"cannot tell what is owed: {printable('; '.join(found.readings.problems))}")
+        waiting = {each.name: _waits(each, began, found.at, quiet) for each in wanted}
+        ready = [name for name in left if not waiting.get(name)]
+        yield from ready
+        left = [name for name in left if name not in ready]
+        why = [f"channel {name} waits: {', '.join(waiting[name])}" for name in left]
+        if why and deadline.remaining() < PAUSE_SECONDS:
             raise click.ClickException(
-                f"channel {each.name}: shares still come, the last one at {moments.iso(came)}; it was not removed. "
-                "Disable AutoShare in BigPanda first. Updates of incidents that were shared before still come, "
-                "until these are closed or the webhook integration is deleted there. Then run the command again"
+                f"not drained after {timeout / 60:.0f} minutes; the rest is unchanged:\n"
+                + "\n".join(why)
+                + "\nrelayctl status tells why; run the command again, with a longer --timeout"
             )
-        waiting[each.name] = waits_for(each, found.at, quiet)
-    ready = [name for name in names if not waiting.get(name, found.problems)]
-    return ready, [f"channel {name} waits: {', '.join(why)}" for name, why in waiting.items() if why]
+        if why:
+            terminal.say("\n".join(line for line in why if line not in said))
+            said = why
+            stack.effects.sleep(PAUSE_SECONDS)
+
+
+def _waits(each: ChannelStatus, began: float, now: float, quiet: float) -> list[str]:
+    why, came = waits_for(each, now, quiet), each.traffic.last_share if each.traffic else None
+    if came is not None and came > began - STILL_COME_SECONDS:
+        raise click.ClickException(
+            f"channel {each.name}: shares still come, the last one at {moments.iso(came)}; it was not removed. "
+            "Disable AutoShare in BigPanda first. Updates of incidents that were shared before still come, "
+            "until these are closed or the webhook integration is deleted there. Then run the command again"
+        )
+    return why
 
 
 @click.command()
@@ -165,7 +152,7 @@ def uninstall(stack: Stack, yes: bool, place: str | None, as_json: bool, **drain
     with terminal.status("reading the ledger and the queues …"):
         owed, present = Owed.of(stack, None), list(store.names())
     reasons = reasons_against(owed, present, len(done.jobs) + len(done.unreadable) if done else 0)
-    found = {
+    found: dict[str, Any] = {
         "stack": stack.name,
         "can_be_deleted": not reasons,
         "reasons": reasons,
@@ -176,10 +163,13 @@ def uninstall(stack: Stack, yes: bool, place: str | None, as_json: bool, **drain
         "file": file if done and done.jobs else None,
         "commands": [] if reasons else commands(stack),
     }
-    if as_json:
-        terminal.document(found)
-    else:
-        _show(found, is_tried=yes)
+    terminal.result(found if as_json else {**found, "commands": None}, as_json=as_json)
+    if reasons and not yes:
+        terminal.say("To prepare the deletion: disable AutoShare in BigPanda, then relayctl uninstall --yes")
+    elif not reasons:
+        terminal.say("Type this; relayctl deletes nothing of it. What stays: docs/install.md, Uninstall.")
+    for line in () if as_json else found["commands"]:
+        click.echo(f"  {line}")
     terminal.fail_if(reasons)
 
 
@@ -195,7 +185,7 @@ def reasons_against(owed: Owed, present: Sequence[str], exported: int) -> list[s
 
 def _prepare(store: ChannelStore, drain: Mapping[str, Any], file: str) -> Choice:
     stack = store.stack
-    for name in drained(stack, partial(read_status, stack), list(store.names()), drain["quiet"], drain["timeout"]):
+    for name in drained(stack, list(store.names()), drain["quiet"], drain["timeout"]):
         if store.exists(name):
             store.remove(name, drain["days"])
         put_in_force(stack, name)
@@ -231,23 +221,3 @@ def commands(stack: Stack) -> list[str]:
         ["aws", *secrets, f"Key=name,Values={output('SecretPrefix')}/", *options],
     ]
     return list(map(shlex.join, lines))
-
-
-def _show(found: dict[str, Any], *, is_tried: bool) -> None:
-    if found["file"]:
-        terminal.show_line(
-            f"What was dead-lettered is in {found['file']}, which only you may read. The queue keeps it, too, for 14 "
-            "days at most."
-        )
-    if found["reasons"]:
-        terminal.show_line("The stack must not be deleted yet:")
-        for each in found["reasons"]:
-            terminal.show_line(f"- {printable(each)}", indent=2)
-        if not is_tried:
-            terminal.show_line("To prepare it: disable AutoShare in BigPanda, then relayctl uninstall --yes")
-        return
-    terminal.show_line("Nothing is owed: the stack can be deleted. Type this; relayctl deletes nothing of it.")
-    for line in found["commands"]:
-        # Not wrapped: a command must be copied whole.
-        click.echo(f"  {line}")
-    terminal.show_line("What stays, and what goes with the stack, such as the logs: docs/install.md, Uninstall.")

@@ -19,7 +19,6 @@ from relayctl.stack.deployed import Stack, on_stack
 # Age of a confirmed test at which doctor asks for a new one: phones and people change.
 CONFIRMED_SECONDS = 90 * 86_400.0
 _IDENTITIES = ("FallbackVoiceIdentity", "FallbackTextIdentity")
-_LIMITS = {"VOICE_MESSAGE_MONTHLY_SPEND_LIMIT": "calls", "TEXT_MESSAGE_MONTHLY_SPEND_LIMIT": "texts"}
 
 
 def _numbers(stack: Stack) -> list[str]:
@@ -36,18 +35,10 @@ def phones(stack: Stack) -> Verdict:
         return State.OK, "none: people are notified by the fallback topic alone"
     if not ways:
         return State.FAILED, f"nobody is called: set {' or '.join(_IDENTITIES)}"
-    here = stack.session.region_name
-    if far := {each.identity for each in ways if each.identity.split(":")[3] != here}:
-        return State.FAILED, f"{', '.join(sorted(far))}: not in {here}, so nobody is called"
     client: Any = stack.session.client("pinpoint-sms-voice-v2")
     attributes = {each["Name"]: each["Value"] for each in client.describe_account_attributes()["AccountAttributes"]}
     kinds = [each.kind for each in ways]
-    # The month's limits of the account's spending, beyond which AWS calls or texts nobody.
-    found = {each["Name"]: each["EnforcedLimit"] for each in client.describe_spend_limits()["SpendLimits"]}
-    used = {"calls" if kind == CALL else "texts" for kind in kinds}
-    limits = [f"{found[name]} USD of {kind}" for name, kind in _LIMITS.items() if kind in used and name in found]
-    spend = f", at most {' and '.join(limits)} a month" if limits else ""
-    detail = f"{kinds.count(CALL)} called, {len(kinds) - kinds.count(CALL)} texted{spend}"
+    detail = f"{kinds.count(CALL)} called, {len(kinds) - kinds.count(CALL)} texted"
     if attributes.get("ACCOUNT_TIER") != "SANDBOX":
         return State.OK, detail
     pages = client.get_paginator("describe_verified_destination_numbers").paginate()
@@ -102,8 +93,9 @@ def test(stack: Stack, yes: bool, as_json: bool) -> None:
       relayctl fallback test
       relayctl fallback test --yes --json
     """
-    terminal.refuse_unasked("send a test", yes=yes, as_json=as_json)
-    terminal.confirm("Notify the fallback topic, and call and text its phones now, by a test?", yes=yes)
+    terminal.confirm(
+        "Notify the fallback topic, and call and text its phones now, by a test?", yes=yes, as_json=as_json
+    )
     with terminal.status("sending a test …"):
         sent = _asked(stack, {}).get("ways")
     if sent is None:
@@ -113,11 +105,9 @@ def test(stack: Stack, yes: bool, as_json: bool) -> None:
     if confirmed:
         _asked(stack, {"confirmed": confirmed})
     found = [_judged(each, confirmed, asks=asks) for each in sent]
-    if as_json:
-        terminal.document({"stack": stack.name, **check_results.listing(found), **check_results.counts(found)})
-    else:
-        check_results.show(found)
-    check_results.conclude("last resort", found)
+    check_results.show(() if as_json else found)
+    document = {"stack": stack.name, **check_results.listing(found)}
+    check_results.conclude("last resort", found, document if as_json else None)
 
 
 def _asked(stack: Stack, what: dict[str, Any]) -> dict[str, Any]:

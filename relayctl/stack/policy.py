@@ -113,5 +113,4 @@ def policy(stack: Stack, name: str | None, with_secrets: bool, as_json: bool) ->
     elif as_json:
         terminal.document({"policies": [{"policy": each, "about": about} for each, about in ABOUT.items()]})
     else:
-        for each, about in ABOUT.items():
-            terminal.show_line(f"{each}: {about}")
+        terminal.members(ABOUT)

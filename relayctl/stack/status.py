@@ -9,7 +9,6 @@ import click
 
 from relay.delivery.channel_health import age
 from relay.foreign_text import printable
-from relay.sweeper.canary import Canary
 from relayctl import check_results, moments, terminal
 from relayctl.channel import checks, pauses
 from relayctl.channel.store import CHANNEL, NO_CHANNELS, ChannelStore
@@ -30,7 +29,7 @@ def health(status: StackStatus, name: str) -> Iterator[Check]:
     if channel is None or channel.problem:
         return
     judged = channel_status.judge(channel, status.at)
-    unread = [each for each in status.problems if not each.startswith("secret of ")]
+    unread = [each for each in status.readings.problems if not each.startswith("secret of ")]
     if judged.health == Health.SICK:
         yield failed("health", f"sick: {'; '.join(judged.why)}")
     elif unread:
@@ -40,8 +39,6 @@ def health(status: StackStatus, name: str) -> Iterator[Check]:
 
 
 _COLORS = {Health.SICK: "red", Health.UNKNOWN: "yellow", Health.OWES: "yellow", Health.OK: "green"}
-_UNKNOWN = "?"
-_INDENT = " " * 9
 
 
 def document(stack: str, status: StackStatus) -> dict[str, Any]:
@@ -52,88 +49,35 @@ def document(stack: str, status: StackStatus) -> dict[str, Any]:
             channel_status.document(each, status.at) for each in channel_status.in_order(status.channels, status.at)
         ],
         "queues": status.undelivered._asdict() if status.undelivered else None,
-        "problems": status.problems,
+        "problems": status.readings.problems,
     }
 
 
 def show(status: StackStatus, *, whole: bool) -> None:
-    """Print the status, the least healthy channel first. A healthy channel has one line, unless `whole` is true."""
+    """Print a line for each channel, the least healthy first; with `whole` also all members of the JSON document."""
     for each in channel_status.in_order(status.channels, status.at):
         judgement = channel_status.judge(each, status.at)
-        is_brief = judgement.health == Health.OK and not whole
-        said = [traffic(each, status.at)] if is_brief else list(judgement.why)
         mode = "; ".join(pauses.words(each.policy, status.at)) if each.policy else pauses.LIVE
         name = each.name if mode == pauses.LIVE else f"{each.name} ({mode})"
-        line = printable(": ".join([name, "; ".join(said)] if said else [name]))
+        line = printable(f"{name}: {'; '.join([*judgement.why, traffic(each, status.at)])}")
         terminal.show_line(line, lead=f"{judgement.health:7}  ", color=_COLORS[judgement.health])
-        for line in () if is_brief else _lines(each, status.at):
-            terminal.show_line(printable(line), lead=_INDENT, indent=2)
+        if whole:
+            terminal.members(channel_status.document(each, status.at))
     if status.undelivered:
-        terminal.show_line(str(status.undelivered))
-
-
-def _lines(each: ChannelStatus, now: float) -> Iterator[str]:
-    if each.canary:
-        yield canary(each.canary, now)
-    yield _owed(each, now)
-    if each.debts and (each.debts.given_up or each.debts.given_up_other):
-        counts = f"{each.debts.given_up} critical, {each.debts.given_up_other} other"
-        yield f"given up, and rang nobody: {counts}: relayctl dlq list --channel {each.name}"
-    yield traffic(each, now)
-    yield _pace(each, now)
-    yield _credentials(each, now)
-
-
-def _owed(each: ChannelStatus, now: float) -> str:
-    debts = each.debts
-    if debts is None:
-        return f"owed {_UNKNOWN}"
-    if not debts.owed:
-        return "nothing is owed"
-    oldest = f", the oldest for {age(now - debts.oldest)}" if debts.oldest is not None else ""
-    attempt = channel_status.next_attempt(each, now)
-    by = "" if attempt is None else f"; next attempt by {moments.clock_in_zone(attempt)}"
-    return f"{channel_status.owed_words(debts)}{oldest}{by}"
+        terminal.members({"jobs of all channels": status.undelivered._asdict()})
 
 
 def traffic(each: ChannelStatus, now: float) -> str:
     """Return the traffic of a channel in words: shares and signals of the last hour, refused requests of a day."""
     hour = each.traffic
     if hour is None:
-        return f"shares and signals in the last hour {_UNKNOWN}"
-    last = [f"last share {_ago(hour.last_share, now)}"] if hour.last_share is not None else []
-    last += [f"last signal {_ago(hour.last_signal, now)}"] if hour.last_signal is not None else []
+        # The ledger's record of the last share may be an hour too old.
+        shared = "not known" if each.shared_at is None else f"within {age(now - each.shared_at)}"
+        return f"last share {shared}" + (f", changed {age(now - each.changed_at)} ago" if each.changed_at else "")
+    last = [f"last share {age(now - hour.last_share)} ago"] if hour.last_share is not None else []
+    last += [f"last signal {age(now - hour.last_signal)} ago"] if hour.last_signal is not None else []
     last += [hour.refused_words(now)] if hour.refused else []
     return "; ".join([f"{counted(hour.shares, 'share')}, {counted(hour.signals, 'signal')} in the last hour", *last])
-
-
-def canary(last: Canary, now: float) -> str:
-    if not last.judged_at:
-        return "canary: none ended yet"
-    return f"canary: {f'failed ({last.failure})' if last.failure else 'succeeded'} {_ago(last.judged_at, now)}"
-
-
-def _pace(each: ChannelStatus, now: float) -> str:
-    gate = each.gate
-    if gate is None:
-        return f"circuit and rate {_UNKNOWN}"
-    until = (
-        f" until {moments.clock_in_zone(gate.circuit.open_until)}"
-        if gate.circuit.open_until and gate.circuit.is_open(now)
-        else ""
-    )
-    limit = str(each.policy.max_per_minute) if each.policy else _UNKNOWN
-    state = channel_status.circuit(gate, now)
-    return f"circuit {state}{until}; {gate.counted(now)} of {limit} signals a minute"
-
-
-def _credentials(each: ChannelStatus, now: float) -> str:
-    changed = f"secret changed {_ago(each.changed_at, now)}" if each.changed_at is not None else "secret's age ?"
-    return "; ".join([changed, *(use.words(now) for use in each.uses)])
-
-
-def _ago(at: float | None, now: float) -> str:
-    return _UNKNOWN if at is None else f"{age(now - at)} ago"
 
 
 @click.command()
@@ -142,7 +86,7 @@ def _ago(at: float | None, now: float) -> str:
 def status(stack: Stack, channel: str | None, as_json: bool) -> None:
     """Show the status of each channel, the least healthy first.
 
-    A healthy channel has one line, unless it is named by --channel.
+    With --channel, all that is known of it.
 
     \b
     Example:
@@ -151,20 +95,22 @@ def status(stack: Stack, channel: str | None, as_json: bool) -> None:
     """
     with terminal.status("reading the ledger and the logs …"):
         found = read_status(stack, channel)
-    if not as_json and found.channels:
-        show(found, whole=channel is not None)
-    conclude(stack, found, NO_CHANNELS if channel is None else f"there is no channel {channel}", as_json=as_json)
+    none = NO_CHANNELS if channel is None else f"there is no channel {channel}"
+    conclude(stack, found, none, whole=channel is not None, as_json=as_json)
 
 
-def conclude(stack: Stack, found: StackStatus, none: str, *, as_json: bool) -> None:
-    """Print the JSON document, or name the sources that failed. Exit with the message `none` if there is no channel."""
+def conclude(stack: Stack, found: StackStatus, none: str, *, whole: bool, as_json: bool) -> None:
+    """Print a status, as JSON or as text, and the sources that failed.
+
+    Exit with the message `none` if there is no channel.
+    """
     if as_json:
         terminal.document(document(stack.name, found))
-    else:
-        found.readings.say()
+    elif found.channels:
+        show(found, whole=whole)
+    is_listed = "channels" not in found.readings.unread
+    found.readings.conclude(found.channels or is_listed, "no channel is known", as_json=as_json)
     if not found.channels:
-        if "channels" in found.readings.unread:
-            raise click.ClickException("the channels could not be read")
         terminal.nothing(none)
 
 
@@ -186,15 +132,15 @@ def doctor(stack: Stack, as_json: bool) -> None:
         of_stack = list(StackChecks(stack).of(datetime.now(UTC)))
         names, listed = _listed(store)
     of_stack.append(listed)
-    if not as_json:
-        _show_checks(f"stack {stack.name}", of_stack)
-    of_channels = _checked(store, names, as_json=as_json)
+    of_channels = _checked(store, names)
+    titled = {f"stack {stack.name}": of_stack, **{f"channel {name}": found for name, found in of_channels.items()}}
+    for title, found in () if as_json else titled.items():
+        click.echo(click.style(printable(title), bold=True))
+        check_results.show(found)
     every = [*of_stack, *(check for found in of_channels.values() for check in found)]
-    if as_json:
-        channels = [{"channel": name, **check_results.listing(found)} for name, found in of_channels.items()]
-        document = {"stack": stack.name, **check_results.listing(of_stack), "channels": channels}
-        terminal.document(document | check_results.counts(every))
-    check_results.conclude(f"stack {stack.name}", every)
+    channels = [{"channel": name, **check_results.listing(found)} for name, found in of_channels.items()]
+    document = {"stack": stack.name, **check_results.listing(of_stack), "channels": channels}
+    check_results.conclude(f"stack {stack.name}", every, document if as_json else None)
 
 
 def _listed(store: ChannelStore) -> tuple[list[str], Check]:
@@ -206,19 +152,12 @@ def _listed(store: ChannelStore) -> tuple[list[str], Check]:
     return names, ok("channels", f"{len(names)} of them")
 
 
-def _checked(store: ChannelStore, names: list[str], *, as_json: bool) -> dict[str, list[Check]]:
+def _checked(store: ChannelStore, names: list[str]) -> dict[str, list[Check]]:
     found, status = {}, None
-    # The check of the outputs reports what the stack lacks.
+    # The checks of the stack report what it lacks.
     with suppress(StackMissingError), terminal.status("reading the ledger and the logs …"):
         status = read_status(store.stack)
     for name in names:
         with terminal.status(f"checking channel {name} …"):
             found[name] = [*(health(status, name) if status else ()), *checks.of(store, name)]
-        if not as_json:
-            _show_checks(f"channel {name}", found[name])
     return found
-
-
-def _show_checks(title: str, found: list[Check]) -> None:
-    click.echo(click.style(printable(title), bold=True))
-    check_results.show(found)

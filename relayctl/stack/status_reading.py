@@ -42,9 +42,6 @@ class UndeliveredJobs(NamedTuple):
         retry, chore, dead = (QueueDepth.of(sqs, stack.output(name)).about for name in outputs)
         return cls(retry + chore, dead)
 
-    def __str__(self) -> str:
-        return f"jobs of all channels: {self.waiting} on the retry and chore queues, {self.dead_lettered} dead-lettered"
-
 
 class Owed(NamedTuple):
     """Owed states and undelivered jobs of one channel, or of all channels of a stack."""
@@ -101,10 +98,6 @@ class StackStatus(NamedTuple):
     channels: list[ChannelStatus]
     undelivered: UndeliveredJobs | None  # Of all channels; None if SQS was not asked, or failed
     readings: Readings  # Sources that failed or were not read wholly
-
-    @property
-    def problems(self) -> list[str]:
-        return self.readings.problems
 
     def of(self, name: str) -> ChannelStatus | None:
         return next((each for each in self.channels if each.name == name), None)

@@ -156,7 +156,7 @@ POLICIES: dict[str, tuple[list[str], list[str], set[str]]] = {
     ),
     "fallback": (["fallback test --yes --json"], [], set()),
     "doctor": (
-        [f"channel export FOLDER --channel {local.CHANNEL}", f"channel plan FOLDER --channel {local.CHANNEL}"],
+        [f"channel export FOLDER --channel {local.CHANNEL}", "channel plan FOLDER"],
         [f"channel set {local.CHANNEL} --recipient x", "dlq list", "dlq replay --yes"],
         set(),
     ),
@@ -211,15 +211,15 @@ def test_policy_has_what_its_verbs_need_and_no_more(
 def replay_and_drop(operator: Operator, person: Person) -> None:
     """Replay two jobs, one of which xMatters refuses; then drop the incident of a job that was given up."""
     jobs = {job.delivery_id: job for job in operator.visible()}
-    said = person.run("dlq", "replay", "--yes").stdout.splitlines()
-    assert said[-1] == "1 delivered, 1 dead-lettered again, 0 left"
+    said = [" ".join(line.split()) for line in person.run("dlq", "replay", "--yes").stdout.splitlines()]
+    assert {"delivered 1", "dead lettered 1", "left 0"} <= {*said}
     assert [job.stamps.replays for job in operator.visible()] == [1]
     # The delivered one kept its id and its bytes.
     [signal] = operator.signals()
     assert base64.b64decode(signal["body_base64"]) == jobs[signal["headers"]["x-relay-delivery-id"]].body
     ledger, name = give_up(operator)
-    said = person.may("dlq", "drop", "--all", "--reason", "a test", "--yes").splitlines()
-    assert (said[-1], operator.visible(), ledger.read(name).debt.row) == ("1 dropped", [], None)
+    said = person.may("dlq", "drop", "--all", "--reason", "a test", "--yes").split()
+    assert ("dropped 1" in " ".join(said), operator.visible(), ledger.read(name).debt.row) == (True, [], None)
 
 
 def test_replay_policy_names_no_secret_and_no_other_stack(cloud: local.Local) -> None:

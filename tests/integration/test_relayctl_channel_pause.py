@@ -39,17 +39,6 @@ def test_pause_is_stored_with_its_end_and_acts_within_seconds(operator: Operator
     assert "the fallback topic is not notified" in done.stderr
 
 
-def test_pause_that_overlaps_another_prolongs_it(operator: Operator) -> None:
-    keep(operator)
-    run(operator, "pause", "payments", "--until", TEN, "--keep", "--reason", "CHG-7")
-    operator.clock.now += 3600
-    for _ in range(2):
-        run(operator, "pause", "payments", "--until", "2027-01-15T12:00:00Z", "--keep")
-    assert pauses(operator) == [stored("2027-01-15T12:00:00Z", reason="CHG-7")]
-    run(operator, "pause", "payments", "--until", TEN, "--drop")
-    assert len(pauses(operator)) == 2
-
-
 def test_all_channels_are_paused_and_resumed_although_one_is_not_valid(operator: Operator) -> None:
     keep(operator)
     operator.keep("db")

@@ -85,7 +85,7 @@ class TestShow:
         (shown,) = operator.run_json("dlq", "show", jobs(2)[0].delivery_id[:8])["messages"]
         assert (shown["incident_id"], shown["body"]) == ("i1", '{"incident": {"id": "i1"}}')
         text = operator.run("dlq", "show", shown["message_id"]).stdout
-        assert "response excerpt  <h1>Down</h1>" in text.splitlines()
+        assert "response excerpt      <h1>Down</h1>" in text.splitlines()
         assert text.endswith('body\n  {\n    "incident": {\n      "id": "i1"\n    }\n  }\n')
         assert nothing(operator.run("dlq", "show", "zz"), "none of about 3 messages matched")
         assert operator.visible() == 3
@@ -96,12 +96,16 @@ class TestReplay:
         operator.put(*jobs(3))
         done = operator.run("dlq", "replay", code=0)
         assert done.stdout.splitlines() == [
-            "3 of about 3 messages match; incidents: 3",
-            "  by channel  noc 3",
-            "  by kind     signal 3",
-            "  by reason   upstream 3",
-            "  by status   critical 3",
-            f"  shared      {timestamp(START)} to {timestamp(START + 2)}",
+            "matched               3",
+            "about                 3",
+            "held                  0",
+            "by channel            noc 3",
+            "by kind               signal 3",
+            "by reason             upstream 3",
+            "by status             critical 3",
+            "incidents             3",
+            f"oldest                {timestamp(START)}",
+            f"newest                {timestamp(START + 2)}",
             "nothing was moved; add --yes to replay them",
         ]
         assert done.stderr == ""
@@ -124,28 +128,28 @@ class TestReplay:
         ]
         operator.put(*jobs(2))
         said = operator.run("dlq", "replay", "--yes").stdout.splitlines()
-        assert said[-2:] == [
-            f"{jobs(2)[0].delivery_id[:8]}  noc  i1  dead-lettered again: refused",
-            "1 delivered, 1 dead-lettered again, 0 left",
+        assert [" ".join(line.split()) for line in said[-8:-1]] == [
+            *("delivered 1", "not owed 0", "moved 0", "waiting 0", "dead lettered 1", "failed 0", "left 0"),
         ]
+        assert "incident id i1, kind signal, became dead_lettered, reason refused" in said[-1]
 
     def test_unreadable_ledger_makes_replay_exit_with_code_1(self, operator: Operator) -> None:
         operator.refused = {"BatchGetItem": "AccessDeniedException"}
         operator.put(*jobs(1))
         done = operator.run("dlq", "replay", "--yes", code=1)
         assert "the ledger cannot be read: DynamoDB refused: AccessDeniedException" in done.stderr
-        assert done.stdout.splitlines()[-1] == "0 delivered, 1 waiting on the retry queue, 0 left"
+        assert "waiting               1" in done.stdout.splitlines()
 
     def test_ctrl_c_stops_replay_after_the_current_batch(self, operator: Operator) -> None:
         operator.put(*jobs(90))
         once = iter([signal.SIGINT])
         operator.on_send = lambda: signal.raise_signal(next(once, signal.SIGCHLD))
         done = operator.run("dlq", "replay", "--yes", code=130)
-        assert done.stdout.splitlines()[-1].endswith(", 10 left")
+        assert "left                  80" in done.stdout.splitlines()
         assert done.stderr.splitlines()[0] == "stopping after the current step; Ctrl-C again stops at once"
-        assert set(on_queue(operator)) == {f"i{n}" for n in range(80, 90)}
+        assert set(on_queue(operator)) == {f"i{n}" for n in range(10, 90)}
         [audit] = audits(done)
-        assert (audit["counts"]["waiting"], audit["counts"]["left"]) == (80, 10)
+        assert (audit["counts"]["waiting"], audit["counts"]["left"]) == (10, 80)
 
 
 ARN = "arn:aws:sts::123456789012:user/moto"
@@ -249,20 +253,15 @@ class TestDrop:
         operator.put(*jobs(2))
         operator.refused = {"DeleteMessageBatch": "AccessDenied"}
         done = operator.run("dlq", "drop", "--all", *WHY, "--yes", code=1)
-        assert [line.split("  ")[-1] for line in done.stdout.splitlines()[-3:]] == [
-            *("AccessDenied", "AccessDenied", "0 dropped, 2 not dropped"),
-        ]
+        assert done.stdout.count("AWS refused DeleteMessageBatch: AccessDenied") == 2
+        assert "failed                2" in done.stdout.splitlines()
         assert operator.visible() == 2
 
     def test_drop_deletes_only_matching_messages(self, operator: Operator) -> None:
         operator.put(*jobs(12), job(channel="payments", incident_id="i99", reason="timeout"))
         done = operator.run("dlq", "drop", "--channel", "noc", *WHY, "--yes", code=0)
-        assert done.stdout.splitlines()[:3] == [
-            "12 of about 13 messages match; incidents: 12",
-            "  by channel  noc 12",
-            "  by kind     signal 12",
-        ]
-        assert done.stdout.splitlines()[-1] == "12 dropped"
+        assert done.stdout.splitlines()[0] == "matched               12"
+        assert "dropped               12" in done.stdout.splitlines()
         [audit] = audits(done)
         assert (audit["verb"], audit["who"], audit["reason"]) == ("dlq drop", ARN, "moved to team B")
         assert audit["filters"] == {"channel": "noc"}
@@ -276,7 +275,7 @@ class TestDrop:
         operator.refused = dict.fromkeys(("GetItem", "BatchGetItem"), "AccessDeniedException")
         operator.put(*jobs(1))
         done = operator.run("dlq", "drop", "--all", *WHY, "--yes", code=0)
-        assert "  critical    noc i0  " in done.stdout
+        assert "criticals             channel noc, incident id i0, delivery id" in done.stdout
         assert "the ledger cannot be read: DynamoDB refused: AccessDeniedException" in done.stderr
         assert "the ledger could not be written" in done.stderr
 
@@ -290,17 +289,17 @@ class TestDrop:
         assert operator.visible() == operator.hidden() == 0
 
 
-def test_job_that_is_replayed_while_the_question_of_a_drop_is_open_is_gone(
+def test_question_of_a_drop_that_is_open_for_longer_than_the_messages_are_held_drops_nothing(
     operator: Operator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def replays() -> str:
-        operator.run("dlq", "replay", "--incident", "i1", "--yes")
+    def hesitates() -> str:
+        operator.clock.sleep(300)
         return "y"
 
     operator.put(*jobs(3))
-    assert operator.typed(monkeypatch, "dlq", "drop", "--channel", "noc", *WHY, answers=[replays]) == 1
-    assert capsys.readouterr().out.splitlines()[-1] == "2 dropped, 1 gone meanwhile"
-    assert [each.incident_id for each in operator.asked] == ["i1"]
+    assert operator.typed(monkeypatch, "dlq", "drop", "--channel", "noc", *WHY, answers=[hesitates]) == 1
+    assert "failed                3" in capsys.readouterr().out.splitlines()
+    assert operator.visible() == 3
 
 
 class TestExport:
@@ -358,21 +357,11 @@ class TestImport:
     def test_import_ends_at_a_batch_that_sqs_refuses(self, operator: Operator, exported: Path) -> None:
         operator.refused = {"SendMessageBatch": "InternalError"}
         done = operator.run("dlq", "import", str(exported), code=1)
-        assert done.stdout.splitlines()[0] == "0 of 25 lines are in the dead-letter queue"
-        assert "line 1: SQS refused" in done.stderr
+        assert done.stdout == "0 of 25 lines are in the dead-letter queue; import the file again\n"
+        assert "SQS refused" in done.stderr
 
-    def test_ctrl_c_stops_an_import_after_the_current_batch_and_it_can_go_on(
-        self, operator: Operator, exported: Path
-    ) -> None:
+    def test_ctrl_c_stops_an_import_after_the_current_batch(self, operator: Operator, exported: Path) -> None:
         operator.on_send = lambda: signal.raise_signal(signal.SIGINT)
         done = operator.run("dlq", "import", str(exported), code=130)
-        assert done.stdout.splitlines()[-2:] == [
-            "10 of 25 lines are in the dead-letter queue",
-            "to go on: import a file of the lines from 11 on (tail -n +11)",
-        ]
+        assert done.stdout == "10 of 25 lines are in the dead-letter queue; import the file again\n"
         assert audits(done)[0]["counts"] == {"lines": 25, "sent": 10, "left": 15}
-        operator.on_send = lambda: None
-        exported.write_text("".join(exported.read_text().splitlines(keepends=True)[10:]))
-        document = operator.run_json("dlq", "import", str(exported))
-        assert (document["sent"], document["next_line"]) == (15, None)
-        assert len(on_queue(operator)) == 25

@@ -47,10 +47,7 @@ class TestExplain:
             "worsened",
             None,
         )
-        assert found["compared_with"] == {
-            "announced": "open, of 2023-11-14T22:13:20.000Z",
-            "newest known": "open, of 2023-11-14T22:13:20.000Z",
-        }
+        assert found["compared_with"] == ["open, warning", "accepted by xMatters, no page confirmed"]
         results = ["did not match, status is critical, not warning", "matched, status is critical"]
         assert [each["result"] for each in found["routes"]] == results
         assert found["recipients"]["names"] == ["Ops"]
@@ -64,8 +61,8 @@ class TestExplain:
         monkeypatch.setenv("COLUMNS", "80")
         done = operator.run("explain", share, "--channel", "payments", code=0)
         assert max(map(len, done.stdout.splitlines())) <= 80
-        assert "result         would be signalled to xMatters now, opened" in done.stdout
-        assert "policy.routes.0: did not match, status is critical, not warning" in done.stdout
+        assert "verdict               action signal, outcome delivered, why " in done.stdout
+        assert "key policy.routes.0, result did not match, status is" in done.stdout
         assert TOKEN not in done.output
         assert API_KEY not in done.output
 

@@ -19,8 +19,8 @@ CALL, TEXT = "call to phone 1 (ends in 00)", "text to phone 1 (ends in 00)"
 class People:
     """The topic's subscriber and the phone's owner, who tell the operator the numbers that came."""
 
-    def __init__(self, operator: Operator, messaging: FakeMessaging | None = None) -> None:
-        self.sns, self.messaging = FakeSns(), messaging or FakeMessaging()
+    def __init__(self, operator: Operator) -> None:
+        self.sns, self.messaging = FakeSns(), FakeMessaging()
         client: Any = self.sns
         operator.last_resort = Fallback(lambda: client, "arn:topic", phones(self.messaging, "+14255550100"))
 
@@ -69,22 +69,6 @@ def test_way_whose_number_is_not_typed_fails_and_the_typed_ones_are_remembered(
     assert "topic: AWS accepted it, and nobody confirmed it" in out
     assert "No way of this test has that number." in err
     assert last_confirmation(operator.ledger.table) == (operator.clock.now, (TEXT,))
-
-
-class SilentMessaging(FakeMessaging):
-    """A service that calls, and whose answer is lost."""
-
-    def send_voice_message(self, **request: str) -> dict[str, str]:
-        super().send_voice_message(**request)
-        raise ReadTimeoutError(endpoint_url="https://sms-voice.test")
-
-
-def test_number_that_came_although_aws_gave_no_answer_counts(
-    operator: Operator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    people = People(operator, SilentMessaging())
-    assert typed(operator, monkeypatch, lambda: people.number_of("call"), lambda: "") == 1
-    assert f"{CALL}: confirmed" in capsys.readouterr().out
 
 
 def test_without_a_terminal_a_test_is_sent_and_nothing_is_confirmed(operator: Operator, people: People) -> None:

@@ -56,9 +56,16 @@ class TestSources:
         shown = operator.run_json("incident", "show", ID)
         assert [(each["source"], each["kind"]) for each in shown["events"]] == [
             *(("log", "share"), ("ledger", "share"), ("ledger", "signal")),
-            *(("log", "answer"), ("log", "writeback"), ("log", "retry"), ("log", "fallback"), ("dlq", "dead_letter")),
+            *(("log", "callback"), ("log", "job"), ("log", "job"), ("log", "fallback notified")),
+            ("dlq", "dead_letter"),
         ]
-        assert texts(shown, "log")[0] == "share: opened (it is new): signal accepted, attempts 2, request id r-1"
+        assert texts(shown, "log") == [
+            "share: delivered, opened, attempts 2, request id r-1 (it is new)",
+            "response callback: queued, person jdoe, answer Ack",
+            "writeback job: delivered",
+            "signal job: queued, queue retry, reason upstream",
+            "fallback notified",
+        ]
         assert texts(shown, "ledger") == [
             "newest state came: open, critical",
             "signal accepted, request r-1: page 1001",
@@ -72,8 +79,7 @@ class TestSources:
         state = State.of(samples.share(id=ID), operator.clock.now - 9)
         for names in (("ops",), ("dba",)):
             operator.record("payments", ID, Entry(newest=state, announced=state), names)
-        operator.ledger.table.store(f"shared/payments/{ID}", json.dumps([["dba"]]), lasts=60)
-        operator.put(samples.job(channel="payments", incident_id=ID, url_recipients=("ops",)))
+        operator.ledger.table.store(f"shared/payments/{ID}", json.dumps([["dba"], ["ops"]]), lasts=60)
         shown = operator.run_json("incident", "show", ID)
         assert [each["url_recipients"] for each in shown["channels"]] == [["dba"], ["ops"]]
 
@@ -111,7 +117,7 @@ class TestVendors:
             shown = operator.run_json("incident", "show", ID)
         assert texts(shown, "xMatters") == [
             "page 1001 made; recipients: Ops",
-            'jdoe answered "Acknowledge" to page 1001 on "Work Phone": "on it"',
+            'jdoe answered "Acknowledge" to page 1001: "on it"',
             "page 1001 ended",
         ]
         assert CANARY not in json.dumps(shown)

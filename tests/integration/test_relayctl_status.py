@@ -51,7 +51,6 @@ class TestFacts:
         assert (sick["owed_critical"], sick["owed_other"]) == (1, 1)
         assert sick["oldest_debt_at"] == moments.iso(operator.clock.now - 600)
         assert sick["why"] == ["a critical is owed for 10m (upstream 2)"]
-        assert sick["next_attempt_by"] is not None
         assert channels(document)["owing"]["why"] == ["owed for 20s (paced 1)"]
 
     def test_circuit_and_rate_are_those_of_the_gate(self, operator: Operator, logs: Logs) -> None:
@@ -80,15 +79,9 @@ class TestFacts:
         assert found["noc"]["why"] == ["xMatters refuses xmatters.rest (type: relayctl channel rotate noc rest)"]
         assert (found["rotated"]["health"], found["unprobed"]["health"]) == ("ok", "ok")
 
-    @pytest.mark.parametrize(
-        ("failure", "health", "words"),
-        [
-            ("", "ok", "canary: succeeded 2m ago"),
-            ("nobody notified", "sick", "canary: failed (nobody notified) 2m ago"),
-        ],
-    )
+    @pytest.mark.parametrize(("failure", "health"), [("", "ok"), ("nobody notified", "sick")])
     def test_last_canary_is_shown_and_a_failed_one_makes_the_channel_sick(
-        self, operator: Operator, logs: Logs, failure: str, health: str, words: str
+        self, operator: Operator, logs: Logs, failure: str, health: str
     ) -> None:
         rest = {"base_url": "https://acme.xmatters.com", "auth": samples.BASIC}
         operator.keep("noc", xmatters=samples.secret()["xmatters"] | {"rest": rest}, policy={"canary": True})
@@ -97,7 +90,6 @@ class TestFacts:
         found = channels(operator.run_json("status"))["noc"]
         assert (found["health"], found["canary_failure"]) == (health, failure or None)
         assert found["why"] == ([f"its canary failed: {failure}"] if failure else [])
-        assert words in operator.run("status", "--channel", "noc").stdout
 
 
 class TestRefusedRequests:
@@ -141,15 +133,14 @@ class TestRefusedRequests:
 
 
 class TestOutput:
-    def test_sick_channel_has_all_lines_and_a_healthy_one_has_one(self, operator: Operator, logs: Logs) -> None:
+    def test_channel_has_a_line_and_a_named_one_has_all_members(self, operator: Operator, logs: Logs) -> None:
         operator.keep("healthy", "sick")
         operator.owe("sick", "i1", 600)
         logs.share("healthy", 30)
         done = operator.run("status", code=0)
         lines = done.stdout.splitlines()
         assert max(map(len, lines)) <= 80
-        assert lines[0] == "sick     sick: a critical is owed for 10m (upstream 1)"
-        assert lines[1].startswith("         1 critical owed, the oldest for 10m; next attempt by ")
+        assert lines[0].startswith("sick     sick: a critical is owed for 10m (upstream 1); 0 shares, 0 signals in")
         assert "ok       healthy: 1 share, 1 signal in the last hour; last share 30s ago" in done.stdout
-        assert "jobs of all channels: 0 on the retry and chore queues, 0 dead-lettered" in done.stdout
-        assert "circuit closed" in operator.run("status", "--channel", "healthy").stdout
+        assert "jobs of all channels  waiting 0, dead lettered 0" in done.stdout
+        assert "circuit               closed" in operator.run("status", "--channel", "healthy").stdout

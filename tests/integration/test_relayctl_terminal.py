@@ -1,4 +1,4 @@
-"""relayctl at a terminal of 80 columns: prompts without echo, Ctrl-C, the question before a drop, other encodings."""
+"""relayctl at a terminal of 80 columns: prompts without echo, Ctrl-C, other encodings."""
 
 import getpass
 import io
@@ -9,7 +9,6 @@ import pytest
 
 from tests import samples
 from tests.integration.relayctl_cloud import Operator
-from tests.samples import job
 
 URL = "https://acme.xmatters.com/api/integration/1/functions/f1/triggers?apiKey=canary-url&recipients=Ops"
 
@@ -41,26 +40,6 @@ def test_ctrl_c_at_a_prompt_stores_nothing(
     assert operator.secrets.list_secrets()["SecretList"] == []
 
 
-def test_drop_shows_what_would_go_and_names_owed_criticals_before_it_asks(
-    operator: Operator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def agreed() -> str:
-        asked.append(capsys.readouterr())
-        return "y"
-
-    asked = list[tuple[str, str]]()
-    operator.put(*(job(incident_id=f"{n:024x}") for n in range(3)))
-    assert operator.typed(monkeypatch, "dlq", "drop", "--all", "--reason", "bad URL", answers=[agreed]) == 0
-    [(out, err)] = asked
-    assert "  by channel  noc 3" in out
-    assert all(f"  critical    noc {n:024x}  0s" in out for n in range(3))
-    assert "Delete 3 messages for good, with 3 criticals that are still owed?" in " ".join(err.split())
-    assert max(map(len, out.splitlines())) <= 80
-    out, err = capsys.readouterr()
-    assert "3 dropped" in out
-    assert '"reason": "bad URL"' in err
-
-
 def test_output_of_a_stored_change_is_whole_in_an_encoding_without_its_characters(
     operator: Operator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -68,7 +47,7 @@ def test_output_of_a_stored_change_is_whole_in_an_encoding_without_its_character
     (tmp_path / "url").write_text(URL)
     written = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="latin-1", write_through=True))
-    rotate = ("channel", "rotate", "payments", "trigger", "--trigger-url", f"@{tmp_path}/url")
-    assert operator.typed(monkeypatch, *rotate, answers=[]) == 0
+    change = ("channel", "set", "payments", "--trigger-url", f"@{tmp_path}/url")
+    assert operator.typed(monkeypatch, *change, answers=[]) == 0
     assert "\\u2192 https://acme" in " ".join(written.getvalue().decode().split())
     assert operator.secret("payments")["xmatters"]["trigger_url"] == URL

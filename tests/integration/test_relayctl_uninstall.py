@@ -46,7 +46,6 @@ class TestDrain:
         operator.on_pause = later
         done = remove(operator, "--yes")
         assert "channel noc waits: 1 critical owed, the oldest for 5m" in done.stderr
-        assert "draining: 0 of 1: channel noc waits: 1 critical owed" in done.stderr
         assert len(pauses) == 4, "three pauses of the drain, and one of the revocation mark"
         assert not exists(operator)
 

@@ -59,10 +59,11 @@ class DeadLetterDeeds:
     def _drop(self, reader: DeadLetters, chosen: Sequence[HeldMessage]) -> None:
         client: Any = self.dynamodb
         drop = Drop(chosen)
-        for _ in drop.delete(reader, lambda: False):
+        ledger = Ledger(Table(client, "ledger", lambda: self.world.now))
+        for _ in drop.delete(reader, ledger, self.world.now, lambda: False):
             pass
-        problem = drop.record(Ledger(Table(client, "ledger", lambda: self.world.now)), map, self.world.now)
-        self.world.say(f"dropped: {drop.counts()}{f', not recorded: {problem}' if problem else ''}")
+        why = drop.unrecorded
+        self.world.say(f"dropped: {drop.counts()}{f', not recorded: {why}' if why else ''}")
 
     def _import(self) -> None:
         messages = [read_line(each.encode()) for each in self.file]

@@ -7,7 +7,7 @@ import pytest
 from relay.delivery.channel_health import Debts
 from relay.incidents.share import State
 from relay.ledger.debt import Debt, Row
-from relay.ledger.entry import Entry, Flap
+from relay.ledger.entry import Entry
 from relayctl import moments
 from relayctl.channel.endpoints import Use
 from relayctl.stack import channel_status
@@ -29,15 +29,7 @@ def test_channel_is_not_sick_for_debts_that_wait_for_the_end_of_a_pause() -> Non
     status = ChannelStatus("noc", debts=Debts.of([owed(7200, NOW + 600), owed(9000, NOW + 900)]))
     judged = channel_status.judge(status, NOW)
     assert judged.health == Health.OWES
-    assert judged.why == (f"2 critical owed, waiting for the end of a pause at {moments.moment(NOW + 600)}",)
-
-
-def test_debts_that_wait_for_the_end_of_a_flap_are_not_said_to_wait_for_a_pause() -> None:
-    entry = owed(60, reason="")
-    flapping = entry._replace(announced=entry.newest, flap=Flap((NOW - 60,), NOW + 600, is_signalled=True))
-    judged = channel_status.judge(ChannelStatus("noc", debts=Debts.of([flapping])), NOW)
-    assert judged.health == Health.OWES
-    assert judged.why == (f"1 critical owed, waiting for the end of a pause or a flap at {moments.moment(NOW + 600)}",)
+    assert judged.why == (f"2 critical owed, waiting for the end of a pause or a flap at {moments.moment(NOW + 600)}",)
 
 
 def test_refused_requests_are_judged_for_an_hour_only_if_the_uses_of_credentials_are_not_known() -> None:

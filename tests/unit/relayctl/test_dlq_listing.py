@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from relay.jobs.job import Job
 from relay.jobs.queue import envelope_of
-from relayctl import moments
+from relayctl import moments, terminal
 from relayctl.dlq import group
 from relayctl.dlq.queue import HeldMessage
 from tests.samples import body, job
@@ -31,7 +31,10 @@ def printed(one: HeldMessage) -> str:
 
 def whole(shown: HeldMessage) -> str:
     """Return the text of a message with its body."""
-    return group.text(group.document(shown, with_body=True))
+    with CliRunner().isolation() as (out, _, _):
+        document = group.document(shown, with_body=True)
+        terminal.members(document, body=document.pop("body"))
+        return out.getvalue().decode()
 
 
 @pytest.mark.parametrize(
