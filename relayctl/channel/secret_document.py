@@ -1,6 +1,7 @@
 """A channel's secret as an operator edits and sees it: dotted keys, values as typed texts, masked credentials."""
 
 import copy
+import difflib
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -157,9 +158,22 @@ def holds_credential(key: str) -> bool:
     return is_url(key) or (is_named_so and holds_text(key))
 
 
-def is_known(key: str) -> bool:
-    """True if a channel's secret may have the key."""
-    return _schema_of(key) is not None
+def unknown_key(key: str) -> str | None:
+    """Return a complaint about an unknown key, with the nearest known key; None if the key is known."""
+    steps = key.split(".")
+    for number, step in enumerate(steps):
+        if _schema_of(".".join(steps[: number + 1])) is None:
+            near = difflib.get_close_matches(key, list(_known_keys(CHANNEL, "")), 1, 0.8)
+            place = f"{'.'.join(steps[:number])}: ".removeprefix(": ")
+            return f"{place}unknown key {step}" + (f"; did you mean {near[0]}?" if near else "")
+    return None
+
+
+def _known_keys(schema: Mapping[str, Any], place: str) -> Iterator[str]:
+    for name, member in schema.get("properties", {}).items():
+        key = f"{place}.{name}".lstrip(".")
+        yield key
+        yield from _known_keys(member, key)
 
 
 def holds_text(key: str) -> bool:

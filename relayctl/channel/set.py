@@ -18,7 +18,7 @@ from relayctl.channel.credential_input import (
 )
 from relayctl.channel.endpoints import ENDPOINTS, add_missing_tokens, needs_endpoint, new_token
 from relayctl.channel.pauses import KEY as PAUSES_KEY
-from relayctl.channel.secret_document import SecretDocument, holds_credential, is_known, typed_value
+from relayctl.channel.secret_document import SecretDocument, holds_credential, typed_value, unknown_key
 from relayctl.channel.store import NAME, ChannelStore
 from relayctl.stack.deployed import Stack, on_stack
 
@@ -124,11 +124,11 @@ def _settings(options: dict[str, Any]) -> list[tuple[str, Any]]:
 
 def _key_and_text(setting: str) -> tuple[str, str]:
     key, equals, text = setting.partition("=")
-    if not key or (not equals and not is_known(key)):
+    if not key or (not equals and unknown_key(key)):
         # The setting is not quoted: it may be a credential without its key.
         raise click.UsageError(f"--set takes {_FORMS}")
-    if not is_known(key):
-        raise click.UsageError(f"unknown key {key}")
+    if complaint := unknown_key(key):
+        raise click.UsageError(complaint)
     return key, text if equals else ASK
 
 

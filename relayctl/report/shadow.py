@@ -1,7 +1,7 @@
 """relayctl shadow: what a channel in shadow mode would have done, from the webhook's log."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -18,7 +18,11 @@ from relayctl.stack.deployed import Stack, on_stack
 MAX_ANSWERS = 2000
 _UNNAMED = "recipients of the workflow"
 # Outcomes of shares that a channel in shadow mode would not signal.
-SUPPRESSED = {Outcome.UNCHANGED, Outcome.DUPLICATE, Outcome.SUPERSEDED}
+SUPPRESSED: Mapping[str, str] = {
+    Outcome.UNCHANGED: "nothing that the channel announces",
+    Outcome.DUPLICATE: "a copy of a known share",
+    Outcome.SUPERSEDED: "a newer state of the incident was known",
+}
 
 
 @click.group()
@@ -83,7 +87,7 @@ def shadow_figures(lines: Sequence[Line]) -> dict[str, Any]:
             for line in signals
         ],
         "suppressed": [
-            {"outcome": outcome, "transition": transition, "why": why or None, "count": number}
+            {"outcome": outcome, "transition": transition, "why": why or SUPPRESSED[outcome], "count": number}
             for (outcome, transition, why), number in suppressed.most_common()
         ],
     }

@@ -26,6 +26,8 @@ from relayctl.channel.secret_document import (
     holds_credential,
     is_credential,
     is_url,
+    leaves,
+    unknown_key,
 )
 
 
@@ -120,7 +122,9 @@ def parse(content: bytes) -> dict[str, Any]:
     faults = [f"{key}: is no setting; leave it out" for key in sorted(OPERATED_KEYS) if settings.unset(key)]
     _mapped(settings.members, "", lambda value, key: faults.extend(_complaints(value, key)))
     secret = _stood_in_secret(settings.members)
-    faults += (each.removeprefix("the secret: ") for each in schema_faults(secret))
+    hints = {each.partition(";")[0]: each for key, _ in leaves(secret, "") if (each := unknown_key(key))}
+    found = (each.removeprefix("the secret: ") for each in schema_faults(secret))
+    faults += (hints.get(each, each) for each in found)
     if not faults:
         try:
             check_secret(secret, ANY_HOSTS)

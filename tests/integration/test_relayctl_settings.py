@@ -117,7 +117,7 @@ def test_invalid_file_is_refused_with_its_key_before_any_channel_is_changed(oper
     write(folder, "Bad Name", NEW)
     before = versions(operator, "payments")
     done = run(operator, "apply", folder, "--yes", code=2)
-    assert f"{folder}/web.yaml: policy: unknown key max_per_minit" in done.stderr
+    assert f"{folder}/web.yaml: policy: unknown key max_per_minit; did you mean policy.max_per_minute?" in done.stderr
     assert f"{folder}/Bad Name.yaml: is not named after a channel" in done.stderr
     assert done.stdout == ""
     assert versions(operator, "payments") == before

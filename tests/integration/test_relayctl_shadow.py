@@ -56,7 +56,7 @@ def test_report_lists_signals_and_counts_what_would_not_have_rung(operator: Oper
         *(("65", "opened", "critical"), ("65", "resolved", "ok"), ("i2", "opened", "critical")),
     ]
     assert [(each["outcome"], each["why"], each["count"]) for each in found["suppressed"]] == [
-        *(("unchanged", "it is as announced", 1), ("duplicate", None, 1)),
+        *(("unchanged", "it is as announced", 1), ("duplicate", "a copy of a known share", 1)),
     ]
     assert found["most_in_a_minute"] == 1
     said = " ".join(operator.run("shadow", "report", "payments", code=0).stdout.split())

@@ -33,7 +33,7 @@ def asked_for(text: str, stored: dict[str, Any] | None = None) -> dict[str, Any]
         ("- a", "must be an object with the keys of a channel"),
         (
             f"{LEAST}policy: {{max_per_minit: 3}}",
-            "policy: unknown key max_per_minit",
+            "policy: unknown key max_per_minit; did you mean policy.max_per_minute?",
         ),
         (f"{LEAST}inbound: {{}}", "inbound: needs basic or token"),
         (
