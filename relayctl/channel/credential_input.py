@@ -1,5 +1,7 @@
 """Option values that may be credentials: from a file, standard input, a prompt, or the command line."""
 
+import os
+import stat
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +12,8 @@ import click
 from relayctl import terminal
 from relayctl.channel.secret_document import holds_text, is_credential, json_fault, typed_value
 
+# Secrets Manager's limit for a secret, in bytes; no value in it can be longer.
+MAX_BYTES = 65_536
 # Value of an option that was given without one. No process argument can contain this character.
 ASK = "\0"
 _STDIN = "-"
@@ -17,7 +21,7 @@ _NAMED_FILE, _LINE = "the file that @ names", "the line on standard input"
 _HINT = "; a value that begins with @ is written @@…"
 _VISIBLE = "a credential on the command line is visible in the process list and in the shell's history"
 _SAFE = "give @FILE, or - for a line of standard input, or no value to be asked"
-_NOT_SHOWN = "not shown, it may be a credential); a value that begins with - must be in a file"
+_OTHERS_MAY_READ = stat.S_IRGRP | stat.S_IROTH
 
 
 class CredentialCommand(click.Command):
@@ -30,10 +34,19 @@ class CredentialCommand(click.Command):
         ctx.allow_extra_args = True
         try:
             rest = super().parse_args(ctx, args)
-        except click.NoSuchOption:
-            raise click.UsageError(f"no such option ({_NOT_SHOWN}: @FILE", ctx) from None
+        except click.NoSuchOption as error:
+            near = f"; did you mean {' or '.join(error.possibilities)}?" if error.possibilities else ""
+            raise click.UsageError(
+                "no such option (not shown, it may be a credential); a value that begins with - must be in a file: "
+                f"@FILE{near}",
+                ctx,
+            ) from None
         if ctx.args:
-            raise click.UsageError(f"too many arguments ({_NOT_SHOWN}, and --set KEY=@FILE is one argument", ctx)
+            raise click.UsageError(
+                f"{len(ctx.args)} too many arguments after NAME (not shown, they may be credentials); "
+                "a key and its value are one argument: --set KEY=@FILE",
+                ctx,
+            )
         return rest
 
 
@@ -56,10 +69,10 @@ def read_value(option: str, key: str, text: str, *, allows_literals: bool = True
         label = key if option.startswith("--set ") else ""
         return judged(option, key, ask(option, label=label), "the answer")
     if text == _STDIN:
-        line = _text(option, sys.stdin.buffer.readline(), _LINE).rstrip("\r\n")
+        line = _text(option, sys.stdin.buffer.readline(MAX_BYTES + 1), _LINE).rstrip("\r\n")
         return judged(option, key, line, _LINE)
     if text.startswith("@") and not text.startswith("@@"):
-        return judged(option, key, _read_file(option, text[1:]), _NAMED_FILE)
+        return judged(option, key, _read_file(option, key, text[1:]), _NAMED_FILE)
     value = text.removeprefix("@")
     if _is_credential(key, value):
         if not allows_literals:
@@ -68,14 +81,20 @@ def read_value(option: str, key: str, text: str, *, allows_literals: bool = True
     return value
 
 
-def _read_file(option: str, path: str) -> str:
+def _read_file(option: str, key: str, path: str) -> str:
     try:
-        content = Path(path).read_bytes()
+        with Path(path).open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            content = file.read(MAX_BYTES + 1)
     except OSError as error:
         # The message does not name the file: it may be a password that begins with @.
         cause = error.strerror or "unreadable"
         raise click.UsageError(f"{option}: cannot read {_NAMED_FILE}: {cause}{_HINT}") from error
-    return _text(option, content, _NAMED_FILE).rstrip("\r\n")
+    text = _text(option, content, _NAMED_FILE).rstrip("\r\n")
+    # A pipe, such as bash's <(…), is not readable by others, whatever its mode.
+    if stat.S_ISREG(mode) and mode & _OTHERS_MAY_READ and _is_credential(key, text):
+        terminal.say(f"warning: {option}: other users may read {_NAMED_FILE}; chmod 600 it")
+    return text
 
 
 def judged(option: str, key: str, text: str, what: str) -> str:
@@ -100,6 +119,8 @@ def ask(option: str, why: str = "", *, label: str = "", is_hidden: bool = True) 
 
 
 def _text(option: str, content: bytes, what: str) -> str:
+    if len(content) > MAX_BYTES:
+        raise click.UsageError(f"{option}: {what} has more than {MAX_BYTES:,} bytes, which no secret can hold")
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError:

@@ -18,12 +18,11 @@ from relay.foreign_text import printable
 from relay.incidents.share import time_of
 from relayctl import terminal
 from relayctl.channel import credential_checks, endpoints
+from relayctl.channel.credential_input import MAX_BYTES
 from relayctl.channel.endpoints import ENDPOINTS, put_in_force, verify
 from relayctl.channel.secret_document import ANY_HOSTS, Change, SecretDocument, shown
 from relayctl.channel.store import ChannelStore
 
-# Secrets Manager's limit for a secret.
-MAX_BYTES = 65_536
 # Long enough to paste the new credential at the vendor, and to notice a forgotten one.
 OVERLAP_SECONDS = 24 * 3600
 _COLORS = {"+": "green", "-": "red", "~": "yellow"}

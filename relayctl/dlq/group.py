@@ -80,6 +80,9 @@ def show_(stack: Stack, identity: str, as_json: bool) -> None:
     Example:
       relayctl dlq show 9f2c41d0
     """
+    if not identity.strip():
+        message = "the id is empty; give a delivery id or a message id, or the beginning of one"
+        raise click.BadParameter(message, param_hint="'ID'")
     with choosing(stack, Filter()) as choice:
         documents = [
             document(held, with_body=True)

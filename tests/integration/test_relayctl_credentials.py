@@ -10,6 +10,7 @@ import pytest
 from click.testing import Result
 
 from relay.jobs.queue import envelope_of
+from relayctl.channel.credential_input import MAX_BYTES
 from relayctl.dlq.file import line_of
 from tests.integration.relayctl_cloud import Operator, failing
 from tests.samples import job
@@ -94,15 +95,24 @@ def test_credential_is_stored_as_it_is_given_and_one_on_the_command_line_is_a_wa
         ),
         (b"\n", "the file that @ names is empty"),
         (b"\xff\xfe", "the file that @ names is not UTF-8 text"),
+        (b"x" * (MAX_BYTES + 1), f"the file that @ names has more than {MAX_BYTES:,} bytes"),
         (f"{CANARY}\nsecond".encode(), "the file that @ names has more than one line"),
     ],
-    ids=["missing", "blank", "binary", "two lines"],
+    ids=["missing", "blank", "binary", "too large", "two lines"],
 )
 def test_file_that_cannot_be_a_credential_is_refused(
     operator: Operator, tmp_path: Path, option: str, content: bytes | None, words: str
 ) -> None:
     place = tmp_path / CANARY if content is None else private(tmp_path, "file", content)
     refused(operator, give(operator, tmp_path, option, f"@{place}"), f"{option}: {words}")
+
+
+def test_credential_file_that_others_can_read_is_a_warning(operator: Operator, tmp_path: Path) -> None:
+    file = private(tmp_path, "file", CANARY)
+    file.chmod(0o640)
+    done = give(operator, tmp_path, "--password", f"@{file}")
+    assert done.exit_code == 0
+    assert "warning: --password: other users may read the file that @ names; chmod 600 it" in done.stderr
 
 
 @each_option
