@@ -839,8 +839,8 @@ MUTATIONS = (
     Mutation(
         "an early end of a pause is not noticed",
         "sweeper.run:is_resumed",
-        "debt.paused_until > now and not is_sent and not is_paused(policies, row, now)",
-        "False",
+        "debt.paused_until <= now or is_sent or row.channel in policies.unread",
+        "True",
         seed=1163,
     ),
     Mutation(
@@ -1359,8 +1359,8 @@ MUTATIONS = (
     ),
     Mutation(
         "a message about a receipt counts as the message about the incident's next debt",
-        "ledger.debt:Debt.notified",
-        "self.is_notified or self.since is not None",
+        "ledger.entry:Entry.told",
+        "self.debt.is_notified or self.debt.since is not None",
         "True",
         seed=153,
     ),

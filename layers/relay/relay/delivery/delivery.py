@@ -213,7 +213,7 @@ def _entered(services: Services, task: Task, entry: Entry) -> tuple[Task, Ticket
         now = services.clock()
         task = task.ledger_failed(now)
         if (task.is_from_webhook and is_critical) or not can_wait(task, now):
-            return task, Ticket({}, is_failed_open=True)
+            return task, Ticket({})
         return task, Wait(Reason.INTERNAL, now + UNGUARDED_WAIT_SECONDS)
     return task, admitted
 
@@ -293,8 +293,7 @@ def _leased(services: Services, task: Task, entry: Entry, send: Send) -> tuple[E
     now, is_queued, described = services.clock(), task.is_on_queue, task.described(entry)
     lease = Lease(task.owner, now + LEASE_SECONDS, described.next_start(now), task.state)
     after = described.leased(lease, send.max_attempts, task.job.plan if is_queued else None)
-    if after.debt.paused_until:
-        after = replace(after, debt=after.debt.resumed(task.pause_end(now)))
+    after = replace(after, debt=after.debt.resumed(task.pause_end(now)))
     if entry.debt.row and is_queued and try_store(services, task, entry):
         # An older state is owed already. The row must name this state, in case its sender dies.
         row = row_of(task, lease.until, services.clock())

@@ -28,7 +28,7 @@ from relay.deadline import Clock, Deadline, Deadlines, times_collected
 from relay.delivery.delivery import DEAD_LETTER_AGAIN_SECONDS, Delivery
 from relay.delivery.fallback import Fallback, OverdueDebt
 from relay.delivery.page_followup import Followup
-from relay.failures import HANDLING, BadRequest, ChannelError, Reason, wait_seconds
+from relay.failures import HANDLING, ChannelError, Reason, wait_seconds
 from relay.incidents.share import CANARY_PREFIX, State, is_open, parse_share
 from relay.jobs.job import Flag, Job, JobKind, seconds_of
 from relay.jobs.outcome import Outcome, Result, after_failure
@@ -274,11 +274,11 @@ class Worker:
         now = self.clock()
         result = Result.unsafe(job, error.reason, f"{type(error).__name__}: {error}")
         if HANDLING[error.reason].is_final:
-            return self._dead_lettered(job, result, Wait(Reason.CHANNEL_REMOVED, now), deadline)
+            return self._dead_lettered(job, result, deadline)
         # With the longest possible age limit, since the channel's own limit is unknown.
         own_wait = self._own_wait(job, Policy(max_age_seconds=MOST_AGE_SECONDS))
         if own_wait and HANDLING[own_wait.reason].is_final:
-            return self._dead_lettered(job, replace(result, reason=own_wait.reason), own_wait, deadline)
+            return self._dead_lettered(job, replace(result, reason=own_wait.reason), deadline)
         if job.kind != JobKind.SIGNAL:
             return self.chores.failed(job, replace(result, until=own_wait.until if own_wait else None))
         # Only signals have debts in the ledger, whose rows move with the wait.
@@ -291,17 +291,17 @@ class Worker:
         self.delivery.postpone(job, now + wait)
         return replace(result.queued("retry"), until=now + wait, job=again)
 
-    def _dead_lettered(self, job: Job, result: Result, own_wait: Wait, deadline: Deadline) -> Result:
-        """Dead-letter a job whose channel was removed, or that expired while its channel can't be read (`own_wait`).
+    def _dead_lettered(self, job: Job, result: Result, deadline: Deadline) -> Result:
+        """Dead-letter a job whose channel was removed, or that expired while its channel can't be read.
 
-        A follow-up of a removed channel is dropped, since it needs the channel's credentials. A signal is dead-lettered
-        only if the ledger says that it is owed.
+        The reason is that of `result`. A follow-up of a removed channel is dropped, since it needs the channel's
+        credentials. A signal is dead-lettered only if the ledger says that it is owed.
         """
-        if job.kind == JobKind.FOLLOWUP and own_wait.reason == Reason.CHANNEL_REMOVED:
+        if job.kind == JobKind.FOLLOWUP and result.reason == Reason.CHANNEL_REMOVED:
             return replace(result, outcome=Outcome.UNCHANGED, reason=None)
         if job.kind == JobKind.SIGNAL:
             share, gone = parse_share(job.body), removed(job.channel)
-            return self.delivery.resume(job, share, gone, deadline, given_up=own_wait.reason)
+            return self.delivery.resume(job, share, gone, deadline, given_up=result.reason)
         return self.chores.failed(job, result)
 
     def _own_wait(self, job: Job, policy: Policy) -> Wait | None:
@@ -343,7 +343,7 @@ class Worker:
         later pause. Like the sweeper, the worker does not notify in shadow mode, in a pause, or of a canary.
         """
         down_since = (result.job or job).ledger_down_since
-        if job.kind != JobKind.SIGNAL or job.accepted or down_since is None or not _is_critical(job):
+        if job.accepted or down_since is None or not _is_critical(job):
             return
         now, policy = self.clock(), Policy()
         with suppress(ChannelError):
@@ -364,16 +364,13 @@ class Worker:
 
 
 def _pause_ends(job: Job, policy: Policy, now: float) -> list[float]:
-    """Return the ends of a job's pauses that have begun by `now` (epoch seconds); none if its body can't be read."""
+    """Return the ends of a job's pauses that have begun by `now` (epoch seconds). Its body is a share."""
     if not policy.pauses:
         return []
     # Imported here, since most channels have no pause: this keeps the import out of cold starts.
     from relay.channels.routes import pauses_for  # noqa: PLC0415
 
-    try:
-        found = pauses_for(parse_share(job.body), policy.pauses, is_open=True)
-    except BadRequest:
-        return []
+    found = pauses_for(parse_share(job.body), policy.pauses, is_open=True)
     return [each.until for each in found if each.since <= now]
 
 

@@ -47,13 +47,16 @@ class Ticket(NamedTuple):
             not counted.
         troubled: True if the circuit breaker has recent failures, so that a success has to be reported to reset it.
         is_probe: True if the signal probes a circuit that was open.
-        is_failed_open: True if the rate limiter could not read its table, and let the signal through uncounted.
     """
 
     taken: Mapping[str, int]
     troubled: bool = False
     is_probe: bool = False
-    is_failed_open: bool = False
+
+    @property
+    def is_failed_open(self) -> bool:
+        """True if the rate limiter could not read its table, and let the signal through uncounted."""
+        return not self.taken
 
 
 # The table's sparse index of debts: name, hash key and range key.
@@ -221,11 +224,3 @@ class Debt(NamedTuple):
         if self.row is None:
             return self
         return replace(self, row=replace(self.row, begun=self.row.begun + self.row.is_unbegun, is_unbegun=False))
-
-    def told(self) -> "Debt":
-        """Return the debt after the fallback topic was notified. A row without a stored job goes.
-
-        `Entry.told` gives a given-up state its row again.
-        """
-        is_notified = self.is_notified or self.since is not None
-        return replace(self, is_notified=is_notified, row=self.row if self.job else None)

@@ -679,9 +679,10 @@ class Entry(NamedTuple):
 
         `missed` is the receipt's step (`Missed`) that the message told of, too; empty for none.
 
-        A given-up state keeps its row (see `Debt`), unless an operator dropped it meanwhile.
+        A row without a stored job goes. A given-up state keeps its row (see `Debt`), unless an operator dropped it.
         """
-        debt = self.debt.told()
+        is_notified = self.debt.is_notified or self.debt.since is not None
+        debt = replace(self.debt, is_notified=is_notified, row=self.debt.row if self.debt.job else None)
         if self.is_given_up and self.newest and debt.since is not None:
             debt = debt.dead_lettered(self.newest, debt.dead_lettered_at)
         return replace(self, debt=debt, receipt=self.receipt.told(missed, at) if missed else self.receipt)

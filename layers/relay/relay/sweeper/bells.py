@@ -143,7 +143,8 @@ class Bells:
             return False
         debt_row = row.entry.debt.row or Row(0.0)
         if debt_row.begun >= MAX_BEGUN_BELLS:
-            return self._dead_letter(row, job)
+            self._dead_letter(row, job)
+            return False
         now, expires_at = self.tools.clock(), self._expires_at(row)
         is_too_old = expires_at < now
         if not may_ring and not is_too_old:
@@ -164,18 +165,18 @@ class Bells:
             return not is_too_old
         return False
 
-    def _dead_letter(self, row: DueRow, job: Job) -> bool:
-        """Dead-letter a stored job that no worker finished. Returns False, since no debt was woken."""
+    def _dead_letter(self, row: DueRow, job: Job) -> None:
+        """Dead-letter a stored job that no worker finished."""
         newest = row.entry.newest
         if newest is None or not newest.is_same(recorded_state(job, newest)):
             # A newer state is owed, and has a message of its own.
             self._postpone(row)
-            return False
+            return
         plan = row.entry.debt.plan + 1
         dead_lettered = self.outbox.dead_letter(job.with_reason(Reason.INTERNAL).planned(plan))
         at = dead_lettered.dead_lettered_seconds if dead_lettered else None
         if dead_lettered is None or at is None:
-            return False
+            return
         if newest.is_critical:
             # The fallback topic's message describes the incident with this job.
             with suppress(LedgerError):
@@ -184,7 +185,6 @@ class Bells:
         self.tools.telemetry.notice(
             "dead_lettered", f"the job of incident {row.incident_id}: workers failed repeatedly"
         )
-        return False
 
     def _postpone(self, row: DueRow) -> None:
         until = self.tools.clock() + BELL_SECONDS
@@ -202,7 +202,7 @@ def _interleaved(rows: Iterable[DueRow]) -> list[DueRow]:
     ranks: dict[tuple[bool, str], int] = defaultdict(int)
     placed: list[tuple[bool, int, DueRow]] = []
     for each in sorted(rows, key=lambda row: not (row.entry.debt.row and row.entry.debt.row.is_unbegun)):
-        is_other = not (each.entry.debt.row and each.entry.debt.row.is_critical)
+        is_other = not each.entry.debt.is_critical
         ranks[is_other, each.channel] += 1
         placed.append((is_other, ranks[is_other, each.channel], each))
     return [each for *_, each in sorted(placed, key=lambda place: place[:2])]

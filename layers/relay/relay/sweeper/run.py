@@ -108,7 +108,7 @@ class DueRows:
 
     def stored_job(self, row: DueRow, name: str) -> Job | None:
         """Return the job stored under `name` beside a row's entry; None if there is none, or it can't be read."""
-        text = self.ledger.stored(row.key, name) if name else None
+        text = self.ledger.stored(row.key, name)
         try:
             return read_envelope(text) if text else None
         except UnreadableMessage:
@@ -350,19 +350,14 @@ def with_pauses(policies: SweepPolicies, row: DueRow, now: float) -> DueRow:
     return replace(row, entry=replace(row.entry, debt=replace(debt, paused_until=max(ends))))
 
 
-def is_paused(policies: SweepPolicies, row: DueRow, now: float) -> bool:
-    """True if the pause for which a state waits goes on.
+def is_resumed(policies: SweepPolicies, row: DueRow, now: float) -> bool:
+    """True if the pause for which a state waits has ended early, and the sweeper has not sent its job since.
 
     If the channel's policy can't be read, the pause counts until the end that the entry records.
     """
     debt = row.entry.debt
-    if row.channel in policies.unread:
-        return debt.paused_until > now
-    return any(each.is_active(now) and each.id == debt.paused_by for each in policies.of(row.channel).pauses)
-
-
-def is_resumed(policies: SweepPolicies, row: DueRow, now: float) -> bool:
-    """True if the pause for which a state waits has ended early, and the sweeper has not sent its job since."""
-    debt = row.entry.debt
     is_sent = debt.row is not None and (debt.row.is_unbegun or debt.row.begun > 0)
-    return debt.paused_until > now and not is_sent and not is_paused(policies, row, now)
+    if debt.paused_until <= now or is_sent or row.channel in policies.unread:
+        return False
+    pauses = policies.of(row.channel).pauses
+    return not any(each.is_active(now) and each.id == debt.paused_by for each in pauses)

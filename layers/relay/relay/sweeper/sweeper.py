@@ -115,8 +115,8 @@ class Sweeper:
         self._beat(latest)
         return {"owed": len(rows), "notified": notified, "healed": healed}
 
-    def recover(self, closed_at: float) -> int:
-        """Wake overdue debts, after a channel's circuit closed at `closed_at` (epoch seconds). Return their number.
+    def recover(self, closed_at: float) -> None:
+        """Wake overdue debts, after a channel's circuit closed at `closed_at` (epoch seconds).
 
         Nothing is done if another recovery began since then: it reads the rows of all channels. So after an outage of
         many channels the index is read a few times, and not once for each channel.
@@ -126,7 +126,7 @@ class Sweeper:
         self.rows.begin_run()
         try:
             if self.tools.table.update(RECOVERY_KEY, put={"began": now}, below=("began", closed_at)) is None:
-                return 0
+                return
             deadline = self.tools.deadlines(RECOVER_SECONDS)
             rows = each_once([*self.rows.read(CRITICAL), *self.rows.read(OTHER)])
             owed = [each for each in rows if each.is_waiting]
@@ -135,10 +135,9 @@ class Sweeper:
             channels = dict.fromkeys(each.channel for each in owed if each.entry.debt.due <= now + ahead)
             recovering = set(filter(self._begins_recovery, channels))
             rows = [each for each in owed if each.channel in recovering]
-            return self.bells.heal(SweeperRun(now), rows, deadline, ahead=ahead)
+            self.bells.heal(SweeperRun(now), rows, deadline, ahead=ahead)
         except LedgerError as error:
             self.tools.telemetry.notice("sweeper_failed", str(error))
-            return 0
 
     def _begins_recovery(self, channel: str) -> bool:
         """True once in a minute for a channel, so that the recoveries of others do not ring it beyond its limit."""
