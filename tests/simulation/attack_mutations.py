@@ -133,18 +133,18 @@ ATTACK_MUTATIONS = (
                 job.delivery_id,
                 job.stamps.correlation_id,
                 attempt=job.stamps.attempts + 1,
-                may_repeat=may_repeat or Flag.MAY_HAVE_PAGED in job.flags or is_doubtful,
+                may_repeat=Flag.MAY_HAVE_PAGED in job.flags or is_doubtful,
             )
         """,
         """
             Signal(
                 body,
                 decision,
-                (*recipients, *parse_share(job.body).document.get("recipients", ())),
+                (*recipients, *task.share.document.get("recipients", ())),
                 job.delivery_id,
                 job.stamps.correlation_id,
                 attempt=job.stamps.attempts + 1,
-                may_repeat=may_repeat or Flag.MAY_HAVE_PAGED in job.flags or is_doubtful,
+                may_repeat=Flag.MAY_HAVE_PAGED in job.flags or is_doubtful,
             )
         """,
     ),

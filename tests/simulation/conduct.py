@@ -331,7 +331,9 @@ class Conduct(Played):
         good = [post for post in posts if post.fault not in BREAKING | PAUSES_SECONDS.keys() | {"credentials", "token"}]
         for at, _ in (each for each in self.held if each[1] == channel):
             last = max((post.began for post in good if (post.ended or at) < at - LEARNS_SECONDS), default=0.0)
-            if last and not any(post not in good and (post.ended or at) > last for post in posts if post.began < at):
+            # The sender of the last one may have entered before the failure was recorded.
+            failed = (post for post in posts if post not in good and post.began < at)
+            if last and not any((post.ended or at) > last - LEARNS_SECONDS for post in failed):
                 yield f"circuit: {channel} was held {at - last:.0f} s after a signal by which the circuit is closed"
 
     def _above_rate_limit(self, channel: str) -> Iterator[str]:

@@ -310,7 +310,7 @@ def _incident(callback: Callback, access: BigPandaAccess, entries: Sequence[tupl
 
 
 def _result(job: Job, outcome: Outcome) -> Result:
-    return Result(outcome, Subject.of_job(job))
+    return Result(outcome, Subject(job.channel, job.incident_id, job.delivery_id))
 
 
 def _delivered(job: Job) -> Result:

@@ -170,11 +170,13 @@ class Delivery:
             for _ in range(MAX_READS):
                 entry = services.ledger.read(task.entry_key)
                 task, entry, action = step(task, entry, services.clock())
-                task, result = _act(services, task, entry, action)
-                if result and entry.is_unreadable:
-                    return result.with_unguarded("the entry was unreadable, and was replaced by a new one")
-                if result:
-                    return result
+                done = _act(services, task, entry, action)
+                if isinstance(done, Task):
+                    task = done
+                elif entry.is_unreadable:
+                    return done.with_unguarded("the entry was unreadable, and was replaced by a new one")
+                else:
+                    return done
         except LedgerError as error:
             return without_ledger(services, task, str(error))
         # Other senders keep changing the entry, so they are announcing this incident.
@@ -182,13 +184,16 @@ class Delivery:
         return put_off(services, task, later, "the entry was changed each time it was read")
 
 
-def _act(services: Services, task: Task, entry: Entry, action: Action) -> tuple[Task, Result | None]:
-    """Perform an action for the task's state; the result is None as in `attempt`. Raises LedgerError."""
+def _act(services: Services, task: Task, entry: Entry, action: Action) -> Result | Task:
+    """Perform an action for the task's state, and return the result. Raises LedgerError.
+
+    If another writer changed the entry since it was read, nothing was sent, and the task is returned as it is now.
+    """
     match action:
         case Settle():
-            return task, _settle(services, task, entry, action)
+            return _settle(services, task, entry, action) or task
         case DeadLetter():
-            return task, dead_letter_and_record(services, task, entry, action.reason)
+            return dead_letter_and_record(services, task, entry, action.reason)
         case Send():
             task, admitted = _entered(services, task, entry)
             if isinstance(admitted, Ticket):
@@ -246,11 +251,10 @@ def _settle(services: Services, task: Task, entry: Entry, action: Settle) -> Res
 # ---- One attempt -----------------------------------------------------------------------------------------------------
 
 
-def attempt(services: Services, task: Task, entry: Entry, send: Send, ticket: Ticket) -> tuple[Task, Result | None]:
-    """Announce a task's state: take the incident's lease, send the signal, and record the result.
+def attempt(services: Services, task: Task, entry: Entry, send: Send, ticket: Ticket) -> Result | Task:
+    """Announce a task's state: take the incident's lease, send the signal, and record the result (see `_act`).
 
-    The result is None if another writer changed the entry since it was read: then no signal was sent. A `ticket` with
-    which no signal is sent is given back to the rate limiter.
+    A `ticket` with which no signal is sent is given back to the rate limiter.
     """
     if task.is_from_webhook:
         wait = Wait(Reason.IN_FLIGHT, services.clock() + FIRST_WAKE_SECONDS)
@@ -262,17 +266,17 @@ def attempt(services: Services, task: Task, entry: Entry, send: Send, ticket: Ti
         result = without_ledger(services, task, str(error))
         if not result.exchange.attempts:
             _give_back(services, ticket)
-        return task, result
+        return result
     if leased is None:
         _give_back(services, ticket)
-        return task, None
+        return task
     task = task if ticket.is_failed_open else task.ledger_works()
     sent = send_signal(services, task, leased, max_attempts=send.max_attempts, only=send.only)
     until = services.clock()
     if sent.failure is None:
         result = _record_acceptance(services, task, leased, lease, sent, until, only=send.only)
     else:
-        task, result = _record_failure(services, task, leased, lease, sent, until)
+        result = _record_failure(services, task, leased, lease, sent, until)
     failure = (sent.failure.reason, sent.failure.retry_after) if sent.failure else (None, None)
     # A lost report does no harm: the circuit breaker gets the next failure.
     with suppress(LedgerError):
@@ -280,7 +284,7 @@ def attempt(services: Services, task: Task, entry: Entry, send: Send, ticket: Ti
             now = services.clock()
             services.outbox.enqueue(recovery_job(task.job, now), until=now + RECOVERY_SECONDS)
     is_unpaced = ticket.is_failed_open and result.outcome == Outcome.DELIVERED
-    return task, result.with_unguarded("the rate limiter could not be read") if is_unpaced else result
+    return result.with_unguarded("the rate limiter could not be read") if is_unpaced else result
 
 
 def _give_back(services: Services, ticket: Ticket) -> None:
@@ -352,7 +356,7 @@ def _wake_next(services: Services, task: Task, entry: Entry) -> None:
 
 def _record_failure(
     services: Services, task: Task, leased: Entry, lease: Lease, sent: SendResult, until: float
-) -> tuple[Task, Result]:
+) -> Result:
     """Queue a state that was not accepted, and record the failure; `until` is the end of the attempts (epoch seconds).
 
     Afterwards the state is on a queue, in the ledger's `due` index, or both. If both fail, it is dead-lettered.
@@ -388,14 +392,14 @@ def _record_failure(
     except LedgerError:
         is_recorded = False
     if result.queue:
-        return task, result
+        return result
     if row and is_recorded:
-        return task, result.queued("ledger").with_last_copy(None)
+        return result.queued("ledger").with_last_copy(None)
     if not task.is_from_webhook:
         # The message that woke the state stays on its queue.
-        return task, result
+        return result
     # `before`, since `retry_later` added the failure to the job: it counts once.
-    return task, dead_letter(services, before, result, None)
+    return dead_letter(services, before, result, None)
 
 
 # ---- Debts -----------------------------------------------------------------------------------------------------------
@@ -421,8 +425,8 @@ def keep(services: Services, task: Task, wait: Wait, *, plan: int | None = None)
     return replace(task, job=job, wakes_at=wait.until)
 
 
-def let_wait(services: Services, task: Task, entry: Entry, wait: Wait) -> tuple[Task, Result | None]:
-    """Let the state wait: queue its next message, and record that it is owed. The result is None as in `attempt`.
+def let_wait(services: Services, task: Task, entry: Entry, wait: Wait) -> Result | Task:
+    """Let the state wait: queue its next message, and record that it is owed. See `_act`.
 
     A wait that is longer than SQS's largest delay needs no message: the sweeper wakes the state at its end. The same
     holds for a pause, which can end early, for a flap, whose end moves with each change, and for an open circuit,
@@ -442,15 +446,15 @@ def let_wait(services: Services, task: Task, entry: Entry, wait: Wait) -> tuple[
         owed = _held(services, task, entry, wait, has_message=has_message)
         _follow_end(services, task, entry, owed)
         if services.ledger.write(task.entry_key, entry, owed) is None:
-            return task, None
+            return task
     except LedgerError as error:
         # The state has a reason to wait, so the failed record is no reason to send it now.
         until = wait.until if needs_message else min(wait.until, now + UNRECORDED_WAIT_SECONDS)
-        task, result = _queued(services, task.ledger_failed(now), replace(wait, until=until), str(error), plan=plan)
+        result = _queued(services, task.ledger_failed(now), replace(wait, until=until), str(error), plan=plan)
         if result is None:
             raise
-        return task, result
-    return task, task.waiting(wait, "retry" if has_message else "ledger")
+        return result
+    return task.waiting(wait, "retry" if has_message else "ledger")
 
 
 def _held(services: Services, task: Task, entry: Entry, wait: Wait, *, has_message: bool) -> Entry:
@@ -654,7 +658,7 @@ def without_ledger(services: Services, task: Task, why: str) -> Result:
     elif task.is_from_webhook and services.unguarded.was_sent(task.entry_key, now):
         task = replace(task, job=task.job.with_flags(Flag.WAITS_FOR_LEDGER))
     if _may_wait(task, now):
-        task, result = _queued(services, task, Wait(Reason.INTERNAL, now + UNGUARDED_WAIT_SECONDS), why)
+        result = _queued(services, task, Wait(Reason.INTERNAL, now + UNGUARDED_WAIT_SECONDS), why)
         # A claim needs the ledger: without BigPanda's answer a resolve may be forged.
         if result or task.needs_question or not task.is_from_webhook:
             return result or _not_taken(task, Reason.INTERNAL, why)
@@ -663,9 +667,7 @@ def without_ledger(services: Services, task: Task, why: str) -> Result:
 
 def _sent(services: Services, task: Task, why: str) -> Result:
     max_attempts = MAX_ATTEMPTS if task.is_from_webhook else 1
-    # Another function may have sent this signal before without recording it.
-    may_repeat = not task.is_from_webhook
-    sent = send_signal(services, task, Entry(), max_attempts=max_attempts, only=task.further, may_repeat=may_repeat)
+    sent = send_signal(services, task, None, max_attempts=max_attempts, only=task.further)
     if sent.maybe_accepted:
         services.unguarded.record(task.entry_key, services.clock())
     if sent.failure is None:
@@ -692,12 +694,10 @@ def can_wait(task: Task, now: float) -> bool:
     return now - since < UNGUARDED_AFTER_SECONDS
 
 
-def _queued(
-    services: Services, task: Task, wait: Wait, why: str, *, plan: int | None = None
-) -> tuple[Task, Result | None]:
-    """Leave a state to its message (see `keep`) while the ledger fails. The result is None if the queue refuses it."""
+def _queued(services: Services, task: Task, wait: Wait, why: str, *, plan: int | None = None) -> Result | None:
+    """Leave a state to its message (see `keep`) while the ledger fails. None if the queue refuses it."""
     task = keep(services, task, wait, plan=plan)
-    return task, task.waiting(wait, "retry").with_unguarded(why) if task.is_kept else None
+    return task.waiting(wait, "retry").with_unguarded(why) if task.is_kept else None
 
 
 def _paused(services: Services, task: Task, pause: "Pause", why: str) -> Result:
@@ -708,7 +708,7 @@ def _paused(services: Services, task: Task, pause: "Pause", why: str) -> Result:
     """
     seconds = UNRECORDED_WAIT_SECONDS if pause.postpones(task.state.came) else UNGUARDED_WAIT_SECONDS
     wait = Wait(Reason.PAUSED, min(pause.until, services.clock() + seconds))
-    task, result = _queued(services, task, wait, why)
+    result = _queued(services, task, wait, why)
     return result or _not_taken(task, Reason.PAUSED, why)
 
 
@@ -784,7 +784,7 @@ def put_off(services: Services, task: Task, wait: Wait, why: str) -> Result:
 
     `why` is the reason for which the ledger could not be used. The result names it.
     """
-    task, result = _queued(services, task, wait, why)
+    result = _queued(services, task, wait, why)
     if result:
         return result
     if not task.is_from_webhook:

@@ -252,7 +252,7 @@ def _asked(job: Job, calls: int, now: float) -> Job:
 
 
 def _result(job: Job, outcome: Outcome) -> Result:
-    return Result(outcome, Subject.of_job(job, transition=job.stamps.transition), job=job)
+    return Result(outcome, Subject.of_job(job), job=job)
 
 
 def _waiting(job: Job, until: float) -> Result:

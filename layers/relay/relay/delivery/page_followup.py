@@ -254,5 +254,4 @@ def _try_change(ledger: Ledger, job: Job, entry: Entry, change: Callable[[Entry]
 
 
 def _result(job: Job, outcome: Outcome, without_page: tuple[str, ...] = ()) -> Result:
-    subject = Subject.of_job(job, transition=job.stamps.transition)
-    return Result(outcome, subject, notices=Notices(without_page=without_page), job=job)
+    return Result(outcome, Subject.of_job(job), notices=Notices(without_page=without_page), job=job)

@@ -325,18 +325,19 @@ RESERVE_SECONDS = 3.0
 def send_signal(
     services: Services,
     task: Task,
-    entry: Entry,
+    entry: Entry | None,
     *,
     max_attempts: int,
     only: tuple[str, ...] = (),
-    may_repeat: bool = False,
 ) -> SendResult:
     """Send the signal of a task, in at most `max_attempts` attempts, to `only` these recipients; empty for all.
 
     A critical is repeated once after an ambiguous failure that is no time-out, if there may be a further attempt.
-    `may_repeat` is True if the signal may have been sent before, although the entry does not say so.
+    `entry` is None while the ledger fails: then another function may have sent the signal of a queued job before,
+    without recording it.
     """
-    job, is_doubtful = task.job, bool(entry.doubtful) and entry.may_have_paged(task.state)
+    job = task.job
+    is_doubtful = entry.may_have_paged(task.state) if entry else not task.is_from_webhook
     recipients = only or task.recipients
     body, decision, is_critical = content(task, recipients), decision_of(task), task.state.is_critical
     signal = Signal(
@@ -346,7 +347,7 @@ def send_signal(
         job.delivery_id,
         job.stamps.correlation_id,
         attempt=job.stamps.attempts + 1,
-        may_repeat=may_repeat or Flag.MAY_HAVE_PAGED in job.flags or is_doubtful,
+        may_repeat=Flag.MAY_HAVE_PAGED in job.flags or is_doubtful,
     )
     return services.xmatters.send(
         task.channel,

@@ -49,8 +49,7 @@ def take_callback(outbox: Outbox, clock: Clock, channel: Channel, request: Reque
         digest=callback.digest,
         stamps=Stamps(Reason.IN_FLIGHT, request.id, transition=callback.kind),
     )
-    subject = Subject.of_job(job, transition=callback.kind)
-    result = Result(Outcome.QUEUED, replace(subject, person=callback.target, answer=callback.text))
+    result = Result(Outcome.QUEUED, replace(Subject.of_job(job), person=callback.target, answer=callback.text))
     if not channel.wants_callback(callback):
         return replace(result, outcome=Outcome.UNCHANGED)
     if outbox.enqueue(job, until=now):

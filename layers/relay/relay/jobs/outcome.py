@@ -53,8 +53,8 @@ class Subject(NamedTuple):
     answer: str | None = None
 
     @classmethod
-    def of_job(cls, job: Job, *, transition: str | None = None) -> Self:
-        return cls(job.channel, job.incident_id, job.delivery_id, transition)
+    def of_job(cls, job: Job) -> Self:
+        return cls(job.channel, job.incident_id, job.delivery_id, job.stamps.transition)
 
 
 class Exchange(NamedTuple):
@@ -134,7 +134,7 @@ class Result(NamedTuple):
     @classmethod
     def unsafe(cls, job: Job, reason: Reason, detail: str) -> Self:
         """Return the result of a job that failed or can't be attempted now, and that is on no queue yet."""
-        return cls(Outcome.UNSAFE, Subject.of_job(job, transition=job.stamps.transition), reason, detail)
+        return cls(Outcome.UNSAFE, Subject.of_job(job), reason, detail)
 
     def failed(self, error: SendError) -> Self:
         failed = self._replace(outcome=Outcome.UNSAFE, reason=error.reason, detail=error.detail)

@@ -42,7 +42,10 @@ class DueRow(NamedTuple):
 
     key: str
     entry: Entry
-    channel: str
+
+    @property
+    def channel(self) -> str:
+        return channel_of(self.key)
 
     @property
     def incident_id(self) -> str:
@@ -71,26 +74,16 @@ class DueRows:
 
     ledger: Ledger
     telemetry: "Telemetry"
-    # Shards of the index that have more rows than this run read.
-    _cut: list[str] = field(default_factory=list, init=False, repr=False)
 
-    @property
-    def is_whole(self) -> bool:
-        """True if this run of the sweeper read the index's shards to their end: none had MAX_ROWS rows."""
-        return not self._cut
-
-    def begin_run(self) -> None:
-        self._cut.clear()
-
-    def read(self, kind: str) -> Iterator[DueRow]:
+    def read(self, run: "SweeperRun", kind: str) -> Iterator[DueRow]:
         """Yield the rows of that kind (CRITICAL or OTHER), at most MAX_ROWS of each shard of the index."""
         for shard in shards(kind):
-            found = [DueRow(key, entry, channel_of(key)) for key, entry in self.ledger.due(shard, MAX_ROWS)]
+            found = [DueRow(key, entry) for key, entry in self.ledger.due(shard, MAX_ROWS)]
             yield from found
             if len(found) == MAX_ROWS:
                 detail = f"shard {shard} of the index has more rows than a run reads: newer debts are not seen"
                 self.telemetry.notice("sweeper_failed", detail)
-                self._cut.append(shard)
+                run.is_whole = False
 
     def current(self, rows: Iterable[DueRow]) -> Iterator[DueRow]:
         """Yield the rows with their entries as read from the table, since the index lags behind.
@@ -197,6 +190,7 @@ class SweeperRun:
         expected: Expectation of shares, by channel, for each channel whose policy has `expect_share_every`.
         canaries: Canary of each channel whose policy has `canary`.
         surveyed_at: Time of the last search for channels that expect shares (epoch seconds); 0 for never.
+        is_whole: False if a shard of the `due` index has more rows than this run reads.
         has_queue: False if the retry queue failed in this run.
         invocations: Number of times that the run invoked the worker directly.
     """
@@ -209,6 +203,7 @@ class SweeperRun:
     expected: dict[str, ShareWatch] = field(default_factory=dict)
     canaries: dict[str, Canary] = field(default_factory=dict)
     surveyed_at: float = 0.0
+    is_whole: bool = True
     has_queue: bool = True
     invocations: int = 0
     _sequence: int = 0

@@ -90,15 +90,14 @@ class Sweeper:
         """Do one run, and return its counts for the log; empty if another run has the lease. Raises LedgerError."""
         deadline, latest = self.tools.deadlines(SWEEP_SECONDS), self.tools.deadlines(LATEST_SECONDS)
         self.policies.begin_run()
-        self.rows.begin_run()
         try:
             run = SweeperRun.begin(self.tools.table, self.tools.clock())
             if run is None:
                 return {}
-            critical = each_once(self.rows.read(CRITICAL))
+            critical = each_once(self.rows.read(run, CRITICAL))
             # With a deadline of its own, so that a topic that hangs leaves time for healing.
             notified = self.notifier.notify(run, critical, self.tools.deadlines(NOTIFY_SECONDS))
-            found = each_once([*critical, *self.rows.read(OTHER)])
+            found = each_once([*critical, *self.rows.read(run, OTHER)])
             rows = [each for each in found if each.is_waiting]
             # Before healing, which may use up the run's time during a flood.
             self._judge_loads(run, rows)
@@ -123,19 +122,19 @@ class Sweeper:
         """
         now = self.tools.clock()
         self.policies.begin_run()
-        self.rows.begin_run()
         try:
             if self.tools.table.update(RECOVERY_KEY, put={"began": now}, below=("began", closed_at)) is None:
                 return
             deadline = self.tools.deadlines(RECOVER_SECONDS)
-            rows = each_once([*self.rows.read(CRITICAL), *self.rows.read(OTHER)])
+            run = SweeperRun(now)
+            rows = each_once([*self.rows.read(run, CRITICAL), *self.rows.read(run, OTHER)])
             owed = [each for each in rows if each.is_waiting]
             # What waits for a circuit is due some seconds after its end.
             ahead = 2 * SPREAD_SECONDS
             channels = dict.fromkeys(each.channel for each in owed if each.entry.debt.due <= now + ahead)
             recovering = set(filter(self._begins_recovery, channels))
             rows = [each for each in owed if each.channel in recovering]
-            self.bells.heal(SweeperRun(now), rows, deadline, ahead=ahead)
+            self.bells.heal(run, rows, deadline, ahead=ahead)
         except LedgerError as error:
             self.tools.telemetry.notice("sweeper_failed", str(error))
 
@@ -194,7 +193,7 @@ class Sweeper:
             held = (with_pauses(self.policies, each, now) for each in real)
             owed = {channel: [each.entry for each in some] for channel, some in by_channel(held).items()}
             deadline = self.tools.deadlines(min(HEALTH_SECONDS, latest.remaining()))
-            self.health.judge(run, owed, deadline, is_whole=self.rows.is_whole)
+            self.health.judge(run, owed, deadline)
             # After the messages, so that a vendor that hangs does not delay them.
             if latest.remaining() >= PROBES_SECONDS:
                 names = self.health.probe.run(self.tools.deadlines(PROBES_SECONDS))
