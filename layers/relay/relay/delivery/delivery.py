@@ -270,7 +270,7 @@ def attempt(services: Services, task: Task, entry: Entry, send: Send, ticket: Ti
     if leased is None:
         _give_back(services, ticket)
         return task
-    task = task if ticket.is_failed_open else task.ledger_works()
+    task = task.ledger_works() if ticket.taken else task
     sent = send_signal(services, task, leased, max_attempts=send.max_attempts, only=send.only)
     until = services.clock()
     if sent.failure is None:
@@ -283,7 +283,7 @@ def attempt(services: Services, task: Task, entry: Entry, send: Send, ticket: Ti
         if services.rate_limiter.report(task.channel.name, ticket, *failure):
             now = services.clock()
             services.outbox.enqueue(recovery_job(task.job, now), until=now + RECOVERY_SECONDS)
-    is_unpaced = ticket.is_failed_open and result.outcome == Outcome.DELIVERED
+    is_unpaced = not ticket.taken and result.outcome == Outcome.DELIVERED
     return result.with_unguarded("the rate limiter could not be read") if is_unpaced else result
 
 
@@ -297,7 +297,8 @@ def _leased(services: Services, task: Task, entry: Entry, send: Send) -> tuple[E
     now, is_queued, described = services.clock(), task.is_on_queue, task.described(entry)
     lease = Lease(task.owner, now + LEASE_SECONDS, described.next_start(now), task.state)
     after = described.leased(lease, send.max_attempts, task.job.plan if is_queued else None)
-    after = replace(after, debt=after.debt.resumed(task.pause_end(now)))
+    if after.debt.paused_until:
+        after = replace(after, debt=after.debt.resumed(task.pause_end(now)))
     if entry.debt.row and is_queued and try_store(services, task, entry):
         # An older state is owed already. The row must name this state, in case its sender dies.
         row = row_of(task, lease.until, services.clock())

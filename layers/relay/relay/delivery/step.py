@@ -252,17 +252,14 @@ class Case(NamedTuple):
     Attributes:
         standing: The state's relation to the entry.
         now: The time in epoch seconds.
+        pause: The channel's pause that applies to the incident now; None if there is none.
     """
 
     task: Task
     entry: Entry
     standing: Standing
     now: float
-
-    @property
-    def pause(self) -> "Pause | None":
-        """The channel's pause that applies to the incident now; None if there is none."""
-        return self.task.pause(self.now)
+    pause: "Pause | None" = None
 
 
 class Rule(NamedTuple):
@@ -309,7 +306,7 @@ def step(task: Task, entry: Entry, now: float) -> tuple[Task, Entry, Action]:
     task, entry = _flapping(task, entry, standing, now)
     if standing == Standing.OWED and _is_to_revive(task, entry):
         entry = entry.reviving(task.state, task.job.age_counts_from, task.job.plan)
-    case = Case(task, entry, standing, now)
+    case = Case(task, entry, standing, now, task.pause(now) if task.pauses else None)
     rule, action = next((rule, action) for rule in RULES[1:] if (action := rule.action(case)))
     task = _explained(task, "left out: the channel is paused") if rule.action is _left_out else task
     return task, entry, action
@@ -538,7 +535,7 @@ def _flap(case: Case) -> float:
 
 
 def _claim(case: Case) -> float:
-    return case.entry.claim_hold(case.task.state)
+    return case.entry.claim_hold(case.task.state) if case.entry.end.claimed_at else 0.0
 
 
 def _lease(case: Case) -> float:

@@ -337,7 +337,9 @@ def send_signal(
     without recording it.
     """
     job = task.job
-    is_doubtful = entry.may_have_paged(task.state) if entry else not task.is_from_webhook
+    is_doubtful = not task.is_from_webhook
+    if entry:
+        is_doubtful = bool(entry.doubtful) and entry.may_have_paged(task.state)
     recipients = only or task.recipients
     body, decision, is_critical = content(task, recipients), decision_of(task), task.state.is_critical
     signal = Signal(

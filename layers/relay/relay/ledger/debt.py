@@ -43,8 +43,8 @@ class Ticket(NamedTuple):
     """Permission of the rate limiter to send a signal now.
 
     Attributes:
-        taken: The second (epoch seconds) in which the signal was counted, for each gate by its name; empty if it was
-            not counted.
+        taken: The second (epoch seconds) in which the signal was counted, for each gate by its name; empty if the rate
+            limiter could not read its table, and let the signal through uncounted.
         troubled: True if the circuit breaker has recent failures, so that a success has to be reported to reset it.
         is_probe: True if the signal probes a circuit that was open.
     """
@@ -52,11 +52,6 @@ class Ticket(NamedTuple):
     taken: Mapping[str, int]
     troubled: bool = False
     is_probe: bool = False
-
-    @property
-    def is_failed_open(self) -> bool:
-        """True if the rate limiter could not read its table, and let the signal through uncounted."""
-        return not self.taken
 
 
 # The table's sparse index of debts: name, hash key and range key.
