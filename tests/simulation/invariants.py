@@ -435,7 +435,10 @@ class Invariants(Played):
         A share without a status counts as one with that of the newest state that the relay knows.
         """
         if not state.says_status:
-            known = newest(each for each in self.states_of(state.incident) if self._knows_before(each, state))
+            before = [each for each in self.states_of(state.incident) if self._knows_before(each, state)]
+            # A claimed resolve may not be the newest state for the relay.
+            believed = [each for each in before if (each.incident, each.number) not in self.unbelieved]
+            known = [*newest(before), *newest(believed)]
             statuses = {each.status for each in known if each.is_open and each.says_status} or {state.status}
             return all(self._is_wanted(told, replace(state, status=word, says_status=True)) for word in statuses)
         change = changed(told, state)
