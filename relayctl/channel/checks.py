@@ -13,7 +13,7 @@ from relay.channels.parsing import parse_channel
 from relay.channels.policy import Mode
 from relay.channels.routes import chosen
 from relay.channels.token import LEAST_TYPED_LENGTH
-from relay.failures import InvalidChannel, LedgerError, NoAnswer
+from relay.failures import InvalidChannel, LedgerError, SendError
 from relay.foreign_text import printable
 from relay.http.client import json_object
 from relay.incidents.share import TEST_PREFIX, parse_share, scalar
@@ -238,7 +238,7 @@ def _ring(store: ChannelStore, name: str, *, yes: bool) -> Iterator[Check]:
         try:
             content = _body(incident_id, status, started, now)
             answer = outward.ask("POST", url, content, headers, stack.deadline(SECONDS))
-        except NoAnswer as error:
+        except SendError as error:
             return 0, "", f"the relay gave no answer: {error}"
         said = {name: scalar(json_object(answer.body).get(name)) or "" for name in _SHOWN}
         words = (f"{name} {text[:_MAX_SHOWN]}" for name, text in said.items() if text)

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 import click
 
 from relay.deadline import Deadline
-from relay.failures import NoAnswer, Reason
+from relay.failures import Reason, SendError
 from relay.http.client import HttpClient
 from relay.http.session import HttpAnswer
 from relayctl.stack.deployed import Effects
@@ -96,7 +96,7 @@ class Reader:
             try:
                 deadline = Deadline(CALL_SECONDS, self.effects.ticks)
                 answer = self.outward.ask("GET", url, None, self.headers, deadline)
-            except NoAnswer as error:
+            except SendError as error:
                 if not error.was_sent and "must not be called" in str(error):
                     raise FetchError(f"{self.vendor}: {error}") from None
                 problem = str(error)

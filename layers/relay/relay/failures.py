@@ -256,6 +256,8 @@ class InvalidChannel(ChannelError):
 class SendError(RelayError):
     """A request to a vendor failed: most often, xMatters did not accept a signal.
 
+    It is a BadAnswer if the vendor answered. Else the vendor gave no answer in time, or the request was not sent.
+
     Attributes:
         detail: Description of the failure, without secrets.
         excerpt: Redacted beginning of the answer's body; empty if there was no answer.
@@ -285,13 +287,6 @@ class SendError(RelayError):
         self.retry_after = retry_after
         self.may_have_acted = may_have_acted
         self.was_sent = was_sent
-
-
-class NoAnswer(SendError):
-    """No answer: the host can't be reached, closed the connection, or did not answer in time.
-
-    Also raised if the request was not sent at all (not `was_sent`), such as when a rate limit has no room.
-    """
 
 
 class BadAnswer(SendError):

@@ -9,7 +9,7 @@ import pytest
 from relay.bigpanda.verification import CallbackVerdict, ReceivedCallback, Verdict, Verifier
 from relay.channels.channel import OutboundCredentials, Rest
 from relay.deadline import Deadline
-from relay.failures import NoAnswer, Reason
+from relay.failures import Reason, SendError
 from relay.incidents.callback import Callback, Kind, parse_callback
 from relay.ledger.accepted_signal import AcceptedSignal, hashes_of
 from relay.ledger.entry import Entry
@@ -50,7 +50,7 @@ def judged(
 
 
 def no_answer(_: str) -> Any:
-    raise NoAnswer(Reason.TIMEOUT, "no answer", was_sent=True)
+    raise SendError(Reason.TIMEOUT, "no answer", was_sent=True)
 
 
 UNKNOWN, UNANNOUNCED, KNOWN = (), (Entry(newest=state(), sequence=1),), (entry(),)

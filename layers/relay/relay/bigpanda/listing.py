@@ -13,7 +13,7 @@ from relay.bigpanda.client import BigPanda, Incident, RateLimit, as_webhook
 from relay.bigpanda.comment import has_mark
 from relay.channels.channel import BigPandaAccess
 from relay.deadline import Clock, Deadline, Deadlines
-from relay.failures import BadRequest, NoAnswer, Reason, SendError
+from relay.failures import BadRequest, Reason, SendError
 from relay.incidents.share import Fields, Share, nested, parse_share, scalar
 from relay.ledger.receipt import Answer
 
@@ -144,7 +144,7 @@ class Lister:
     def _asked[T](self, access: BigPandaAccess, endpoint: str, ask: Callable[[Deadline], T], deadline: Deadline) -> T:
         """Call `ask` within BigPanda's rate limit for `endpoint`, and once more after a 429.
 
-        If a call fails after more than SLOW_SECONDS, later calls to the base URL raise NoAnswer at once for
+        If a call fails after more than SLOW_SECONDS, later calls to the base URL raise SendError at once for
         SILENT_SECONDS.
         """
         try:
@@ -159,7 +159,7 @@ class Lister:
         self, access: BigPandaAccess, endpoint: str, ask: Callable[[Deadline], T], deadline: Deadline
     ) -> T:
         if self.silent.get(access.base_url, 0.0) > self.clock():
-            raise NoAnswer(Reason.CIRCUIT_OPEN, "BigPanda did not answer in time just now", was_sent=False)
+            raise SendError(Reason.CIRCUIT_OPEN, "BigPanda did not answer in time just now", was_sent=False)
         self.rate_limit.wait(access, endpoint)
         began, brief = self.clock(), self.deadlines(min(CALL_SECONDS, deadline.remaining()))
         try:

@@ -140,7 +140,7 @@ class XMatters:
     def attempt(self, channel: Channel, signal: Signal, deadline: Deadline, *, reserve: float) -> str | None:
         """Send one request for a signal. Return xMatters' request id; None if the accepting answer has none.
 
-        Raises NoAnswer or BadAnswer if the signal was not accepted.
+        Raises SendError if the signal was not accepted.
         """
         authorization: dict[str, str] = {}
         if channel.auth.type != "url":
