@@ -115,7 +115,7 @@ def _modes(channel: Channel, now: float) -> Iterator[Check]:
 
 def _tokens(channel: Channel) -> Iterator[Check]:
     for key, endpoint in (("inbound", channel.inbound), ("xmatters.callback", channel.callback)):
-        if any(each.token and len(each.token) < LEAST_TYPED_LENGTH for each in endpoint):
+        if any(len(each.members["token"]) < LEAST_TYPED_LENGTH for each in endpoint if "token" in each.members):
             what = f"a token of {key} has fewer than {LEAST_TYPED_LENGTH} characters, and can be guessed"
             yield warning(
                 "tokens", f"{what}: relayctl channel rotate {channel.name} {ENDPOINTS[key].name} makes a new one"

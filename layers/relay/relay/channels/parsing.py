@@ -269,11 +269,6 @@ def _access(members: Mapping[str, Any]) -> BigPandaAccess:
 
 
 def _inbound(members: Mapping[str, Any]) -> EndpointCredentials:
-    login = members.get("basic", {})
+    shown = {kind: members[kind] for kind in ("token", "basic") if kind in members}
     expires_at = members.get("expires_at")
-    return EndpointCredentials(
-        token=members.get("token"),
-        username=login.get("username"),
-        password=login.get("password"),
-        expires_at=datetime.fromisoformat(expires_at).timestamp() if expires_at else None,
-    )
+    return EndpointCredentials(shown, datetime.fromisoformat(expires_at).timestamp() if expires_at else None)
