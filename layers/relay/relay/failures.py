@@ -204,6 +204,19 @@ class Unauthorized(BadRequest):
         self.channel_exists = channel_exists
 
 
+class UncheckableSender(RelayError):
+    """The channel's secret can't be read to check the credentials, and nothing else indicates that they are valid."""
+
+    # Name of the notice about the request in the log.
+    notice = "undecided_request"
+
+
+class LookupsLimited(UncheckableSender):
+    """The source address is over its budget of refused requests, so no channel is looked up for it now."""
+
+    notice = "lookups_limited"
+
+
 class ChannelError(RelayError):
     """Base class of errors about a channel."""
 
@@ -239,14 +252,6 @@ class ChannelMalformed(ChannelUnreadable):
     """
 
     exists = True
-
-
-class UncheckableSender(ChannelUnreadable):
-    """The channel's secret can't be read to check the credentials, and nothing else indicates that they are valid."""
-
-
-class LookupsLimited(ChannelUnreadable):
-    """The source address is over its budget of refused requests, so no channel is looked up for it now."""
 
 
 class InvalidChannel(ChannelError):

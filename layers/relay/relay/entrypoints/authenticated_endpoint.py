@@ -17,7 +17,7 @@ from relay.channels.channel import Channel
 from relay.channels.token import EndpointName
 from relay.deadline import Clock, Deadline, Deadlines, Watch, times_collected
 from relay.delivery.delivery import Delivery
-from relay.failures import BadRequest, ChannelUnreadable, LookupsLimited, Reason, UncheckableSender
+from relay.failures import BadRequest, ChannelUnreadable, Reason, UncheckableSender
 from relay.incidents.callback import parse_callback
 from relay.incidents.share import parse_share
 from relay.jobs.job import Job, JobKind, Stamps, timestamp
@@ -143,10 +143,9 @@ class Endpoint:
         except BadRequest as error:  # also Unauthorized, which has status 401
             self.telemetry.refused(request, error)
             return Reply(error.status, {"error": error.error, "detail": str(error)})
-        except (LookupsLimited, UncheckableSender) as error:
+        except UncheckableSender as error:
             # Only a notice: a sender without valid credentials must not trigger the alarm for lost shares.
-            is_limited = isinstance(error, LookupsLimited)
-            self.telemetry.notice("lookups_limited" if is_limited else "undecided_request", str(error))
+            self.telemetry.notice(error.notice, str(error))
             return self._reply(Result(Outcome.UNSAFE, Subject(request.channel), error.reason))
         except ChannelUnreadable as error:
             result = Result(Outcome.UNSAFE, Subject(request.channel), error.reason, str(error))
