@@ -42,7 +42,7 @@ def judged(
     now: float = LATE,
     came: float = CAME,
     pages_of: Callable[[str], set[str]] = lambda _: set(),
-    is_person: Callable[[str], bool | None] = lambda _: False,
+    is_person: Callable[[str], bool] = lambda _: False,
 ) -> CallbackVerdict:
     verifier = Verifier(lambda _, request, __: pages_of(request), lambda _, name, __: is_person(name), lambda: now)
     is_acknowledgement = said.kind == Kind.RESPONSE
@@ -103,7 +103,6 @@ def is_jane(name: str) -> bool:
         ({}, PAGED, {"is_person": no_answer}, Verdict.VERIFIED, None),
         ({"target": "jane"}, PAGED, {"is_person": is_jane}, Verdict.VERIFIED, None),
         ({"target": "mallory"}, PAGED, {"is_person": is_jane}, Verdict.UNVERIFIED, NOBODY),
-        ({"target": "mallory"}, PAGED, {"is_person": lambda _: None}, Verdict.UNVERIFIED, NOBODY),
         ({"target": None}, PAGED, {"is_person": lambda _: True}, Verdict.UNVERIFIED, NOBODY),
         ({"kind": Kind.ANNOTATION, "target": "mallory"}, PAGED, {"is_person": no_answer}, Verdict.VERIFIED, None),
     ],

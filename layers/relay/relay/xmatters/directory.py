@@ -299,14 +299,12 @@ class Directory(RestApi):
         members = (scalar(nested(each.first("member"), "id")) for each in absences if _is_unreplaced(each, now))
         return {user for user in members if user and user in users}
 
-    def is_person(self, rest: Rest, name: str, deadline: Deadline) -> bool | None:
-        """True if xMatters has a person of that name; None if unknown. Raises SendError."""
+    def is_person(self, rest: Rest, name: str, deadline: Deadline) -> bool:
+        """True if xMatters has a person of that name; False also if that is unknown. Raises SendError."""
         if not name.strip("."):
-            return None
+            return False
         answer = self.ask(rest, "GET", f"{PEOPLE_PATH}/{url_part(name)}", None, deadline, also={404})
-        if answer.status == 404:
-            return False if _says_not_found(answer) else None
-        return True if _read(answer, name, Kind.USER, "PERSON").kind == Kind.USER else None
+        return answer.status != 404 and _read(answer, name, Kind.USER, "PERSON").kind == Kind.USER
 
     def _find(self, rest: Rest, target: str, deadline: Deadline) -> RecipientCheck:
         if not target.strip("."):
