@@ -110,8 +110,8 @@ class Comparison:
         snoozed_at = run.history.snoozed_at.get(seen.name)
         snooze_over = [each for each in known if self._is_snooze_over(member, seen, each, snoozed_at)]
         others = [each for each in known if each not in snooze_over]
-        differing = missed = [each for each in others if self._is_missed(member, seen, each)]
-        ended = disputed = [each for each in others if self._is_end_disputed(member, seen, each)]
+        missed = [each for each in others if self._is_missed(member, seen, each)]
+        disputed = [each for each in others if self._is_end_disputed(member, seen, each)]
         # A state without timestamps may be newer than the channel's first comparison, so it counts.
         is_ours = not known and state.is_open and (state.version is None or state.version[0] >= history.since)
         is_ours = is_ours and seen.name not in history.others
@@ -123,7 +123,7 @@ class Comparison:
         if known:
             run.known.add(seen.name)
             run.known_to.setdefault(member.name, []).append(seen)
-        if (missed or disputed) and not self._has_lasted(history, seen, [*differing, *ended]):
+        if (missed or disputed) and not self._has_lasted(history, seen, [*missed, *disputed]):
             is_queued = history.differing[seen.name].queued > 0
             run.waits |= not state.is_open and not is_queued
             if is_queued and (member.name, seen.name) in run.unjudged:
@@ -133,14 +133,10 @@ class Comparison:
         elif not (missed or disputed):
             history.differing.pop(seen.name, None)
         if missed and not known:
-            run.firsts[member.name, seen.name] = Finding(Cause.MISSED, member, seen, tuple(missed), is_first=True)
+            run.firsts[member.name, seen.name] = Finding(Cause.MISSED, member, seen, tuple(missed))
             missed = []
         by_cause = {Cause.SNOOZE_OVER: snooze_over, Cause.MISSED: missed, Cause.DISPUTED_END: disputed}
-        return [
-            Finding(cause, member, seen, tuple(entries), is_first=False)
-            for cause, entries in by_cause.items()
-            if entries
-        ]
+        return [Finding(cause, member, seen, tuple(entries)) for cause, entries in by_cause.items() if entries]
 
     def _has_lasted(self, history: ChannelHistory, seen: Seen, differing: Sequence[KnownEntry]) -> bool:
         """Record a difference in the channel's history. True if it lasts for SETTLES_SECONDS, to be queued as a job.
