@@ -57,8 +57,6 @@ class Handling(NamedTuple):
 
     Attributes:
         retries_inline: True to retry within the request.
-        renews_credentials: True to retry within the request if a new token or a changed secret is available, whatever
-            `retries_inline` says.
         constant_wait_seconds: Wait on the retry queue in place of the backoff; None to use the backoff.
         is_final: True to dead-letter the job without a retry.
         breaks_circuit: True if the failure counts toward opening the channel's circuit breaker, since its cause can
@@ -68,7 +66,6 @@ class Handling(NamedTuple):
     """
 
     retries_inline: bool = False
-    renews_credentials: bool = False
     constant_wait_seconds: float | None = None
     is_final: bool = False
     breaks_circuit: bool = False
@@ -94,7 +91,7 @@ HANDLING: Mapping[Reason, Handling] = MappingProxyType(
         Reason.TIMEOUT: Handling(breaks_circuit=True),
         Reason.REFUSED: Handling(is_final=True),
         # Constant, so that the queue drains within minutes of a corrected key.
-        Reason.CREDENTIALS: Handling(renews_credentials=True, constant_wait_seconds=300.0),
+        Reason.CREDENTIALS: Handling(constant_wait_seconds=300.0),
         # A state with one of these waits until a known time. The backoff is used only if that time is not known.
         Reason.CIRCUIT_OPEN: Handling(),
         Reason.CLAIMED: _WAIT,
