@@ -138,7 +138,7 @@ def _check_tokens(document: Mapping[str, Any], name: str) -> None:
     endpoints: tuple[tuple[token.EndpointName, dict[str, Any]], ...] = (("inbound", inbound), ("callback", callback))
     for endpoint, found in endpoints:
         for key, value in found.items():
-            if isinstance(value, str) and token.has_relay_prefix(value) and not token.fits(value, name, endpoint):
+            if isinstance(value, str) and token.fits(value, name, endpoint) is False:
                 raise InvalidChannel(
                     f"{key}: begins with {token.PREFIX} and was not made for this channel and endpoint, or was cut; "
                     "make a new one"
