@@ -9,7 +9,7 @@ import click
 
 from relay.delivery.channel_health import age
 from relay.delivery.fallback import TOPIC
-from relay.delivery.phones import CALL, Way, ways_to
+from relay.delivery.phones import Way, ways_to
 from relay.ledger.table import Table, parsed
 from relay.sweeper.fallback_notifier import TEST_KEY
 from relayctl import check_results, terminal
@@ -41,13 +41,13 @@ def phones(stack: Stack) -> Verdict:
         return State.FAILED, f"{', '.join(sorted(far))}: not in {here}, so nobody is called"
     client: Any = stack.session.client("pinpoint-sms-voice-v2")
     attributes = {each["Name"]: each["Value"] for each in client.describe_account_attributes()["AccountAttributes"]}
-    kinds = [each.kind for each in ways]
     # The month's limits of the account's spending, beyond which AWS calls or texts nobody.
     found = {each["Name"]: each["EnforcedLimit"] for each in client.describe_spend_limits()["SpendLimits"]}
-    used = {"calls" if kind == CALL else "texts" for kind in kinds}
+    used = {"calls" if each.is_call else "texts" for each in ways}
     limits = [f"{found[name]} USD of {kind}" for name, kind in _LIMITS.items() if kind in used and name in found]
     spend = f", at most {' and '.join(limits)} a month" if limits else ""
-    detail = f"{kinds.count(CALL)} called, {len(kinds) - kinds.count(CALL)} texted{spend}"
+    calls = sum(each.is_call for each in ways)
+    detail = f"{calls} called, {len(ways) - calls} texted{spend}"
     if attributes.get("ACCOUNT_TIER") != "SANDBOX":
         return State.OK, detail
     pages = client.get_paginator("describe_verified_destination_numbers").paginate()
