@@ -56,13 +56,14 @@ class Comparison:
                     if found:
                         run.findings[member.name, seen.name] = found
 
-    def recognize(self, run: Progress, channels: Sequence[str]) -> None:
-        """Record in `run` which of the incidents to report are known to these channels. Raises LedgerError.
+    def recognize(self, run: Progress) -> None:
+        """Record in `run` which of the incidents to report are known to channels that it did not compare.
 
-        `channels` are names of channels that the run did not compare.
+        Raises LedgerError.
         """
+        failed = [each.name for each in run.listing.members if run.failure]
         unknown = {seen.share.incident_id: name for name, seen in run.to_report.items()}
-        for channel in channels if unknown else ():
+        for channel in (*failed, *run.listing.unread) if unknown else ():
             run.go_on()
             named = self.sources.of_incidents(channel, list(unknown))
             keys = {key(channel, each, name): name for name in unknown for each in ((), *named.get(name, ()))}

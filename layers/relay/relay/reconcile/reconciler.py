@@ -292,8 +292,7 @@ class Reconciler:
                 self.ownership.judge(run, names, criticals_alone=True)
                 self.queueing.queue(run, criticals_alone=True)
                 self.ownership.judge(run, names, criticals_alone=False)
-            failed = [each.name for each in listing.members if run.failure]
-            self.comparison.recognize(run, [*failed, *listing.unread])
+            self.comparison.recognize(run)
             self.reporter.report(run)
             if run.findings:
                 run.history.write(self.table, listing.name)
