@@ -23,7 +23,7 @@ from relay.incidents.share import parse_share
 from relay.jobs.job import Job, JobKind, Stamps, timestamp
 from relay.jobs.outcome import Outcome, Result, Subject
 from relay.jobs.queue import FIRST_EVENT, Outbox, last_copy, release_job
-from relay.ledger.credentials import Uses
+from relay.ledger.credentials import Uses, use_key
 from relay.ledger.sources import Sources
 from relay.telemetry import Telemetry
 
@@ -176,7 +176,7 @@ class Endpoint:
             if fingerprint := channel.matching_fingerprint(
                 request.headers, self.authenticator.clock(), endpoint=self.name
             ):
-                self.uses.record(channel.name, fingerprint, deadline)
+                self.uses.record(use_key(channel.name, self.name, fingerprint), deadline)
         except Exception as error:  # noqa: BLE001 - the share is processed already
             self.telemetry.crashed(error)
 
