@@ -231,7 +231,7 @@ class Wiring:
         return HealthWatch(
             tools,
             survey=ShareSurvey(tools, resources.credentials),
-            probe=CredentialProbe(tools, lambda: self.directory, lambda: self.bigpanda, lambda: self.rate_limit),
+            probe=CredentialProbe(tools, lambda: self.directory, lambda: self.lister),
             recipients=RecipientWatch(tools, lambda: self.directory, topics),
             canaries=CanaryWatch(tools, self._unhurried_ledger, post) if post else None,
             topics=topics,
