@@ -46,12 +46,12 @@ class Position(NamedTuple):
     Attributes:
         folder: Index of the folder in FOLDERS.
         page: Number of the page, from 1.
-        listed: Number of the folder's incidents on earlier pages.
+        ids: Ids of the folder's incidents on earlier pages.
     """
 
     folder: int = 0
     page: int = 1
-    listed: int = 0
+    ids: tuple[str, ...] = ()
 
 
 class ListingPage(NamedTuple):
@@ -83,12 +83,11 @@ class Lister:
     silent: dict[str, float] = field(default_factory=dict, init=False, repr=False)
 
     def listing_page(
-        self, access: BigPandaAccess, environment_id: str, at: Position, since: float, ids: set[str], deadline: Deadline
+        self, access: BigPandaAccess, environment_id: str, at: Position, since: float, deadline: Deadline
     ) -> ListingPage:
         """Return the page at position `at` of an environment's listing.
 
-        Resolved incidents are listed if they were active after `since` (epoch seconds). `ids` has the ids on the
-        folder's earlier pages, and gets those of this page.
+        Resolved incidents are listed if they were active after `since` (epoch seconds).
         """
         folder = FOLDERS[at.folder]
         # BigPanda lists all resolved incidents of the past. Only recent ones are compared.
@@ -96,14 +95,14 @@ class Lister:
         ask = partial(self.bigpanda.incidents, access, environment_id, folder, at.page, start)
         items, total = self._asked(access, "incidents", ask, deadline)
         shares = [share for item in items if (share := _share(item, environment_id))]
-        fresh = [share for share in shares if share.incident_id not in ids]
-        ids |= {share.incident_id for share in fresh}
-        listed = at.listed + len(fresh)
+        known = set(at.ids)
+        fresh = [share for share in shares if share.incident_id not in known]
+        ids = (*at.ids, *(share.incident_id for share in fresh))
         is_old = all(share.version is not None and share.version[0] < (start or 0.0) for share in shares)
         # A page without new incidents also ends the folder, in case the service repeats its first page for ever.
-        is_last = not fresh or is_old or (total is not None and listed >= total)
+        is_last = not fresh or is_old or (total is not None and len(ids) >= total)
         is_cut = not is_last and at.page == MAX_LISTING_PAGES
-        after: Position | None = Position(at.folder, at.page + 1, listed)
+        after: Position | None = Position(at.folder, at.page + 1, ids)
         if is_last or is_cut:
             after = Position(at.folder + 1) if at.folder + 1 < len(FOLDERS) else None
         shared = [share for share in fresh if share.document["incident"].get("shared") is not False]

@@ -301,15 +301,13 @@ class Reconciler:
     def _pages(self, run: Progress) -> Iterator[list[Seen]]:
         """Yield BigPanda's list of incidents by page, without the snoozed ones. Raises SendError and LedgerError."""
         at: Position | None = Position()
-        began, ids, others = self.clock(), set[str](), run.listing.accesses[1:]
+        began, others = self.clock(), run.listing.accesses[1:]
         while at is not None:
             run.go_on()
             # Taken before the request: a share that arrives during the request is newer than what is listed.
             now = self.clock()
             try:
-                listed = self.lister.listing_page(
-                    run.access, run.listing.environment_id, at, run.since, ids, run.deadline
-                )
+                listed = self.lister.listing_page(run.access, run.listing.environment_id, at, run.since, run.deadline)
             except SendError as error:
                 if error.reason == Reason.PACED and now - began < PACED_SECONDS:
                     continue
@@ -332,7 +330,6 @@ class Reconciler:
             run.listed |= {each.name for each in incidents}
             run.counts["compared"] += len(incidents)
             yield incidents
-            ids = ids if listed.after and listed.after.folder == at.folder else set()
             at = listed.after
 
     def _end(self, run: Progress, done: list[Listing]) -> None:
