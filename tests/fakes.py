@@ -33,7 +33,6 @@ from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.credentials import change_mark
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key
-from relay.reconcile.reconciler import Ran
 from relay.sweeper.canary import Post
 from relay.telemetry import Telemetry
 from tests import samples
@@ -553,23 +552,21 @@ class Relay:
         self.chores.messages = [message for message in self.chores.messages if message["DelaySeconds"]]
         self._work(self.chores, chores)
 
-    def reconcile(self) -> dict[str, Ran]:
-        """Make a reconcile run; return the sums of its results, by the first channel of each listing.
+    def reconcile(self) -> dict[str, dict[str, Any]]:
+        """Make a reconcile run; return the sums of its log lines, by the first channel of each listing.
 
         Time passes only by the library's own sleeps.
         """
-        found: dict[str, Ran] = {}
-        for each in self.reconciler.run():
-            before = found.get(each.channels[0], Ran(each.channels, 0, 0, 0, 0))
-            found[each.channels[0]] = Ran(
-                each.channels,
-                before.compared + each.compared,
-                before.missed + each.missed,
-                before.snooze_over + each.snooze_over,
-                before.unknown + each.unknown,
-                before.failure or each.failure,
-                before.reason or each.reason,
-            )
+        before, found = len(self.recorder.lines()), dict[str, dict[str, Any]]()
+        self.reconciler.run()
+        for line in self.recorder.lines()[before:]:
+            if line["message"] == "reconciled":
+                first, *_ = line["channel"].split(", ")
+                sums = found.setdefault(first, {})
+                for name in ("compared", "missed", "snooze_over", "unknown"):
+                    sums[name] = sums.get(name, 0) + line[name]
+                for name in {"failure", "reason"} & line.keys():
+                    sums.setdefault(name, line[name])
         return found
 
     def drain(self) -> None:

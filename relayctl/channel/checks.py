@@ -12,7 +12,7 @@ from relay.channels.parsing import parse_channel
 from relay.channels.policy import Mode
 from relay.channels.routes import chosen
 from relay.channels.token import LEAST_TYPED_LENGTH
-from relay.failures import LedgerError, NoAnswer
+from relay.failures import LedgerError, SendError
 from relay.foreign_text import printable
 from relay.http.client import json_object
 from relay.incidents.share import TEST_PREFIX, parse_share, scalar
@@ -98,7 +98,7 @@ def _modes(channel: Channel, now: float) -> Iterator[Check]:
 
 def _tokens(channel: Channel) -> Iterator[Check]:
     for key, endpoint in (("inbound", channel.inbound), ("xmatters.callback", channel.callback)):
-        if any(each.token and len(each.token) < LEAST_TYPED_LENGTH for each in endpoint):
+        if any(len(each.members["token"]) < LEAST_TYPED_LENGTH for each in endpoint if "token" in each.members):
             rotate = f"relayctl channel rotate {channel.name} {ENDPOINTS[key].name}"
             yield warning("tokens", f"a token of {key} is short, and can be guessed: {rotate} makes a new one")
 
@@ -215,7 +215,7 @@ def _ring(store: ChannelStore, name: str, *, yes: bool) -> Iterator[Check]:
         try:
             content = _body(incident_id, status, started, now)
             answer = outward.ask("POST", url, content, headers, stack.deadline(SECONDS))
-        except NoAnswer as error:
+        except SendError as error:
             return 0, "", f"the relay gave no answer: {error}"
         said = {name: scalar(json_object(answer.body).get(name)) or "" for name in _SHOWN}
         words = (f"{name} {text[:_MAX_SHOWN]}" for name, text in said.items() if text)

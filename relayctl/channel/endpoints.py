@@ -14,7 +14,7 @@ from relay.channels.channel import Channel, header_for
 from relay.channels.parsing import parse_channel
 from relay.channels.token import EndpointName
 from relay.delivery.channel_health import age
-from relay.failures import InvalidChannel, LedgerError, NoAnswer
+from relay.failures import InvalidChannel, LedgerError, SendError
 from relay.foreign_text import printable
 from relay.ledger import credentials
 from relay.ledger.credentials import USE_SECONDS
@@ -233,7 +233,7 @@ def _answer(stack: Stack, url: str, header: Mapping[str, str]) -> str:
     outward = stack.effects.outward(stack.api_host(url))
     try:
         answer = outward.ask("POST", url, b"", headers, stack.deadline(_ANSWER_SECONDS))
-    except NoAnswer as error:
+    except SendError as error:
         return f"no answer: {error}"
     return f"HTTP {answer.status}"
 

@@ -146,7 +146,7 @@ _MAX_TEXT = 200
 
 
 def of_page(api: RestApi, rest: Rest, channel: str, page_id: str, deadline: Deadline) -> Iterator[Event]:
-    """Ask xMatters for a page and its answers, and yield the events that have a time. Raises NoAnswer or BadAnswer."""
+    """Ask xMatters for a page and its answers, and yield the events that have a time. Raises SendError."""
     path = f"{EVENTS_PATH}/{url_part(page_id)}?embed=recipients"
     answer = api.ask(rest, "GET", path, None, deadline, says=lambda answer: json_object(answer.body) or None)
     page = Fields(json_object(answer.body))

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 import click
 
 from relay.deadline import Deadline
-from relay.failures import NoAnswer, Reason
+from relay.failures import Reason, SendError
 from relay.http.client import HttpClient
 from relay.http.session import HttpAnswer
 from relayctl.stack.deployed import Effects
@@ -93,7 +93,7 @@ class Reader:
             try:
                 deadline = Deadline(CALL_SECONDS, self.effects.ticks)
                 answer = self.outward.ask("GET", url, None, self.headers, deadline)
-            except NoAnswer as error:
+            except SendError as error:
                 problem = str(error)
             else:
                 if 200 <= answer.status < 300 and (document := _json(answer)) is not None:

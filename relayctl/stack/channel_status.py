@@ -10,7 +10,6 @@ from relay.channels.channel import Channel
 from relay.channels.policy import Policy
 from relay.delivery.channel_health import (
     Debts,
-    RefusedCredentials,
     ShareWatch,
     age,
     momentary_reasons,
@@ -96,7 +95,7 @@ class ChannelStatus(NamedTuple):
     gate: Gate | None = None  # State of its rate limiter and circuit breaker (`ledger.channel_rate_limiter`)
     uses: Sequence[Use] = ()  # Last uses of its credentials; empty if they could not be read
     shares: ShareWatch | None = None  # None if its policy expects none, or the last one is not known
-    refused: RefusedCredentials | None = None  # Unchanged credentials that a vendor refused when last probed
+    refused: Sequence[str] = ()  # Texts about unchanged credentials that a vendor refused when last probed
     canary: Canary | None = None  # Its canary; None if it has none, or if it could not be read
 
     @property

@@ -9,7 +9,7 @@ import click
 
 from relay.delivery.channel_health import age
 from relay.delivery.fallback import TOPIC
-from relay.delivery.phones import CALL, Way, ways_to
+from relay.delivery.phones import Way, ways_to
 from relay.ledger.table import Table, parsed
 from relay.sweeper.fallback_notifier import TEST_KEY
 from relayctl import check_results, terminal
@@ -37,8 +37,8 @@ def phones(stack: Stack) -> Verdict:
         return State.FAILED, f"nobody is called: set {' or '.join(_IDENTITIES)}"
     client: Any = stack.session.client("pinpoint-sms-voice-v2")
     attributes = {each["Name"]: each["Value"] for each in client.describe_account_attributes()["AccountAttributes"]}
-    kinds = [each.kind for each in ways]
-    detail = f"{kinds.count(CALL)} called, {len(kinds) - kinds.count(CALL)} texted"
+    calls = sum(each.is_call for each in ways)
+    detail = f"{calls} called, {len(ways) - calls} texted"
     if attributes.get("ACCOUNT_TIER") != "SANDBOX":
         return State.OK, detail
     pages = client.get_paginator("describe_verified_destination_numbers").paginate()

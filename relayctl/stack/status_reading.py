@@ -4,7 +4,7 @@ from collections import defaultdict
 from functools import partial
 from typing import NamedTuple, Self
 
-from relay.delivery.channel_health import Debts, RefusedCredentials, ShareWatch
+from relay.delivery.channel_health import Debts, ShareWatch, refusals
 from relay.failures import InvalidChannel
 from relay.ledger.channel_rate_limiter import Gate, gate_of
 from relay.ledger.debt import CRITICAL, OTHER, shards
@@ -143,7 +143,7 @@ def read_status(stack: Stack, only: str | None = None, *, has_logs: bool = True)
             status = status._replace(
                 uses=uses or (),
                 shares=None if every is None or since is None else ShareWatch(every, since),
-                refused=RefusedCredentials(name, kinds) if kinds else None,
+                refused=refusals(name, kinds),
                 canary=canaries.get(name, Canary()) if channel.policy.canary and canaries is not None else None,
             )
         channels.append(status)

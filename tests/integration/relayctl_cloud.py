@@ -26,7 +26,7 @@ from moto import mock_aws
 from relay.deadline import Deadline
 from relay.delivery.fallback import Fallback
 from relay.delivery.task import entry_key_of, recorded_state
-from relay.failures import NoAnswer
+from relay.failures import SendError
 from relay.http.client import HttpClient
 from relay.http.session import AllowList, HttpAnswer, Session
 from relay.incidents.share import State, parse_share
@@ -111,7 +111,7 @@ class _CloudHttpClient(HttpClient):
         self._operator.requested.append(url)
         answers = self._operator.endpoint
         said = answers.pop(0) if len(answers) > 1 else answers[0]
-        if isinstance(said, NoAnswer):
+        if isinstance(said, SendError):
             raise said
         return said
 
@@ -131,7 +131,7 @@ class Operator:
     hooks: dict[str, Callable[..., object]] = field(default_factory=dict)
     listing: Any = None  # Answer of ListSecrets; None for the secrets as they are. AWS's may be five minutes old
     # Answers of the stack's API in turn; the last one is repeated
-    endpoint: list[HttpAnswer | NoAnswer] = field(default_factory=lambda: [TAKEN])
+    endpoint: list[HttpAnswer | SendError] = field(default_factory=lambda: [TAKEN])
     requested: list[str] = field(default_factory=list)  # URLs of the requests to the stack's API
     clock: Clock = field(default_factory=Clock)  # The clock; sleeping only moves it forward
     parameters: dict[str, str] = field(default_factory=PARAMETERS.copy)  # The stack's parameters

@@ -12,7 +12,7 @@ import pytest
 
 from relay.deadline import Deadline, time_limit
 from relay.entrypoints import bootstrap
-from relay.failures import LedgerError, NoAnswer, Reason
+from relay.failures import LedgerError, Reason, SendError
 from relay.http.client import HttpClient
 from relay.http.session import HttpAnswer, Session
 from relay.ledger.table import Table
@@ -36,7 +36,7 @@ class TestVendors:
         ids=["silent", "status line trickles", "one header trickles", "headers trickle"],
     )
     def test_host_that_sends_no_whole_headers_in_time_has_not_answered(self, at_once: bytes, trickle: bytes) -> None:
-        with host(at_once, trickle) as server, pytest.raises(NoAnswer) as caught:
+        with host(at_once, trickle) as server, pytest.raises(SendError) as caught:
             ask(server.url)
         assert (caught.value.reason, caught.value.may_have_acted) == (Reason.TIMEOUT, True)
         assert server.requests == 1
@@ -51,7 +51,7 @@ class TestVendors:
         assert (answer.status, answer.headers["x-trace"]) == (202, "r1")
 
     def test_https_host_that_hangs_in_the_handshake_times_out(self) -> None:
-        with host() as server, pytest.raises(NoAnswer) as caught:
+        with host() as server, pytest.raises(SendError) as caught:
             ask(server.url.replace("http:", "https:"))
         assert caught.value.reason == Reason.TIMEOUT
 
@@ -75,7 +75,7 @@ class TestFreeze:
 
         monkeypatch.setattr(socket.socket, "connect", frozen)
         monkeypatch.setattr(time, "time", lambda: now() + asleep[0])
-        with pytest.raises(NoAnswer) as caught:
+        with pytest.raises(SendError) as caught:
             ask(server.url, STUCK_SECONDS)
         assert (caught.value.reason, caught.value.may_have_acted) == (Reason.UNREACHABLE, False)
         assert server.received == []

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from relay.channels.token import PATTERN, fits
-from relay.failures import NoAnswer, Reason
+from relay.failures import Reason, SendError
 from relay.http.session import HttpAnswer
 from tests.integration.relayctl_cloud import Operator
 from tests.samples import job
@@ -198,7 +198,7 @@ class TestVerification:
     def test_new_credential_is_tried_for_90_seconds_and_printed_in_any_case(
         self, operator: Operator, answers: list[int], said: str, seconds: float
     ) -> None:
-        unreachable = NoAnswer(Reason.UNREACHABLE, "NameResolutionError")
+        unreachable = SendError(Reason.UNREACHABLE, "NameResolutionError")
         operator.endpoint = [HttpAnswer(status, {}, b"") if status else unreachable for status in answers]
         done = set_(operator, "--trigger-url", URL, code=int("accepts" not in said))
         assert said in done.stderr

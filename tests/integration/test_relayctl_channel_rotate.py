@@ -9,7 +9,7 @@ from click.testing import Result
 
 from relay.channels.token import fits
 from relay.deadline import Deadline
-from relay.ledger.credentials import Uses
+from relay.ledger.credentials import Uses, use_key
 from relay.ledger.table import Table
 from sandbox.server.in_process import Box
 from tests import samples
@@ -39,7 +39,7 @@ def use(operator: Operator, age: str, *, ago: float = 0.0) -> None:
     channel = samples.parsed(operator.secret("payments"))
     [fingerprint] = [each[2] for each in channel.fingerprints("inbound") if each[0] == age]
     table, at = Table(operator.dynamodb, operator.table, operator.clock), operator.clock.now - ago
-    Uses(table, lambda: at, "inbound").record("payments", fingerprint, Deadline(5, operator.clock))
+    Uses(table, lambda: at).record(use_key("payments", "inbound", fingerprint), Deadline(5, operator.clock))
 
 
 class TestEndpoints:

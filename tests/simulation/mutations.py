@@ -718,8 +718,8 @@ MUTATIONS = (
     Mutation(
         "a key that was refused at the last attempt is not read again",
         "xmatters.trigger:XMatters.send",
-        "HANDLING[failure.reason].renews_credentials and not is_renewed",
-        "HANDLING[failure.reason].renews_credentials and not is_renewed and attempts_left",
+        "failure.reason == Reason.CREDENTIALS and not is_renewed",
+        "failure.reason == Reason.CREDENTIALS and not is_renewed and attempts_left",
         seed=16,
     ),
     Mutation(

@@ -20,8 +20,8 @@ OPERATOR_MUTATIONS = (
     Mutation(
         "one condition of a route is enough",
         "channels.routes:chosen",
-        "all(facts.fits(fact, patterns, work) for fact, patterns in route.when)",
-        "any(facts.fits(fact, patterns, work) for fact, patterns in route.when)",
+        "all(facts.fits(fact, patterns) for fact, patterns in route.when)",
+        "any(facts.fits(fact, patterns) for fact, patterns in route.when)",
         seed=106,
     ),
     Mutation(

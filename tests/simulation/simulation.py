@@ -18,7 +18,6 @@ from relay.channels.authentication import Request
 from relay.channels.cache import ChangeMarks, settings_name
 from relay.channels.channel import Channel
 from relay.channels.parsing import parse_channel
-from relay.channels.token import EndpointName
 from relay.deadline import Deadline
 from relay.delivery.phones import Phones as LastResortPhones
 from relay.delivery.phones import ways_to
@@ -99,7 +98,7 @@ class _Unrecorded(Uses):
     """A record of credentials' uses that stays empty: its writes would change the schedules of recorded seeds."""
 
     @override
-    def record(self, channel: str, fingerprint: str, deadline: Deadline) -> None:
+    def record(self, key: str, deadline: Deadline) -> None:
         """Do nothing."""
 
 
@@ -128,11 +127,11 @@ class _Wiring(Wiring):
     def _channel(self, name: str) -> Channel:
         return _channel(name, self.resources.read_secret(name))
 
+    @property
     @override
-    def uses(self, endpoint: EndpointName) -> Uses:
-        """Return a record that stays empty."""
-        uses = super().uses(endpoint)
-        return _Unrecorded(uses.table, uses.clock, endpoint)
+    def uses(self) -> Uses:
+        """A record that stays empty."""
+        return _Unrecorded(self.resources.credentials, self._clock)
 
 
 class Simulation:

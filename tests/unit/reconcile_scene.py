@@ -112,12 +112,8 @@ class Scene:
         return self.run()
 
     def run(self) -> dict[str, Any]:
-        found = self.relay.reconcile().get("noc")
-        members = found._asdict() if found else {}
-        members.pop("channels", None)
-        return {
-            name: value for name, value in members.items() if value or name in {"compared", "missed", "snooze_over"}
-        }
+        found = self.relay.reconcile().get("noc", {})
+        return {name: value for name, value in found.items() if value or name in {"compared", "missed", "snooze_over"}}
 
     def shared(self, recipients: tuple[str, ...] = (), *, ago: float = 600, **said: Any) -> None:
         """Let BigPanda post a share of the incident `i1`, critical by default, that changed `ago` seconds before."""

@@ -57,8 +57,6 @@ class Handling(NamedTuple):
 
     Attributes:
         retries_inline: True to retry within the request.
-        renews_credentials: True to retry within the request if a new token or a changed secret is available, whatever
-            `retries_inline` says.
         constant_wait_seconds: Wait on the retry queue in place of the backoff; None to use the backoff.
         is_final: True to dead-letter the job without a retry.
         breaks_circuit: True if the failure counts toward opening the channel's circuit breaker, since its cause can
@@ -68,7 +66,6 @@ class Handling(NamedTuple):
     """
 
     retries_inline: bool = False
-    renews_credentials: bool = False
     constant_wait_seconds: float | None = None
     is_final: bool = False
     breaks_circuit: bool = False
@@ -94,7 +91,7 @@ HANDLING: Mapping[Reason, Handling] = MappingProxyType(
         Reason.TIMEOUT: Handling(breaks_circuit=True),
         Reason.REFUSED: Handling(is_final=True),
         # Constant, so that the queue drains within minutes of a corrected key.
-        Reason.CREDENTIALS: Handling(renews_credentials=True, constant_wait_seconds=300.0),
+        Reason.CREDENTIALS: Handling(constant_wait_seconds=300.0),
         # A state with one of these waits until a known time. The backoff is used only if that time is not known.
         Reason.CIRCUIT_OPEN: Handling(),
         Reason.CLAIMED: _WAIT,
@@ -204,6 +201,19 @@ class Unauthorized(BadRequest):
         self.channel_exists = channel_exists
 
 
+class UncheckableSender(RelayError):
+    """The channel's secret can't be read to check the credentials, and nothing else indicates that they are valid."""
+
+    # Name of the notice about the request in the log.
+    notice = "undecided_request"
+
+
+class LookupsLimited(UncheckableSender):
+    """The source address is over its budget of refused requests, so no channel is looked up for it now."""
+
+    notice = "lookups_limited"
+
+
 class ChannelError(RelayError):
     """Base class of errors about a channel."""
 
@@ -241,20 +251,14 @@ class ChannelMalformed(ChannelUnreadable):
     exists = True
 
 
-class UncheckableSender(ChannelUnreadable):
-    """The channel's secret can't be read to check the credentials, and nothing else indicates that they are valid."""
-
-
-class LookupsLimited(ChannelUnreadable):
-    """The source address is over its budget of refused requests, so no channel is looked up for it now."""
-
-
 class InvalidChannel(ChannelError):
     """A secret or a settings file is not a valid channel. The message names keys, never values."""
 
 
 class SendError(RelayError):
     """A request to a vendor failed: most often, xMatters did not accept a signal.
+
+    It is a BadAnswer if the vendor answered. Else the vendor gave no answer in time, or the request was not sent.
 
     Attributes:
         detail: Description of the failure, without secrets.
@@ -285,13 +289,6 @@ class SendError(RelayError):
         self.retry_after = retry_after
         self.may_have_acted = may_have_acted
         self.was_sent = was_sent
-
-
-class NoAnswer(SendError):
-    """No answer: the host can't be reached, closed the connection, or did not answer in time.
-
-    Also raised if the request was not sent at all (not `was_sent`), such as when a rate limit has no room.
-    """
 
 
 class BadAnswer(SendError):

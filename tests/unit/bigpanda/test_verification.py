@@ -9,7 +9,7 @@ import pytest
 from relay.bigpanda.verification import CallbackVerdict, ReceivedCallback, Verdict, Verifier
 from relay.channels.channel import OutboundCredentials, Rest
 from relay.deadline import Deadline
-from relay.failures import NoAnswer, Reason
+from relay.failures import Reason, SendError
 from relay.incidents.callback import Callback, Kind, parse_callback
 from relay.ledger.accepted_signal import AcceptedSignal, hashes_of
 from relay.ledger.entry import Entry
@@ -42,7 +42,7 @@ def judged(
     now: float = LATE,
     came: float = CAME,
     pages_of: Callable[[str], set[str]] = lambda _: set(),
-    is_person: Callable[[str], bool | None] = lambda _: False,
+    is_person: Callable[[str], bool] = lambda _: False,
 ) -> CallbackVerdict:
     verifier = Verifier(lambda _, request, __: pages_of(request), lambda _, name, __: is_person(name), lambda: now)
     is_acknowledgement = said.kind == Kind.RESPONSE
@@ -50,7 +50,7 @@ def judged(
 
 
 def no_answer(_: str) -> Any:
-    raise NoAnswer(Reason.TIMEOUT, "no answer", was_sent=True)
+    raise SendError(Reason.TIMEOUT, "no answer", was_sent=True)
 
 
 UNKNOWN, UNANNOUNCED, KNOWN = (), (Entry(newest=state(), sequence=1),), (entry(),)
@@ -103,7 +103,6 @@ def is_jane(name: str) -> bool:
         ({}, PAGED, {"is_person": no_answer}, Verdict.VERIFIED, None),
         ({"target": "jane"}, PAGED, {"is_person": is_jane}, Verdict.VERIFIED, None),
         ({"target": "mallory"}, PAGED, {"is_person": is_jane}, Verdict.UNVERIFIED, NOBODY),
-        ({"target": "mallory"}, PAGED, {"is_person": lambda _: None}, Verdict.UNVERIFIED, NOBODY),
         ({"target": None}, PAGED, {"is_person": lambda _: True}, Verdict.UNVERIFIED, NOBODY),
         ({"kind": Kind.ANNOTATION, "target": "mallory"}, PAGED, {"is_person": no_answer}, Verdict.VERIFIED, None),
     ],

@@ -10,12 +10,12 @@ from relay.delivery.channel_health import (
     ChannelNotice,
     Debts,
     HealthTopics,
-    RefusedCredentials,
     ShareWatch,
     age,
     momentary_reasons,
     next_attempt,
     ongoing_reasons,
+    refusals,
 )
 from relay.ledger.channel_rate_limiter import Circuit
 from relay.ledger.debt import Debt, Row, Slot
@@ -67,14 +67,14 @@ def test_debts_make_the_channel_sick_for_these_reasons(entries: list[Entry], rea
 @pytest.mark.parametrize(
     ("circuit", "silent_for", "refused", "reasons"),
     [
-        (Circuit(NOW + 1, 5), 0, None, ["its circuit is open after 5 failures in a row"]),
-        (Circuit(NOW + 1), 0, None, ["its circuit is open"]),
-        (Circuit(NOW, 5), 7200, None, []),
-        (None, 10_800, None, ["no share came for 3h, and one is expected every 2h"]),
+        (Circuit(NOW + 1, 5), 0, [], ["its circuit is open after 5 failures in a row"]),
+        (Circuit(NOW + 1), 0, [], ["its circuit is open"]),
+        (Circuit(NOW, 5), 7200, [], []),
+        (None, 10_800, [], ["no share came for 3h, and one is expected every 2h"]),
         (
             None,
             0,
-            RefusedCredentials("noc", ("rest", "bigpanda")),
+            refusals("noc", ("rest", "bigpanda")),
             [
                 "xMatters refuses xmatters.rest (type: relayctl channel rotate noc rest)",
                 "BigPanda refuses bigpanda.api_key (type: relayctl channel rotate noc bigpanda)",
@@ -83,7 +83,7 @@ def test_debts_make_the_channel_sick_for_these_reasons(entries: list[Entry], rea
     ],
 )
 def test_circuit_silence_and_refused_credentials_make_the_channel_sick(
-    circuit: Circuit | None, silent_for: float, refused: RefusedCredentials | None, reasons: list[str]
+    circuit: Circuit | None, silent_for: float, refused: list[str], reasons: list[str]
 ) -> None:
     assert ongoing_reasons(Debts(), circuit, ShareWatch(7200, NOW - silent_for), NOW, refused=refused) == reasons
 

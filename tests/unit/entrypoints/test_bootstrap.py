@@ -93,11 +93,11 @@ def test_sweeper_calls_and_texts_the_phones_of_its_settings() -> None:
     sweeper = bootstrap.sweeper(ENVIRONMENT | PHONES | {"RELAY_FALLBACK_VOICE_IDENTITY": "arn:voice"})
     phones = sweeper.notifier.fallback.phones
     assert phones
-    assert [(each.kind, each.number[-2:], each.identity) for each in phones.ways] == [
-        ("call", "00", "arn:voice"),
-        ("text", "00", "arn:text"),
-        ("call", "77", "arn:voice"),
-        ("text", "77", "arn:text"),
+    assert [(each.is_call, each.number[-2:], each.identity) for each in phones.ways] == [
+        (True, "00", "arn:voice"),
+        (False, "00", "arn:text"),
+        (True, "77", "arn:voice"),
+        (False, "77", "arn:text"),
     ]
     assert phones.client().meta.config.read_timeout == 5
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from relay.failures import ChannelUnreadable, NoAnswer, Reason
+from relay.failures import ChannelUnreadable, Reason, SendError
 from relay.http.session import HttpAnswer
 from relay.ledger.channel_rate_limiter import gate_of
 from relay.sweeper.credential_probe import PROBES_KEY
@@ -238,7 +238,7 @@ class TestRefused:
         "answer",
         [
             *(samples.refused(429), DOWN, samples.refused(404), HttpAnswer(200, {}, b"<html>log in</html>")),
-            *(NoAnswer(Reason.TIMEOUT, "no answer"), NoAnswer(Reason.UNREACHABLE, "cut")),
+            *(SendError(Reason.TIMEOUT, "no answer"), SendError(Reason.UNREACHABLE, "cut")),
         ],
     )
     def test_other_answers_change_nothing(self, answer: Step) -> None:

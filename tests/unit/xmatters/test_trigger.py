@@ -12,7 +12,7 @@ import requests
 import urllib3
 
 from relay.deadline import Deadline
-from relay.failures import ChannelUnreadable, NoAnswer, Reason
+from relay.failures import ChannelUnreadable, Reason, SendError
 from relay.http.session import HttpAnswer
 from relay.jobs.outcome import SendResult
 from relay.xmatters.trigger import with_recipients
@@ -174,7 +174,7 @@ def test_connection_failure_has_its_reason_and_says_if_it_may_have_notified(
     error: Exception, name: str, reason: Reason, may_have_paged: bool
 ) -> None:
     failure = Trigger(error).failure()
-    assert isinstance(failure, NoAnswer)
+    assert isinstance(failure, SendError)
     assert (failure.reason, failure.may_have_acted, failure.was_sent) == (reason, may_have_paged, True)
     assert (failure.http_status, name in failure.detail) == (None, True)
     for text in (str(failure), repr(failure), failure.detail, failure.excerpt):

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 from relay.channels.channel import BigPandaAccess
 from relay.deadline import Clock, Deadline
-from relay.failures import BadAnswer, NoAnswer, Reason, reason_for_status
+from relay.failures import BadAnswer, Reason, SendError, reason_for_status
 from relay.foreign_text import url_part
 from relay.http.client import HttpClient, json_object
 from relay.http.session import HttpAnswer
@@ -48,7 +48,7 @@ class RateLimit:
         """Wait until `calls` further calls are within the rate limit of an endpoint of BigPanda's API, and count them.
 
         `endpoint` is a short name; `users` has a lower limit than the others. The limit holds for each API key. Raises
-        NoAnswer after MAX_WAITS seconds without room.
+        SendError after MAX_WAITS seconds without room.
         """
         limit = USERS_A_SECOND if endpoint == "users" else CALLS_A_SECOND
         for _ in range(MAX_WAITS):
@@ -56,7 +56,7 @@ class RateLimit:
             if self._counted(access, endpoint, second, calls) <= limit:
                 return
             self.sleep(max(0.0, second + 1 - self.clock()))
-        raise NoAnswer(Reason.PACED, "BigPanda's rate limit is used up by other calls", was_sent=False)
+        raise SendError(Reason.PACED, "BigPanda's rate limit is used up by other calls", was_sent=False)
 
     def has_room_to_repeat(self, access: BigPandaAccess, calls: int, *, is_known: bool) -> bool:
         """Count a question of `calls` calls that is not the first about its resolve, and return True if it has room.
@@ -102,7 +102,7 @@ class Incident:
 
 
 class BigPanda:
-    """Client for BigPanda's API. Every method raises NoAnswer or BadAnswer when the request fails."""
+    """Client for BigPanda's API. Every method raises SendError when the request fails."""
 
     def __init__(self, outward: HttpClient) -> None:
         self._outward = outward

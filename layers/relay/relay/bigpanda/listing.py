@@ -13,7 +13,7 @@ from relay.bigpanda.client import BigPanda, Incident, RateLimit, as_webhook
 from relay.bigpanda.comment import has_mark
 from relay.channels.channel import BigPandaAccess
 from relay.deadline import Clock, Deadline, Deadlines
-from relay.failures import BadRequest, NoAnswer, Reason, SendError
+from relay.failures import BadRequest, Reason, SendError
 from relay.incidents.share import Fields, Share, nested, parse_share, scalar
 from relay.ledger.receipt import Answer
 
@@ -46,12 +46,12 @@ class Position(NamedTuple):
     Attributes:
         folder: Index of the folder in FOLDERS.
         page: Number of the page, from 1.
-        listed: Number of the folder's incidents on earlier pages.
+        ids: Ids of the folder's incidents on earlier pages.
     """
 
     folder: int = 0
     page: int = 1
-    listed: int = 0
+    ids: tuple[str, ...] = ()
 
 
 class ListingPage(NamedTuple):
@@ -83,12 +83,11 @@ class Lister:
     silent: dict[str, float] = field(default_factory=dict, init=False, repr=False)
 
     def listing_page(
-        self, access: BigPandaAccess, environment_id: str, at: Position, since: float, ids: set[str], deadline: Deadline
+        self, access: BigPandaAccess, environment_id: str, at: Position, since: float, deadline: Deadline
     ) -> ListingPage:
         """Return the page at position `at` of an environment's listing.
 
-        Resolved incidents are listed if they were active after `since` (epoch seconds). `ids` has the ids on the
-        folder's earlier pages, and gets those of this page.
+        Resolved incidents are listed if they were active after `since` (epoch seconds).
         """
         folder = FOLDERS[at.folder]
         # BigPanda lists all resolved incidents of the past. Only recent ones are compared.
@@ -96,14 +95,14 @@ class Lister:
         ask = partial(self.bigpanda.incidents, access, environment_id, folder, at.page, start)
         items, total = self._asked(access, "incidents", ask, deadline)
         shares = [share for item in items if (share := _share(item, environment_id))]
-        fresh = [share for share in shares if share.incident_id not in ids]
-        ids |= {share.incident_id for share in fresh}
-        listed = at.listed + len(fresh)
+        known = set(at.ids)
+        fresh = [share for share in shares if share.incident_id not in known]
+        ids = (*at.ids, *(share.incident_id for share in fresh))
         is_old = all(share.version is not None and share.version[0] < (start or 0.0) for share in shares)
         # A page without new incidents also ends the folder, in case the service repeats its first page for ever.
-        is_last = not fresh or is_old or (total is not None and listed >= total)
+        is_last = not fresh or is_old or (total is not None and len(ids) >= total)
         is_cut = not is_last and at.page == MAX_LISTING_PAGES
-        after: Position | None = Position(at.folder, at.page + 1, listed)
+        after: Position | None = Position(at.folder, at.page + 1, ids)
         if is_last or is_cut:
             after = Position(at.folder + 1) if at.folder + 1 < len(FOLDERS) else None
         shared = [share for share in fresh if share.document["incident"].get("shared") is not False]
@@ -144,7 +143,7 @@ class Lister:
     def _asked[T](self, access: BigPandaAccess, endpoint: str, ask: Callable[[Deadline], T], deadline: Deadline) -> T:
         """Call `ask` within BigPanda's rate limit for `endpoint`, and once more after a 429.
 
-        If a call fails after more than SLOW_SECONDS, later calls to the base URL raise NoAnswer at once for
+        If a call fails after more than SLOW_SECONDS, later calls to the base URL raise SendError at once for
         SILENT_SECONDS.
         """
         try:
@@ -159,7 +158,7 @@ class Lister:
         self, access: BigPandaAccess, endpoint: str, ask: Callable[[Deadline], T], deadline: Deadline
     ) -> T:
         if self.silent.get(access.base_url, 0.0) > self.clock():
-            raise NoAnswer(Reason.CIRCUIT_OPEN, "BigPanda did not answer in time just now", was_sent=False)
+            raise SendError(Reason.CIRCUIT_OPEN, "BigPanda did not answer in time just now", was_sent=False)
         self.rate_limit.wait(access, endpoint)
         began, brief = self.clock(), self.deadlines(min(CALL_SECONDS, deadline.remaining()))
         try:

@@ -85,11 +85,11 @@ class Verifier:
 
     Attributes:
         pages_of: Returns the ids and numbers of a signal's pages, by xMatters' request id. Raises SendError.
-        is_person: True if xMatters has a person of that name, None if unknown. Raises SendError.
+        is_person: True if xMatters has a person of that name. Raises SendError.
     """
 
     pages_of: Callable[[Rest, str, Deadline], Collection[str]]
-    is_person: Callable[[Rest, str, Deadline], bool | None]
+    is_person: Callable[[Rest, str, Deadline], bool]
     clock: Clock
 
     def judge(

@@ -170,8 +170,6 @@ class Authenticator:
             return self._looked_up(request, is_checked=fits is True)
         except UnknownChannel:
             raise Unauthorized from None
-        except LookupsLimited:
-            raise
         except ChannelUnreadable as error:
             if fits or fits_cached or error.exists:
                 raise

@@ -33,14 +33,14 @@ type ApiKind = Literal["rest", "bigpanda"]
 
 @dataclass(frozen=True)
 class EndpointCredentials:
-    """Credentials that a vendor shows to the relay: a token, or a user name and password, or both.
+    """Credentials that a vendor shows to the relay.
 
-    `expires_at` is the end of validity (epoch seconds); None means that the credentials do not expire.
+    Attributes:
+        members: The members `token` and `basic` of the secret's `inbound` or `callback`: one of them, or both.
+        expires_at: End of validity (epoch seconds); None means that the credentials do not expire.
     """
 
-    token: str | None = field(repr=False)
-    username: str | None = field(repr=False)
-    password: str | None = field(repr=False)
+    members: Mapping[str, Any] = field(repr=False)
     expires_at: float | None = None
 
 
@@ -279,7 +279,9 @@ class Channel:
         # Values of all query parameters: the URL of an agent or a proxy may have another name for its key.
         pieces = [piece.partition("=") for piece in urlsplit(self.trigger_url).query.split("&")]
         in_url = {text for name, _, value in pieces if name != "recipients" for text in (value, unquote_plus(value))}
-        inbound = {text for each in (*self.inbound, *self.callback) for text in (each.token, each.password) if text}
+        shown = [each.members for each in (*self.inbound, *self.callback)]
+        inbound = {each["token"] for each in shown if "token" in each}
+        inbound |= {each["basic"]["password"] for each in shown if "basic" in each}
         auths = [self.auth, *([self.rest.auth] if self.rest else [])]
         hidden = [item for auth in auths for item in auth.members.items() if item[0] not in {"username", "client_id"}]
         outbound = {text for _, text in hidden}
@@ -328,7 +330,7 @@ def checksum_fits(headers: Mapping[str, str], name: str, endpoint: EndpointName)
 def _checksum_fits(offer: bytes, name: str, endpoint: EndpointName) -> bool | None:
     kind, _, content = offer.partition(b":")
     text = content.decode("utf-8", "replace")
-    return token.fits(text, name, endpoint) if kind == b"token" and token.has_relay_prefix(text) else None
+    return token.fits(text, name, endpoint) if kind == b"token" else None
 
 
 def basic(user: str, password: str) -> str:
@@ -356,7 +358,7 @@ def _offered(headers: Mapping[str, str]) -> list[bytes]:
 
 
 def _secrets(inbound: EndpointCredentials) -> Iterable[bytes]:
-    if inbound.token:
-        yield b"token:" + inbound.token.encode()
-    if inbound.username and inbound.password:
-        yield b"basic:" + f"{inbound.username}:{inbound.password}".encode()
+    if "token" in inbound.members:
+        yield b"token:" + inbound.members["token"].encode()
+    if login := inbound.members.get("basic"):
+        yield b"basic:" + f"{login['username']}:{login['password']}".encode()

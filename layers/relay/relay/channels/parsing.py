@@ -138,7 +138,7 @@ def _check_tokens(document: Mapping[str, Any], name: str) -> None:
     endpoints: tuple[tuple[token.EndpointName, dict[str, Any]], ...] = (("inbound", inbound), ("callback", callback))
     for endpoint, found in endpoints:
         for key, value in found.items():
-            if isinstance(value, str) and token.has_relay_prefix(value) and not token.fits(value, name, endpoint):
+            if isinstance(value, str) and token.fits(value, name, endpoint) is False:
                 raise InvalidChannel(
                     f"{key}: begins with {token.PREFIX} and was not made for this channel and endpoint, or was cut; "
                     "make a new one"
@@ -269,11 +269,6 @@ def _access(members: Mapping[str, Any]) -> BigPandaAccess:
 
 
 def _inbound(members: Mapping[str, Any]) -> EndpointCredentials:
-    login = members.get("basic", {})
+    shown = {kind: members[kind] for kind in ("token", "basic") if kind in members}
     expires_at = members.get("expires_at")
-    return EndpointCredentials(
-        token=members.get("token"),
-        username=login.get("username"),
-        password=login.get("password"),
-        expires_at=datetime.fromisoformat(expires_at).timestamp() if expires_at else None,
-    )
+    return EndpointCredentials(shown, datetime.fromisoformat(expires_at).timestamp() if expires_at else None)

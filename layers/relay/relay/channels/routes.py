@@ -13,13 +13,14 @@ from fnmatch import fnmatchcase
 from itertools import islice
 from typing import Any, NamedTuple, Self
 
-from relay.incidents.details import Details, details_of, kept_values
+from relay.incidents.details import details_of, kept_values
 from relay.incidents.share import Share
 
 TAG = "tag."
 # Different values of a fact that are compared, and characters of each value. They bound the delay of a signal.
 MAX_VALUES = 1000
 MAX_LENGTH = 2048
+# Budget of pattern matching for one share, in comparisons of a pattern's character with a value's.
 # Measured: 1,000 million comparisons take a second at worst. On Lambda, 512 MB come with a third of a processor, and
 # BigPanda waits for 8 seconds (docs/decisions.md, D-route-budget).
 MAX_WORK = 300_000_000
@@ -64,24 +65,11 @@ def conditions_of(members: Mapping[str, Any]) -> Conditions:
     )
 
 
-class Work:
-    """Budget of pattern matching for one share. Its unit is one comparison of a pattern's character with a value's."""
-
-    def __init__(self, most: int = MAX_WORK) -> None:
-        self.left = most
-
-    def spend(self, comparisons: int) -> None:
-        """Spend comparisons before they are made. Raises TooMuchWork if fewer are left."""
-        if comparisons > self.left:
-            raise TooMuchWork
-        self.left -= comparisons
-
-
 class TooMuchWork(Exception):
     """The matching of a share's values with the channel's patterns exceeds the budget of comparisons."""
 
 
-def chosen(routes: Sequence[Route], share: Share, *, is_open: bool, work: Work | None = None) -> Route | None:
+def chosen(routes: Sequence[Route], share: Share, *, is_open: bool) -> Route | None:
     """Return the first route whose conditions the share meets; None if there is none.
 
     `is_open` is False after the incident's end. Then conditions on `status` are compared with its worst status, so that
@@ -90,10 +78,10 @@ def chosen(routes: Sequence[Route], share: Share, *, is_open: bool, work: Work |
     """
     if not routes:
         return None
-    facts, work = _Facts(share, details_of(share), is_open), work or Work()
+    facts = _Facts(share, is_open)
     for index, route in enumerate(routes):
         try:
-            if all(facts.fits(fact, patterns, work) for fact, patterns in route.when):
+            if all(facts.fits(fact, patterns) for fact, patterns in route.when):
                 return route
         except TooMuchWork:
             names = dict.fromkeys(name for each in routes[index:] for name in each.recipients)
@@ -103,16 +91,16 @@ def chosen(routes: Sequence[Route], share: Share, *, is_open: bool, work: Work |
 
 def meets(when: Conditions, share: Share, *, is_open: bool) -> bool:
     """True if a share meets all conditions; False also if that takes more comparisons than one share may cost."""
-    facts, work = _Facts(share, details_of(share), is_open), Work()
+    facts = _Facts(share, is_open)
     try:
-        return all(facts.fits(fact, patterns, work) for fact, patterns in when)
+        return all(facts.fits(fact, patterns) for fact, patterns in when)
     except TooMuchWork:
         return False
 
 
 def values_of(fact: str, share: Share, *, is_open: bool) -> tuple[str, ...]:
     """Return the different values that a share has for a fact, such as `status` or `tag.host`, in lower case."""
-    return tuple(_Facts(share, details_of(share), is_open).read(fact).values)
+    return tuple(_Facts(share, is_open).read(fact).values)
 
 
 class _Fact(NamedTuple):
@@ -125,17 +113,18 @@ class _Fact(NamedTuple):
 class _Facts:
     """The facts of a share (status, severity, environment, source system, tags), each read at its first use."""
 
-    def __init__(self, share: Share, found: Details, is_open: bool) -> None:
+    def __init__(self, share: Share, is_open: bool) -> None:
         self._share = share
-        self._found = found
+        self._found = details_of(share)
         self._is_open = is_open
+        self._left = MAX_WORK
         self._known: dict[str, _Fact] = {}
         self._tags: Mapping[str, Sequence[str]] | None = None
 
-    def fits(self, fact: str, patterns: Sequence[str], work: Work) -> bool:
+    def fits(self, fact: str, patterns: Sequence[str]) -> bool:
         """True if one of the patterns matches a value that the share has for `fact`. Raises TooMuchWork."""
         found = self.read(fact)
-        return any(_matches(found, pattern, work) for pattern in patterns)
+        return any(self._matches(found, pattern) for pattern in patterns)
 
     def read(self, fact: str) -> _Fact:
         if fact not in self._known:
@@ -169,15 +158,20 @@ class _Facts:
             self._tags = found.tags_by_name()
         return self._tags.get(fact.removeprefix(TAG).lower(), ())
 
+    def _matches(self, fact: _Fact, pattern: str) -> bool:
+        """True if a pattern (`*` and `?` as wildcards) matches one of the values. Raises TooMuchWork."""
+        if not _WILD.search(pattern):
+            self._spend(len(pattern) + CALL_WORK)
+            return pattern in fact.values
+        # fnmatch's expressions do not backtrack beyond a star, so this is their worst case.
+        self._spend(len(pattern) * fact.length + CALL_WORK * len(fact.values))
+        return any(fnmatchcase(value, pattern) for value in fact.values)
 
-def _matches(fact: _Fact, pattern: str, work: Work) -> bool:
-    """True if a pattern (`*` and `?` as wildcards) matches one of the values. Raises TooMuchWork."""
-    if not _WILD.search(pattern):
-        work.spend(len(pattern) + CALL_WORK)
-        return pattern in fact.values
-    # fnmatch's expressions do not backtrack beyond a star, so this is their worst case.
-    work.spend(len(pattern) * fact.length + CALL_WORK * len(fact.values))
-    return any(fnmatchcase(value, pattern) for value in fact.values)
+    def _spend(self, comparisons: int) -> None:
+        """Spend comparisons of the budget before they are made. Raises TooMuchWork if fewer are left."""
+        if comparisons > self._left:
+            raise TooMuchWork
+        self._left -= comparisons
 
 
 class Pause(NamedTuple):

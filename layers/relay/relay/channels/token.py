@@ -31,12 +31,13 @@ def make(channel: str, endpoint: EndpointName, choose: Callable[[str], str]) -> 
     return start + _checksum(start, channel, endpoint)
 
 
-def has_relay_prefix(token: str) -> bool:
-    return token.startswith(PREFIX)
+def fits(token: str, channel: str, endpoint: EndpointName) -> bool | None:
+    """True if the token is complete, and its checksum is right for this channel and endpoint.
 
-
-def fits(token: str, channel: str, endpoint: EndpointName) -> bool:
-    """True if the token is complete, and its checksum is right for this channel and endpoint."""
+    None for a token without the relay's prefix, which has no checksum.
+    """
+    if not token.startswith(PREFIX):
+        return None
     start, checksum = token[:-CHECKSUM_LENGTH], token[-CHECKSUM_LENGTH:]
     return _SHAPE.match(token) is not None and checksum == _checksum(start, channel, endpoint)
 

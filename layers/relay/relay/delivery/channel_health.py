@@ -114,20 +114,9 @@ class ShareWatch(NamedTuple):
         return now - self.since > self.every
 
 
-class RefusedCredentials(NamedTuple):
-    """Credentials for the vendors' APIs that the last probe found refused.
-
-    Attributes:
-        kinds: Kinds of the credentials, as in `relayctl channel rotate`; at least one.
-    """
-
-    channel: str
-    kinds: Sequence[ApiKind]
-
-    @property
-    def reasons(self) -> list[str]:
-        """Reasons of the channel's sickness: a text for each refused credential, with the command to rotate it."""
-        return [f"{_REFUSALS[kind]} (type: relayctl channel rotate {self.channel} {kind})" for kind in self.kinds]
+def refusals(channel: str, kinds: Sequence[ApiKind]) -> list[str]:
+    """Return a text for each kind of credential that a vendor refuses, with the command to rotate it."""
+    return [f"{_REFUSALS[kind]} (type: relayctl channel rotate {channel} {kind})" for kind in kinds]
 
 
 def next_attempt(entry: Entry) -> float | None:
@@ -149,13 +138,13 @@ def ongoing_reasons(
     shares: ShareWatch | None,
     now: float,
     *,
-    refused: RefusedCredentials | None = None,
+    refused: Sequence[str] = (),
     canary: str = "",
 ) -> list[str]:
     """Return the causes of a channel's sickness that last until they are mended, as texts, the most important first.
 
-    An argument is None if it could not be read. `shares` is also None if the policy expects no shares, and `refused` if
-    no credential was refused. `canary` says why the last canary failed; empty for none. `now` is in epoch seconds.
+    An argument is None if it could not be read. `shares` is also None if the policy expects no shares. `refused` has
+    the `refusals` of credentials. `canary` says why the last canary failed; empty for none. `now` is in epoch seconds.
     """
     found = []
     if circuit and circuit.is_open(now):
@@ -167,8 +156,7 @@ def ongoing_reasons(
         found += _owed_too_long(debts, now)
     if shares and shares.is_silent(now):
         found.append(f"no share came for {age(now - shares.since)}, and one is expected every {age(shares.every)}")
-    if refused:
-        found += refused.reasons
+    found += refused
     if canary:
         found.append(f"its canary failed: {canary}")
     return found

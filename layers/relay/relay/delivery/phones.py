@@ -13,7 +13,6 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from relay.deadline import time_limit
 
-CALL, TEXT = "call", "text"
 # Time in which a call or text is repeated if the service failed it at once. One without an answer takes longer, and is
 # not repeated: it may ring already.
 REPEAT_SECONDS = 5.0
@@ -23,26 +22,22 @@ class Way(NamedTuple):
     """One way to reach a phone.
 
     Attributes:
-        kind: CALL or TEXT.
+        is_call: True for a voice call, False for a text message.
         identity: ARN of the phone number, pool or sender id that calls or texts.
     """
 
     name: str
-    kind: str
+    is_call: bool
     number: str
     identity: str
-
-    @property
-    def is_call(self) -> bool:
-        return self.kind == CALL
 
 
 def ways_to(numbers: Sequence[str], voice_identity: str, text_identity: str) -> list[Way]:
     """Return the ways to phones: a call and a text to each number; none of a kind whose identity is empty."""
     return [
-        Way(f"{kind} to phone {place} (ends in {number[-2:]})", kind, number, identity)
+        Way(f"{kind} to phone {place} (ends in {number[-2:]})", kind == "call", number, identity)
         for place, number in enumerate(numbers, 1)
-        for kind, identity in ((CALL, voice_identity), (TEXT, text_identity))
+        for kind, identity in (("call", voice_identity), ("text", text_identity))
         if identity
     ]
 

@@ -309,7 +309,7 @@ def _pauses(channel: "Channel", share: Share, *, is_open: bool) -> tuple["Pause"
 
 
 def _route(channel: "Channel", share: Share) -> "Route | None":
-    """Return the first route that matches a share, or an undecided one (`channels.routes.Work`); None if none does."""
+    """Return the first route that matches a share, or an undecided one (`routes.MAX_WORK`); None if none does."""
     if not channel.policy.routes:
         return None
     # Imported here, since most channels have no routes: this keeps the import out of their cold starts.

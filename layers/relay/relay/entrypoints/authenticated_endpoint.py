@@ -17,13 +17,13 @@ from relay.channels.channel import Channel
 from relay.channels.token import EndpointName
 from relay.deadline import Clock, Deadline, Deadlines, Watch, times_collected
 from relay.delivery.delivery import Delivery
-from relay.failures import BadRequest, ChannelUnreadable, LookupsLimited, Reason, UncheckableSender
+from relay.failures import BadRequest, ChannelUnreadable, Reason, UncheckableSender
 from relay.incidents.callback import parse_callback
 from relay.incidents.share import parse_share
 from relay.jobs.job import Job, JobKind, Stamps, timestamp
 from relay.jobs.outcome import Outcome, Result, Subject
 from relay.jobs.queue import FIRST_EVENT, Outbox, last_copy, release_job
-from relay.ledger.credentials import Uses
+from relay.ledger.credentials import Uses, use_key
 from relay.ledger.sources import Sources
 from relay.telemetry import Telemetry
 
@@ -142,10 +142,9 @@ class Endpoint:
         except BadRequest as error:  # also Unauthorized, which has status 401
             self.telemetry.refused(request, error)
             return Reply(error.status, {"error": error.error, "detail": str(error)})
-        except (LookupsLimited, UncheckableSender) as error:
+        except UncheckableSender as error:
             # Only a notice: a sender without valid credentials must not trigger the alarm for lost shares.
-            is_limited = isinstance(error, LookupsLimited)
-            self.telemetry.notice("lookups_limited" if is_limited else "undecided_request", str(error))
+            self.telemetry.notice(error.notice, str(error))
             return self._reply(Result(Outcome.UNSAFE, Subject(request.channel), error.reason))
         except ChannelUnreadable as error:
             result = Result(Outcome.UNSAFE, Subject(request.channel), error.reason, str(error))
@@ -176,7 +175,7 @@ class Endpoint:
             if fingerprint := channel.matching_fingerprint(
                 request.headers, self.authenticator.clock(), endpoint=self.name
             ):
-                self.uses.record(channel.name, fingerprint, deadline)
+                self.uses.record(use_key(channel.name, self.name, fingerprint), deadline)
         except Exception as error:  # noqa: BLE001 - the share is processed already
             self.telemetry.crashed(error)
 

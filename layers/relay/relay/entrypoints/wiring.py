@@ -157,7 +157,7 @@ class Wiring:
             take=take,
             telemetry=self.telemetry,
             deadlines=self._deadlines,
-            uses=self.uses(name),
+            uses=self.uses,
             watch=self._watch,
         )
 
@@ -231,7 +231,7 @@ class Wiring:
         return HealthWatch(
             tools,
             survey=ShareSurvey(tools, resources.credentials),
-            probe=CredentialProbe(tools, lambda: self.directory, lambda: self.bigpanda, lambda: self.rate_limit),
+            probe=CredentialProbe(tools, lambda: self.directory, lambda: self.lister),
             recipients=RecipientWatch(tools, lambda: self.directory, topics),
             canaries=CanaryWatch(tools, self._unhurried_ledger, post) if post else None,
             topics=topics,
@@ -260,10 +260,11 @@ class Wiring:
         table = self.resources.credentials.limited(limited(self._deadlines, MARKS_READ_SECONDS, "change_marks"))
         return ChangeMarks(lambda: read_marks(table), self._clock, self.telemetry.notice)
 
-    def uses(self, endpoint: "EndpointName") -> "Uses":
+    @property
+    def uses(self) -> "Uses":
         from relay.ledger.credentials import Uses
 
-        return Uses(self.resources.credentials, self._clock, endpoint)
+        return Uses(self.resources.credentials, self._clock)
 
     # ---- Ledger, queues and topic ----------------------------------------------------------------------------------
 

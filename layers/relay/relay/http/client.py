@@ -12,7 +12,7 @@ from typing import Any
 import requests
 
 from relay.deadline import Clock, Deadline, seconds_left
-from relay.failures import BadAnswer, NoAnswer, Reason
+from relay.failures import BadAnswer, Reason, SendError
 from relay.http.session import MAX_ANSWER_BYTES, ForbiddenUrl, HttpAnswer, Session, cause, never_sent
 
 # With less time left, a request is not started.
@@ -41,28 +41,28 @@ class HttpClient:
         """Send a request, and return the answer with any status.
 
         Status and headers must come by `reserve` seconds before the deadline, and the body is cut off then. Raises
-        NoAnswer if none came.
+        SendError if none came.
         """
         seconds = min(deadline.remaining(reserve), seconds_left())
         if seconds < SHORTEST_SECONDS:
-            raise NoAnswer(Reason.TIMEOUT, "no time was left to send the request", was_sent=False)
+            raise SendError(Reason.TIMEOUT, "no time was left to send the request", was_sent=False)
         call = partial(self._session.call, method, url, body=body, headers=headers, seconds=seconds)
         try:
             return deadline.run(call, part="send", at_most=seconds)
         except ForbiddenUrl as error:
-            raise NoAnswer(Reason.REFUSED, f"the URL must not be called: {error}", was_sent=False) from error
+            raise SendError(Reason.REFUSED, f"the URL must not be called: {error}", was_sent=False) from error
         except (TimeoutError, requests.ReadTimeout):
-            raise NoAnswer(Reason.TIMEOUT, f"no answer within {seconds:.1f} s", may_have_acted=True) from None
+            raise SendError(Reason.TIMEOUT, f"no answer within {seconds:.1f} s", may_have_acted=True) from None
         except requests.RequestException as error:
             # The library's own message quotes the URL, and a trigger URL can be a credential.
             sent = not never_sent(error)
-            raise NoAnswer(Reason.UNREACHABLE, cause(error), may_have_acted=sent) from None
+            raise SendError(Reason.UNREACHABLE, cause(error), may_have_acted=sent) from None
 
     def failure(self, method: str, url: str, body: bytes | None, headers: Mapping[str, str], deadline: Deadline) -> str:
         """Send a request. Return the cause of a failure, without the URL; an empty text for an answer 2xx."""
         try:
             answer = self.ask(method, url, body, headers, deadline)
-        except NoAnswer as error:
+        except SendError as error:
             return str(error)
         return "" if 200 <= answer.status < 300 else f"HTTP {answer.status}"
 

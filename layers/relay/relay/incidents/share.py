@@ -178,7 +178,7 @@ def parse_share(body: bytes) -> Share:
     event = _text(outside.get("event", outside.get("eventtype")))
     status = _word(incident.get("status"))
     return Share(
-        incident_id=_incident_id(incident, outside, wrapped),
+        incident_id=_incident_id(incident, outside),
         event=event or _text(metadata.get("event", metadata.get("eventtype"))),
         status=status,
         severity=_word(incident.get("severity")),
@@ -233,10 +233,11 @@ def _refuse_constant(name: str) -> None:
 _STRICT = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
-def _incident_id(incident: Fields, outside: Fields, wrapped: Any) -> str:
+def _incident_id(incident: Fields, outside: Fields) -> str:
     candidates = (incident.get("id"), outside.get("id"), outside.get("incidentid"), incident.get("incidentid"))
     given = [value for value in candidates if value is not None]
     if not given:
+        wrapped = outside.get("incident")
         hint = f"; incident is {_kind(wrapped)}" if wrapped is not None and not isinstance(wrapped, dict) else ""
         raise BadRequest("incident.id", f"is missing (also looked for id and incident_id){hint}")
     # A webhook template may render an unset variable as an empty text.

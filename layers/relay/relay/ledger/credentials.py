@@ -86,17 +86,19 @@ def _time(found: Text | None) -> float | None:
 
 @dataclass(frozen=True)
 class Uses:
-    """Recorder of the times at which credentials were used at one endpoint (`inbound` for BigPanda, or `callback`)."""
+    """Recorder of the times at which credentials were used at the relay's endpoints."""
 
     table: Table
     clock: Clock
-    endpoint: EndpointName
     # Time before which a credential's use is not recorded again (epoch seconds), by its key.
     _noted: dict[str, float] = field(default_factory=dict, init=False, repr=False)
 
-    def record(self, channel: str, fingerprint: str, deadline: Deadline) -> None:
-        """Record that a credential was used now, at most once an hour. Errors of the table are ignored."""
-        key, now = use_key(channel, self.endpoint, fingerprint), self.clock()
+    def record(self, key: str, deadline: Deadline) -> None:
+        """Record that the credential with this `use_key` was used now, at most once an hour.
+
+        Errors of the table are ignored.
+        """
+        now = self.clock()
         if self._noted.get(key, 0.0) > now:
             return
         self._noted[key] = now + USES_RETRY_SECONDS

@@ -56,13 +56,14 @@ class Comparison:
                     if found:
                         run.findings[member.name, seen.name] = found
 
-    def recognize(self, run: Progress, channels: Sequence[str]) -> None:
-        """Record in `run` which of the incidents to report are known to these channels. Raises LedgerError.
+    def recognize(self, run: Progress) -> None:
+        """Record in `run` which of the incidents to report are known to channels that it did not compare.
 
-        `channels` are names of channels that the run did not compare.
+        Raises LedgerError.
         """
+        failed = [each.name for each in run.listing.members if run.failure]
         unknown = {seen.share.incident_id: name for name, seen in run.to_report.items()}
-        for channel in channels if unknown else ():
+        for channel in (*failed, *run.listing.unread) if unknown else ():
             run.go_on()
             named = self.sources.of_incidents(channel, list(unknown))
             keys = {key(channel, each, name): name for name in unknown for each in ((), *named.get(name, ()))}
@@ -110,8 +111,8 @@ class Comparison:
         snoozed_at = run.history.snoozed_at.get(seen.name)
         snooze_over = [each for each in known if self._is_snooze_over(member, seen, each, snoozed_at)]
         others = [each for each in known if each not in snooze_over]
-        differing = missed = [each for each in others if self._is_missed(member, seen, each)]
-        ended = disputed = [each for each in others if self._is_end_disputed(member, seen, each)]
+        missed = [each for each in others if self._is_missed(member, seen, each)]
+        disputed = [each for each in others if self._is_end_disputed(member, seen, each)]
         # A state without timestamps may be newer than the channel's first comparison, so it counts.
         is_ours = not known and state.is_open and (state.version is None or state.version[0] >= history.since)
         is_ours = is_ours and seen.name not in history.others
@@ -123,7 +124,7 @@ class Comparison:
         if known:
             run.known.add(seen.name)
             run.known_to.setdefault(member.name, []).append(seen)
-        if (missed or disputed) and not self._has_lasted(history, seen, [*differing, *ended]):
+        if (missed or disputed) and not self._has_lasted(history, seen, [*missed, *disputed]):
             is_queued = history.differing[seen.name].queued > 0
             run.waits |= not state.is_open and not is_queued
             if is_queued and (member.name, seen.name) in run.unjudged:
@@ -133,14 +134,10 @@ class Comparison:
         elif not (missed or disputed):
             history.differing.pop(seen.name, None)
         if missed and not known:
-            run.firsts[member.name, seen.name] = Finding(Cause.MISSED, member, seen, tuple(missed), is_first=True)
+            run.firsts[member.name, seen.name] = Finding(Cause.MISSED, member, seen, tuple(missed))
             missed = []
         by_cause = {Cause.SNOOZE_OVER: snooze_over, Cause.MISSED: missed, Cause.DISPUTED_END: disputed}
-        return [
-            Finding(cause, member, seen, tuple(entries), is_first=False)
-            for cause, entries in by_cause.items()
-            if entries
-        ]
+        return [Finding(cause, member, seen, tuple(entries)) for cause, entries in by_cause.items() if entries]
 
     def _has_lasted(self, history: ChannelHistory, seen: Seen, differing: Sequence[KnownEntry]) -> bool:
         """Record a difference in the channel's history. True if it lasts for SETTLES_SECONDS, to be queued as a job.

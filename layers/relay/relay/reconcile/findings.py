@@ -102,16 +102,17 @@ class KnownEntry(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """A state to queue as jobs for a channel, one for each of the ledger entries.
-
-    `is_first` is True if the channel's ledger has no entry of the incident.
-    """
+    """A state to queue as jobs for a channel, one for each of the ledger entries."""
 
     cause: Cause
     member: Member
     seen: Seen
     entries: tuple[KnownEntry, ...]
-    is_first: bool
+
+    @property
+    def is_first(self) -> bool:
+        """True if the channel's ledger has no entry of the incident."""
+        return not any(each.entry.sequence for each in self.entries)
 
     @property
     def urgency(self) -> tuple[bool, bool]:

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from copy import replace
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any
 
 from relay.bigpanda.listing import Lister, Position
 from relay.channels.cache import ChannelCache
@@ -209,25 +209,6 @@ OVERLAP_SECONDS = 900.0
 PACED_SECONDS = 120.0
 
 
-class Ran(NamedTuple):
-    """Result of a run with a listing.
-
-    Attributes:
-        missed: Number of states that a channel missed and that were queued.
-        snooze_over: Number of criticals that were queued since their snooze is over.
-        unknown: Number of open incidents that were reported since no channel knew them.
-        failure: Why the run is not complete; None if it is.
-    """
-
-    channels: tuple[str, ...]
-    compared: int
-    missed: int
-    snooze_over: int
-    unknown: int
-    failure: str | None = None
-    reason: Reason | None = None
-
-
 @dataclass(frozen=True)
 class Reconciler:
     """Makes a reconcile run of all channels. `table` has the lease and the histories of listings."""
@@ -248,17 +229,18 @@ class Reconciler:
 
         Raises RuntimeError if the run failed in part: Lambda counts that as an error, which ReconcileAlarm watches.
         """
-        ran = self.run()
+        compared = self.run()
         if self.telemetry.has_counted("reconcile_failed"):
             raise RuntimeError("the run is not complete: see its lines `reconciled` and `reconcile_failed`")
-        return {"runs": len(ran), "channels": len({name for each in ran for name in each.channels})}
+        channels = {member.name for listing in compared for member in listing.members}
+        return {"runs": len(compared), "channels": len(channels)}
 
-    def run(self) -> list[Ran]:
-        """Compare all listings with their channels. Return the result of each listing.
+    def run(self) -> list[Listing]:
+        """Compare all listings with their channels. Return the compared listings.
 
         Does nothing while another run works. A failure of one listing does not stop the others.
         """
-        whole, lease, done = self.deadlines(RUN_SECONDS), None, list[Ran]()
+        whole, lease, done = self.deadlines(RUN_SECONDS), None, list[Listing]()
         try:
             listings = self.planner.listings(whole)
             lease = Lease.take(self.table, self.clock) if listings else None
@@ -271,8 +253,8 @@ class Reconciler:
                 lease.release()
         return done
 
-    def _work(self, listings: Sequence[Listing], lease: Lease, whole: Deadline, done: list[Ran]) -> None:
-        """Compare the listings, and add the results to `done`. Criticals of all are queued before anything else.
+    def _work(self, listings: Sequence[Listing], lease: Lease, whole: Deadline, done: list[Listing]) -> None:
+        """Compare the listings, and add them to `done`. Criticals of all are queued before anything else.
 
         The order of the listings turns: a run begins after the listing that the run before began last. Raises
         LeaseLost.
@@ -289,8 +271,9 @@ class Reconciler:
             if run.findings:
                 later.append(run)
             else:
-                done.append(self._ended(run))
-        done += map(self._ended, later)
+                self._end(run, done)
+        for run in later:
+            self._end(run, done)
 
     def _compared(self, listing: Listing, lease: Lease, deadline: Deadline) -> Progress:
         """Compare a listing with its channels, queue criticals, and report incidents that no channel knows."""
@@ -309,8 +292,7 @@ class Reconciler:
                 self.ownership.judge(run, names, criticals_alone=True)
                 self.queueing.queue(run, criticals_alone=True)
                 self.ownership.judge(run, names, criticals_alone=False)
-            failed = [each.name for each in listing.members if run.failure]
-            self.comparison.recognize(run, [*failed, *listing.unread])
+            self.comparison.recognize(run)
             self.reporter.report(run)
             if run.findings:
                 run.history.write(self.table, listing.name)
@@ -319,15 +301,13 @@ class Reconciler:
     def _pages(self, run: Progress) -> Iterator[list[Seen]]:
         """Yield BigPanda's list of incidents by page, without the snoozed ones. Raises SendError and LedgerError."""
         at: Position | None = Position()
-        began, ids, others = self.clock(), set[str](), run.listing.accesses[1:]
+        began, others = self.clock(), run.listing.accesses[1:]
         while at is not None:
             run.go_on()
             # Taken before the request: a share that arrives during the request is newer than what is listed.
             now = self.clock()
             try:
-                listed = self.lister.listing_page(
-                    run.access, run.listing.environment_id, at, run.since, ids, run.deadline
-                )
+                listed = self.lister.listing_page(run.access, run.listing.environment_id, at, run.since, run.deadline)
             except SendError as error:
                 if error.reason == Reason.PACED and now - began < PACED_SECONDS:
                     continue
@@ -350,10 +330,9 @@ class Reconciler:
             run.listed |= {each.name for each in incidents}
             run.counts["compared"] += len(incidents)
             yield incidents
-            ids = ids if listed.after and listed.after.folder == at.folder else set()
             at = listed.after
 
-    def _ended(self, run: Progress) -> Ran:
+    def _end(self, run: Progress, done: list[Listing]) -> None:
         with self._failing(run), times_collected(run.spent):
             self.queueing.queue(run, criticals_alone=False)
         if run.failure is None:
@@ -365,25 +344,25 @@ class Reconciler:
         if run.history.channels:
             with self._failing(run):
                 run.history.write(self.table, run.listing.name)
-        return self._logged(run)
+        self._log(run)
+        done.append(run.listing)
 
-    def _logged(self, run: Progress) -> Ran:
+    def _log(self, run: Progress) -> None:
         counts, failure = run.counts, run.failure
         if counts["unreadable"]:
             self.telemetry.notice("reconcile_failed", f"{counts['unreadable']} incidents can't be read")
-        names = tuple(each.name for each in run.listing.members)
-        ran = Ran(names, counts["compared"], counts["missed"], counts["snooze_over"], counts["unknown"])
+        fields: dict[str, Any] = {name: counts[name] for name in ("compared", "missed", "snooze_over", "unknown")}
         if failure:
-            detail = failure.detail if isinstance(failure, SendError) else str(failure)
-            ran = ran._replace(failure=detail, reason=failure.reason)
+            fields["failure"] = failure.detail if isinstance(failure, SendError) else str(failure)
+            fields["reason"] = failure.reason
             self.telemetry.count("reconcile_failed")
-        if ran.missed:
-            self.telemetry.count("share_missed", ran.missed)
-        log = self.telemetry.logger.error if failure or ran.missed else self.telemetry.logger.info
-        fields = ran._asdict() | {"channel": channel_list(names), "environment_id": run.listing.environment_id}
-        fields |= {"channels": None, "milliseconds": {part: round(exact) for part, exact in run.spent.items()}}
+        if counts["missed"]:
+            self.telemetry.count("share_missed", counts["missed"])
+        log = self.telemetry.logger.error if failure or counts["missed"] else self.telemetry.logger.info
+        fields["channel"] = channel_list([each.name for each in run.listing.members])
+        fields["environment_id"] = run.listing.environment_id
+        fields["milliseconds"] = {part: round(exact) for part, exact in run.spent.items()}
         log("reconciled", extra=fields)
-        return ran
 
     @contextmanager
     def _failing(self, run: Progress) -> Iterator[None]:

@@ -201,8 +201,6 @@ class CanaryWatch:
         self.tools.telemetry.logger.info("canary", extra={"channel": name, "incident_id": canary.incident_id, **fields})
 
     def _send(self, channel: Channel, canary: Canary, deadline: Deadline) -> str:
-        newest = channel.inbound[0]
-        credentials = {"basic": {"username": newest.username, "password": newest.password}}
-        header = header_for({"token": newest.token} if newest.token else credentials)
+        header = header_for(channel.inbound[0].members)
         headers = {header["name"]: header["value"], "Content-Type": "application/json"}
         return self.post(channel.name, headers, canary.share(), deadline)

@@ -19,7 +19,7 @@ from relay.http.client import SHORTEST_SECONDS
 from relay.ledger.table import Table, parsed
 
 if TYPE_CHECKING:
-    from relay.bigpanda.client import BigPanda, RateLimit
+    from relay.bigpanda.listing import Lister
     from relay.sweeper.run import Tools
     from relay.xmatters.directory import Directory
 
@@ -103,8 +103,7 @@ class CredentialProbe:
 
     tools: "Tools"
     directory: "Callable[[], Directory]"
-    bigpanda: "Callable[[], BigPanda]"
-    rate_limit: "Callable[[], RateLimit]"
+    lister: "Callable[[], Lister]"
 
     def refused(self) -> dict[str, tuple[ApiKind, ...]]:
         """Return the kinds of each channel's credentials that their last probe found refused.
@@ -204,8 +203,9 @@ class CredentialProbe:
             if isinstance(access, Rest):
                 self.directory().try_credentials(access, self._brief(deadline))
             else:
-                self.rate_limit().wait(access, "incidents")
-                self.bigpanda().try_credentials(access, access.environments[0], self._brief(deadline))
+                lister = self.lister()
+                lister.rate_limit.wait(access, "incidents")
+                lister.bigpanda.try_credentials(access, access.environments[0], self._brief(deadline))
         except SendError as error:
             return True if error.reason == Reason.CREDENTIALS else None
         except LedgerError:

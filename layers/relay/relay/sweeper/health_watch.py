@@ -22,10 +22,10 @@ from relay.delivery.channel_health import (
     ChannelNotice,
     Debts,
     HealthTopics,
-    RefusedCredentials,
     ShareWatch,
     momentary_reasons,
     ongoing_reasons,
+    refusals,
 )
 from relay.failures import ChannelError, LedgerError, UnknownChannel
 from relay.ledger.channel_rate_limiter import Circuit, circuit_of
@@ -223,7 +223,7 @@ class HealthWatch:
         """
         debts = {name: Debts.of(entries) for name, entries in owed.items()}
         silent = self.survey.silent(run, deadline)
-        refused = {name: RefusedCredentials(name, kinds) for name, kinds in self.probe.refused().items()}
+        refused = {name: refusals(name, kinds) for name, kinds in self.probe.refused().items()}
         failed = {name: each.failure for name, each in run.canaries.items() if each.failure}
         names = list(dict.fromkeys([*debts, *silent, *refused, *failed, *run.health]))
         circuits = dict(
@@ -236,7 +236,7 @@ class HealthWatch:
                 circuits[name],
                 silent.get(name),
                 now,
-                refused=refused.get(name),
+                refused=refused.get(name, ()),
                 canary=failed.get(name, ""),
             )
             owed_by = debts.get(name, Debts())

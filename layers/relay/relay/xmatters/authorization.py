@@ -11,7 +11,7 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from relay.channels.channel import OutboundCredentials, basic
 from relay.deadline import Deadline
-from relay.failures import NoAnswer, Reason, reason_for_status
+from relay.failures import Reason, SendError, reason_for_status
 from relay.http.client import HttpClient, json_object
 
 TOKEN_PATH = "/api/xm/1/oauth2/token"  # nosec B105  # noqa: S105 - a path
@@ -37,9 +37,9 @@ class Logins:
     def headers(self, login: Login, deadline: Deadline, *, reserve: float = 0.0) -> dict[str, str]:
         """Return the Authorization header for a request; no header if the URL itself is the credential.
 
-        A request for an OAuth token must be answered by `reserve` seconds before the deadline. Raises NoAnswer or
-        BadAnswer, with `was_sent` False: the caller's own request was not sent. So it is for an unknown kind of
-        authentication, since a request without a credential must not pass for one of `url`.
+        A request for an OAuth token must be answered by `reserve` seconds before the deadline. Raises SendError, with
+        `was_sent` False: the caller's own request was not sent. So it is for an unknown kind of authentication, since
+        a request without a credential must not pass for one of `url`.
         """
         members = login.auth.members
         match login.auth.type:
@@ -53,7 +53,7 @@ class Logins:
                 return {}
             case unknown:
                 detail = f"authentication of the type {unknown!r} is not known to this version"
-                raise NoAnswer(Reason.CREDENTIALS, detail, was_sent=False)
+                raise SendError(Reason.CREDENTIALS, detail, was_sent=False)
 
     def renew(self, login: Login) -> bool:
         """Forget the OAuth token that xMatters refused. Return True if a repeated request would have another one.
@@ -79,11 +79,11 @@ class Logins:
         kind = {"Content-Type": "application/x-www-form-urlencoded"}
         try:
             answer = self._outward.ask("POST", _token_url(login), form, kind, deadline, reserve=reserve)
-        except NoAnswer as error:
+        except SendError as error:
             # The request that needs the token was not sent, so a time-out here is not ambiguous.
             late = error.reason == Reason.TIMEOUT and error.may_have_acted
             reason = Reason.UNREACHABLE if late else error.reason
-            raise NoAnswer(reason, f"token: {error.detail}", was_sent=False) from error
+            raise SendError(reason, f"token: {error.detail}", was_sent=False) from error
         token = json_object(answer.body)
         value, seconds = token.get("access_token"), _seconds(token.get("expires_in"))
         if answer.status == 200 and _fits_header(value):

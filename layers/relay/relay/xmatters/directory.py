@@ -61,7 +61,7 @@ class RestApi:
         says: Callable[[HttpAnswer], object] = lambda _: True,
         also: Collection[int] = (),
     ) -> HttpAnswer:
-        """Send a request, and return its answer if the status is 2xx or one of `also`. Raises NoAnswer or BadAnswer.
+        """Send a request, and return its answer if the status is 2xx or one of `also`. Raises SendError.
 
         `path` begins with a slash; its special characters are quoted already. `document` is the JSON body. If `says`
         returns None for a 2xx answer, the answer is refused with BadAnswer and the reason UPSTREAM.
@@ -84,7 +84,7 @@ class RestApi:
             raise self._outward.bad_answer(answer, reason, secrets)
 
     def listed(self, rest: Rest, path: str, deadline: Deadline) -> list[Any]:
-        """Return the items of a list in xMatters' answer. Raises NoAnswer or BadAnswer."""
+        """Return the items of a list in xMatters' answer. Raises SendError."""
         return listed(self.ask(rest, "GET", path, None, deadline, says=listed)) or []
 
 
@@ -95,7 +95,7 @@ def listed(answer: HttpAnswer) -> list[Any] | None:
 
 
 class Pages(RestApi):
-    """Client for xMatters' pages. Every method raises NoAnswer or BadAnswer when a request fails."""
+    """Client for xMatters' pages. Every method raises SendError when a request fails."""
 
     def of_request(self, rest: Rest, request_id: str, deadline: Deadline) -> list[Page]:
         """Return the pages that xMatters has made until now of the signal with this request id.
@@ -232,7 +232,7 @@ class Directory(RestApi):
     """Client for xMatters' people and groups, to check recipients. Requests are sent one after the other."""
 
     def try_credentials(self, rest: Rest, deadline: Deadline) -> None:
-        """Send the smallest request that follow-ups need, to test the credentials. Raises NoAnswer or BadAnswer."""
+        """Send the smallest request that follow-ups need, to test the credentials. Raises SendError."""
         self.listed(rest, f"{EVENTS_PATH}?limit=1", deadline)
 
     def check(self, rest: Rest, names: Sequence[str], deadline: Deadline) -> list[RecipientCheck]:
@@ -299,14 +299,12 @@ class Directory(RestApi):
         members = (scalar(nested(each.first("member"), "id")) for each in absences if _is_unreplaced(each, now))
         return {user for user in members if user and user in users}
 
-    def is_person(self, rest: Rest, name: str, deadline: Deadline) -> bool | None:
-        """True if xMatters has a person of that name; None if unknown. Raises NoAnswer or BadAnswer."""
+    def is_person(self, rest: Rest, name: str, deadline: Deadline) -> bool:
+        """True if xMatters has a person of that name; False also if that is unknown. Raises SendError."""
         if not name.strip("."):
-            return None
+            return False
         answer = self.ask(rest, "GET", f"{PEOPLE_PATH}/{url_part(name)}", None, deadline, also={404})
-        if answer.status == 404:
-            return False if _says_not_found(answer) else None
-        return True if _read(answer, name, Kind.USER, "PERSON").kind == Kind.USER else None
+        return answer.status != 404 and _read(answer, name, Kind.USER, "PERSON").kind == Kind.USER
 
     def _find(self, rest: Rest, target: str, deadline: Deadline) -> RecipientCheck:
         if not target.strip("."):

@@ -94,7 +94,7 @@ class XMatters:
                 return sent
             seconds_left = deadline.remaining(reserve)
             # Before the limit: a job has one attempt only, and would send the same old credentials at each wake.
-            if HANDLING[failure.reason].renews_credentials and not is_renewed:
+            if failure.reason == Reason.CREDENTIALS and not is_renewed:
                 renewed = self._renewed(channel, seconds_left, has_token=failure.was_sent)
                 if renewed is None:
                     return sent
@@ -140,11 +140,9 @@ class XMatters:
     def attempt(self, channel: Channel, signal: Signal, deadline: Deadline, *, reserve: float) -> str | None:
         """Send one request for a signal. Return xMatters' request id; None if the accepting answer has none.
 
-        Raises NoAnswer or BadAnswer if the signal was not accepted.
+        Raises SendError if the signal was not accepted.
         """
-        authorization: dict[str, str] = {}
-        if channel.auth.type != "url":
-            authorization = self._logins.headers(_login(channel), deadline, reserve=reserve)
+        authorization = self._logins.headers(_login(channel), deadline, reserve=reserve)
         answer = self._outward.ask(
             "POST",
             with_recipients(channel.trigger_url, signal.recipients),
