@@ -383,7 +383,7 @@ class Invariants(Played):
             return
         if any(map(self._is_told, heirs)) or self._is_one_on_a_queue(state.incident, heirs):
             return
-        if self._is_refuted(state) or self._counts_as_copy(state):
+        if self._is_refuted(state) or self._counts_as_copy(state) or self._has_hidden_status(state):
             return
         is_guarded = state.incident not in self.unguarded and not any(
             "ledger" in process.troubles and state.incident in process.incidents for process in self.running
@@ -397,6 +397,16 @@ class Invariants(Played):
         others = (other for other in self.states_of(state.incident) if other.number < state.number and other.arrivals)
         return state.version is not None and any(
             other.version == state.version and _digest(other.body()) == _digest(state.body()) for other in others
+        )
+
+    def _has_hidden_status(self, state: SharedState) -> bool:
+        """Return True if the state has no status, and an older one that has came later; or if it is that older one."""
+        came = [each for each in self.states_of(state.incident) if each.is_open and each.arrivals]
+        return any(
+            state in (silent, late) and min(late.arrivals) > min(silent.arrivals) and surely_newer(silent, late)
+            for silent in came
+            for late in came
+            if late.says_status and not silent.says_status
         )
 
     def _coming(self, state: SharedState) -> list[SharedState]:
