@@ -173,7 +173,10 @@ def export(stack: Stack, folder: Path, names: tuple[str, ...], overwrite: bool, 
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in (texts | {SCHEMA_FILE: schema_text()}).items():
-            (folder / name).write_text(text, encoding="utf-8")
+            # A link that somebody planted there must not be followed.
+            (folder / name).unlink(missing_ok=True)
+            with terminal.private_file(folder / name) as file:
+                file.write(text)
     except OSError as error:
         raise click.UsageError(f"{folder}: cannot write: {error.strerror or 'failed'}") from error
     if as_json:

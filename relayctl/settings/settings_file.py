@@ -1,6 +1,6 @@
 """Settings of a channel as a YAML file: its keys are those of the channel's secret, its credentials are references.
 
-PyYAML's safe loader and dumper read and write it, without doubled keys.
+PyYAML's safe loader and dumper read and write it, without aliases and doubled keys.
 """
 
 import json
@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import click
 import yaml
@@ -17,7 +17,7 @@ import yaml
 from relay.channels.channel import Channel, is_channel_name
 from relay.channels.parsing import check_secret, parse_channel, schema_faults
 from relay.failures import InvalidChannel
-from relayctl.channel.credential_input import judged
+from relayctl.channel.credential_input import MAX_BYTES, judged
 from relayctl.channel.endpoints import ENDPOINTS, add_missing_tokens, needs_endpoint, new_token
 from relayctl.channel.pauses import KEY as PAUSES_KEY
 from relayctl.channel.secret_document import (
@@ -30,35 +30,84 @@ from relayctl.channel.secret_document import (
     unknown_key,
 )
 
+_TEXT = "tag:yaml.org,2002:str"
+# Line breaks of YAML 1.1 alone, or lost in a block of lines.
+_ESCAPED = re.compile(r"[\r\x85\u2028\u2029\ufeff]")
+
+
+class Flow(dict[str, Any]):
+    """An object that is written on one line, such as `{secret: stored}`."""
+
 
 def decode(content: bytes) -> Any:
     """Decode a settings file. Raises InvalidChannel, with line and column, which quotes no value."""
     try:
         # A subclass of SafeLoader: it makes no objects of Python.
-        return yaml.load(content, _Loader)  # nosec B506  # noqa: S506 - see the line above
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        # ValueError: a character that does not exist, or an integer of thousands of digits.
-        mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
-        place = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
-        # PyYAML's own words may quote a value of the file.
-        raise InvalidChannel(f"is not YAML, or a key is doubled or not text{place}") from None
+        return yaml.load(content.decode("utf-8-sig"), _Loader)  # nosec B506  # noqa: S506 - see the line above
+    except UnicodeDecodeError:
+        raise InvalidChannel("is not UTF-8 text") from None
+    except yaml.MarkedYAMLError as error:
+        raise InvalidChannel(_yaml_complaint(error)) from None
+    except (yaml.YAMLError, RecursionError, ValueError):
+        # ValueError: an escape of a character that does not exist, or an integer of thousands of digits.
+        raise InvalidChannel("is not YAML: it has a character, a number or a depth that no settings need") from None
 
 
 def encode(document: Any) -> str:
-    """Return the document as YAML, objects and lists of plain values on one line, such as `{secret: stored}`."""
-    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100, default_flow_style=None)
+    """Return the document as YAML that `decode` reads back unchanged."""
+    return yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100, default_flow_style=False)
+
+
+def _yaml_complaint(error: yaml.MarkedYAMLError) -> str:
+    mark = error.problem_mark or error.context_mark
+    place = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
+    # Cut: the rest may quote a value of the file. Before ", but" PyYAML quotes only what it expected.
+    problem = (error.problem or "").partition(", but")[0]
+    problem = problem if problem.startswith("expected") else re.split("['\"`]", problem, maxsplit=1)[0].strip()
+    return f"is not YAML: {problem or 'unexpected text'}{place}"
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML loader of settings files. It refuses doubled keys, and keys that are not text."""
+    """YAML loader of settings files. It refuses aliases, doubled keys, and keys that are not text."""
+
+    # PyYAML's registry, to which other packages, such as AWS's own, add tags for every loader.
+    yaml_multi_constructors: ClassVar[dict[str | None, Any]] = {}
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        events: Any = self
+        if events.check_event(yaml.AliasEvent):
+            mark = events.peek_event().start_mark
+            raise yaml.MarkedYAMLError(problem="aliases are not read; write the value again", problem_mark=mark)
+        return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set[str]()
         for key, _ in node.value:
-            if key.tag != "tag:yaml.org,2002:str" or key.value in seen:
-                raise yaml.MarkedYAMLError(problem_mark=key.start_mark)
+            if key.tag != _TEXT:
+                raise yaml.MarkedYAMLError(problem="a key is not text; put it in quotes", problem_mark=key.start_mark)
+            if key.value in seen:
+                raise yaml.MarkedYAMLError(problem="a key stands there twice", problem_mark=key.start_mark)
             seen.add(key.value)
         return super().construct_mapping(node, deep)
+
+
+class _Dumper(yaml.SafeDumper):
+    """YAML writer of settings files. It quotes text that PyYAML would read as another type."""
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - PyYAML's interface
+        return True
+
+
+def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar(_TEXT, value, '"' if _ESCAPED.search(value) else "|" if "\n" in value else None)
+
+
+def _flow(dumper: yaml.SafeDumper, value: Flow) -> yaml.MappingNode:
+    return dumper.represent_mapping("tag:yaml.org,2002:map", value.items(), flow_style=True)
+
+
+_Dumper.add_representer(Flow, _flow)
+_Dumper.add_representer(str, _text)
 
 
 SUFFIX = ".yaml"
@@ -70,7 +119,8 @@ MAX_FAULTS = 20
 # Not AWS's own: a settings file must not lead the operator's key to a vendor.
 ENV_PATTERN = r"^(?!AWS_)[A-Za-z_][A-Za-z0-9_]*\Z"
 # Members that come and go with verbs of relayctl, and are no settings: `previous` credentials, and pauses.
-OPERATED_KEYS = {PAUSES_KEY, *(f"{endpoint}.previous" for endpoint in ENDPOINTS)}
+PREVIOUS_KEYS = frozenset(f"{endpoint}.previous" for endpoint in ENDPOINTS)
+OPERATED_KEYS = PREVIOUS_KEYS | {PAUSES_KEY}
 _FORMS = "{secret: stored} or {secret: stored, env: NAME}"
 # Stand-ins for credentials while a file is checked without the stack. They are stored nowhere.
 _STAND_IN = "not-in-the-file"
@@ -92,7 +142,9 @@ class SettingsFile:
 def read_folder(folder: Path) -> list[SettingsFile]:
     """Read the settings files of a folder, sorted by name. Raises UsageError with a line for each fault of a file."""
     files, problems = [], []
-    for path in sorted(folder.glob(f"[!.]*{SUFFIX}")):
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or path.suffix.lower() not in {SUFFIX, ".yml"} or not path.is_file():
+            continue
         try:
             files.append(_read(path))
         except InvalidChannel as error:
@@ -103,14 +155,22 @@ def read_folder(folder: Path) -> list[SettingsFile]:
 
 
 def _read(path: Path) -> SettingsFile:
+    if path.suffix != SUFFIX:
+        raise InvalidChannel(f"rename it to {path.stem}{SUFFIX}")
     if not is_channel_name(path.stem):
         raise InvalidChannel(
             "is not named after a channel: use 1 to 48 of a-z, 0-9, - and _, beginning with a letter or digit"
         )
+    if not path.resolve().is_relative_to(path.parent.resolve()):
+        raise InvalidChannel("is a link that leads out of the folder")
     try:
-        return SettingsFile(path, parse(path.read_bytes()))
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise InvalidChannel(f"cannot read it: {error.strerror or 'unreadable'}") from None
+    if len(content) > MAX_BYTES:
+        raise InvalidChannel(f"has more than {MAX_BYTES:,} bytes, which no secret can hold")
+    return SettingsFile(path, parse(content))
 
 
 def parse(content: bytes) -> dict[str, Any]:
@@ -146,8 +206,8 @@ def channel_without_credentials(path: Path) -> Channel:
 
 def settings_of(policy: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of a channel with this policy, and with references for its credentials."""
-    trigger_url = {"secret": STORED, "env": "XMATTERS_TRIGGER_URL"}
-    return {"xmatters": {"trigger_url": trigger_url, "auth": {"type": "url"}}, "policy": policy}
+    trigger_url = Flow(secret=STORED, env="XMATTERS_TRIGGER_URL")
+    return {"xmatters": {"trigger_url": trigger_url, "auth": Flow(type="url")}, "policy": policy}
 
 
 def channel_of_policy(name: str, policy: Mapping[str, Any]) -> Channel:
@@ -240,4 +300,4 @@ def exported(name: str, document: SecretDocument) -> str:
     settings = SecretDocument(document.members)
     for key in OPERATED_KEYS:
         settings.unset(key)
-    return head + encode(_mapped(settings.members, "", lambda *_: {"secret": STORED}))
+    return head + encode(_mapped(settings.members, "", lambda *_: Flow(secret=STORED)))

@@ -88,7 +88,7 @@ class TestPlan:
         write(folder, "payments", exported("payments", SecretDocument(operator.secret("payments"))))
         edit(folder, "payments", "preset: oncall\n", "preset: parity\n")
         edit(folder, "payments", "  max_per_minute: 60\n", "")
-        edit(folder, "payments", ", 'no'", "")
+        edit(folder, "payments", "  - 'no'\n", "")
         write(folder, "new", NEW)
         before = versions(operator, "payments")
         assert run(operator, "plan", folder, code=4).stdout.splitlines() == [
@@ -194,6 +194,18 @@ class TestApplyThatFails:
 
 
 class TestExport:
+    def test_export_does_not_write_through_planted_links(self, operator: Operator, folder: Path) -> None:
+        store(operator, "payments")
+        victim = folder.parent / "victim.txt"
+        victim.write_text("mine")
+        for planted in ("payments.yaml", "channel.schema.json"):
+            (folder / planted).symlink_to(victim)
+        run(operator, "export", folder, "--overwrite")
+        assert victim.read_text() == "mine"
+        for name in ("payments.yaml", "channel.schema.json"):
+            assert not (folder / name).is_symlink()
+            assert (folder / name).stat().st_mode & 0o777 == 0o600
+
     def test_export_replaces_a_file_only_if_told_to(self, operator: Operator, folder: Path) -> None:
         store(operator, "payments", "web")
         write(folder, "web", "# mine\n")

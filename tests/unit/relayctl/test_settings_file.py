@@ -15,7 +15,7 @@ from relay.channels.schema import CHANNEL
 from relay.failures import InvalidChannel
 from relayctl.channel.secret_document import SecretDocument
 from relayctl.settings.plan import schema_text
-from relayctl.settings.settings_file import SettingsFile, decode, encode, exported, parse, read_folder, resolved
+from relayctl.settings.settings_file import Flow, SettingsFile, decode, encode, exported, parse, read_folder, resolved
 from tests.every_setting import CANARY, every_setting
 
 LEAST = "xmatters: {trigger_url: {secret: stored}, auth: {type: url}, recipients: [jdoe]}\n"
@@ -24,6 +24,19 @@ LEAST = "xmatters: {trigger_url: {secret: stored}, auth: {type: url}, recipients
 def asked_for(text: str, stored: dict[str, Any] | None = None) -> dict[str, Any]:
     file = SettingsFile(Path("payments.yaml"), parse(text.encode()))
     return resolved(file, SecretDocument(stored)).members
+
+
+@pytest.mark.parametrize(("content", "words"), [(None, "leads out of the folder"), ("#" * 70_000, "65,536 bytes")])
+def test_settings_file_elsewhere_or_too_large_is_refused(tmp_path: Path, content: str | None, words: str) -> None:
+    folder = tmp_path / "channels"
+    folder.mkdir()
+    (tmp_path / "outside.yaml").write_text(LEAST)
+    if content is None:
+        (folder / "payments.yaml").symlink_to(tmp_path / "outside.yaml")
+    else:
+        (folder / "payments.yaml").write_text(content)
+    with pytest.raises(click.UsageError, match=words):
+        read_folder(folder)
 
 
 @pytest.mark.parametrize(
@@ -106,6 +119,7 @@ def test_callback_endpoint_is_there_as_long_as_the_channel_writes_to_bigpanda(mo
 def test_only_yaml_files_that_are_not_hidden_are_read(tmp_path: Path) -> None:
     for name in ("payments.yaml", ".hidden.yaml", "README.md", "channel.schema.json"):
         (tmp_path / name).write_text(LEAST)
+    (tmp_path / "folder.yaml").mkdir()
     assert [each.channel for each in read_folder(tmp_path)] == ["payments"]
 
 
@@ -179,12 +193,10 @@ def test_schema_has_no_pattern_of_python_alone() -> None:
 
 # ---- YAML ------------------------------------------------------------------------------------------------------------
 
-# YAML 1.1 reads U+0085 as a line break.
-_ANY = st.text(st.characters(exclude_characters="\x85"))
-_TEXTS = _ANY | st.text("0123456789eE+-.:~=<!&*#'\"\n |>%@`yesnotrufalNOx_\t\r ")
+_TEXTS = st.text() | st.text("0123456789eE+-.:~=<!&*#'\"\n |>%@`yesnotrufalNOx_\t\r\u2028\x85 ")
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | _TEXTS,
-    lambda inner: st.dictionaries(_ANY | st.text("019-~.enul :#"), inner) | st.lists(inner),
+    lambda inner: st.dictionaries(st.text() | st.text("019-~.enul :#"), inner) | st.lists(inner),
 )
 
 
@@ -198,12 +210,17 @@ def test_written_document_is_read_back_unchanged(document: Any) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("a: 1\nb: 2\na: 3", "is not YAML, or a key is doubled or not text (line 3, column 1)"),
-        ("1: a", "(line 1, column 1)"),
-        (f"a: *{CANARY}", "(line 1, column 4)"),
-        (f"a: @{CANARY}", "(line 1, column 4)"),
-        ("[" * 5000, "is not YAML"),
-        (b"a: \xff\xfe", "is not YAML"),
+        ("a: 1\nb: 2\na: 3", "a key stands there twice (line 3, column 1)"),
+        ("a: &x 1\nb: *x", "aliases are not read; write the value again (line 2, column 4)"),
+        ("1: a", "a key is not text; put it in quotes (line 1, column 1)"),
+        (f"a: !{CANARY} b", "could not determine a constructor for the tag (line 1, column 4)"),
+        (f"a: @{CANARY}", "found character (line 1, column 4)"),
+        (f"a: [{CANARY}", "is not YAML: expected ',' or ']' (line 1, column"),
+        ("a: 1\n---\nb: 2", "found another document (line 2, column 1)"),
+        ('a: "\\ud8ZZ"', "is not YAML: "),
+        ("[" * 5000, "is not YAML: it has a character, a number or a depth"),
+        (b"a: \xff\xfe", "is not UTF-8 text"),
+        ("a: \0", "is not YAML: it has a character, a number or a depth"),
     ],
 )
 def test_text_that_is_no_settings_yaml_is_refused_without_quoting_a_value(text: str | bytes, words: str) -> None:
@@ -211,3 +228,7 @@ def test_text_that_is_no_settings_yaml_is_refused_without_quoting_a_value(text: 
         decode(text if isinstance(text, bytes) else text.encode())
     assert words in str(refused.value)
     assert CANARY not in str(refused.value)
+
+
+def test_text_of_several_lines_is_written_as_a_block_and_a_flow_object_on_one_line() -> None:
+    assert encode({"a": "one\ntwo\n", "b": Flow(secret="stored")}) == "a: |\n  one\n  two\nb: {secret: stored}\n"
