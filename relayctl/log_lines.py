@@ -85,7 +85,7 @@ class LogReader:
 
         The newest piece of time is read first. After `most` answers of FilterLogEvents, of which some may be empty,
         LinesCutError is raised: the oldest lines are left out. A missing log group has no lines: the function never
-        ran, or its lines expired.
+        ran. Lines that expired are missing unnoticed.
         """
         end, length = self.clock() + AHEAD_SECONDS, FIRST_PIECE_SECONDS
         wanted: dict[str, Any] = {"filterPattern": pattern} if pattern else {}

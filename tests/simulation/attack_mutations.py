@@ -133,7 +133,7 @@ ATTACK_MUTATIONS = (
                 job.delivery_id,
                 job.stamps.correlation_id,
                 attempt=job.stamps.attempts + 1,
-                may_repeat=Flag.MAY_HAVE_PAGED in job.flags or is_doubtful,
+                may_repeat=Flag.MAY_HAVE_PAGED in job.flags or is_repeat,
             )
         """,
         """
@@ -144,7 +144,7 @@ ATTACK_MUTATIONS = (
                 job.delivery_id,
                 job.stamps.correlation_id,
                 attempt=job.stamps.attempts + 1,
-                may_repeat=Flag.MAY_HAVE_PAGED in job.flags or is_doubtful,
+                may_repeat=Flag.MAY_HAVE_PAGED in job.flags or is_repeat,
             )
         """,
     ),

@@ -263,7 +263,7 @@ MUTATIONS = (
     Mutation(
         "what may have paged is not marked when it is repeated",
         "delivery.task:send_signal",
-        "Flag.MAY_HAVE_PAGED in job.flags or is_doubtful",
+        "Flag.MAY_HAVE_PAGED in job.flags or is_repeat",
         "False",
         seed=13,
     ),

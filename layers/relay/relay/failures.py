@@ -7,8 +7,8 @@
 | from the retry queue | a random time below the job's age, which bounds it from 30 to 900 s: so the waits double |
 | from the retry queue, of a critical that certainly did not page | the same, but below 60 s |
 | from the retry queue, with an ambiguous answer | as in the row "from the retry queue", but at least 30 s |
-| from the retry queue, with refused credentials | 300 s |
-| from the retry queue, with a Retry-After | at least the Retry-After, up to 900 s |
+| from the retry queue, with refused credentials | 300 s, whatever Retry-After says |
+| from the retry queue, with another Retry-After | at least the Retry-After, up to 900 s |
 
 The wait of a new share's job is not a backoff: it is always `delivery.delivery.FIRST_WAKE_SECONDS`. The job is put
 on the queue with that delay before the first attempt, and SQS can't change the delay of a queued message. So a

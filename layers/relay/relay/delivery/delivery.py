@@ -642,12 +642,15 @@ def dead_lettered_at(result: Result) -> float | None:
 
 
 def without_ledger(services: Services, task: Task, why: str) -> Result:
-    """Send the state without the ledger, or let it wait for the ledger if it is on the retry queue. `why` is the error.
+    """Send the state without the ledger, or let its message wait for the ledger. `why` is the ledger's error.
 
-    A critical of a share that just came is sent at once, which may repeat a page, but at most once for an incident in
-    UNGUARDED_AGAIN_SECONDS. All other states wait for UNGUARDED_AFTER_SECONDS, and are then sent; at once if the queue
-    refuses them. Some wait as long as the ledger fails: a revived job, and one that is too old or whose channel is
-    gone. So do a critical that was held back, and a resolve that BigPanda has to be asked about.
+    In a pause, the state waits. A critical of a share that just came is sent at once, which may repeat a page, but at
+    most once for an incident in UNGUARDED_AGAIN_SECONDS: a further one waits as long as the ledger fails. So do a
+    replayed job, one that is too old or whose channel is gone, and a resolve that BigPanda has to be asked about. All
+    other states wait for UNGUARDED_AFTER_SECONDS, and are then sent.
+
+    If the queue refuses a message, a new share is sent at once (but for such a resolve), and a queued job keeps its old
+    message.
     """
     now = services.clock()
     if pause := task.pause(now):

@@ -336,10 +336,9 @@ def send_signal(
     `entry` is None while the ledger fails: then another function may have sent the signal of a queued job before,
     without recording it.
     """
-    job = task.job
-    is_doubtful = not task.is_from_webhook
+    job, is_repeat = task.job, not task.is_from_webhook
     if entry:
-        is_doubtful = bool(entry.doubtful) and entry.may_have_paged(task.state)
+        is_repeat = bool(entry.doubtful) and entry.may_have_paged(task.state)
     recipients = only or task.recipients
     body, decision, is_critical = content(task, recipients), decision_of(task), task.state.is_critical
     signal = Signal(
@@ -349,7 +348,7 @@ def send_signal(
         job.delivery_id,
         job.stamps.correlation_id,
         attempt=job.stamps.attempts + 1,
-        may_repeat=Flag.MAY_HAVE_PAGED in job.flags or is_doubtful,
+        may_repeat=Flag.MAY_HAVE_PAGED in job.flags or is_repeat,
     )
     return services.xmatters.send(
         task.channel,

@@ -63,11 +63,14 @@ class End(NamedTuple):
         return version <= self.version
 
     def begins_claim(self, came: float) -> bool:
-        """True if a resolve that `came` (epoch seconds) begins a claim: one that comes soon after is a part of it."""
+        """True if BigPanda is asked anew about a resolve that `came` (epoch seconds).
+
+        False within CLAIM_AGAIN_SECONDS after the first resolve that it is asked about: one question is for all.
+        """
         return not self.is_claimed or came - self.claimed_at >= CLAIM_AGAIN_SECONDS
 
     def claimed(self, came: float, version: Version | None) -> "End":
-        """Return the end after a resolve that `came` (epoch seconds): without timestamps, it gets its arrival's."""
+        """Return the end after a resolve that `came` (epoch seconds). Its arrival stands for missing timestamps."""
         known, version = self.version if self.is_claimed else None, version or (came, came)
         return replace(
             self,
@@ -555,7 +558,10 @@ class Entry(NamedTuple):
         return list(dict.fromkeys(chain(*pages[:1], *pages[-1:])))
 
     def page_missing(self, since: float, *, is_suppressed: bool = False) -> "Entry":
-        """Return the entry after no page was found for a critical signal that was sent at `since` (epoch seconds)."""
+        """Return the entry, whose receipt notes that a critical signal sent at `since` (epoch seconds) made no page.
+
+        `is_suppressed` is True if xMatters' flood control suppressed it.
+        """
         step = Missed.PAGE_SUPPRESSED if is_suppressed else Missed.PAGE_MISSING
         return replace(self, receipt=self.receipt.missing(step, since))
 

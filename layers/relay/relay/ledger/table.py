@@ -502,7 +502,10 @@ class Ledger:
         return found.text if found else None
 
     def due(self, shard: str, most: int) -> Iterator[tuple[str, Entry]]:
-        """Yield keys and entries of one shard, as `Table.due` does. They may be out of date."""
+        """Yield up to `most` keys and entries of a shard of the `due` index, the earliest due time first.
+
+        Those that are not due yet are included, and all may be out of date.
+        """
         for found in self.table.due(shard, most):
             yield found.key, decoded(found)
 

@@ -59,7 +59,7 @@ class DueRow(NamedTuple):
 
     @property
     def is_waiting(self) -> bool:
-        """True if the entry's state is owed, and an attempt waits; False for a given-up state, or a receipt alone."""
+        """True if the entry's state is owed and not given up. False if the row is for an open receipt alone."""
         return self.entry.debt.since is not None and not self.entry.is_given_up
 
     @property
