@@ -19,6 +19,7 @@ from relayctl.stack.deployed import Stack, on_stack
 # Age of a confirmed test at which doctor asks for a new one: phones and people change.
 CONFIRMED_SECONDS = 90 * 86_400.0
 _IDENTITIES = ("FallbackVoiceIdentity", "FallbackTextIdentity")
+_LIMITS = {"VOICE_MESSAGE_MONTHLY_SPEND_LIMIT": "calls", "TEXT_MESSAGE_MONTHLY_SPEND_LIMIT": "texts"}
 
 
 def _numbers(stack: Stack) -> list[str]:
@@ -35,10 +36,18 @@ def phones(stack: Stack) -> Verdict:
         return State.OK, "none: people are notified by the fallback topic alone"
     if not ways:
         return State.FAILED, f"nobody is called: set {' or '.join(_IDENTITIES)}"
+    here = stack.session.region_name
+    if far := {each.identity for each in ways if each.identity.split(":")[3] != here}:
+        return State.FAILED, f"{', '.join(sorted(far))}: not in {here}, so nobody is called"
     client: Any = stack.session.client("pinpoint-sms-voice-v2")
     attributes = {each["Name"]: each["Value"] for each in client.describe_account_attributes()["AccountAttributes"]}
+    # The month's limits of the account's spending, beyond which AWS calls or texts nobody.
+    found = {each["Name"]: each["EnforcedLimit"] for each in client.describe_spend_limits()["SpendLimits"]}
+    used = {"calls" if each.is_call else "texts" for each in ways}
+    limits = [f"{found[name]} USD of {kind}" for name, kind in _LIMITS.items() if kind in used and name in found]
+    spend = f", at most {' and '.join(limits)} a month" if limits else ""
     calls = sum(each.is_call for each in ways)
-    detail = f"{calls} called, {len(ways) - calls} texted"
+    detail = f"{calls} called, {len(ways) - calls} texted{spend}"
     if attributes.get("ACCOUNT_TIER") != "SANDBOX":
         return State.OK, detail
     pages = client.get_paginator("describe_verified_destination_numbers").paginate()

@@ -29,6 +29,7 @@ _KINDS = {"SendVoiceMessage": "call", "SendTextMessage": "text"}
 # A new account, in which the phone of samconfig.toml is verified.
 _READS: dict[str, Any] = {
     "DescribeAccountAttributes": {"AccountAttributes": [{"Name": "ACCOUNT_TIER", "Value": "SANDBOX"}]},
+    "DescribeSpendLimits": {"SpendLimits": [{"Name": "TEXT_MESSAGE_MONTHLY_SPEND_LIMIT", "EnforcedLimit": 1}]},
     "DescribeVerifiedDestinationNumbers": {
         "VerifiedDestinationNumbers": [{"DestinationPhoneNumber": "+14255550100", "Status": "VERIFIED"}]
     },

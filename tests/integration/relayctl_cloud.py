@@ -329,10 +329,12 @@ class Operator:
         return _answer({"Payload": io.BytesIO(json.dumps(answer).encode())})
 
     def _messaging(self, model: Any, **_: Any) -> Answer:
+        limits = {"VOICE_MESSAGE_MONTHLY_SPEND_LIMIT": 50, "TEXT_MESSAGE_MONTHLY_SPEND_LIMIT": 1}
         numbers = {"+14255550199": "PENDING"} | dict.fromkeys(self.verified, "VERIFIED")
         verified = [{"DestinationPhoneNumber": number, "Status": status} for number, status in numbers.items()]
         answers: dict[str, dict[str, Any]] = {
             "DescribeAccountAttributes": {"AccountAttributes": [{"Name": "ACCOUNT_TIER", "Value": self.tier}]},
+            "DescribeSpendLimits": {"SpendLimits": [{"Name": name, "EnforcedLimit": limits[name]} for name in limits]},
             "DescribeVerifiedDestinationNumbers": {"VerifiedDestinationNumbers": verified},
         }
         return _answer(answers[model.name])

@@ -23,6 +23,7 @@ PHONES = ("+14255550100", "+14255550177")
 CALLS = ("call to phone 1 (ends in 00)", "call to phone 2 (ends in 77)")
 VOICE = f"arn:aws:sms-voice:{REGION}:123456789012:phone-number/phone-1"
 ALARM = f"{STACK}-FallbackAlarm-A1B2C3"
+FAR = "arn:aws:sms-voice:eu-west-1:123456789012:phone-number/phone-1"
 
 
 class Patient:
@@ -164,10 +165,11 @@ def test_all_checks_of_a_working_stack_are_ok(patient: Patient) -> None:
         (lambda it: it.subscribe("sms", "+15550100"), "fallback topic", "warning", "1 of them by SMS: US numbers get"),
         (lambda it: it.unsubscribe(), "fallback topic", "warning", "no confirmed subscription, 0 to be confirmed"),
         (lambda it: it.sns.delete_topic(TopicArn=it.topic), "fallback topic", "failed", "NotFound"),
-        (lambda it: it.phones(FallbackTextIdentity=VOICE), "fallback phones", "ok", "2 called, 2 texted"),
+        (lambda it: it.phones(FallbackTextIdentity=VOICE), "fallback phones", "ok", "2 called, 2 texted, at"),
         (lambda it: it.phones("SANDBOX", *PHONES), "fallback phones", "warning", "AWS's sandbox: 20 calls a day"),
         (lambda it: it.phones("SANDBOX", PHONES[0]), "fallback phones", "failed", f"{CALLS[1]}: the number is not"),
         (lambda it: it.phones(FallbackVoiceIdentity=""), "fallback phones", "failed", "set FallbackVoiceIdentity or"),
+        (lambda it: it.phones(FallbackVoiceIdentity=FAR), "fallback phones", "failed", f"not in {REGION}, so no"),
         (lambda it: it.confirmed("topic", days=89), "fallback test", "ok", "each way was confirmed 89d ago"),
         (lambda it: it.confirmed("topic", days=90), "fallback test", "warning", "was confirmed 90d ago"),
         (lambda it: [it.phones(), it.confirmed("topic", CALLS[0])], "fallback test", "warning", f"{CALLS[1]}: not"),
