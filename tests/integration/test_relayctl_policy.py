@@ -22,6 +22,7 @@ WITHOUT_RESOURCE = {
     "cloudwatch:DescribeAlarms",
     "cloudwatch:GetMetricStatistics",
     "sms-voice:DescribeAccountAttributes",
+    "sms-voice:DescribeSpendLimits",
     # It can, to some of the numbers; doctor asks for all.
     "sms-voice:DescribeVerifiedDestinationNumbers",
 }
