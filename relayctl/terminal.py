@@ -109,6 +109,11 @@ def members(found: Mapping[str, Any], **texts: str) -> None:
             click.echo("\n  ".join([name, *map(printable, shown.splitlines())]))
 
 
+def counts(found: Mapping[str, Any]) -> None:
+    """Print the members of a JSON object, as `members` does, without those that are zero."""
+    members({name: each for name, each in found.items() if each != 0})
+
+
 def result(found: Mapping[str, Any], *, as_json: bool) -> None:
     """Print a JSON object as JSON or as text."""
     if as_json:

@@ -134,7 +134,7 @@ def drop(stack: Stack, reason: str, wanted: Filter, is_all: bool, yes: bool, as_
             "criticals": owed,
         }
         if doing.chosen and not as_json:
-            terminal.members(sums)
+            terminal.counts(sums)
             say_held(choice.depth)
         if problem:
             terminal.say(f"which criticals are still owed is not known, the ledger cannot be read: {problem}")
@@ -173,5 +173,5 @@ def _report(doing: Drop, sums: dict[str, Any], changed: dict[str, Any] | None, *
     if as_json:
         terminal.document({**sums, **found, "audit": changed})
         return
-    terminal.members(found)
+    terminal.counts(found)
     audit.say(changed or {})

@@ -203,7 +203,7 @@ def replay(stack: Stack, wanted: Filter, yes: bool, wait: bool, as_json: bool) -
         with choosing(stack, wanted) as choice:
             sums = reading.summary([held.job for held in choice.jobs if held.job], choice.depth)
             if choice.jobs and not as_json:
-                terminal.members(sums)
+                terminal.counts(sums)
                 say_held(choice.depth)
             if choice.jobs and yes:
                 retries = Queue(stack.session.client("sqs"), stack.output("RetryQueueUrl"))
@@ -223,7 +223,7 @@ def replay(stack: Stack, wanted: Filter, yes: bool, wait: bool, as_json: bool) -
             terminal.document({"dry_run": not yes, **sums, **counts, "results": results, "audit": changed or None})
         elif changed:
             told = [_result(each) for each in moved if each.note or each.fate.reason or each.fate.became in _BAD]
-            terminal.members({**counts, "results": told})
+            terminal.counts({**counts, "results": told})
             audit.say(changed)
     if not sums["matched"]:
         nothing_matched(choice.depth)

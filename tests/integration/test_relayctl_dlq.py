@@ -98,7 +98,6 @@ class TestReplay:
         assert done.stdout.splitlines() == [
             "matched               3",
             "about                 3",
-            "held                  0",
             "by channel            noc 3",
             "by kind               signal 3",
             "by reason             upstream 3",
@@ -128,9 +127,7 @@ class TestReplay:
         ]
         operator.put(*jobs(2))
         said = operator.run("dlq", "replay", "--yes").stdout.splitlines()
-        assert [" ".join(line.split()) for line in said[-8:-1]] == [
-            *("delivered 1", "not owed 0", "moved 0", "waiting 0", "dead lettered 1", "failed 0", "left 0"),
-        ]
+        assert [" ".join(line.split()) for line in said[-3:-1]] == ["delivered 1", "dead lettered 1"]
         assert "incident id i1, kind signal, became dead_lettered, reason refused" in said[-1]
 
     def test_unreadable_ledger_makes_replay_exit_with_code_1(self, operator: Operator) -> None:
