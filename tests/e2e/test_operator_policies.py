@@ -212,7 +212,7 @@ def replay_and_drop(operator: Operator, person: Person) -> None:
     """Replay two jobs, one of which xMatters refuses; then drop the incident of a job that was given up."""
     jobs = {job.delivery_id: job for job in operator.visible()}
     said = [" ".join(line.split()) for line in person.run("dlq", "replay", "--yes").stdout.splitlines()]
-    assert {"delivered 1", "dead lettered 1", "left 0"} <= {*said}
+    assert {"delivered 1", "dead lettered 1"} <= {*said}
     assert [job.stamps.replays for job in operator.visible()] == [1]
     # The delivered one kept its id and its bytes.
     [signal] = operator.signals()
