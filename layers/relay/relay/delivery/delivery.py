@@ -252,9 +252,9 @@ def _settle(services: Services, task: Task, entry: Entry, action: Settle) -> Res
 
 
 def attempt(services: Services, task: Task, entry: Entry, send: Send, ticket: Ticket) -> Result | Task:
-    """Announce a task's state: take the incident's lease, send the signal, and record the result (see `_act`).
+    """Announce a task's state: take the incident's lease, send the signal, and record the result.
 
-    A `ticket` with which no signal is sent is given back to the rate limiter.
+    Returns the same as `_act`. A `ticket` with which no signal is sent is given back to the rate limiter.
     """
     if task.is_from_webhook:
         wait = Wait(Reason.IN_FLIGHT, services.clock() + FIRST_WAKE_SECONDS)
@@ -427,7 +427,7 @@ def keep(services: Services, task: Task, wait: Wait, *, plan: int | None = None)
 
 
 def let_wait(services: Services, task: Task, entry: Entry, wait: Wait) -> Result | Task:
-    """Let the state wait: queue its next message, and record that it is owed. See `_act`.
+    """Let the state wait: queue its next message, and record that it is owed. Returns the same as `_act`.
 
     A wait that is longer than SQS's largest delay needs no message: the sweeper wakes the state at its end. The same
     holds for a pause, which can end early, for a flap, whose end moves with each change, and for an open circuit,
@@ -644,10 +644,10 @@ def dead_lettered_at(result: Result) -> float | None:
 def without_ledger(services: Services, task: Task, why: str) -> Result:
     """Send the state without the ledger, or let its message wait for the ledger. `why` is the ledger's error.
 
-    In a pause, the state waits. A critical of a share that just came is sent at once, which may repeat a page, but at
-    most once for an incident in UNGUARDED_AGAIN_SECONDS: a further one waits as long as the ledger fails. So do a
-    replayed job, one that is too old or whose channel is gone, and a resolve that BigPanda has to be asked about. All
-    other states wait for UNGUARDED_AFTER_SECONDS, and are then sent.
+    In a pause, the state waits. A critical of a share that just came is sent at once, which may repeat a page. That
+    happens at most once for an incident in UNGUARDED_AGAIN_SECONDS: a further critical waits as long as the ledger
+    fails. So do a replayed job, one that is too old or whose channel is gone, and a resolve that BigPanda has to be
+    asked about. All other states wait for UNGUARDED_AFTER_SECONDS, and are then sent.
 
     If the queue refuses a message, a new share is sent at once (but for such a resolve), and a queued job keeps its old
     message.
