@@ -96,6 +96,7 @@ class Console(Session):
         self.edge.reach()
         if world.now > began + seconds:
             raise requests.ConnectTimeout("too late to be sent")
+        world.note(method, url, body)
         fault = self.edge.fault()
         self.asked[_endpoint(url)].append(world.now)
         status = 200

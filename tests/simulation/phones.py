@@ -176,6 +176,7 @@ class Phones(Session):
             self.doubts[incident] += 1
             raise requests.ConnectTimeout("too late to be sent")
         self.posts.append(post)
+        world.note(url, headers, body)
         try:
             answer = self._answered(post, url, headers, seconds)
         except GreenletExit:
@@ -247,6 +248,7 @@ class Phones(Session):
         return answer
 
     def _of_rest(self, url: str, headers: Mapping[str, str], body: bytes | None, seconds: float) -> HttpAnswer:
+        self.rest.world.note(url, body)
         if self.logins and self.logins.refusal(REST_USER, headers, self.rest.world.now):
             self.rest.reach()
             self.rest.end()

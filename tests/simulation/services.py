@@ -143,6 +143,12 @@ def _job(envelope: str) -> dict[str, Any]:
     return {**found["stamps"], **found}
 
 
+def _unpacked(envelope: str) -> dict[str, Any]:
+    """Return an envelope as plain data. What a compressed body looks like depends on the machine's zlib."""
+    job: dict[str, Any] = json.loads(envelope)
+    return {**job, "body": zlib.decompress(base64.b64decode(job["body"]))}
+
+
 # The judge asks for the same envelopes after each process.
 @lru_cache(maxsize=4096)
 def _incident(envelope: str) -> dict[str, Any] | None:
@@ -231,6 +237,7 @@ class SimulatedSqs:
             body = newer_envelope(body, self.cloud.newer_schema)
         self._count += 1
         name = f"{self.label}-{self._count}"
+        self.world.note(name, delay, _unpacked(body))
         self.messages[name] = Message(name, body, self.world.now + delay, self.world.now)
         self.most = max(self.most, len(self.messages))
         self.woken(self.world.now + delay)
@@ -471,6 +478,11 @@ class SimulatedDynamoDb(FakeDynamoDb):
             process.lost_races += error.response["Error"]["Code"] == "ConditionalCheckFailedException"
             raise
         if written:
+            item = self.items[written]
+            if written.startswith("job/"):
+                world.note(written, item.get("expires"), _unpacked(item["text"]["S"]))
+            else:
+                world.note(written, item)
             self._changed(written)
         self._edge.end()
         if fault == "answer lost":
@@ -659,8 +671,9 @@ class SimulatedSns:
         self.phoned.append(self.edge.world.now)
         self.edge.world.say("a phone is called")
 
-    def send_text_message(self, *, DestinationPhoneNumber: str, **_: str) -> None:
+    def send_text_message(self, *, DestinationPhoneNumber: str, **request: str) -> None:
         """Text a phone: each text goes with a call."""
+        self.edge.world.note(DestinationPhoneNumber, request)
         self.edge.reach()
         if DestinationPhoneNumber == DEAF_PHONE:
             raise _refused("SendTextMessage")
@@ -687,6 +700,7 @@ class SimulatedSns:
             self.of_health.append(HealthMessage(now, topic, health, about, process, fault == "slow"))
         else:
             self.told.append(Notice(now, texts["default"], channel, self.edge.world.process().started_at))
+        self.edge.world.note(TopicArn, texts, MessageAttributes)
         self.edge.world.say(f"sns: told {Subject}{f' ({topic})' if health else ''}")
         self.edge.end()
         return {"MessageId": "n"}

@@ -224,7 +224,7 @@ class Simulation:
         self._sweep(until, began + last + HEALTH_SECONDS)
         self.world.run(until)
         self.invariants.at_the_end()
-        return Verdict(self.seed, self.invariants.problems, [*self.story.words(), "", *self.world.log])
+        return Verdict(self.seed, self.invariants.problems, [*self.story.words(), "", *self.world.log], self.world.effects)
 
     def _schedule_changes(self) -> None:
         began = self.world.began
@@ -400,7 +400,7 @@ class Simulation:
             resources,
             vendors,
             effects,
-            _telemetry(),
+            _telemetry(self.world),
             cache_seconds=self.story.cloud.cache_seconds,
             has_operators=bool(self.story.quiet or self.story.timelines),
         )
@@ -473,6 +473,7 @@ class Simulation:
         headers, body = {"authorization": f"Bearer {token}"}, state.body().decode()
         request = Request(state.channel, headers, state.url_recipients, body, is_base64=False, id="r")
         reply = functions.webhook.serve(request)
+        self.world.note(reply.status, reply.document)
         said = f"{reply.status} {reply.document.get('outcome')} {reply.document.get('reason') or ''}"
         self.world.say(f"{process.name} answers {said}")
         if reply.document.get("reason") == "circuit_open":
@@ -746,19 +747,26 @@ class Simulation:
 
 
 class _Metrics(Metrics):
-    """Metrics that count nothing, since no judge reads them."""
+    """Metrics that count nothing: no judge reads them."""
 
-    def add_metric(self, *_: Any) -> None:
-        """Do nothing."""
+    def add_metric(self, *metric: Any) -> None:
+        """Note what would be counted."""
+        self.note(*metric)
+
+
+def _telemetry(world: World) -> Telemetry:
+    metrics = _Metrics()
+    metrics.note = world.note
+    return Telemetry(_logger(), metrics)
 
 
 @cache
-def _telemetry() -> Telemetry:
+def _logger() -> Logger:
     with pytest.MonkeyPatch.context() as environment, silence():
         environment.setenv("POWERTOOLS_SERVICE_NAME", "simulation")
         environment.setenv("POWERTOOLS_METRICS_NAMESPACE", "simulation")
         environment.setenv("POWERTOOLS_LOG_LEVEL", "CRITICAL")
-        return Telemetry(Logger(), _Metrics())
+        return Logger()
 
 
 def judge(seed: int) -> Verdict:

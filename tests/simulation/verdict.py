@@ -7,11 +7,16 @@ from hashlib import sha256
 
 @dataclass(frozen=True)
 class Verdict:
-    """Result of a schedule: its broken invariants, and the schedule in words, line by line."""
+    """Result of a schedule: its broken invariants, and the schedule in words, line by line.
+
+    Attributes:
+        effects: digest of all that left the library; empty if it was not taken.
+    """
 
     seed: int
     problems: list[str]
     words: list[str]
+    effects: str = ""
 
     @property
     def kinds(self) -> set[str]:
@@ -20,6 +25,6 @@ class Verdict:
 
     @property
     def digest(self) -> str:
-        """Short digest of the log, which follows the story: another one if the library did something else."""
+        """Digests of the log, which follows the story, and of the effects: others if the library did something else."""
         log = "\n".join(self.words).partition("\n\n")[2]
-        return sha256(log.encode()).hexdigest()[:8]
+        return f"{sha256(log.encode()).hexdigest()[:8]}/{self.effects}"

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from functools import partial
+from hashlib import sha256
 from itertools import count
 from random import Random
 from typing import Any, NamedTuple, override
@@ -77,6 +78,7 @@ class World:
         self.now = float(BEGINS_AT)
         self.began = self.now
         self.log: list[str] = []
+        self._effects = sha256()
         self._next: list[tuple[float, int, Callable[[], object]]] = []
         self._until = self.now
         self._numbers = count()
@@ -193,6 +195,15 @@ class World:
     def say(self, what: str) -> None:
         """Log an event with its time; the log of a failed schedule is printed."""
         self.log.append(f"{self.now - self.began:9.3f} s  {what}")
+
+    def note(self, *effect: Any) -> None:
+        """Take something that left the library into account: text or plain data, such as a message or a record."""
+        self._effects.update(repr(effect).encode())
+
+    @property
+    def effects(self) -> str:
+        """Short digest of all effects so far."""
+        return self._effects.hexdigest()[:4]
 
     def _go_on(self) -> None:
         """Return once the process is not frozen; end the running greenlet if the process is dead or stays frozen."""
