@@ -115,8 +115,8 @@ class Health(Played):
         for message in messages:
             is_owed = "owed for" in message.channels[channel]
             from_on = first if quiet.kind == "shadow" else first + HELD_SECONDS
-            # A debt whose message vanished before the pause does not know of the pause.
-            is_unheld = quiet.kind != "shadow" and self._has_vanished(channel, message.at)
+            # A debt whose message vanished does not know of the pause, or is not dead-lettered in shadow mode.
+            is_unheld = self._has_vanished(channel, message.at)
             if message.health == "sick" and is_owed and not is_unheld and from_on < message.at < last:
                 yield f"health: {channel} is sick in a time of {quiet.kind}: {message.channels[channel]}"
 

@@ -374,7 +374,24 @@ class Promptness(CautiousJudge):
         ]
         is_alone = not any(abs(at - debt.comes) < TOGETHER_SECONDS for at, _ in came)
         alike = sum(is_alike and since - HORIZON_SECONDS < at < debt.begins for at, is_alike in came)
-        return own is not None and is_alone and alike < own and sent + 1 < policy["max_per_minute"]
+        is_free = own is not None and is_alone and alike < own and sent + 1 < policy["max_per_minute"]
+        return is_free and not self._is_crowded(debt)
+
+    def _is_crowded(self, debt: Debt) -> bool:
+        """Return True if a burst of shares, those that their recipients' limit refused included, filled the limit.
+
+        The channel counts a share first. One that finds no room waits there, and later ones give way to a critical.
+        """
+        channel, since = debt.state.channel, debt.comes - WINDOW_SECONDS
+        posts = [each.began for each in self.phones.posts if each.channel == channel]
+        came = [at for each in self.states.values() if each.channel == channel for at in each.arrivals]
+        return any(
+            sum(at - SAME_MOMENT_SECONDS < other <= at for other in came)
+            + sum(at - WINDOW_SECONDS < began < at - SAME_MOMENT_SECONDS for began in posts)
+            > self._limit(channel)
+            for at in came
+            if since < at < debt.begins
+        )
 
     def _has_unclear(self, channel: str) -> bool:
         """Return True if the channel has incidents that may or may not wait for the rate limit."""
