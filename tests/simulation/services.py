@@ -478,11 +478,6 @@ class SimulatedDynamoDb(FakeDynamoDb):
             process.lost_races += error.response["Error"]["Code"] == "ConditionalCheckFailedException"
             raise
         if written:
-            item = self.items[written]
-            if written.startswith("job/"):
-                world.note(written, item.get("expires"), _unpacked(item["text"]["S"]))
-            else:
-                world.note(written, item)
             self._changed(written)
         self._edge.end()
         if fault == "answer lost":
@@ -520,6 +515,7 @@ class SimulatedDynamoDb(FakeDynamoDb):
     def _changed(self, key: str) -> None:
         """Let a write have its later effects: on the index, and at the item's expiry."""
         world, item = self._edge.world, self.items[key]
+        world.note(key, item.get("expires"), _unpacked(item["text"]["S"]) if key.startswith("job/") else item)
         if self._edge.has_newer(self.cloud):
             item = self.items[key] = self._as_newer(key, item)
         is_row = "due" in item and "due_at" in item

@@ -224,7 +224,9 @@ class Simulation:
         self._sweep(until, began + last + HEALTH_SECONDS)
         self.world.run(until)
         self.invariants.at_the_end()
-        return Verdict(self.seed, self.invariants.problems, [*self.story.words(), "", *self.world.log], self.world.effects)
+        return Verdict(
+            self.seed, self.invariants.problems, [*self.story.words(), "", *self.world.log], self.world.effects
+        )
 
     def _schedule_changes(self) -> None:
         began = self.world.began
@@ -400,7 +402,7 @@ class Simulation:
             resources,
             vendors,
             effects,
-            _telemetry(self.world),
+            Telemetry(_logger(), _Metrics(self.world.note)),
             cache_seconds=self.story.cloud.cache_seconds,
             has_operators=bool(self.story.quiet or self.story.timelines),
         )
@@ -747,17 +749,14 @@ class Simulation:
 
 
 class _Metrics(Metrics):
-    """Metrics that count nothing: no judge reads them."""
+    """Metrics that only note what would be counted."""
+
+    def __init__(self, note: Callable[..., object]) -> None:
+        super().__init__()
+        self._note = note
 
     def add_metric(self, *metric: Any) -> None:
-        """Note what would be counted."""
-        self.note(*metric)
-
-
-def _telemetry(world: World) -> Telemetry:
-    metrics = _Metrics()
-    metrics.note = world.note
-    return Telemetry(_logger(), metrics)
+        self._note(*metric)
 
 
 @cache
