@@ -57,6 +57,8 @@ ENDS_SECONDS = 60.0
 UNTOLD_SECONDS = 121.0
 # Duration of two reconcile runs, with their delays.
 LOOKS_SECONDS = 20.0
+# A last search that fails for so long may not be repeated in time: SQS shows its message again after three minutes.
+LATE_SEARCH_SECONDS = 120.0
 # From a change to the end of the second reconcile run after it: two intervals, BigPanda's lag, and the runs themselves.
 FOUND_SECONDS = 200.0
 # After a pause: its sweep, a state's backoff, and its signal.
@@ -682,7 +684,10 @@ class Invariants(Played):
             # A state that was as bad in shadow mode was said by whoever pages people then.
             is_said = any(self._is_shadowed(other) and changed(better, other) in bad for other in later)
             is_between = is_between and not is_said
-            if is_between and is_in_turn and changed(told, better) in unsaid and changed(better, last[0]) in bad:
+            # An end that is not announced yet ends the pages: what follows reopens the incident.
+            ended = [other for other in later if not other.is_open and surely_newer(last[0], other)]
+            before = ended[-1] if ended and self._has_ended_by(incident, min(last[0].arrivals)) else better
+            if is_between and is_in_turn and changed(told, better) in unsaid and changed(before, last[0]) in bad:
                 self._problem(f"{incident} ends untold: {last[0]}, after {better}")
 
     def _has_ended_by(self, incident: str, at: float) -> bool:
@@ -848,6 +853,13 @@ class Invariants(Played):
             )
         )
 
+    def _is_never_searched(self, page: Page) -> bool:
+        """Return True if no follow-up can run in the minutes in which late pages are searched for the last time."""
+        searched = page.ring.began - self.world.began + LOOKED_FOR_SECONDS
+        return any(
+            each.begins < searched and searched + LATE_SEARCH_SECONDS < each.ends for each in self.spells(*NEEDED)
+        )
+
     def _check_flood(self, rings: Sequence[Ring]) -> None:
         times = [ring.at for ring in rings]
         for first, last in zip(times, times[FLOOD_SIGNALS:], strict=False):
@@ -880,6 +892,7 @@ class Invariants(Played):
             known_at = [*(end.began for end in resolves), *self._ends_known_at(page)]
             first = min(known_at, default=0.0)
             ends = [at for at in ends if not page.is_dead and (not page.is_slow or page.found_from < first)]
+            ends = [at for at in ends if page.found_from < first or not self._is_never_searched(page)]
             if self.story.has_rest and is_open and page in told and page.ended_at is None and ends:
                 self._problem(f"{page.name} of {incident} goes on, although it is over")
             # Only without faults of the needed services; a late page cannot end before it exists.
