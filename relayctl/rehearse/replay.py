@@ -75,7 +75,7 @@ class Rehearsal:
             case Wait():
                 until = task.wake_at(action.until, self.now)
                 row = row_of(task, until, self.now)
-                self._entries[task.entry_key] = task.described(entry.waiting(task.state, row, task.job.plan))
+                self._entries[task.entry_key] = task.described(entry.owing_by_row(task.state, row, task.job.plan))
                 self._waiting[task.entry_key] = (until, task)
 
     def _send(self, task: Task, entry: Entry, send: Send) -> None:

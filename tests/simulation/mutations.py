@@ -291,8 +291,8 @@ MUTATIONS = (
     Mutation(
         "the pages of an end that nobody was told of are followed by nobody",
         "delivery.delivery:_follow_end",
-        "before.has_live_pages() and not after.has_live_pages()",
-        "False",
+        "task.channel.rest is None or not before.has_live_pages() or after.has_live_pages()",
+        "True",
         seed=567,
     ),
     Mutation(
@@ -740,8 +740,8 @@ MUTATIONS = (
     Mutation(
         "what is bad again within a second is a copy",
         "delivery.step:_is_late_copy",
-        "state.marked_digest in entry.seen_digests and not state.is_worse_than(newest)",
-        "state.marked_digest in entry.seen_digests",
+        "entry.has_seen(state) and entry.newest is not None and not state.is_worse_than(entry.newest)",
+        "entry.has_seen(state)",
         seed=35,
     ),
     Mutation(
@@ -1037,14 +1037,14 @@ MUTATIONS = (
     Mutation(
         "nobody signals an end that BigPanda told of, if its message vanishes",
         "delivery.end_questions:EndQuestions._over",
-        "each.waiting(task.state, row, signal.plan)",
+        "each.owing_by_row(task.state, row, signal.plan)",
         "each.owing(task.state, signal.plan)",
         seed=1,
     ),
     Mutation(
         "a pause that could not be recorded is slept through although it ends early",
         "delivery.delivery:let_wait",
-        "min(wait.until, now + UNRECORDED_WAIT_SECONDS)",
+        "min(wait.until, now + UNGUARDED_AFTER_SECONDS)",
         "wait.until",
         seed=92016474,
     ),
@@ -1261,8 +1261,8 @@ MUTATIONS = (
     Mutation(
         "a claim is recorded although no queue took its question",
         "delivery.delivery:_settle",
-        "action.job is None or services.outbox.enqueue(action.job, until=until)",
-        "action.job is None or services.outbox.enqueue(action.job, until=until) or action.queue == 'ledger'",
+        "question is None or services.outbox.enqueue(question, until=services.clock() + FIRST_QUESTION_SECONDS)",
+        "services.outbox and True",
         seed=22,
     ),
     Mutation(

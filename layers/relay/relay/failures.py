@@ -61,8 +61,8 @@ class Handling(NamedTuple):
         is_final: True to dead-letter the job without a retry.
         breaks_circuit: True if the failure counts toward opening the channel's circuit breaker, since its cause can
             affect all signals of the channel.
-        is_failure: True if it means that xMatters did not accept a signal. False if the signal waits, or if its job
-            ended by its age or with its channel.
+        is_failure: True if it means that xMatters did not accept a signal, or would not (an open circuit). False for
+            any other wait, and if the job ended by its age or with its channel.
     """
 
     retries_inline: bool = False

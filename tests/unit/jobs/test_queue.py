@@ -19,7 +19,6 @@ from relay.jobs.queue import (
     attributes_of,
     check_message,
     envelope_of,
-    fits,
     legal_text,
     read_envelope,
 )
@@ -188,8 +187,9 @@ def test_characters_that_sqs_refuses_are_replaced_and_others_stay(text: str) -> 
 
 def test_envelope_fits_up_to_a_limit_that_leaves_room_for_attributes() -> None:
     most = MEBIBYTE - 8 * 1024
-    assert fits("x" * most)
-    assert not fits("x" * (most + 1))
+    check_message("x" * most, {})
+    with pytest.raises(QueueError):
+        check_message("x" * (most + 1), {})
     job = samples.job(channel="c" * 48, incident_id="\U0010ffff" * 512)
     attributes = sum(len((name + value + "String").encode()) for name, value in attributes_of(job).items())
     assert attributes + most <= MEBIBYTE

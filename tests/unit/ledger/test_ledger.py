@@ -147,7 +147,7 @@ ROW = Row(NOW + 216, "d" * 32, is_critical=True)
 
 def owing(of: State | None = None) -> Entry:
     """Return the entry of a state that is owed after its inline attempts."""
-    return Entry().waiting(of or state(), ROW)
+    return Entry().owing_by_row(of or state(), ROW)
 
 
 class TestRow:

@@ -183,8 +183,9 @@ class BigPanda:
         self._request(access, "PUT", f"{incident.path}/snooze", document, deadline)
 
     def user_id(self, access: BigPandaAccess, names: Iterable[str], deadline: Deadline) -> str | None:
-        """Return the id of the BigPanda user with the earliest possible of `names` as user name or e-mail; None without
-        one.
+        """Return the id of the BigPanda user whose user name or e-mail is one of `names`; None if no user matches.
+
+        An earlier name goes before a later one.
         """
         wanted = list(names)
         if not wanted:

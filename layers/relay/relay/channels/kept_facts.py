@@ -25,9 +25,10 @@ type Facts = Mapping[str, tuple[str, ...]]
 
 
 def facts_to_keep(channel: "Channel", share: Share) -> Facts:
-    """Return the environments of a webhook's share, and the facts that the channel's routes and pauses ask about.
+    """Return what the ledger keeps of a webhook's share, since BigPanda's API lacks it.
 
-    Empty for a channel without access to BigPanda's API: all its states come from webhooks.
+    That is the share's environments, and the facts that the channel's routes and pauses ask about. Empty for a channel
+    without access to that API: no state comes from there.
     """
     if channel.bigpanda is None:
         return {}

@@ -35,20 +35,20 @@ from relay.delivery.step import (
     final_reason,
     step,
 )
-from relay.delivery.task import Services, Task, entry_key_of, send_signal, state_of
+from relay.delivery.task import UNGUARDED_AFTER_SECONDS, Services, Task, entry_key_of, send_signal, state_of
 from relay.failures import HANDLING, LONGEST_WAIT_SECONDS, MAX_ATTEMPTS, LedgerError, Reason, wait_seconds
 from relay.incidents.share import State
 from relay.jobs.job import Acceptance, Flag, Job, new_job, seconds_of, timestamp
 from relay.jobs.outcome import Outcome, Result, SendResult, after_failure
 from relay.jobs.queue import (
+    FIRST_QUESTION_SECONDS,
     RECOVERY_SECONDS,
     UnreadableMessage,
-    envelope_of,
     followup_job,
     last_copy,
     read_envelope,
     recovery_job,
-    storable,
+    stored_envelope,
 )
 from relay.ledger.debt import FALLBACK_DESCRIPTION, FOR_OTHERS, Debt, Row, Ticket, Wait
 from relay.ledger.entry import LEASE_SECONDS, Entry, Lease
@@ -83,13 +83,8 @@ STORED_SECONDS = 2 * 24 * 3600.0
 WAITS_WITHOUT_MESSAGE = frozenset({Reason.PAUSED, Reason.FLAPPING, Reason.CIRCUIT_OPEN})
 # Wait before a job is offered again to a dead-letter queue that did not accept it.
 DEAD_LETTER_AGAIN_SECONDS = 60.0
-# Time that a queued job waits for a failing ledger before it is sent without it, and the time between two reads
-# (docs/decisions.md, D-ledger-down).
-UNGUARDED_AFTER_SECONDS = 120.0
+# Time between two reads of a failing ledger.
 UNGUARDED_WAIT_SECONDS = 30.0
-# A wait without a message, while the ledger fails: the state has no row, so the sweeper does not wake it when its wait
-# ends early.
-UNRECORDED_WAIT_SECONDS = 120.0
 # Wait before an unguarded signal is recorded again. It is short: a resolve is owed only if the signal is recorded.
 CATCH_UP_SECONDS = 5.0
 
@@ -226,20 +221,18 @@ def _entered(services: Services, task: Task, entry: Entry) -> tuple[Task, Ticket
 def _settle(services: Services, task: Task, entry: Entry, action: Settle) -> Result | None:
     """Record a state that is not signalled. Return None if another writer changed the entry since it was read."""
     result = replace(task.result(action.outcome), queue=action.queue)
-    # The job is queued before the entry is written: after a crash in between, the worker writes it and ends the pages.
-    not_before = action.job.not_before if action.job else None
-    until = seconds_of(not_before) if not_before else services.clock()
-    is_enqueued = action.job is None or services.outbox.enqueue(action.job, until=until)
-    if not is_enqueued:
+    question, note = action.question, action.note
+    is_asked = question is None or services.outbox.enqueue(question, until=services.clock() + FIRST_QUESTION_SECONDS)
+    if not is_asked or not (note is None or _follow_end(services, task, entry, note)):
         why = "no queue accepted the job that asks BigPanda about the end, or terminates pages"
         failed = replace(result, outcome=Outcome.UNSAFE, reason=Reason.INTERNAL, detail=why)
         return failed.with_last_copy(last_copy(task.job))
     if action.is_claim:
         result = replace(result, reason=Reason.CLAIMED)
-    if action.note is None:
+    if note is None:
         return result
     try:
-        note = action.note if action.is_claim else task.described(action.note)
+        note = note if action.is_claim else task.described(note)
         if services.ledger.write(task.entry_key, entry, note) is None:
             return None
     except LedgerError as error:
@@ -254,7 +247,8 @@ def _settle(services: Services, task: Task, entry: Entry, action: Settle) -> Res
 def attempt(services: Services, task: Task, entry: Entry, send: Send, ticket: Ticket) -> Result | Task:
     """Announce a task's state: take the incident's lease, send the signal, and record the result.
 
-    Returns the same as `_act`. A `ticket` with which no signal is sent is given back to the rate limiter.
+    Returns the task, without a signal, if another writer changed the entry. `send` says to whom and in how many
+    attempts. A `ticket` that is not used is given back to the rate limiter.
     """
     if task.is_from_webhook:
         wait = Wait(Reason.IN_FLIGHT, services.clock() + FIRST_WAKE_SECONDS)
@@ -371,7 +365,7 @@ def _record_failure(
 
     def change(now: Entry) -> Entry:
         # The row first: `failed` records attempts and reason only for the newest state.
-        owed = now.waiting(task.state, row, task.job.plan) if row else now
+        owed = now.owing_by_row(task.state, row, task.job.plan) if row else now
         if row is None and result.queue and not task.state.precedes(now.newest):
             owed = now.owing(task.state, task.job.plan)
         failed = owed.failed(
@@ -450,7 +444,8 @@ def let_wait(services: Services, task: Task, entry: Entry, wait: Wait) -> Result
             return task
     except LedgerError as error:
         # The state has a reason to wait, so the failed record is no reason to send it now.
-        until = wait.until if needs_message else min(wait.until, now + UNRECORDED_WAIT_SECONDS)
+        # Without a row, the sweeper does not wake it when its wait ends early.
+        until = wait.until if needs_message else min(wait.until, now + UNGUARDED_AFTER_SECONDS)
         result = _queued(services, task.ledger_failed(now), replace(wait, until=until), str(error), plan=plan)
         if result is None:
             raise
@@ -465,7 +460,7 @@ def _held(services: Services, task: Task, entry: Entry, wait: Wait, *, has_messa
     if is_paused or entry.debt.job != task.job.stored_name:
         store_job(services.ledger, task.job.stored_name, task, now)
     row = row_of(task, wait.until, now, has_message=has_message)
-    owed = task.described(entry.waiting(task.state, row, task.job.plan))
+    owed = task.described(entry.owing_by_row(task.state, row, task.job.plan))
     # relayctl shows the reason for the wait of a replayed job. The reason `paused` is replaced after a pause.
     is_shown = entry.debt.revived_at or owed.debt.reason == Reason.PAUSED
     reason = wait.reason if is_shown else owed.debt.reason
@@ -488,15 +483,16 @@ def _over_untold(task: Task, entry: Entry, until: float) -> Entry:
     return entry.over_untold(task.state) if is_end and until - task.state.came > UNTOLD_SECONDS else entry
 
 
-def _follow_end(services: Services, task: Task, before: Entry, after: Entry) -> None:
+def _follow_end(services: Services, task: Task, before: Entry, after: Entry) -> bool:
     """Queue the follow-up that terminates an incident's pages, if `after` records their end and `before` did not.
 
-    It is queued before `after` is written, since the sender may die then, or the answer to the write be lost. If the
-    queue fails, the pages are terminated after the resolve is announced.
+    It is queued before `after` is written, since the sender may die then, or the answer to the write be lost. Returns
+    False if the queue fails: the pages of a resolve that waits are terminated after it is announced.
     """
-    if before.has_live_pages() and not after.has_live_pages():
-        now = services.clock()
-        services.outbox.enqueue(followup_job(task.job, now), until=now + FOLLOW_END_SECONDS)
+    if task.channel.rest is None or not before.has_live_pages() or after.has_live_pages():
+        return True
+    now = services.clock()
+    return services.outbox.enqueue(followup_job(task.job, now), until=now + FOLLOW_END_SECONDS)
 
 
 def row_of(task: Task, until: float, now: float, *, has_message: bool = True) -> Row:
@@ -515,7 +511,7 @@ def store_job(ledger: "Ledger", name: str, task: Task, now: float) -> None:
     lasts = max(task.expires_at - now, task.channel.policy.max_age_seconds) + STORED_SECONDS
     # A job with an acceptance would only record that.
     job = task.job.fresh()._replace(accepted=None)
-    ledger.store(task.entry_key, name, envelope_of(storable(job)), lasts=lasts)
+    ledger.store(task.entry_key, name, stored_envelope(job), lasts=lasts)
 
 
 def store_for_others(services: Services, task: Task, entry: Entry) -> None:
@@ -645,7 +641,7 @@ def without_ledger(services: Services, task: Task, why: str) -> Result:
     """Send the state without the ledger, or let its message wait for the ledger. `why` is the ledger's error.
 
     In a pause, the state waits. A critical of a share that just came is sent at once, which may repeat a page. That
-    happens at most once for an incident in UNGUARDED_AGAIN_SECONDS: a further critical waits as long as the ledger
+    happens at most once for an incident in UNGUARDED_AFTER_SECONDS: a further critical waits as long as the ledger
     fails. So do a replayed job, one that is too old or whose channel is gone, and a resolve that BigPanda has to be
     asked about. All other states wait for UNGUARDED_AFTER_SECONDS, and are then sent.
 
@@ -710,7 +706,7 @@ def _paused(services: Services, task: Task, pause: "Pause", why: str) -> Result:
     The job is needed even if the pause drops the state: it records the state once the ledger works. Without that
     record, an older state would be sent after the pause, and a resolve would not end the incident's pages.
     """
-    seconds = UNRECORDED_WAIT_SECONDS if pause.postpones(task.state.came) else UNGUARDED_WAIT_SECONDS
+    seconds = UNGUARDED_AFTER_SECONDS if pause.postpones(task.state.came) else UNGUARDED_WAIT_SECONDS
     wait = Wait(Reason.PAUSED, min(pause.until, services.clock() + seconds))
     result = _queued(services, task, wait, why)
     return result or _not_taken(task, Reason.PAUSED, why)

@@ -49,8 +49,8 @@ FIRST_AGAIN_SECONDS = 5.0
 UNREACHABLE_SECONDS = 600.0
 # The claim is written within this time of its question, in spite of the webhook's deadline and of conflicts.
 WRITTEN_SECONDS = 15.0
-# The clocks of two functions differ by less than this.
-CLOCKS_DIFFER_SECONDS = 5.0
+# A question that is older than the claim by more than two clocks differ is about an earlier claim.
+EARLIER_CLAIM_SECONDS = 5.0
 _PACE = {Reason.PACED, Reason.RATE_LIMITED}
 
 
@@ -103,7 +103,7 @@ class EndQuestions:
         """
         try:
             entry, now = self.ledger.read(entry_key_of(job)), self.clock()
-            if not entry.end.is_claimed or job.age_counts_from < entry.end.claimed_at - CLOCKS_DIFFER_SECONDS:
+            if not entry.end.is_claimed or job.age_counts_from < entry.end.claimed_at - EARLIER_CLAIM_SECONDS:
                 return _unclaimed(job, entry, now)
             question = _Question(job, entry, channel, deadline, now)
             if not channel.asks_about_ends or channel.bigpanda is None:
@@ -194,7 +194,7 @@ class EndQuestions:
             # By another function's clock, an open state may be later than the question: BigPanda is asked again.
             if each.newest != entry.newest or not each.end.is_claimed or task.state.precedes(each.newest):
                 return each
-            owed = each.waiting(task.state, row, signal.plan)
+            owed = each.owing_by_row(task.state, row, signal.plan)
             # A resolve that came meanwhile stays claimed if it is newer.
             return owed._replace(end=End(owed.end.at)) if each.end == entry.end else owed
 

@@ -18,7 +18,7 @@ from relay.delivery.task import entry_key_of
 from relay.failures import LedgerError, Reason, SendError
 from relay.jobs.job import Job
 from relay.jobs.outcome import Notices, Outcome, Result, Subject
-from relay.jobs.queue import envelope_of, storable
+from relay.jobs.queue import stored_envelope
 from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.debt import FALLBACK_DESCRIPTION
 from relay.ledger.entry import Entry
@@ -161,7 +161,7 @@ class Followup:
         lost, now = _unpaged_criticals(after, checked), self.clock()
         if lost:
             with suppress(LedgerError):
-                described = envelope_of(storable(job))
+                described = stored_envelope(job)
                 self.ledger.store(entry_key_of(job), FALLBACK_DESCRIPTION, described, lasts=OLD_SIGNAL_SECONDS)
 
         def change(current: Entry) -> Entry:

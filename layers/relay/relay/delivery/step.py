@@ -163,8 +163,7 @@ def _is_simultaneous_copy(entry: Entry, state: State) -> bool:
     Both may be queued, while the entry has one arrival time: maybe the later one, since functions' clocks differ.
     """
     newest = entry.newest
-    is_seen = newest is not None and newest.version == state.version and state.marked_digest in entry.seen_digests
-    return is_seen and newest is not None and state.came < newest.came + CLOCKS_DIFFER_SECONDS
+    return newest is not None and entry.has_seen(state) and state.came < newest.came + CLOCKS_DIFFER_SECONDS
 
 
 def _is_late_copy(entry: Entry, state: State) -> bool:
@@ -173,10 +172,7 @@ def _is_late_copy(entry: Entry, state: State) -> bool:
     Timestamps have a resolution of a second, so the incident may have returned to the state within that second. A state
     that is worse than the newest one counts as new, so that no page is lost.
     """
-    newest = entry.newest
-    if newest is None or newest.version != state.version:
-        return False
-    return state.marked_digest in entry.seen_digests and not state.is_worse_than(newest)
+    return entry.has_seen(state) and entry.newest is not None and not state.is_worse_than(entry.newest)
 
 
 # xMatters' flood control silently drops signals above 4 in a minute (docs/vendors.md, "Flood control"). One second more
@@ -213,15 +209,14 @@ class Settle(NamedTuple):
 
     Attributes:
         note: Ledger entry to write; None to write nothing.
-        job: Job to queue: the question to BigPanda if the incident is over, or the job that terminates its pages; None
-            for none.
+        question: Job to queue, which asks BigPanda if the incident is over; None for none.
         queue: Place where the state waits: `retry`, `dead_letter`, or `ledger` for its entry alone; None if nowhere.
         is_claim: True if the state is a claimed resolve: it may be forged, so nothing that it says is kept.
     """
 
     outcome: Outcome
     note: Entry | None = None
-    job: Job | None = None
+    question: Job | None = None
     queue: str | None = None
     is_claim: bool = False
 
@@ -496,9 +491,7 @@ def _unwanted(case: Case) -> Settle:
     task, entry = case.task, case.entry
     is_recorded = task.state.is_of_same_share(entry.newest) and not entry.debt.since
     note = None if is_recorded else entry.unchanged(task.state, is_left_out=case.standing == Standing.OWED)
-    is_end = task.is_from_webhook and not task.state.is_open and note is not None
-    ends_pages = is_end and task.channel.rest is not None and entry.has_live_pages()
-    return Settle(Outcome.UNCHANGED, note, task.job if ends_pages else None)
+    return Settle(Outcome.UNCHANGED, note)
 
 
 def final_reason(task: Task, now: float) -> Reason | None:
@@ -518,7 +511,7 @@ def _given_up(case: Case) -> DeadLetter | None:
 def _send(case: Case) -> Send:
     task, entry = case.task, case.entry
     max_attempts = max(1, min(MAX_ATTEMPTS, room_for_signals(entry, case.now))) if task.is_from_webhook else 1
-    return Send(max_attempts, task.further or _only_acknowledger(task, entry, entry.acknowledgement))
+    return Send(max_attempts, task.further or _only_acknowledger(task, entry))
 
 
 def _is_own_debt(task: Task, entry: Entry, state: State) -> bool:
@@ -567,12 +560,12 @@ def _slot(case: Case) -> float:
     return slot.at if slot and is_own and slot.at > case.now + 1 else 0.0
 
 
-def _only_acknowledger(task: Task, entry: Entry, known: Acknowledgement | None) -> tuple[str, ...]:
+def _only_acknowledger(task: Task, entry: Entry) -> tuple[str, ...]:
     """Return the acknowledger's name if the signal is for them only; empty if it is for all recipients.
 
     It is for all if the incident opened, worsened or reopened against any state that may have been announced.
     """
-    change = task.change
+    change, known = task.change, entry.acknowledgement
     if change is None or known is None or not task.channel.signals_acknowledger_only:
         return ()
     changes = [change, *(compare(state, task.state) for state in entry.maybe_announced())]

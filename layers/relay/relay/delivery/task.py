@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from relay.xmatters.trigger import XMatters
 
 
-# While the ledger is down: shortest time between two live criticals of one incident from one function.
-UNGUARDED_AGAIN_SECONDS = 120.0
+# While the ledger fails, a queued job waits for it so long before it is sent without it, and one function sends live
+# criticals of one incident with this distance (docs/decisions.md, D-ledger-down).
+UNGUARDED_AFTER_SECONDS = 120.0
 # Bounds the memory of a function during a long outage of the ledger.
 MAX_UNGUARDED = 1000
 
@@ -39,8 +40,8 @@ class Unguarded:
     sent_at: dict[str, float] = field(default_factory=dict)
 
     def was_sent(self, entry_key: str, now: float) -> bool:
-        """True if a signal was sent without the ledger within UNGUARDED_AGAIN_SECONDS before `now` (epoch seconds)."""
-        return now - self.sent_at.get(entry_key, 0.0) < UNGUARDED_AGAIN_SECONDS
+        """True if a signal was sent without the ledger within UNGUARDED_AFTER_SECONDS before `now` (epoch seconds)."""
+        return now - self.sent_at.get(entry_key, 0.0) < UNGUARDED_AFTER_SECONDS
 
     def forget(self, entry_key: str) -> None:
         self.sent_at.pop(entry_key, None)
@@ -135,7 +136,10 @@ class Task(NamedTuple):
         *,
         is_from_webhook: bool = False,
     ) -> Self:
-        """Return the task of a job's `state`. The channel's routes are evaluated anew at each wake."""
+        """Return the task that announces the `state` of a job. `owner` names this sender in the incident's lease.
+
+        The recipients are chosen here, by the channel's routes as they are now: each attempt of a job chooses anew.
+        """
         route, about, name = _route(channel, share), _about(channel, share), entry_key_of(job)
         own = () if route and not route.is_undecided else channel.recipients
         routed = route.recipients if route else ()

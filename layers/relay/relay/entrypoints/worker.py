@@ -25,7 +25,7 @@ from relay.channels.channel import Channel, removed
 from relay.channels.policy import Mode, Policy
 from relay.channels.schema import MOST_AGE_SECONDS
 from relay.deadline import Clock, Deadline, Deadlines, times_collected
-from relay.delivery.delivery import DEAD_LETTER_AGAIN_SECONDS, Delivery
+from relay.delivery.delivery import Delivery
 from relay.delivery.fallback import Fallback, OverdueDebt
 from relay.delivery.page_followup import Followup
 from relay.failures import HANDLING, ChannelError, Reason, wait_seconds
@@ -101,13 +101,13 @@ class Chores:
     def failed(self, job: Job, result: Result) -> Result:
         """Return the result of a failed chore, as `queued`. Dead-letter the chore if its failure is final.
 
-        The result's queue is `dead_letter` then. Else it is `retry`, and the caller has to put the chore back.
+        The result's queue is `dead_letter` then. Else it is `retry`, and the caller has to put the chore back. If the
+        dead-letter queue fails, the result stays `unsafe`, and the chore on its queue.
         """
-        waiting = result.queued("retry")
         if not HANDLING[result.reason or Reason.INTERNAL].is_final:
-            return waiting
+            return result.queued("retry")
         is_dead_lettered = self.outbox.dead_letter(after_failure(job, result, self.clock()))
-        return result.queued("dead_letter") if is_dead_lettered else replace(waiting, until=None)
+        return result.queued("dead_letter") if is_dead_lettered else result
 
 
 # Time limit of one job: one attempt, the calls to the ledger, and short waits for a rate limit. The fallback topic and
@@ -118,8 +118,6 @@ FALLBACK_SECONDS = 3.0
 UNGUARDED_NOTICE_SECONDS = 900.0
 # Delay of a follow-up. Most workflows have made their page by then.
 FOLLOW_SECONDS = 10.0
-# Wait before a follow-up that the queue did not accept is offered again.
-FOLLOW_AGAIN_SECONDS = 30.0
 # A job is worked up to this much before its time.
 EARLY_JOB_SECONDS = 1.0
 
@@ -252,14 +250,10 @@ class Worker:
             # The result is ignored: without a follow-up the page is not confirmed, but the signal did not fail.
             # A resolve's workflow makes no page that is to be found, and the pages of the incident end at once.
             self.outbox.enqueue(followup, until=now if is_over else now + FOLLOW_SECONDS)
-        elif result.outcome == Outcome.DUPLICATE or (result.outcome == Outcome.UNCHANGED and is_over):
-            # Either the safety job of a signal that was sent inline, or a resolve that the policy does not announce.
+        elif result.outcome == Outcome.DUPLICATE:
+            # The safety job of a signal that was sent inline. If it stays on its queue, it queues the follow-up later.
             if not self.outbox.enqueue(followup, until=now):
-                # The signal's message is queued once more, so that a later attempt can queue the follow-up.
-                again, detail = now + FOLLOW_AGAIN_SECONDS, "no queue accepted its follow-up"
-                if not self.outbox.enqueue(job, until=again):
-                    return replace(result, outcome=Outcome.UNSAFE, detail=detail)
-                return replace(result.waiting(Reason.IN_FLIGHT, again), detail=detail)
+                return replace(result, outcome=Outcome.UNSAFE, detail="no queue accepted its follow-up")
         elif result.outcome == Outcome.SUPERSEDED:
             # The newer state's message follows up all signals of the incident, but may wake later. This follow-up
             # terminates outdated pages now.
@@ -331,8 +325,6 @@ class Worker:
         reason = result.reason or Reason.INTERNAL
         if result.until is not None:
             return job.waiting(reason, result.until)
-        if HANDLING[reason].is_final:
-            return job.waiting(reason, now + DEAD_LETTER_AGAIN_SECONDS)
         wait = wait_seconds(reason, now - job.age_counts_from, result.exchange.retry_after, self.random())
         return after_failure(job, result, now).waiting(reason, now + wait)
 

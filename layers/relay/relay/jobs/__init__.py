@@ -1,4 +1,4 @@
-"""Jobs: queue messages (an "envelope" is a job as message text), SQS queues, backoff, and the dead-letter queue.
+"""Jobs: queue messages (an "envelope" is a job as message text), SQS queues, and outcomes.
 
 Imports `relay.channels` and `relay.incidents`.
 """

@@ -115,8 +115,8 @@ class Result(NamedTuple):
     """Result of a share or a job, and the reason for it.
 
     Attributes:
-        queue: Place of a queued state: `retry`, `dead_letter`, or `ledger` if only the ledger has it. None if it is on
-            no queue.
+        queue: Place of what is queued: `retry` (for a chore, the chore queue), `dead_letter`, or `ledger` if only the
+            ledger has it. None if it is on no queue.
         until: Earliest time of the next attempt (epoch seconds); None if it is not known.
         job: The job, with the number of attempts that the ledger counted; None if there is no job.
     """

@@ -146,10 +146,6 @@ def legal_text(text: str) -> str:
     return _ILLEGAL.sub("\ufffd", text[:MAX_TEXT]) or "-"
 
 
-def fits(envelope: str) -> bool:
-    return len(envelope) <= MAX_ENVELOPE_BYTES
-
-
 MAX_MESSAGE_BYTES = 1024 * 1024
 # Limit of SendMessageBatch and DeleteMessageBatch. All messages of a batch together may have MAX_MESSAGE_BYTES.
 MAX_BATCH = 10
@@ -250,7 +246,7 @@ def size_of(envelope: str, attributes: Mapping[str, str]) -> int:
 def check_message(envelope: str, attributes: Mapping[str, str]) -> None:
     """Raise QueueError for a message (body and attributes) that SQS would refuse: docs/vendors.md, "What SQS takes"."""
     size = size_of(envelope, attributes)
-    if size > MAX_MESSAGE_BYTES or not fits(envelope):
+    if size > MAX_MESSAGE_BYTES or len(envelope) > MAX_ENVELOPE_BYTES:
         raise QueueError(f"the message has {size} bytes, and SQS takes {MAX_MESSAGE_BYTES}")
     if not (envelope.isascii() and envelope.isprintable()):
         raise QueueError("the message has characters that SQS refuses")
@@ -269,11 +265,8 @@ RECOVERY_SECONDS = 1.0
 FIRST_EVENT = "incident#new"
 # Time from a resolve to the first question about it: BigPanda's API may lag behind its webhook.
 FIRST_QUESTION_SECONDS = 3.0
-# Bodies up to this size always fit into a message, even if they do not compress.
-SURELY_FITS_BYTES = 512 * 1024
-# A DynamoDB item may have 400 KB with its key and all attributes. In base64 a body grows to 4/3 of its size at most.
+# A DynamoDB item may have 400 KB with its key and all attributes.
 MAX_STORED_BYTES = 390 * 1024
-SURELY_STORED_BYTES = 224 * 1024
 # CloudWatch cuts longer log events, and an envelope that was cut can't be replayed.
 MAX_LOGGED_CHARACTERS = 200_000
 # Incidents and channels that one log line names at most.
@@ -344,27 +337,23 @@ class Outbox:
         return True
 
 
-def fitting(job: Job) -> Job:
-    """Return the job, without alert details (`body_reduced`) if it is too large for a message."""
-    # Small bodies are not measured: compressing a body only for its size costs more than the rest of a share's work.
-    is_small = len(job.body) <= SURELY_FITS_BYTES
-    return job if is_small or fits(envelope_of(job)) else _reduced(job)
-
-
-def storable(job: Job) -> Job:
-    """Return the job, without alert details (`body_reduced`) if it is too large for a DynamoDB item."""
-    is_small = len(job.body) <= SURELY_STORED_BYTES
-    return job if is_small or len(envelope_of(job)) <= MAX_STORED_BYTES else _reduced(job)
-
-
-def last_copy(job: Job) -> str:
-    """Return a job as JSON text for a log line, its only copy: without alert details if the log would cut it."""
-    envelope = envelope_of(job)
-    return envelope if len(envelope) <= MAX_LOGGED_CHARACTERS else envelope_of(_reduced(job))
-
-
-def _reduced(job: Job) -> Job:
+def fitting(job: Job, most: int = MAX_ENVELOPE_BYTES) -> Job:
+    """Return the job, without alert details (`body_reduced`) if its envelope would have more than `most` bytes."""
+    # Half as large, a body fits even if it does not compress. To compress one only for its size costs more than the
+    # rest of a share's work.
+    if len(job.body) <= most // 2 or len(envelope_of(job)) <= most:
+        return job
     # Imported here, since nearly every body fits: this keeps the import out of cold starts.
     from relay.jobs.reduced_body import reduced  # noqa: PLC0415
 
     return reduced(job)
+
+
+def stored_envelope(job: Job) -> str:
+    """Return a job as the text of a DynamoDB item: without alert details if it is too large for one."""
+    return envelope_of(fitting(job, MAX_STORED_BYTES))
+
+
+def last_copy(job: Job) -> str:
+    """Return a job as JSON text for a log line, its only copy: without alert details if the log would cut it."""
+    return envelope_of(fitting(job, MAX_LOGGED_CHARACTERS))

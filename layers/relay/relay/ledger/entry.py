@@ -282,7 +282,10 @@ class Entry(NamedTuple):
         return self.newest is not None and not self.newest.is_open
 
     def claiming(self, state: State) -> "Entry":
-        """Return the entry after a resolve came that BigPanda is asked about. The incident stays as it is."""
+        """Return the entry with the resolve `state` noted as claimed: BigPanda is asked if it is true.
+
+        Newest state, debt and pages stay.
+        """
         return replace(self, end=self.end.claimed(state.came, state.version if state.is_stamped else None))
 
     def claim_hold(self, state: State) -> float:
@@ -322,6 +325,11 @@ class Entry(NamedTuple):
         in_flight = (self.lease.state,) if self.lease else ()
         return (self.announced, *self.doubtful, *in_flight)
 
+    def has_seen(self, state: State) -> bool:
+        """True if the same state came before, with the timestamps (version) of the newest state."""
+        is_as_old = self.newest is not None and self.newest.version == state.version
+        return is_as_old and state.marked_digest in self.seen_digests
+
     def may_have_paged(self, state: State) -> bool:
         """True if exactly this state is doubtful: xMatters may have accepted it, but did not say so."""
         return any(state.is_same(doubtful) for doubtful in self.doubtful)
@@ -356,7 +364,7 @@ class Entry(NamedTuple):
         since = state.came if entry.debt.since is None else entry.debt.since
         return replace(entry, debt=replace(entry.debt, since=since, plan=max(plan, known)))
 
-    def waiting(self, state: State, row: Row, plan: int = 0) -> "Entry":
+    def owing_by_row(self, state: State, row: Row, plan: int = 0) -> "Entry":
         """Return the entry with `state` owed, as `owing` does, and `row` as its row in the table's index.
 
         The entry stays as it is if the state is superseded, announced or dead-lettered meanwhile.

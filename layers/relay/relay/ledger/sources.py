@@ -70,7 +70,11 @@ class _Seen(NamedTuple):
 
 @dataclass(frozen=True)
 class Sources:
-    """Store of the environments and the recipients that shares name: the sources of a channel's shares."""
+    """Store of what shares show and a channel's secret does not say.
+
+    It has the environments, which relayctl suggests for the secret, and for each incident the sets of recipients that
+    webhook URLs named: each set has a ledger entry of its own.
+    """
 
     table: Table
     clock: Clock
