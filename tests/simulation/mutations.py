@@ -234,9 +234,9 @@ MUTATIONS = (
     ),
     Mutation(
         "a resolve that nobody announces leaves its pages",
-        "delivery.step:_unwanted",
-        "task.is_from_webhook",
-        "not task.is_from_webhook",
+        "delivery.delivery:_settle",
+        "note is None or _follow_end(services, task, entry, note)",
+        "True",
         seed=84,
     ),
     Mutation(
@@ -333,7 +333,7 @@ MUTATIONS = (
     Mutation(
         "a time-out of BigPanda counts as the relay's own delay",
         "delivery.end_questions:EndQuestions._answer",
-        "error.reason == Reason.TIMEOUT and not error.was_sent",
+        "error.reason == Reason.TIMEOUT and not calls",
         "error.reason == Reason.TIMEOUT",
         seed=945,
     ),
@@ -362,13 +362,13 @@ MUTATIONS = (
         "a comment that BigPanda did not take is given up",
         "entrypoints.worker:Chores.do",
         """
-            if result.outcome == Outcome.UNSAFE and self.clock() - began > SLOW_SECONDS:
+            if result.outcome == Outcome.UNSAFE and result.exchange.attempts and self.clock() - began > SLOW_SECONDS:
                 self.silent[api] = self.clock() + SILENT_SECONDS
         """,
         """
             if result.reason == Reason.UPSTREAM:
                 return replace(result, outcome=Outcome.UNCHANGED)
-            if result.outcome == Outcome.UNSAFE and self.clock() - began > SLOW_SECONDS:
+            if result.outcome == Outcome.UNSAFE and result.exchange.attempts and self.clock() - began > SLOW_SECONDS:
                 self.silent[api] = self.clock() + SILENT_SECONDS
         """,
         seed=957,
@@ -1281,7 +1281,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a resolve ends one page of a signal that has two",
-        "delivery.page_followup:terminate_pages",
+        "delivery.page_followup:terminated",
         """
             for page in ids:
                 if page not in ended:
@@ -1524,7 +1524,7 @@ MUTATIONS = (
     ),
     Mutation(
         "of a signal with a known page, a second page is not searched before its pages end",
-        "delivery.page_followup:terminate_pages",
+        "delivery.page_followup:terminated",
         "tuple(dict.fromkeys((*signal.pages, *(page.id for page in found))))",
         "signal.pages or tuple(page.id for page in found)",
         seed=182,

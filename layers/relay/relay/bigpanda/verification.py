@@ -136,8 +136,9 @@ class Verifier:
         otherwise must also name a recipient of that signal, or a person in xMatters.
         """
         names = {name.lower() for name in (received.callback.page_id, received.callback.page_number) if name}
-        signal = next((each for each in raised if names & self._names(each, rest, deadline)), None) if names else None
-        if signal is None:
+        known = (each for each in raised if names & _names(each))
+        signal = next(known, None) or next((each for each in raised if names & self._found(each, rest, deadline)), None)
+        if not names or signal is None:
             return CallbackVerdict(Verdict.UNVERIFIED, "it names no page of the incident")
         if received.answered_at < signal.at - VENDOR_CLOCKS_DIFFER_SECONDS:
             return CallbackVerdict(Verdict.UNVERIFIED, "it is older than the page that it names")
@@ -150,13 +151,17 @@ class Verifier:
         verb = "acknowledged" if received.is_acknowledgement else "answered"
         return CallbackVerdict(Verdict.UNVERIFIED, f"xMatters does not know who it says {verb}")
 
-    def _names(self, signal: AcceptedSignal, rest: Rest, deadline: Deadline) -> set[str]:
-        """Return the ids and numbers of a signal's pages, in lower case, from the ledger or else from xMatters."""
-        names = {*signal.pages, signal.page_number} - {""}
-        # A workflow may make a page after minutes, when it counts as missing.
-        if not names:
-            names = set(self.pages_of(rest, signal.request_id, deadline))
-        return {name.lower() for name in names}
+    def _found(self, signal: AcceptedSignal, rest: Rest, deadline: Deadline) -> set[str]:
+        """Return the ids and numbers, in lower case, of a signal's pages that the ledger does not know, but xMatters.
+
+        A workflow may make a page after minutes, when it counts as missing.
+        """
+        return set() if _names(signal) else {name.lower() for name in self.pages_of(rest, signal.request_id, deadline)}
+
+
+def _names(signal: AcceptedSignal) -> set[str]:
+    """Return the ids and numbers of a signal's pages, in lower case, as far as the ledger knows them."""
+    return {name.lower() for name in (*signal.pages, signal.page_number) if name}
 
 
 def _times(entry: Entry) -> Iterator[float]:

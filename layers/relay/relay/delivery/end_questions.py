@@ -126,20 +126,26 @@ class EndQuestions:
         The first call of a claim goes before all others, across channels that share a key: so a flood of invented
         incidents delays no question about a true one.
         """
-        own = access.allowed_environment(question.entry.about.environment_id)
+        own, job = access.allowed_environment(question.entry.about.environment_id), question.job
         environment_ids = list(dict.fromkeys(filter(None, (own, *access.environments))))
-        first, calls = Flag.ASKED not in question.job.flags, 0
+        if silent_since := question.entry.end.silent_since:
+            # The time of one question may be too short for all of them: a later one begins where the last one stopped,
+            # or, if a slow last call of each was in vain, at another.
+            begin = (job.stamps.attempts + int((question.asked_at - silent_since) // 60)) % len(environment_ids)
+            environment_ids = [*environment_ids[begin:], *environment_ids[:begin]]
+        first, calls = Flag.ASKED not in job.flags, 0
         is_known = any(question.entry.maybe_announced()) or question.entry.debt.since is not None
         room = partial(self.lister.rate_limit.has_room_to_repeat, access, is_known=is_known)
         for place, environment_id in enumerate(environment_ids):
             if place == int(first) and not room(len(environment_ids) - place):
                 return _Answer(None, calls, is_paced=True)
             try:
-                found = self.lister.incident(access, environment_id, question.job.incident_id, question.deadline)
+                found = self.lister.incident(access, environment_id, job.incident_id, question.deadline)
                 calls += 1
             except SendError as error:
                 found, calls = None, calls + error.was_sent
-                if error.reason in _PACE or (error.reason == Reason.TIMEOUT and not error.was_sent):
+                # Time that a slow BigPanda used up is no pace of ours.
+                if error.reason in _PACE or (error.reason == Reason.TIMEOUT and not calls):
                     return _Answer(None, calls, is_paced=True)
             if found:
                 return _Answer(found, calls)

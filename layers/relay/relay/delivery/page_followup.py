@@ -6,6 +6,7 @@ critical's receipt is late, xMatters is asked who was notified, and who answered
 there.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from copy import replace
@@ -16,7 +17,7 @@ from relay.channels.policy import Policy
 from relay.deadline import Clock, Deadline
 from relay.delivery.task import entry_key_of
 from relay.failures import LedgerError, Reason, SendError
-from relay.jobs.job import Job
+from relay.jobs.job import MILLISECOND, Job, seconds_of
 from relay.jobs.outcome import Notices, Outcome, Result, Subject
 from relay.jobs.queue import stored_envelope
 from relay.ledger.accepted_signal import AcceptedSignal
@@ -28,25 +29,24 @@ from relay.ledger.table import Ledger
 from relay.xmatters.directory import Pages
 
 
-def terminate_pages(
-    pages: Pages, rest: Rest, entry: Entry, deadline: Deadline, *, replaces: bool, young_since: float
-) -> Iterator[AcceptedSignal]:
-    """Terminate the pages of past states, and yield each signal whose pages are all terminated. Raises SendError.
+def terminated(
+    pages: Pages, rest: Rest, entry: Entry, signal: AcceptedSignal, deadline: Deadline
+) -> AcceptedSignal | None:
+    """Terminate the pages of a past state's signal, and return the signal with them. Raises SendError.
 
-    A signal without a page is not yielded if a newer page replaces it, or if the resolve is not announced yet: its
-    workflow may make a page before the next search.
+    None for a signal without a page if a newer page replaces it, or if the resolve is not announced yet: its workflow
+    may make a page before the next search.
     """
-    for signal in signals_to_terminate(entry, replaces=replaces, young_since=young_since):
-        # Searched again: the workflow may have made a page later, or a second one.
-        found = pages.of_request(rest, signal.request_id, deadline)
-        ids = tuple(dict.fromkeys((*signal.pages, *(page.id for page in found))))
-        if not ids and (signal.at >= entry.end.at or entry.debt.since is not None):
-            continue
-        ended = {*(page.id for page in found if not page.is_active), *(signal.pages if signal.is_over else ())}
-        for page in ids:
-            if page not in ended:
-                pages.terminate(rest, page, deadline)
-        yield replace(signal, pages=ids, is_over=True)
+    # Searched again: the workflow may have made a page later, or a second one.
+    found = pages.of_request(rest, signal.request_id, deadline)
+    ids = tuple(dict.fromkeys((*signal.pages, *(page.id for page in found))))
+    if not ids and (signal.at >= entry.end.at or entry.debt.since is not None):
+        return None
+    ended = {*(page.id for page in found if not page.is_active), *(signal.pages if signal.is_over else ())}
+    for page in ids:
+        if page not in ended:
+            pages.terminate(rest, page, deadline)
+    return replace(signal, pages=ids, is_over=True)
 
 
 def signals_to_terminate(entry: Entry, *, replaces: bool, young_since: float) -> Iterator[AcceptedSignal]:
@@ -116,18 +116,29 @@ class Followup:
         failure: SendError | None = None
         is_suppressed = False
         try:
+            # What is most urgent comes first, since an API that is slow leaves no time for the rest.
+            if channel.rest:
+                self._terminate(entry, channel.rest, channel.policy, checked, math.inf, deadline)
+            entry = self._asked(job, entry, channel, checked, deadline)
             if channel.rest:
                 self._follow_pages(entry, channel.rest, channel.policy, checked, deadline)
                 if lost := _unpaged_criticals(entry.followed(checked), checked):
                     is_suppressed = self.pages.were_suppressed(channel.rest, min(lost), deadline)
-            after = entry.followed(checked)
-            question_at = _question_at(after, channel)
-            if question_at is not None and self.clock() >= question_at:
-                pages = after.pages_to_ask_about()
-                entry = self.prover.ask(entry_key_of(job), entry, channel, pages, deadline, is_early=False)
+                entry = self._asked(job, entry, channel, checked, deadline)
         except SendError as error:
             failure = error
         return self._noted(job, entry, channel, checked, failure, is_suppressed=is_suppressed)
+
+    def _asked(
+        self, job: Job, entry: Entry, channel: Channel, checked: Mapping[str, AcceptedSignal], deadline: Deadline
+    ) -> Entry:
+        """Ask the vendors about a critical if it is time, and return the entry with the answer. Raises SendError."""
+        after = entry.followed(checked)
+        question_at = _question_at(after, channel)
+        if question_at is None or self.clock() < question_at:
+            return entry
+        pages = after.pages_to_ask_about()
+        return self.prover.ask(entry_key_of(job), entry, channel, pages, deadline, is_early=False)
 
     def _follow_pages(
         self, entry: Entry, rest: Rest, policy: Policy, checked: dict[str, AcceptedSignal], deadline: Deadline
@@ -135,9 +146,23 @@ class Followup:
         """Put the followed signals into `checked` by request id, also if a later request fails. Raises SendError."""
         for signal in self._without_known_page(entry):
             checked[signal.request_id] = self._looked_for(signal, rest, policy.page_within_seconds, deadline)
-        after, since = entry.followed(checked), self.clock() - policy.page_within_seconds - LAST_SEARCH_SECONDS
-        for signal in terminate_pages(self.pages, rest, after, deadline, replaces=policy.replace, young_since=since):
-            checked[signal.request_id] = signal
+        since = self.clock() - policy.page_within_seconds - LAST_SEARCH_SECONDS
+        self._terminate(entry.followed(checked), rest, policy, checked, since, deadline)
+
+    def _terminate(
+        self,
+        entry: Entry,
+        rest: Rest,
+        policy: Policy,
+        checked: dict[str, AcceptedSignal],
+        young_since: float,
+        deadline: Deadline,
+    ) -> None:
+        """Terminate the pages of past states (see `signals_to_terminate`), unless this run did. Raises SendError."""
+        for signal in signals_to_terminate(entry, replaces=policy.replace, young_since=young_since):
+            is_done = signal.request_id in checked and checked[signal.request_id].is_over
+            if not is_done and (ended := terminated(self.pages, rest, entry, signal, deadline)):
+                checked[signal.request_id] = ended
 
     def _noted(
         self,
@@ -179,7 +204,9 @@ class Followup:
         if not is_noted:
             return replace(_result(job, Outcome.UNSAFE), reason=Reason.INTERNAL, detail="the ledger write failed")
         again = self._again(after, channel, now)
-        if again is None:
+        # The follow-up of a newer signal follows all signals of the incident.
+        is_newest = after.announced is None or after.announced.came <= seconds_of(job.received_at) + MILLISECOND
+        if again is None or not is_newest:
             return _result(job, Outcome.DUPLICATE, without_page)
         return _result(job, Outcome.QUEUED, without_page).waiting(Reason.IN_FLIGHT, again)
 

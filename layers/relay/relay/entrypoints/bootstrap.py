@@ -63,6 +63,8 @@ _HASTE = _ONCE.merge(ClientConfig(connect_timeout=0.5, read_timeout=0.7))
 _PHONES = _ONCE.merge(ClientConfig(connect_timeout=1, read_timeout=5))
 # A page of a hundred incidents, or one with all of its alerts.
 MOST_BIGPANDA_BYTES = 6 * 1024 * 1024
+# A hundred audits of a page.
+MOST_XMATTERS_BYTES = 512 * 1024
 
 
 def webhook(environment: Mapping[str, str] = os.environ) -> "Endpoint":
@@ -113,7 +115,7 @@ def _wiring(environment: Mapping[str, str], *, unknown_seconds: float = UNKNOWN_
     is_local = _is_local(environment)
     lists = (environment[f"RELAY_{vendor}_HOSTS"].split(",") for vendor in ("XMATTERS", "BIGPANDA"))
     hosts = VendorHosts.of(*lists, loopback=is_local)
-    xmatters = cache(partial(Session, hosts.xmatters))
+    xmatters = cache(partial(Session, hosts.xmatters, most=MOST_XMATTERS_BYTES))
     bigpanda = partial(Session, hosts.bigpanda, most=MOST_BIGPANDA_BYTES)
     # Lambda freezes a function between requests, and a monotonic clock may stop meanwhile. So it is used for deadlines
     # only, which end with the request.

@@ -92,7 +92,8 @@ class Chores:
             brief = self.deadlines(min(BRIEF_SECONDS, deadline.remaining()))
             is_question = job.kind == JobKind.QUESTION
             result = (self.questions().ask if is_question else self.followup.follow)(job, channel, brief)
-        if result.outcome == Outcome.UNSAFE and self.clock() - began > SLOW_SECONDS:
+        # An API hangs if a request of this chore failed. The ledger may be slow, or many requests use up the time.
+        if result.outcome == Outcome.UNSAFE and result.exchange.attempts and self.clock() - began > SLOW_SECONDS:
             self.silent[api] = self.clock() + SILENT_SECONDS
         if result.outcome != Outcome.UNSAFE:
             return result

@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
+from relay.channels.routes import TAG
 from relay.failures import BadRequest
+from relay.incidents.details import KEPT_FACTS, MAX_VALUES, details_of
 from relay.incidents.share import Share, parse_share
 from relay.jobs.job import Flag, Job
 from relay.jobs.queue import MAX_TEXT
@@ -21,12 +23,18 @@ def reduced(job: Job) -> Job:
 
 
 MAX_REDUCED_BYTES = 60 * 1024
+MAX_FACTS_BYTES = 16 * 1024
 
 
 def reduced_body(share: Share) -> bytes:
-    """Return a share's body that always fits into a message: long texts are cut, alerts have id and status only."""
+    """Return a share's body that always fits into a message: long texts are cut, alerts have id and status only.
+
+    The facts that routes and pauses may ask about, tags and source systems, are kept once for all alerts.
+    """
     wrapped = share.document.get("incident")
     outside = _small_members(share.document)
+    metadata = outside.get("metadata")
+    outside["metadata"] = {**(metadata if isinstance(metadata, dict) else {}), KEPT_FACTS: _facts(share)}
     small = _small_members(wrapped) if isinstance(wrapped, dict) else outside
     # These come first, since the first of two spellings of a name is read.
     kept = {
@@ -36,6 +44,24 @@ def reduced_body(share: Share) -> bytes:
     }
     incident = kept | {name: value for name, value in small.items() if name not in kept}
     return json.dumps(outside | {"incident": incident} if isinstance(wrapped, dict) else incident).encode()
+
+
+def _facts(share: Share) -> dict[str, list[str]]:
+    """Return the different tags and source systems of all alerts; in MAX_FACTS_BYTES, those with few values first.
+
+    A tag with a value for each alert, such as a trace, takes most room, and is seldom what routes ask about.
+    """
+    found, room = details_of(share), MAX_FACTS_BYTES
+    values = {f"{TAG}{name}": each for name, each in found.tags_by_name().items()}
+    values["source_system"] = [alert.source_system for alert in found.alerts if alert.source_system]
+    facts: dict[str, list[str]] = {}
+    for fact, some in sorted(values.items(), key=lambda item: len(set(item[1]))):
+        kept = list(dict.fromkeys(some))[:MAX_VALUES]
+        size = len(json.dumps({fact: kept}))
+        if size <= room:
+            facts[fact] = kept
+            room -= size
+    return facts
 
 
 def _small_members(members: Mapping[str, Any]) -> dict[str, Any]:

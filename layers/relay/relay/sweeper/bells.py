@@ -38,6 +38,8 @@ CRITICALS_FIRST_SECONDS = 5.0
 # The job of a debt is dead-lettered after workers began this many of its bells without a recorded result
 # (docs/decisions.md, D-poison-debt).
 MAX_BEGUN_BELLS = 5
+# Debts of a channel that a run wakes once the open time of its circuit is over.
+HALF_OPEN_BELLS = 20
 # If the retry queue has more visible messages than this, only criticals are woken (docs/decisions.md,
 # D-sweeper-backlog).
 BACKLOG = 200
@@ -60,8 +62,8 @@ class Bells:
         """Wake overdue debts (owed states), criticals first. Return their number.
 
         In one run, a channel gets at most the messages that its rate limit allows in a minute; none while its circuit
-        is open, and one until a signal closed the circuit. Channels are interleaved, so that the many debts of one
-        channel do not use up the time of the others. Debts count as overdue `ahead` seconds before they are due.
+        is open, and HALF_OPEN_BELLS until a signal closed the circuit. Channels are interleaved, so that the many debts
+        of one channel do not use up the time of the others. Debts count as overdue `ahead` seconds before they are due.
         """
         overdue = [each for each in rows if self._is_overdue(each, ahead)]
         if not overdue:
@@ -107,7 +109,8 @@ class Bells:
             return 1
         if circuit.is_open(self.tools.clock()):
             return 0
-        return 1 if circuit.open_until is not None else policy.max_per_minute
+        # Only one of them probes the circuit. A pause may hold others.
+        return policy.max_per_minute if circuit.open_until is None else min(HALF_OPEN_BELLS, policy.max_per_minute)
 
     def _is_overdue(self, row: DueRow, ahead: float) -> bool:
         now, entry = self.tools.clock() + ahead, row.entry

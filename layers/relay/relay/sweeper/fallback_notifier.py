@@ -97,8 +97,12 @@ class FallbackNotifier:
         return len(notified)
 
     def _may_notify(self, run: SweeperRun, row: DueRow) -> bool:
-        is_unheard = bool(self._missed(row)) and not _owes_critical(row.entry)
-        return is_unheard or self.tools.clock() - run.notified.get(row.channel, 0.0) >= NOTIFIED_AGAIN_SECONDS
+        is_late = self.tools.clock() - run.notified.get(row.channel, 0.0) >= NOTIFIED_AGAIN_SECONDS
+        return is_late or self._is_unheard(row)
+
+    def _is_unheard(self, row: DueRow) -> bool:
+        """True if a critical rang, and a step of its receipt is late or failed: nothing more will ring for it."""
+        return bool(self._missed(row)) and not _owes_critical(row.entry)
 
     def _awaits_nothing(self, channel: str, entry: Entry) -> bool:
         """True if a receipt is open of which nothing is awaited: the policy was changed, or the channel removed."""
@@ -136,13 +140,17 @@ class FallbackNotifier:
         return {channel: due[channel] for channel in notified}
 
     def _call_phones(self, run: SweeperRun, due: Mapping[str, list[DueRow]], others: int) -> dict[str, list[DueRow]]:
-        """Call and text the phones about the channels in `due` that had no call for some time.
+        """Call and text the phones about the channels in `due` with unheard criticals, or without a call for some time.
 
         Returns the debts of which the phones were told, by channel; none if the service accepted nothing. `others` is
         the number of further overdue debts.
         """
         now = self.tools.clock()
-        due = {name: rows for name, rows in due.items() if now - run.called.get(name, 0.0) >= NOTIFIED_AGAIN_SECONDS}
+        due = {
+            name: rows
+            for name, rows in due.items()
+            if now - run.called.get(name, 0.0) >= NOTIFIED_AGAIN_SECONDS or any(map(self._is_unheard, rows))
+        }
         debts = [self._brief_debt(each) for rows in due.values() for each in rows]
         failures = self.fallback.call(list(due), debts, others) if debts else {}
         accepted = [way for way, failure in failures.items() if not failure]

@@ -1,0 +1,123 @@
+"""Vendors' APIs that take seconds for each answer: what is most urgent is done all the same, and load stays small."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import requests
+
+from relay.http.session import HttpAnswer
+from tests import samples
+from tests.fakes import Call, Relay
+from tests.unit.xmatters_tenant import Tenant, new_relay
+
+# An incident that opens and ends again and again, and whose resolves make no page.
+OUTAGE, END = "critical 35", "ok 35"
+
+
+@pytest.fixture
+def tenant() -> Tenant:
+    made = Tenant()
+    made.hidden = {f"r{number}" for number in range(2, 40, 2)}
+    return made
+
+
+def slow(relay: Relay, seconds: float, answer: Callable[[Call], Any]) -> Callable[[Call], Any]:
+    """Return a step that takes so many seconds for each answer, or times out."""
+
+    def answered(call: Call) -> Any:
+        relay.clock.now += min(seconds, call.seconds)
+        if call.seconds < seconds:
+            raise requests.ReadTimeout
+        return answer(call)
+
+    return answered
+
+
+def passes(relay: Relay, seconds: int) -> None:
+    for _ in range(seconds):
+        relay.wake(1)
+
+
+def plays(relay: Relay, events: str) -> None:
+    """Play shares, and the seconds between them one by one: chores wake at their own time."""
+    for event in events.split():
+        if event.isdigit():
+            passes(relay, int(event))
+        else:
+            relay.play(event)
+
+
+@pytest.mark.parametrize("seconds", [0.3, 1.0, 1.6])
+def test_page_ends_within_a_minute_of_its_resolve_although_the_incident_has_many_signals(
+    seconds: float, tenant: Tenant
+) -> None:
+    relay = new_relay(tenant)
+    relay.rest.steps = [slow(relay, seconds, tenant.rest)]
+    plays(relay, f"{OUTAGE} {END} {OUTAGE} {END} {OUTAGE} ok 60")
+    assert tenant.ended[-1] == "page-5"
+
+
+def test_signals_of_one_incident_share_a_follow_up(tenant: Tenant) -> None:
+    relay = new_relay(tenant)
+    plays(relay, f"{OUTAGE} {END} " * 8 + "1200")
+    assert len(tenant.ended) == 8
+    assert len(relay.rest.calls) < 600, "each signal has no chain of searches of its own"
+    assert relay.chores.messages == []
+
+
+def test_people_are_asked_about_before_pages_are_searched(tenant: Tenant) -> None:
+    relay = new_relay(tenant, policy={"notified_within_seconds": 120}, xmatters={"recipients": ["Ops"]})
+    relay.rest.steps = [slow(relay, 1.6, tenant.rest)]
+    tenant.audits = {f"page-{number}": ["DELIVERED", "Acknowledge"] for number in range(1, 9)}
+    plays(relay, f"{OUTAGE} {END} " * 3 + "critical")
+    for _ in range(6):
+        passes(relay, 60)
+        relay.sweep(0)
+    assert (tenant.audited[-1], relay.sns.published) == ("page-7", [])
+
+
+def test_pages_that_the_ledger_knows_are_compared_before_xmatters_is_asked_about_others(tenant: Tenant) -> None:
+    callback = {"callback": {"token": samples.CALLBACK_TOKEN}, "recipients": ["Ops"]}
+    access = {"api_key": "BPU-1", "environment_id": "e1"}
+    relay = new_relay(tenant, xmatters=callback, access=access, policy={"confirm_resolve": False})
+    plays(relay, f"critical 300 ok 300 {OUTAGE}")
+    asked = len(relay.rest.calls)
+    relay.call_back("response", text="Not me", page="page-3", person="Ops", at=None)
+    relay.wake(0)
+    assert len(relay.rest.calls) == asked
+
+
+# ---- BigPanda --------------------------------------------------------------------------------------------------------
+
+
+def question(tenant: Tenant, environments: int, seconds: float, answer: Callable[[Call], HttpAnswer]) -> Relay:
+    """Return a relay after a true resolve, about which BigPanda takes so long for each answer."""
+    ids = [f"e{number}" for number in range(1, environments + 1)]
+    relay = new_relay(tenant, access={"api_key": "BPU-1", "environments": ids})
+    relay.bigpanda.steps = [HttpAnswer(404, {}, b"{}")]
+    plays(relay, "critical 120")
+    relay.bigpanda.steps = [slow(relay, seconds, answer)]
+    relay.play("ok")
+    return relay
+
+
+@pytest.mark.parametrize(("environments", "seconds"), [(6, 1.0), (4, 1.5)])
+def test_end_is_found_in_the_last_of_many_environments(environments: int, seconds: float, tenant: Tenant) -> None:
+    over = json.dumps({"id": "i1", "status": "ok", "active": False, "changed_at": 1_800_000_120}).encode()
+
+    def answer(call: Call) -> HttpAnswer:
+        is_there = f"/environments/e{environments}/" in call.url
+        return HttpAnswer(200, {}, over) if is_there else HttpAnswer(404, {}, b"{}")
+
+    relay = question(tenant, environments, seconds, answer)
+    passes(relay, 180)
+    assert (relay.statuses(), relay.recorder.metrics().get("doubtful_resolve")) == ("critical ok", None)
+
+
+@pytest.mark.parametrize(("environments", "seconds"), [(3, 2.6), (12, 0.5)])
+def test_time_that_a_failing_api_uses_up_counts_as_silence(environments: int, seconds: float, tenant: Tenant) -> None:
+    relay = question(tenant, environments, seconds, lambda _: samples.refused(503))
+    passes(relay, 960)
+    assert (relay.statuses(), relay.recorder.metrics()["doubtful_resolve"]) == ("critical ok", 1)
