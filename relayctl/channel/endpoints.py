@@ -13,7 +13,6 @@ from relay.channels.cache import MARKS_SECONDS
 from relay.channels.channel import Channel, header_for
 from relay.channels.parsing import parse_channel
 from relay.channels.token import EndpointName
-from relay.delivery.channel_health import age
 from relay.failures import InvalidChannel, LedgerError, SendError
 from relay.foreign_text import printable
 from relay.ledger import credentials
@@ -70,8 +69,7 @@ def url_members(urls_by_key: Mapping[str, str]) -> dict[str, str]:
 
 def headers(document: SecretDocument, key: str) -> list[dict[str, str]]:
     """Return the header (`name` and `value`) of each current credential of an endpoint: the token, then the login."""
-    members: Mapping[str, Any] = document.get(key)
-    return [header_for({kind: members[kind]}) for kind in ("token", "basic") if kind in members]
+    return [header_for({kind: value}) for kind, value in document.credentials(key).items()]
 
 
 def new_token(name: str, key: str) -> str:
@@ -85,7 +83,7 @@ def needs_endpoint(document: SecretDocument, key: str) -> bool:
 
 def add_missing_tokens(document: SecretDocument, name: str) -> None:
     """Make a token for each endpoint that needs credentials (as `needs_endpoint` says) and has none."""
-    if not document.has("inbound.token") and not document.has("inbound.basic"):
+    if not document.credentials("inbound"):
         document.set("inbound.token", new_token(name, "inbound"))
     if document.has("bigpanda.api_key") and not document.has("xmatters.callback"):
         document.set("xmatters.callback.token", new_token(name, "xmatters.callback"))
@@ -131,11 +129,6 @@ class Use(NamedTuple):
     def document(self) -> dict[str, str | None]:
         used_at = moments.iso_or_none(self.used_at)
         return {"endpoint": self.endpoint, "credential": self.age, "kind": self.kind, "used_at": used_at}
-
-
-def used_words(used_at: float | None, now: float) -> str:
-    # A use is recorded once an hour, so the last one may be newer.
-    return f"used within {age(now - used_at)}" if used_at else "no use known"
 
 
 def uses_of(stack: Stack, name: str, document: SecretDocument) -> list[Use] | None:

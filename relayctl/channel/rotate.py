@@ -6,19 +6,13 @@ from typing import Any
 import click
 
 from relay.channels.schema import AUTH
+from relay.delivery.channel_health import age
 from relay.foreign_text import printable
 from relay.xmatters.directory import Directory
 from relayctl import moments, terminal
 from relayctl.channel import credential_checks, endpoints, write_path
-from relayctl.channel.credential_input import (
-    CredentialCommand,
-    ask,
-    credential_option,
-    flag_of,
-    judged,
-    read_value,
-)
-from relayctl.channel.endpoints import ENDPOINTS, KEYS, last_use, obstacle, renew, used_words
+from relayctl.channel.credential_input import CredentialCommand, ask, credential_option, flag_of, judged, read_value
+from relayctl.channel.endpoints import ENDPOINTS, KEYS, last_use, obstacle, renew
 from relayctl.channel.secret_document import SecretDocument
 from relayctl.channel.store import NAME, ChannelStore
 from relayctl.channel.write_path import OVERLAP_SECONDS, ChannelChange
@@ -146,7 +140,9 @@ def _rotate_inward(
         terminal.document(document | {"old": old, "verified": done.is_verified})
     else:
         endpoints.show(urls, {key: headers})
-        terminal.show_line(f"The old one: {used_words(used, store.stack.effects.clock())}")
+        # A use is recorded once an hour, so the last one may be newer.
+        within = f"used within {age(store.stack.effects.clock() - used)}" if used else "no use known"
+        terminal.show_line(f"The old one: {within}")
     return done.is_verified
 
 
@@ -174,8 +170,7 @@ def _rotate_outward(change: ChannelChange, kind: str, *, as_json: bool) -> bool:
             "ask the vendor"
         )
     done = write_path.put(change)
-    changes = [each._asdict() for each in change.changes]
-    document = {"channel": change.name, "kind": kind, "check": found._asdict(), "changes": changes}
+    document = {"channel": change.name, "kind": kind, "check": found._asdict(), "changes": change.changes}
     terminal.result(document, as_json=as_json)
     terminal.say(
         f"Delete the old credential at {VENDORS[kind]} only after that, and after a first success: relayctl channel "

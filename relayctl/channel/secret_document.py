@@ -5,7 +5,7 @@ import difflib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import parse_qsl
 
 from relay.channels.parsing import decode_secret
@@ -29,14 +29,6 @@ class AnyHost(AllowList):
 
 
 ANY_HOSTS = VendorHosts(AnyHost("", ()), AnyHost("", ()))
-
-
-class Change(NamedTuple):
-    """A change of one key."""
-
-    key: str
-    old: Any  # The old value; *** for a credential, None if the key is new
-    new: Any  # The new value; *** for a credential, None if the key was removed
 
 
 class SecretDocument:
@@ -80,11 +72,21 @@ class SecretDocument:
         masked = _mask(self.members, "")
         return masked if isinstance(masked, dict) else {}
 
-    def changes(self, newer: "SecretDocument") -> list[Change]:
-        """Return the changed keys from this secret to the secret `newer`, sorted, with *** for every credential."""
+    def credentials(self, endpoint: str, unlike: "SecretDocument | None" = None) -> dict[str, Any]:
+        """Return an endpoint's current credentials by kind, the token first, without those that `unlike` has, too."""
+        members = self.get(endpoint)
+        found = members if isinstance(members, dict) else {}
+        others = unlike.credentials(endpoint) if unlike else {}
+        return {kind: found[kind] for kind in ("token", "basic") if kind in found and found[kind] != others.get(kind)}
+
+    def changes(self, newer: "SecretDocument") -> list[dict[str, Any]]:
+        """Return the changes from this secret to the secret `newer` as JSON objects, sorted by `key`.
+
+        `old` and `new` are *** for a credential; `old` is None if the key is new, and `new` if it was removed.
+        """
         old, new = dict(leaves(self.members, "")), dict(leaves(newer.members, ""))
         return [
-            Change(key, _masked_leaf(old, key), _masked_leaf(new, key))
+            {"key": key, "old": _masked_leaf(old, key), "new": _masked_leaf(new, key)}
             for key in sorted(old.keys() | new.keys())
             if key not in old or key not in new or old[key] != new[key] or type(old[key]) is not type(new[key])
         ]

@@ -8,14 +8,7 @@ from relay.channels.channel import header_for
 from relay.channels.schema import AUTH
 from relayctl import terminal
 from relayctl.channel import endpoints, write_path
-from relayctl.channel.credential_input import (
-    ASK,
-    CredentialCommand,
-    ask,
-    credential_option,
-    flag_of,
-    read_value,
-)
+from relayctl.channel.credential_input import ASK, CredentialCommand, ask, credential_option, flag_of, read_value
 from relayctl.channel.endpoints import ENDPOINTS, add_missing_tokens, needs_endpoint, new_token
 from relayctl.channel.pauses import KEY as PAUSES_KEY
 from relayctl.channel.secret_document import SecretDocument, holds_credential, typed_value, unknown_key
@@ -101,7 +94,7 @@ def set_(stack: Stack, name: str, as_json: bool, reveal: bool, **options: Any) -
             # Only a shown header has its value.
             name_only = {"name": header_for(after.get(key))["name"]}
             document[ENDPOINTS[key].header_member] = shown.get(key, name_only)
-        document["changes"] = [each._asdict() for each in change.changes]
+        document["changes"] = change.changes
         document |= {"verified": done.is_verified} if done.fresh else {}
         terminal.document(document)
     else:
@@ -185,7 +178,7 @@ def undo(stack: Stack, name: str, yes: bool, as_json: bool) -> None:
     terminal.confirm(f"Channel {name}: go back to these settings?", yes=yes, as_json=as_json)
     done = write_path.put(change)
     if as_json:
-        document: dict[str, Any] = {"channel": name, "changes": [each._asdict() for each in change.changes]}
+        document: dict[str, Any] = {"channel": name, "changes": change.changes}
         document |= {"verified": done.is_verified} if done.fresh else {}
         terminal.document(document)
     write_path.say_fresh(name, done)

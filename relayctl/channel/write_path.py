@@ -20,7 +20,7 @@ from relayctl import terminal
 from relayctl.channel import credential_checks, endpoints
 from relayctl.channel.credential_input import MAX_BYTES
 from relayctl.channel.endpoints import ENDPOINTS, put_in_force, verify
-from relayctl.channel.secret_document import ANY_HOSTS, Change, SecretDocument, shown
+from relayctl.channel.secret_document import ANY_HOSTS, SecretDocument, shown
 from relayctl.channel.store import ChannelStore
 
 # Long enough to paste the new credential at the vendor, and to notice a forgotten one.
@@ -54,7 +54,7 @@ class ChannelChange:
         return self.before.version is None
 
     @cached_property
-    def changes(self) -> list[Change]:
+    def changes(self) -> list[dict[str, Any]]:
         """Changed keys of the channel's secret with old and new value, sorted by key; *** stands for a credential."""
         return self.before.changes(self.after)
 
@@ -107,7 +107,7 @@ def put(change: ChannelChange, *, revokes: str | None = None) -> Done:
         change.store.write(name, after.text(), replaces=before.version)
         seconds = stack.parameters.get("SecretCacheSeconds", "300")
         terminal.say(f"channel {name}: {'made' if change.is_new else f'changed; functions read it within {seconds} s'}")
-    in_force, must_act = None, not change.is_new and any(each.key in AT_ONCE for each in change.changes)
+    in_force, must_act = None, not change.is_new and any(each["key"] in AT_ONCE for each in change.changes)
     if revokes:
         in_force = put_in_force(stack, name, advice=revokes)
     elif must_act:
@@ -123,19 +123,20 @@ def put(change: ChannelChange, *, revokes: str | None = None) -> Done:
             'xmatters.recipients, or add a route whose only condition is {"status": "critical"}'
         )
     credential_checks.warn(stack, change.channel)
-    fresh = {key: header for key in change.urls if (header := fresh_header(before, after, key))}
+    fresh = {key: header_for(new) for key in change.urls if (new := after.credentials(key, before))}
     is_verified = verify(stack, name, change.urls, fresh)
     return Done(fresh, is_verified, in_force, in_force is not None or not must_act)
 
 
-def show_changes(changes: Sequence[Change]) -> None:
+def show_changes(changes: Sequence[Mapping[str, Any]]) -> None:
     """Print a line for each changed key."""
     if not changes:
         terminal.show_line("nothing changed")
     for each in changes:
-        mark = "+" if each.old is None else "-" if each.new is None else "~"
-        said = " → ".join(shown(value) for value in (each.old, each.new) if value is not None)
-        terminal.show_line(printable(f"{each.key}: {said}"), lead=f"  {mark} ", color=_COLORS[mark], indent=2)
+        old, new = each["old"], each["new"]
+        mark = "+" if old is None else "-" if new is None else "~"
+        said = " → ".join(shown(value) for value in (old, new) if value is not None)
+        terminal.show_line(printable(f"{each['key']}: {said}"), lead=f"  {mark} ", color=_COLORS[mark], indent=2)
 
 
 def say_fresh(name: str, done: Done) -> None:
@@ -167,9 +168,7 @@ def keep_previous(
     kept = {}
     for key, endpoint in ENDPOINTS.items():
         previous, is_same = before.get(f"{key}.previous"), before.get(f"{key}.previous") == after.get(f"{key}.previous")
-        current = _members(after.get(key))
-        old = _members(before.get(key)) if isinstance(after.get(key), Mapping) else {}
-        replaced = {kind: value for kind, value in old.items() if current.get(kind) != value}
+        replaced = before.credentials(key, after) if isinstance(after.get(key), Mapping) else {}
         if not replaced or (after.has(f"{key}.previous") and not is_same):
             continue
         expires_at = previous.get("expires_at") if isinstance(previous, Mapping) and is_same else None
@@ -182,18 +181,3 @@ def keep_previous(
         kept[key] = datetime.fromtimestamp(now + overlap_seconds, UTC).isoformat(timespec="seconds")
         after.set(f"{key}.previous", {**replaced, "expires_at": kept[key]})
     return kept
-
-
-def fresh_header(before: SecretDocument, after: SecretDocument, endpoint: str) -> dict[str, str] | None:
-    """Return the header with the endpoint's new or changed credential; None if no credential changed."""
-    old = _members(before.get(endpoint))
-    fresh = {name: value for name, value in _members(after.get(endpoint)).items() if old.get(name) != value}
-    return header_for(fresh) if fresh else None
-
-
-def _members(endpoint: Any) -> dict[str, Any]:
-    return (
-        {name: endpoint[name] for name in ("token", "basic") if name in endpoint}
-        if isinstance(endpoint, Mapping)
-        else {}
-    )

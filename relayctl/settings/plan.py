@@ -23,10 +23,7 @@ from relayctl.terminal import counted
 
 def document(changes: Iterable[ChannelChange], others: Iterable[str]) -> dict[str, Any]:
     """Return a plan as a JSON object: the change of each file's channel, and the channels without a file."""
-    channels = [
-        {"channel": each.name, "state": state(each), "changes": [change._asdict() for change in each.changes]}
-        for each in changes
-    ]
+    channels = [{"channel": each.name, "state": state(each), "changes": each.changes} for each in changes]
     return {"channels": channels, "not_in_dir": list(others)}
 
 
