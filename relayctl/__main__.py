@@ -28,7 +28,7 @@ _VERBS = {
     "policy": ("relayctl.stack.policy:policy", "Print an IAM policy for operators, filled in for the stack."),
     "rehearse": ("relayctl.rehearse.rehearse:rehearse_", "Show what the relay would have done to your own past."),
     "report": ("relayctl.report.report:report", "Report how the relay did: signals, answers, what nobody heard."),
-    "shadow": ("relayctl.report.shadow:shadow", "Report what a channel in shadow mode would have sent."),
+    "shadow": ("relayctl.report.report:shadow", "Report what a channel in shadow mode would have sent."),
     "status": ("relayctl.stack.status:status", "Show the channels: traffic, debts, circuit, rate, credentials."),
     "uninstall": (
         "relayctl.stack.draining:uninstall",

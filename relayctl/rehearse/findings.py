@@ -12,10 +12,9 @@ from rich.table import Table
 
 from relay.foreign_text import printable
 from relay.incidents.share import PRESETS, State, compare
-from relayctl import moments
 from relayctl.rehearse.history import History, Moment, Page, Past
 from relayctl.rehearse.replay import Rehearsal
-from relayctl.report.report import spread, spread_words
+from relayctl.report.report import most_in_a_minute, spread, spread_words
 from relayctl.settings.settings_file import encode, settings_of
 
 LATE_SECONDS = 60.0
@@ -86,7 +85,7 @@ def figures(past: Past, rehearsals: Mapping[str, Rehearsal], *, are_assumed: boo
             "clean": sum(not each.classes for each in got),
             "without_page": len(without),
             "to_answer": spread(page.answered_at - page.at for page, *_ in got if page.answered_at is not None),
-            "most_in_a_minute": _most_in_a_minute(each.page.at for each in got),
+            "most_in_a_minute": most_in_a_minute(each.page.at for each in got),
         },
         "relay": {name: _rehearsed(done) for name, done in rehearsals.items()},
         "noisiest": list(_noisiest(past, got, rehearsals)),
@@ -98,7 +97,7 @@ def _rehearsed(done: Rehearsal) -> dict[str, Any]:
         "pages": len(done.rings),
         "critical": sum(each.status == "critical" for each in done.rings),
         "not_rung": dict(sorted(done.quiet.items())),
-        "most_in_a_minute": _most_in_a_minute(each.at for each in done.rings),
+        "most_in_a_minute": most_in_a_minute(each.at for each in done.rings),
     }
 
 
@@ -114,10 +113,6 @@ def _noisiest(past: Past, got: Sequence[Got], rehearsals: Mapping[str, Rehearsal
             "pages": counts[each.incident_id],
             "relay": {name: found[each.incident_id] for name, found in rung.items()},
         }
-
-
-def _most_in_a_minute(times: Iterable[float]) -> int:
-    return max(Counter(int(at // moments.MINUTE) for at in times).values(), default=0)
 
 
 # With at least this part of pages fewer, the settings to install with have the rule for flaps.

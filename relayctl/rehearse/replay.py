@@ -17,7 +17,7 @@ from relay.delivery.task import Task
 from relay.ledger.debt import Wait
 from relay.ledger.entry import LEASE_SECONDS, Entry, Lease
 from relayctl.rehearse.history import History, Moment
-from relayctl.report.explanation import task_of
+from relayctl.report.explain import task_of
 
 
 class Ring(NamedTuple):
