@@ -72,23 +72,15 @@ def iso_or_none(at: float | None) -> str | None:
     return None if at is None else iso(at)
 
 
-def day(at: float) -> str:
-    return f"{_local(at):%Y-%m-%d (%Z)}"
-
-
 def moment(at: float) -> str:
     """Return the local date and time of epoch seconds, to the minute, with the zone's name."""
-    return f"{_local(at):%Y-%m-%d %H:%M (%Z)}"
-
-
-def clock(at: float) -> str:
-    return f"{_local(at):%H:%M:%S}"
+    return f"{local(at):%Y-%m-%d %H:%M (%Z)}"
 
 
 def clock_in_zone(at: float) -> str:
     """Return the local time of day of epoch seconds, to the second, with the zone's name."""
-    return f"{_local(at):%H:%M:%S (%Z)}"
+    return f"{local(at):%H:%M:%S (%Z)}"
 
 
-def _local(at: float) -> datetime:
+def local(at: float) -> datetime:
     return datetime.fromtimestamp(at, UTC).astimezone()

@@ -58,10 +58,10 @@ def show_line(line: str, *, lead: str = "", color: str | None = None, indent: in
 
 def show_days(found: Iterable[tuple[float, str, str]]) -> None:
     """Print lines, each with its time (epoch seconds) and the lead after it, below their local dates."""
-    for day, lines in groupby(found, key=lambda each: moments.day(each[0])):
+    for day, lines in groupby(found, key=lambda each: f"{moments.local(each[0]):%Y-%m-%d (%Z)}"):
         show_line(day)
         for at, lead, line in lines:
-            show_line(printable(line), lead=f"{moments.clock(at)} {lead} ")
+            show_line(printable(line), lead=f"{moments.local(at):%H:%M:%S} {lead} ")
 
 
 def folded(message: str, prefix: str = "") -> str:

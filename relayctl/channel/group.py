@@ -18,9 +18,9 @@ from relayctl.channel.set import set_, undo
 from relayctl.channel.store import NAME, NO_CHANNELS, ChannelStore
 from relayctl.settings.plan import apply, export, plan
 from relayctl.stack import draining
+from relayctl.stack.channel_status import Owed, read_status
 from relayctl.stack.deployed import Stack, on_stack
 from relayctl.stack.status import conclude
-from relayctl.stack.status_reading import Owed, read_status
 
 
 @click.group()

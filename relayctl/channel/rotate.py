@@ -10,7 +10,7 @@ from relay.delivery.channel_health import age
 from relay.foreign_text import printable
 from relay.xmatters.directory import Directory
 from relayctl import moments, terminal
-from relayctl.channel import credential_checks, endpoints, write_path
+from relayctl.channel import checks, endpoints, write_path
 from relayctl.channel.credential_input import CredentialCommand, ask, credential_option, flag_of, judged, read_value
 from relayctl.channel.endpoints import ENDPOINTS, KEYS, last_use, obstacle, renew
 from relayctl.channel.secret_document import SecretDocument
@@ -180,13 +180,13 @@ def _rotate_outward(change: ChannelChange, kind: str, *, as_json: bool) -> bool:
 
 
 def _checked(stack: Stack, change: ChannelChange, kind: str) -> Check:
-    deadline = stack.deadline(credential_checks.SECONDS)
+    deadline = stack.deadline(checks.VENDOR_SECONDS)
     if kind == "bigpanda":
-        return credential_checks.bigpanda(stack, change.channel.bigpanda, deadline)
+        return checks.bigpanda(stack, change.channel.bigpanda, deadline)
     client = stack.effects.outward(stack.hosts.xmatters)
     if kind == "rest" and change.channel.rest is not None:
-        return credential_checks.rest(Directory(client), change.channel.rest, deadline)
-    return credential_checks.trigger(client, change.channel, deadline)
+        return checks.rest(Directory(client), change.channel.rest, deadline)
+    return checks.trigger(client, change.channel, deadline)
 
 
 @click.command()

@@ -208,7 +208,3 @@ def leaves(value: Any, key: str) -> Iterator[tuple[str, Any]]:
 
 def _masked_leaf(members: Mapping[str, Any], key: str) -> Any:
     return _mask(members[key], key) if key in members else None
-
-
-def shown(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

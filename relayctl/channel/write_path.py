@@ -1,5 +1,6 @@
 """Write path of all verbs that change a channel's settings: rotation, validation, optimistic locking, verification."""
 
+import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,10 +18,10 @@ from relay.failures import InvalidChannel
 from relay.foreign_text import printable
 from relay.incidents.share import time_of
 from relayctl import terminal
-from relayctl.channel import credential_checks, endpoints
+from relayctl.channel import checks, endpoints
 from relayctl.channel.credential_input import MAX_BYTES
 from relayctl.channel.endpoints import ENDPOINTS, put_in_force, verify
-from relayctl.channel.secret_document import ANY_HOSTS, SecretDocument, shown
+from relayctl.channel.secret_document import ANY_HOSTS, SecretDocument
 from relayctl.channel.store import ChannelStore
 
 # Long enough to paste the new credential at the vendor, and to notice a forgotten one.
@@ -117,12 +118,12 @@ def put(change: ChannelChange, *, revokes: str | None = None) -> Done:
             f"note: {ENDPOINTS[key].vendor}'s old credential works until {expires_at}; to end it earlier: relayctl "
             f"channel rotate {name} {ENDPOINTS[key].name} --retire"
         )
-    if credential_checks.may_notify_nobody(change.channel):
+    if checks.may_notify_nobody(change.channel):
         terminal.say(
             "warning: a critical incident that matches no route notifies nobody: name recipients in "
             'xmatters.recipients, or add a route whose only condition is {"status": "critical"}'
         )
-    credential_checks.warn(stack, change.channel)
+    checks.warn(stack, change.channel)
     fresh = {key: header_for(new) for key in change.urls if (new := after.credentials(key, before))}
     is_verified = verify(stack, name, change.urls, fresh)
     return Done(fresh, is_verified, in_force, in_force is not None or not must_act)
@@ -132,11 +133,11 @@ def show_changes(changes: Sequence[Mapping[str, Any]]) -> None:
     """Print a line for each changed key."""
     if not changes:
         terminal.show_line("nothing changed")
-    for each in changes:
-        old, new = each["old"], each["new"]
-        mark = "+" if old is None else "-" if new is None else "~"
-        said = " → ".join(shown(value) for value in (old, new) if value is not None)
-        terminal.show_line(printable(f"{each['key']}: {said}"), lead=f"  {mark} ", color=_COLORS[mark], indent=2)
+    for change in changes:
+        mark = "+" if change["old"] is None else "-" if change["new"] is None else "~"
+        values = [each for each in (change["old"], change["new"]) if each is not None]
+        said = " → ".join(each if isinstance(each, str) else json.dumps(each, ensure_ascii=False) for each in values)
+        terminal.show_line(printable(f"{change['key']}: {said}"), lead=f"  {mark} ", color=_COLORS[mark], indent=2)
 
 
 def say_fresh(name: str, done: Done) -> None:

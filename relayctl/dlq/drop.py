@@ -13,10 +13,8 @@ from relay.jobs.job import Job, JobKind
 from relay.ledger.entry import Entry
 from relay.ledger.table import Ledger
 from relayctl import audit, terminal
-from relayctl.dlq import reading
-from relayctl.dlq.mover import Became, fate, state_of
-from relayctl.dlq.queue import DeadLetters, HeldMessage
-from relayctl.dlq.reading import Choice, Filter, choosing, filtered, nothing_matched, say_held
+from relayctl.dlq.mover import Became, fate
+from relayctl.dlq.queue import Choice, DeadLetters, Filter, HeldMessage, choosing, filtered, nothing_matched, say_held
 from relayctl.failed_calls import tried
 from relayctl.stack.deployed import Stack, on_stack
 from relayctl.terminal import counted, progress
@@ -34,14 +32,15 @@ def criticals(held_messages: Sequence[HeldMessage], ledger: Ledger) -> tuple[lis
 
     Without an entry in the ledger a state is owed: a replay would announce it.
     """
-    signals = ((held.job, state_of(held.job, held.envelope), held.envelope) for held in held_messages if held.job)
-    some = [(job, state, text) for job, state, text in signals if state and state.is_critical]
-    entries, problem = tried(lambda: ledger.read_many({entry_key_of(job) for job, _, _ in some}))
+    some = [
+        (held, held.job, state) for held in held_messages if held.job and (state := held.state) and state.is_critical
+    ]
+    entries, problem = tried(lambda: ledger.read_many({entry_key_of(job) for _, job, _ in some}))
     over, found = {Became.DELIVERED, Became.NOT_OWED}, list[Critical]()
-    for job, state, text in some:
+    for held, job, state in some:
         entry = (entries or {}).get(entry_key_of(job))
         if not entry or fate(job, state, entry).became not in over:
-            members = {"channel": job.channel, "incident_id": job.incident_id, "title": reading.title(text) or None}
+            members = {"channel": job.channel, "incident_id": job.incident_id, "title": held.title or None}
             found.append(members | {"delivery_id": job.delivery_id, "received_at": job.received_at})
     return found, problem
 
@@ -69,7 +68,7 @@ class Drop:
             if problem == "":
                 self.deleted.append(held)
                 if held.job and held.job.kind == JobKind.SIGNAL and not self.unrecorded:
-                    self._record(ledger, held.job, state_of(held.job, held.envelope), now)
+                    self._record(ledger, held.job, held.state, now)
             else:
                 self.problems.append((held, problem or _NOT_HELD))
             yield
@@ -128,7 +127,7 @@ def drop(stack: Stack, reason: str, wanted: Filter, is_all: bool, yes: bool, as_
         doing = Drop([*choice.jobs, *choice.unreadable])
         owed, problem = criticals(doing.chosen, Ledger(stack.table()))
         sums = {
-            **reading.summary([held.job for held in choice.jobs if held.job], choice.depth),
+            **choice.summary(),
             "matched": len(doing.chosen),
             "unreadable": len(choice.unreadable),
             "criticals": owed,
@@ -138,6 +137,7 @@ def drop(stack: Stack, reason: str, wanted: Filter, is_all: bool, yes: bool, as_
             say_held(choice.depth)
         if problem:
             terminal.say(f"which criticals are still owed is not known, the ledger cannot be read: {problem}")
+        changed = None
         if doing.chosen:
             # If the operator takes longer than the messages are held, those that another reader may have are kept.
             sure = "may still be owed" if problem else "are still owed"
@@ -146,16 +146,13 @@ def drop(stack: Stack, reason: str, wanted: Filter, is_all: bool, yes: bool, as_
                 f"Delete {counted(len(doing.chosen), 'message')} for good{lost}?", yes=yes, as_json=as_json
             )
             changed = audit.begin(stack, "dlq drop", **asked)
-            try:
-                _delete(stack, doing, choice)
-            finally:
-                counts = {"matched": sums["matched"], **doing.counts(), "criticals_owed": len(owed)}
-                _report(doing, sums, changed | {"counts": counts}, as_json=as_json)
+        try:
+            _delete(stack, doing, choice)
+        finally:
+            counts = {"matched": sums["matched"], **doing.counts(), "criticals_owed": len(owed)}
+            _report(doing, sums, changed and changed | {"counts": counts}, as_json=as_json)
     if not doing.chosen:
-        if as_json:
-            _report(doing, sums, None, as_json=True)
         nothing_matched(choice.depth)
-    counts = doing.counts()
     terminal.fail_if(counts["failed"] or counts["left"], is_stopped=choice.stop.is_set() and counts["left"])
 
 
@@ -172,6 +169,6 @@ def _report(doing: Drop, sums: dict[str, Any], changed: dict[str, Any] | None, *
     found = {**doing.counts(), "problems": problems}
     if as_json:
         terminal.document({**sums, **found, "audit": changed})
-        return
-    terminal.counts(found)
-    audit.say(changed or {})
+    elif changed:
+        terminal.counts(found)
+        audit.say(changed)

@@ -17,8 +17,7 @@ from relay.foreign_text import printable
 from relay.jobs.job import Job
 from relay.jobs.queue import Message, Queue, UnreadableMessage, attributes_of, check_message, read_envelope
 from relayctl import audit, terminal
-from relayctl.dlq.queue import batches
-from relayctl.dlq.reading import Choice, Filter, choosing, filtered, nothing_matched, say_held
+from relayctl.dlq.queue import Choice, Filter, batches, choosing, filtered, nothing_matched, say_held
 from relayctl.stack.deployed import Stack, on_stack
 from relayctl.terminal import progress
 

@@ -6,7 +6,6 @@ copy page, and the worker decides if it is still needed.
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from copy import replace
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -14,17 +13,15 @@ from typing import Any, NamedTuple
 
 import click
 
-from relay.delivery.task import entry_key_of, recorded_state
-from relay.failures import BadRequest, Reason
-from relay.incidents.share import State, parse_share
-from relay.jobs.job import Job, JobKind, seconds_of
-from relay.jobs.queue import Message, Queue, attributes_of, read_envelope
+from relay.delivery.task import entry_key_of
+from relay.failures import Reason
+from relay.incidents.share import State
+from relay.jobs.job import Job
+from relay.jobs.queue import Message, Queue, attributes_of
 from relay.ledger.entry import Entry
 from relay.ledger.table import Ledger
 from relayctl import audit, terminal
-from relayctl.dlq import reading
-from relayctl.dlq.queue import DeadLetters, HeldMessage
-from relayctl.dlq.reading import Filter, choosing, filtered, nothing_matched, say_held
+from relayctl.dlq.queue import DeadLetters, Filter, HeldMessage, choosing, filtered, nothing_matched, say_held
 from relayctl.failed_calls import tried
 from relayctl.stack.deployed import Stack, on_stack
 from relayctl.terminal import progress
@@ -73,15 +70,15 @@ def move(
     """
 
     def batch(messages: Sequence[HeldMessage]) -> list[Moved]:
-        found = [(held, held.job, held.envelope) for held in messages if held.job]
-        problems = retry_queue.send_batch([Message(text, attributes_of(job)) for _, job, text in found])
-        taken = [held for (held, _, _), problem in zip(found, problems, strict=True) if problem is None]
+        found = [(held, held.job) for held in messages if held.job]
+        problems = retry_queue.send_batch([Message(held.envelope, attributes_of(job)) for held, job in found])
+        taken = [held for (held, _), problem in zip(found, problems, strict=True) if problem is None]
         left = "moved, but not deleted from the dead-letter queue: {}; the ledger keeps it from paging twice"
         deleted = dead_letters.delete_batch(taken) if taken else []
         notes = {held.message_id: left.format(why) for held, why in zip(taken, deleted, strict=True) if why}
         moved = []
-        for (held, job, text), problem in zip(found, problems, strict=True):
-            state = state_of(job, text)
+        for (held, job), problem in zip(found, problems, strict=True):
+            state = held.state
             fate = Fate(Became.MOVED if state is None else Became.WAITING)
             if problem:
                 fate = Fate(Became.FAILED, job.stamps.reason)
@@ -91,17 +88,6 @@ def move(
     for _, moved in dead_letters.work_off(held_messages, batch, stopping):
         if moved:
             yield moved
-
-
-def state_of(job: Job, envelope: str) -> State | None:
-    """Return the state that a job announces, without alerts; None if it is no signal, or its body is no share."""
-    if job.kind != JobKind.SIGNAL:
-        return None
-    try:
-        state = State.of(parse_share(read_envelope(envelope).body), seconds_of(job.received_at))
-    except BadRequest:
-        return None
-    return replace(recorded_state(job, state), alerts=frozenset())
 
 
 def fate(job: Job, state: State, entry: Entry) -> Fate:
@@ -201,7 +187,7 @@ def replay(stack: Stack, wanted: Filter, yes: bool, wait: bool, as_json: bool) -
     changed, problem = dict[str, Any](), None
     try:
         with choosing(stack, wanted) as choice:
-            sums = reading.summary([held.job for held in choice.jobs if held.job], choice.depth)
+            sums = choice.summary()
             if choice.jobs and not as_json:
                 terminal.counts(sums)
                 say_held(choice.depth)

@@ -23,13 +23,13 @@ from relay.ledger.table import Ledger
 from relay.xmatters.directory import AUDITS_PATH, EVENTS_PATH, Pages, RestApi
 from relayctl import log_lines, moments, terminal
 from relayctl.channel.store import CHANNEL, ChannelStore
-from relayctl.dlq.reading import Filter, choosing
+from relayctl.dlq.queue import Filter, choosing
 from relayctl.failed_calls import Readings
 from relayctl.incident import timeline
 from relayctl.incident.timeline import BIGPANDA, DEAD_LETTERS, LEDGER, LOG, XMATTERS, Event, Known
 from relayctl.log_lines import FUNCTIONS, WEBHOOK
+from relayctl.stack.channel_status import due
 from relayctl.stack.deployed import Stack, on_stack
-from relayctl.stack.status_reading import due
 
 # Answers of FilterLogEvents that are read of one log group. An answer has 1 MB at most, and may be empty.
 MAX_ANSWERS = 200

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from relay.foreign_text import printable
 from relay.incidents.share import PRESETS, State, compare
-from relayctl.rehearse.history import History, Moment, Page, Past
+from relayctl.rehearse.history import History, Moment, Page, Past, is_open
 from relayctl.rehearse.replay import Rehearsal
 from relayctl.report.report import most_in_a_minute, spread, spread_words
 from relayctl.settings.settings_file import encode, settings_of
@@ -46,7 +46,7 @@ def _classes(history: History, page: Page, moment: Moment, told: State | None) -
     status = page.status or moment.status
     if compare(told, _state(moment)).transition not in _PARITY:
         yield "repeat"
-    if status != "ok" and not history.is_open(page.at):
+    if status != "ok" and not is_open(history.spells, page.at):
         yield "stale"
     if page.at - moment.at > LATE_SECONDS:
         yield "late"
@@ -87,17 +87,16 @@ def figures(past: Past, rehearsals: Mapping[str, Rehearsal], *, are_assumed: boo
             "to_answer": spread(page.answered_at - page.at for page, *_ in got if page.answered_at is not None),
             "most_in_a_minute": most_in_a_minute(each.page.at for each in got),
         },
-        "relay": {name: _rehearsed(done) for name, done in rehearsals.items()},
+        "relay": {
+            name: {
+                "pages": len(done.rings),
+                "critical": sum(each.status == "critical" for each in done.rings),
+                "not_rung": dict(sorted(done.quiet.items())),
+                "most_in_a_minute": most_in_a_minute(each.at for each in done.rings),
+            }
+            for name, done in rehearsals.items()
+        },
         "noisiest": list(_noisiest(past, got, rehearsals)),
-    }
-
-
-def _rehearsed(done: Rehearsal) -> dict[str, Any]:
-    return {
-        "pages": len(done.rings),
-        "critical": sum(each.status == "critical" for each in done.rings),
-        "not_rung": dict(sorted(done.quiet.items())),
-        "most_in_a_minute": most_in_a_minute(each.at for each in done.rings),
     }
 
 

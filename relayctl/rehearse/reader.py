@@ -40,11 +40,11 @@ class Answers:
     """Vendors' answers by URL, in a file of a folder that only the operator can read. Threads may share it."""
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._place = folder / FILE
 
     def get(self, url: str, ask: Callable[[], Any]) -> Any:
         """Return the kept answer, or that of `ask`, which is kept."""
+        self._place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with dbm.sqlite3.open(self._place, "c", 0o600) as kept:
             text = kept.get(url.encode())
         if text is None:

@@ -110,14 +110,14 @@ def rehearse_(
         raise click.UsageError(f"--since: use a time in the last {MOST_DAYS} days")
     channels = {name: _to_rehearse(channel_of_policy(name, policy)) for name, policy in POLICIES.items()}
     channels |= {each.name: _to_rehearse(each) for each in map(channel_without_credentials, files)}
-    credentials = _credentials(vendors)
     with nullcontext(keep) if keep else tempfile.TemporaryDirectory(prefix="relayctl-rehearse-") as folder:
         answers = Answers(Path(folder))
+        readers = _readers(effects, answers, vendors)
         # A run that goes on keeps its first period.
         period = Period(*answers.get("period", lambda: [int(since), int(now)]))
         if keep and period.since != int(since):
             terminal.say(f"{keep} begins at {moments.moment(period.since)}; the report is about that time")
-        past = _past(period, [_reader(effects, answers, *each) for each in credentials], vendors)
+        past = _past(period, readers, vendors)
     if not past.histories:
         named = ", ".join(sorted(past.targets)) or "none"
         terminal.nothing(f"nothing was shared with a webhook since {moments.moment(period.since)}; targets: {named}")
@@ -125,7 +125,7 @@ def rehearse_(
     for name, channel in channels.items():
         with terminal.status(f"rehearsing {name} …"):
             rehearsals[name] = rehearse(past.histories, channel)
-    found = figures(past, rehearsals, are_assumed=len(credentials) == 1)
+    found = figures(past, rehearsals, are_assumed=len(readers) == 1)
     found = {"since": moments.iso(period.since), "until": moments.iso(period.until), **found}
     settings = settings_to_install(found, POLICIES)
     console = Console(record=True, file=StringIO() if as_json else None, markup=False, highlight=False)
@@ -137,34 +137,29 @@ def rehearse_(
         terminal.say(f"written: {html.name}")
 
 
-# Name and URL of a vendor, the header with the credentials, and the vendor's limit of calls a second.
-type _Access = tuple[str, str, str, float]
-
-
-def _credentials(options: Mapping[str, Any]) -> list[_Access]:
+def _readers(effects: Effects, answers: Answers, options: Mapping[str, Any]) -> list[Reader]:
+    """Return the reader of BigPanda, and that of xMatters if it is to be asked. Raises UsageError."""
     url, username, password = (options[name] for name in ("xmatters_url", "username", "password"))
     if (url is None) != (username is None or password is None):
         raise click.UsageError("--xmatters-url, --username and --password belong together")
     if options["bigpanda_key"] is None:
         raise click.UsageError("give --bigpanda-key @FILE")
+
+    def reader(vendor: str, url: str, authorization: str, calls_a_second: float) -> Reader:
+        parts = urlsplit(url)
+        hosts = AllowList(vendor, (parts.hostname or "",), loopback=parts.scheme == "http")
+        headers = {"Authorization": authorization, "Accept": "application/json"}
+        outward = effects.outward(hosts, most=MAX_ANSWER_BYTES)
+        return Reader(vendor, outward, url.rstrip("/"), headers, calls_a_second, effects, answers)
+
     read = partial(read_value, allows_literals=False)
     token = read("--bigpanda-key", "bigpanda.api_key", options["bigpanda_key"])
-    found: list[_Access] = [("BigPanda", options["bigpanda_url"], f"Bearer {token}", CALLS_A_SECOND)]
+    found = [reader("BigPanda", options["bigpanda_url"], f"Bearer {token}", CALLS_A_SECOND)]
     if url:
         secret = read("--password", "xmatters.rest.auth.password", password)
         basic = b64encode(f"{username}:{secret}".encode()).decode()
-        found.append(("xMatters", url, f"Basic {basic}", fetch.XMATTERS_CALLS_A_SECOND))
+        found.append(reader("xMatters", url, f"Basic {basic}", fetch.XMATTERS_CALLS_A_SECOND))
     return found
-
-
-def _reader(
-    effects: Effects, answers: Answers, vendor: str, url: str, authorization: str, calls_a_second: float
-) -> Reader:
-    parts = urlsplit(url)
-    hosts = AllowList(vendor, (parts.hostname or "",), loopback=parts.scheme == "http")
-    headers = {"Authorization": authorization, "Accept": "application/json"}
-    outward = effects.outward(hosts, most=MAX_ANSWER_BYTES)
-    return Reader(vendor, outward, url.rstrip("/"), headers, calls_a_second, effects, answers)
 
 
 def _past(period: Period, readers: Sequence[Reader], options: Mapping[str, Any]) -> Past:

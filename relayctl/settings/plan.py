@@ -9,14 +9,13 @@ from typing import Any
 import click
 
 from relay.channels.schema import AUTH, CHANNEL
-from relay.failures import InvalidChannel
 from relayctl import terminal
 from relayctl.channel import write_path
 from relayctl.channel.secret_document import holds_credential
 from relayctl.channel.store import NO_CHANNELS, ChannelStore, checked_name
 from relayctl.channel.write_path import ChannelChange, Done
 from relayctl.settings import settings_file
-from relayctl.settings.settings_file import ENV_PATTERN, OPERATED_KEYS, SCHEMA_FILE, STORED, SUFFIX, SettingsFile
+from relayctl.settings.settings_file import ENV_PATTERN, OPERATED_KEYS, SCHEMA_FILE, STORED, SUFFIX
 from relayctl.stack.deployed import Stack, on_stack
 from relayctl.terminal import counted
 
@@ -37,9 +36,14 @@ def _plan(store: ChannelStore, folder: Path, *, as_json: bool) -> tuple[list[Cha
     Raises UsageError with a line for each file that is invalid.
     """
     files = settings_file.read_folder(folder)
+
+    def change(path: Path) -> ChannelChange:
+        before = store.read(path.stem)
+        return write_path.prepare(store, path.stem, before, settings_file.resolved(path.stem, files[path], before))
+
     with terminal.status("reading the channels …"):
-        changes = _changes(store, files)
-        others = [name for name in store.names() if name not in {each.channel for each in files}]
+        changes = settings_file.of_each(files, change)
+        others = [name for name in store.names() if name not in {each.name for each in changes}]
     if not as_json:
         show(changes, others)
     elif not changes:
@@ -47,20 +51,6 @@ def _plan(store: ChannelStore, folder: Path, *, as_json: bool) -> tuple[list[Cha
     if not changes:
         terminal.nothing(f"no file in {folder}: relayctl channel export {folder} writes them")
     return changes, others
-
-
-def _changes(store: ChannelStore, files: Iterable[SettingsFile]) -> list[ChannelChange]:
-    changes, problems = [], list[str]()
-    for file in files:
-        try:
-            before = store.read(file.channel)
-            after = settings_file.resolved(file, before)
-            changes.append(write_path.prepare(store, file.channel, before, after))
-        except (InvalidChannel, click.UsageError) as error:
-            problems += [f"{file.path}: {line}" for line in str(error).splitlines()]
-    if problems:
-        raise click.UsageError("\n".join(problems))
-    return changes
 
 
 def show(changes: Sequence[ChannelChange], others: Sequence[str]) -> None:

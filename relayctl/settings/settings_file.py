@@ -6,8 +6,7 @@ PyYAML's safe loader and dumper read and write it, without aliases and doubled k
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -127,34 +126,27 @@ _STAND_IN = "not-in-the-file"
 _STAND_IN_URL = "https://not-in-the-file.example"
 
 
-@dataclass(frozen=True)
-class SettingsFile:
-    """A settings file that passed all checks for which the stack is not needed."""
-
-    path: Path
-    members: dict[str, Any]  # The settings, with a reference such as `{secret: stored}` in the place of each credential
-
-    @property
-    def channel(self) -> str:
-        return self.path.stem
-
-
-def read_folder(folder: Path) -> list[SettingsFile]:
-    """Read the settings files of a folder, sorted by name. Raises UsageError with a line for each fault of a file."""
-    files, problems = [], []
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or path.suffix.lower() not in {SUFFIX, ".yml"} or not path.is_file():
-            continue
+def of_each[T](paths: Iterable[Path], read: Callable[[Path], T]) -> list[T]:
+    """Return the result of `read` for each settings file. Raises UsageError with a line for each fault of a file."""
+    found, problems = list[T](), list[str]()
+    for path in paths:
         try:
-            files.append(_read(path))
-        except InvalidChannel as error:
+            found.append(read(path))
+        except (InvalidChannel, click.UsageError) as error:
             problems += [f"{path}: {line}" for line in str(error).splitlines()]
     if problems:
         raise click.UsageError("\n".join(problems))
-    return files
+    return found
 
 
-def _read(path: Path) -> SettingsFile:
+def read_folder(folder: Path) -> dict[Path, dict[str, Any]]:
+    """Return the settings of each file of a folder, sorted by name, as `parse` does. Raises UsageError as `of_each`."""
+    named = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in {SUFFIX, ".yml"} and path.is_file()]
+    paths = [path for path in named if not path.name.startswith(".")]
+    return dict(zip(paths, of_each(paths, _read), strict=True))
+
+
+def _read(path: Path) -> dict[str, Any]:
     if path.suffix != SUFFIX:
         raise InvalidChannel(f"rename it to {path.stem}{SUFFIX}")
     if not is_channel_name(path.stem):
@@ -170,11 +162,15 @@ def _read(path: Path) -> SettingsFile:
         raise InvalidChannel(f"cannot read it: {error.strerror or 'unreadable'}") from None
     if len(content) > MAX_BYTES:
         raise InvalidChannel(f"has more than {MAX_BYTES:,} bytes, which no secret can hold")
-    return SettingsFile(path, parse(content))
+    return parse(content)
 
 
 def parse(content: bytes) -> dict[str, Any]:
-    """Return the settings of a file. Raises InvalidChannel with a line for each fault, which quotes no value."""
+    """Return the settings of a file, with a reference such as `{secret: stored}` in the place of each credential.
+
+    All is checked for which the stack is not needed. Raises InvalidChannel with a line for each fault, which quotes no
+    value.
+    """
     document = decode(content)
     if not isinstance(document, dict):
         raise InvalidChannel("must be an object with the keys of a channel" if document else "has no settings")
@@ -197,11 +193,8 @@ def parse(content: bytes) -> dict[str, Any]:
 
 def channel_without_credentials(path: Path) -> Channel:
     """Return the channel of a settings file with stand-ins for credentials: it can reach nobody. Raises UsageError."""
-    try:
-        file = _read(path)
-    except InvalidChannel as error:
-        raise click.UsageError("\n".join(f"{path}: {line}" for line in str(error).splitlines())) from None
-    return _channel_of(file.channel, file.members)
+    [members] = of_each([path], _read)
+    return _channel_of(path.stem, members)
 
 
 def settings_of(policy: Mapping[str, Any]) -> dict[str, Any]:
@@ -255,17 +248,17 @@ def _joined(key: str, name: str) -> str:
     return f"{key}.{name}".lstrip(".")
 
 
-def resolved(file: SettingsFile, stored: SecretDocument) -> SecretDocument:
-    """Return the new secret for a file: its settings, with the stored value or a first value for each reference.
+def resolved(name: str, members: Mapping[str, Any], stored: SecretDocument) -> SecretDocument:
+    """Return the new secret for the settings of a file, with the stored value or a first value for each reference.
 
     The secret keeps its pauses, and the credentials that its endpoints need. Raises InvalidChannel and UsageError.
     """
 
     def filled_in(reference: Any, key: str) -> Any:
         kept = stored.get(key)
-        return _first(file, reference, key) if kept is None else kept
+        return _first(name, reference, key) if kept is None else kept
 
-    after = SecretDocument(_mapped(file.members, "", filled_in))
+    after = SecretDocument(_mapped(members, "", filled_in))
     for key in ENDPOINTS:
         kept, previous = stored.get(key), stored.get(f"{key}.previous")
         if after.has(key):
@@ -275,19 +268,19 @@ def resolved(file: SettingsFile, stored: SecretDocument) -> SecretDocument:
             after.set(key, kept)
     if pauses := stored.get(PAUSES_KEY):
         after.set(PAUSES_KEY, pauses)
-    add_missing_tokens(after, file.channel)
+    add_missing_tokens(after, name)
     return after
 
 
-def _first(file: SettingsFile, reference: Mapping[str, str], key: str) -> str:
-    if name := reference.get("env"):
-        value, what = os.environ.get(name), f"the environment variable {name}"
+def _first(name: str, reference: Mapping[str, str], key: str) -> str:
+    if variable := reference.get("env"):
+        value, what = os.environ.get(variable), f"the environment variable {variable}"
         if value is None:
             raise InvalidChannel(f"{key}: the channel has no value yet, and {what} is not set")
         return judged(key, key, value, what)
     endpoint, _, member = key.rpartition(".")
     if endpoint in ENDPOINTS and member == "token":
-        return new_token(file.channel, endpoint)
+        return new_token(name, endpoint)
     raise InvalidChannel(f"{key}: the channel has no value yet; name the first one: {{secret: stored, env: NAME}}")
 
 

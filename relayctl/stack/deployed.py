@@ -29,10 +29,6 @@ class StackMissingError(LookupError):
     """The account and region have no such stack."""
 
 
-# Takes `profile_name` and `region_name`; None for either means the AWS CLI's own choice.
-type Sessions = Callable[..., boto3.Session]
-
-
 def _outward(hosts: AllowList, *, most: int = MAX_ANSWER_BYTES) -> HttpClient:
     return HttpClient(Session(hosts, most=most))
 
@@ -41,7 +37,8 @@ def _outward(hosts: AllowList, *, most: int = MAX_ANSWER_BYTES) -> HttpClient:
 class Effects:
     """Side effects of one run of relayctl."""
 
-    sessions: Sessions = boto3.Session  # Makes a boto3 session
+    # Makes a session; None for its `profile_name` or `region_name` means the AWS CLI's own choice
+    sessions: Callable[..., boto3.Session] = boto3.Session
     outward: Callable[..., HttpClient] = _outward  # Makes a client of an allow-list's hosts; `most` bytes are read
     clock: Callable[[], float] = time.time  # Returns epoch seconds
     ticks: Callable[[], float] = time.monotonic  # Returns seconds of a monotonic clock, for deadlines

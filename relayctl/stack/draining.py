@@ -14,10 +14,9 @@ from relayctl import moments, terminal
 from relayctl.channel.endpoints import put_in_force
 from relayctl.channel.store import ChannelStore
 from relayctl.dlq import file as dead_letter_file
-from relayctl.dlq.reading import Choice, Filter
-from relayctl.stack.channel_status import ChannelStatus, owed_words
+from relayctl.dlq.queue import Choice, Filter
+from relayctl.stack.channel_status import ChannelStatus, Owed, UndeliveredJobs, owed_words, read_status
 from relayctl.stack.deployed import Stack, on_stack
-from relayctl.stack.status_reading import Owed, UndeliveredJobs, read_status
 from relayctl.terminal import progress
 
 # Pause between two readings of the ledger and the logs.

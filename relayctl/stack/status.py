@@ -15,16 +15,15 @@ from relayctl.channel.store import CHANNEL, NO_CHANNELS, ChannelStore
 from relayctl.check_results import Check, failed, ok, warning
 from relayctl.failed_calls import tried
 from relayctl.stack import channel_status
-from relayctl.stack.channel_status import ChannelStatus, Health
+from relayctl.stack.channel_status import ChannelStatus, Health, StackStatus, read_status
 from relayctl.stack.checks import StackChecks
 from relayctl.stack.deployed import Stack, StackMissingError, on_stack
-from relayctl.stack.status_reading import StackStatus, read_status
 from relayctl.terminal import counted
 
 
 def health(status: StackStatus, name: str) -> Iterator[Check]:
     """Yield the health of a channel: FAILED if it is sick, or if a source of its status could not be read."""
-    channel = status.of(name)
+    channel = next((each for each in status.channels if each.name == name), None)
     # The check of the secret reports an invalid secret, and one that may not be read.
     if channel is None or channel.problem:
         return
@@ -45,9 +44,7 @@ def document(stack: str, status: StackStatus) -> dict[str, Any]:
     return {
         "stack": stack,
         "at": moments.iso(status.at),
-        "channels": [
-            channel_status.document(each, status.at) for each in channel_status.in_order(status.channels, status.at)
-        ],
+        "channels": [channel_status.document(each, status.at) for each in status.channels],
         "queues": status.undelivered._asdict() if status.undelivered else None,
         "problems": status.readings.problems,
     }
@@ -55,7 +52,7 @@ def document(stack: str, status: StackStatus) -> dict[str, Any]:
 
 def show(status: StackStatus, *, whole: bool) -> None:
     """Print a line for each channel, the least healthy first; with `whole` also all members of the JSON document."""
-    for each in channel_status.in_order(status.channels, status.at):
+    for each in status.channels:
         judgement = channel_status.judge(each, status.at)
         mode = "; ".join(pauses.words(each.policy, status.at)) if each.policy else pauses.LIVE
         name = each.name if mode == pauses.LIVE else f"{each.name} ({mode})"
@@ -132,7 +129,13 @@ def doctor(stack: Stack, as_json: bool) -> None:
         of_stack = list(StackChecks(stack).of(datetime.now(UTC)))
         names, listed = _listed(store)
     of_stack.append(listed)
-    of_channels = _checked(store, names)
+    of_channels, status = dict[str, list[Check]](), None
+    # The checks of the stack report what it lacks.
+    with suppress(StackMissingError), terminal.status("reading the ledger and the logs …"):
+        status = read_status(stack)
+    for name in names:
+        with terminal.status(f"checking channel {name} …"):
+            of_channels[name] = [*(health(status, name) if status else ()), *checks.of(store, name)]
     titled = {f"stack {stack.name}": of_stack, **{f"channel {name}": found for name, found in of_channels.items()}}
     for title, found in () if as_json else titled.items():
         click.echo(click.style(printable(title), bold=True))
@@ -150,14 +153,3 @@ def _listed(store: ChannelStore) -> tuple[list[str], Check]:
     if not names:
         return [], warning("channels", NO_CHANNELS)
     return names, ok("channels", f"{len(names)} of them")
-
-
-def _checked(store: ChannelStore, names: list[str]) -> dict[str, list[Check]]:
-    found, status = {}, None
-    # The checks of the stack report what it lacks.
-    with suppress(StackMissingError), terminal.status("reading the ledger and the logs …"):
-        status = read_status(store.stack)
-    for name in names:
-        with terminal.status(f"checking channel {name} …"):
-            found[name] = [*(health(status, name) if status else ()), *checks.of(store, name)]
-    return found
