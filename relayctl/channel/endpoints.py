@@ -176,21 +176,20 @@ SETTLE_SECONDS = 5.0
 def put_in_force(
     stack: Stack,
     *names: str,
-    effect: str = "revoked credentials are refused",
-    revokes: bool = True,
+    effect: str | None = None,
     advice: str = "run the command again",
 ) -> str | None:
     """Mark the secrets of channels as changed, and return the time (ISO 8601) from which no copy before is used.
 
-    That time is said on stderr with `effect`. Return None, after a warning that ends with `advice`, if the mark could
-    not be written, or on Ctrl-C. A function that finds the mark and cannot read the secret refuses requests if
-    `revokes`, else it works with its older copy.
+    That time is said on stderr with `effect`; without one, credentials are revoked. Return None, after a warning that
+    ends with `advice`, if the mark could not be written, or on Ctrl-C. A function that finds the mark and cannot read
+    the secret refuses requests if credentials are revoked, else it works with its older copy.
     """
 
     def mark() -> None:
         table = stack.bounded_table()
         for name in names:
-            credentials.change_mark(table, name, uuid.uuid4().hex[:12], stack.effects.clock(), revokes=revokes)
+            credentials.change_mark(table, name, uuid.uuid4().hex[:12], stack.effects.clock(), revokes=effect is None)
 
     try:
         mark()
@@ -208,9 +207,9 @@ def put_in_force(
             f"function that cannot read the secret for longer ({why}); {advice}"
         )
         return None
-    at = stack.effects.clock() + MARKS_SECONDS
+    at, what = stack.effects.clock() + MARKS_SECONDS, effect or "revoked credentials are refused"
     for name in names:
-        terminal.say(f"channel {name}: {effect} everywhere from {moments.clock_in_zone(at)} on")
+        terminal.say(f"channel {name}: {what} everywhere from {moments.clock_in_zone(at)} on")
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
 
 

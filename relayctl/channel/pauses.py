@@ -261,7 +261,7 @@ def _change(stack: Stack, name: str | None, act: _Act, what: str, effect: str, *
     if not pauses:
         such = "" if what == "paused" else " with such a pause"
         terminal.nothing(f"there is no channel{f' {name}' if name else ''}{such}")
-    in_force = put_in_force(stack, *pauses, effect=effect, revokes=False)
+    in_force = put_in_force(stack, *pauses, effect=effect)
     found = [{"channel": each, what: these, "in_force_at": in_force} for each, these in pauses.items()]
     if as_json:
         terminal.document({"channels": found} if is_all else found[0])

@@ -16,7 +16,7 @@ from relayctl.channel.endpoints import ENDPOINTS, KEYS, last_use, obstacle, rene
 from relayctl.channel.secret_document import SecretDocument
 from relayctl.channel.store import NAME, ChannelStore
 from relayctl.channel.write_path import OVERLAP_SECONDS, ChannelChange
-from relayctl.check_results import Check, State
+from relayctl.check_results import State
 from relayctl.stack.deployed import Stack, on_stack
 
 # The vendor by the kind of credential: the trigger's, xMatters' REST API's, and BigPanda's API's.
@@ -162,8 +162,15 @@ def _retire(store: ChannelStore, name: str, before: SecretDocument, key: str, *,
 
 
 def _rotate_outward(change: ChannelChange, kind: str, *, as_json: bool) -> bool:
+    stack, channel = change.store.stack, change.channel
     with terminal.status(f"checking the credential with {VENDORS[kind]} …"):
-        found = _checked(change.store.stack, change, kind)
+        deadline, client = stack.deadline(checks.VENDOR_SECONDS), stack.effects.outward(stack.hosts.xmatters)
+        if kind == "bigpanda":
+            found = checks.bigpanda(stack, channel.bigpanda, deadline)
+        elif kind == "rest" and channel.rest is not None:
+            found = checks.rest(Directory(client), channel.rest, deadline)
+        else:
+            found = checks.trigger(client, channel, deadline)
     if found.state == State.FAILED:
         raise click.ClickException(
             f"{printable(found.check)}: {printable(found.detail)}; nothing was stored. relayctl channel set does not "
@@ -177,16 +184,6 @@ def _rotate_outward(change: ChannelChange, kind: str, *, as_json: bool) -> bool:
         f"undo {change.name} goes back to it."
     )
     return done.is_verified
-
-
-def _checked(stack: Stack, change: ChannelChange, kind: str) -> Check:
-    deadline = stack.deadline(checks.VENDOR_SECONDS)
-    if kind == "bigpanda":
-        return checks.bigpanda(stack, change.channel.bigpanda, deadline)
-    client = stack.effects.outward(stack.hosts.xmatters)
-    if kind == "rest" and change.channel.rest is not None:
-        return checks.rest(Directory(client), change.channel.rest, deadline)
-    return checks.trigger(client, change.channel, deadline)
 
 
 @click.command()

@@ -69,8 +69,7 @@ class SecretDocument:
 
     def masked(self) -> dict[str, Any]:
         """Return the channel's secret with *** for every credential."""
-        masked = _mask(self.members, "")
-        return masked if isinstance(masked, dict) else {}
+        return dict(_mask(self.members, ""))
 
     def credentials(self, endpoint: str, unlike: "SecretDocument | None" = None) -> dict[str, Any]:
         """Return an endpoint's current credentials by kind, the token first, without those that `unlike` has, too."""
@@ -85,8 +84,9 @@ class SecretDocument:
         `old` and `new` are *** for a credential; `old` is None if the key is new, and `new` if it was removed.
         """
         old, new = dict(leaves(self.members, "")), dict(leaves(newer.members, ""))
+        shown_old, shown_new = dict(leaves(self.masked(), "")), dict(leaves(newer.masked(), ""))
         return [
-            {"key": key, "old": _masked_leaf(old, key), "new": _masked_leaf(new, key)}
+            {"key": key, "old": shown_old.get(key), "new": shown_new.get(key)}
             for key in sorted(old.keys() | new.keys())
             if key not in old or key not in new or old[key] != new[key] or type(old[key]) is not type(new[key])
         ]
@@ -204,7 +204,3 @@ def leaves(value: Any, key: str) -> Iterator[tuple[str, Any]]:
         return
     for name, member in value.items():
         yield from leaves(member, f"{key}.{name}".lstrip("."))
-
-
-def _masked_leaf(members: Mapping[str, Any], key: str) -> Any:
-    return _mask(members[key], key) if key in members else None

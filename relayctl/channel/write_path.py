@@ -112,7 +112,7 @@ def put(change: ChannelChange, *, revokes: str | None = None) -> Done:
     if revokes:
         in_force = put_in_force(stack, name, advice=revokes)
     elif must_act:
-        in_force = put_in_force(stack, name, effect="it acts", revokes=False)
+        in_force = put_in_force(stack, name, effect="it acts")
     for key, expires_at in change.expiries.items():
         terminal.say(
             f"note: {ENDPOINTS[key].vendor}'s old credential works until {expires_at}; to end it earlier: relayctl "

@@ -159,8 +159,7 @@ def import_(stack: Stack, path: Path, as_json: bool) -> None:
     with terminal.stop_on_interrupt() as stop:
         try:
             with progress("importing", f"of {lines}", stack.effects.clock) as show:
-                for done in send(queue, messages, stop.is_set):
-                    sent, problem = done
+                for sent, problem in send(queue, messages, stop.is_set):  # noqa: B007 - both are reported
                     show(sent, "")
         finally:
             counts = {"lines": lines, "sent": sent}

@@ -198,6 +198,7 @@ def of_activities(activities: Iterable[Mapping[str, Any]]) -> Iterator[Event]:
 # Incidents that are shown, the newest.
 MAX_INCIDENTS = 500
 MAX_TITLE = 80
+_AGE_COLUMNS, _SOURCE_COLUMNS = 5, 8
 
 
 class Listed(NamedTuple):
@@ -242,22 +243,6 @@ def _shared(stack: Stack, readings: Readings, since: float) -> Iterator[Listed]:
     for each in newest:
         for entry in entries.get(each, [None]):
             yield Listed(last[each].at, *each, entry, last[each].text("outcome"))
-
-
-_AGE_COLUMNS, _SOURCE_COLUMNS = 5, 8
-
-
-def show_timeline(shown: Collector, now: float) -> None:
-    """Print a timeline: the members of its document, then a line for each event, below its local date."""
-    terminal.members({**shown.document(now), "events": None, "problems": None})
-    are_many = len(shown.channels) > 1
-    lines = list[tuple[float, str, str]]()
-    for event in shown.events:
-        when = f"in {age(event.at - now)}" if event.at > now else age(now - event.at)
-        channel = f"{event.channel}: " if are_many and event.channel else ""
-        lead = f"{when:>{_AGE_COLUMNS}}  {event.source:{_SOURCE_COLUMNS}} "
-        lines.append((event.at, lead, channel + event.text))
-    terminal.show_days(lines)
 
 
 # `list` shows the shares of this time, unless --since says otherwise.
@@ -336,10 +321,16 @@ def show(stack: Stack, incident_id: str, channel: str | None, since: float, as_j
     with terminal.status("reading the ledger, the logs and the queue …"):
         found = Collector(stack, incident_id, channel, since)
         found.collect()
-    is_known = found.known or found.events
+    is_known, document, lines = found.known or found.events, found.document(now), list[tuple[float, str, str]]()
     if as_json:
-        terminal.document(found.document(now))
+        terminal.document(document)
     elif is_known:
-        show_timeline(found, now)
+        terminal.members({**document, "events": None, "problems": None})
+    for event in () if as_json else found.events:
+        when = f"in {age(event.at - now)}" if event.at > now else age(now - event.at)
+        named = f"{event.channel}: " if len(found.channels) > 1 and event.channel else ""
+        lead = f"{when:>{_AGE_COLUMNS}}  {event.source:{_SOURCE_COLUMNS}} "
+        lines.append((event.at, lead, named + event.text))
+    terminal.show_days(lines)
     nothing = f"nothing is known of incident {identifier(incident_id, MAX_ID_LENGTH)}"
     found.readings.conclude(is_known, f"{nothing} in channel {channel}" if channel else nothing, as_json=as_json)

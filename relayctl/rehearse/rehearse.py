@@ -15,7 +15,7 @@ import click
 from rich.console import Console
 
 from relay.bigpanda.client import CALLS_A_SECOND
-from relay.channels.channel import BIGPANDA_URL, Channel
+from relay.channels.channel import BIGPANDA_URL
 from relay.channels.policy import Mode
 from relay.http.session import AllowList
 from relayctl import moments, terminal
@@ -108,8 +108,8 @@ def rehearse_(
     now = effects.clock()
     if not now - MOST_DAYS * moments.DAY <= since < now:
         raise click.UsageError(f"--since: use a time in the last {MOST_DAYS} days")
-    channels = {name: _to_rehearse(channel_of_policy(name, policy)) for name, policy in POLICIES.items()}
-    channels |= {each.name: _to_rehearse(each) for each in map(channel_without_credentials, files)}
+    channels = {name: channel_of_policy(name, policy) for name, policy in POLICIES.items()}
+    channels |= {each.name: each for each in map(channel_without_credentials, files)}
     with nullcontext(keep) if keep else tempfile.TemporaryDirectory(prefix="relayctl-rehearse-") as folder:
         answers = Answers(Path(folder))
         readers = _readers(effects, answers, vendors)
@@ -124,7 +124,9 @@ def rehearse_(
     rehearsals = {}
     for name, channel in channels.items():
         with terminal.status(f"rehearsing {name} …"):
-            rehearsals[name] = rehearse(past.histories, channel)
+            # It decides about the past: live, without pauses, and without questions to BigPanda.
+            policy = channel.policy._replace(mode=Mode.LIVE, pauses=())
+            rehearsals[name] = rehearse(past.histories, replace(channel, policy=policy, bigpanda=None))
     found = figures(past, rehearsals, are_assumed=len(readers) == 1)
     found = {"since": moments.iso(period.since), "until": moments.iso(period.until), **found}
     settings = settings_to_install(found, POLICIES)
@@ -179,8 +181,3 @@ def _past(period: Period, readers: Sequence[Reader], options: Mapping[str, Any])
             f"--property names another, and {options['username']} sees only the pages that this user may see"
         )
     return with_answers(past, fetch.read_audits(xmatters, critical))
-
-
-def _to_rehearse(channel: Channel) -> Channel:
-    """Return a channel that decides about the past: live, without pauses, and without questions to BigPanda."""
-    return replace(channel, policy=channel.policy._replace(mode=Mode.LIVE, pauses=()), bigpanda=None)

@@ -149,20 +149,17 @@ def _routes(case: Case) -> list[dict[str, Any]]:
     found = chosen(routes, case.share, is_open=opened)
     place = next((number for number, each in enumerate(routes) if each is found), len(routes))
 
-    def conditions(route: Route, *, hold: bool) -> str:
-        """Return the conditions of a route that hold, or those that do not, in words."""
-        said = ""
+    def result(number: int, route: Route) -> str:
+        """Return whether a route matched, with the conditions that hold, or those that do not, in words."""
+        if number > place:
+            return "not reached, an earlier route matched"
+        hold = number == place
+        said = "matched" if hold else "did not match"
         for fact, patterns in route.when:
             if (chosen((Route(((fact, patterns),), ()),), case.share, is_open=opened) is not None) is hold:
                 values = ", ".join(values_of(fact, case.share, is_open=opened)) or "not in the body"
                 said += f", {fact} is {values}{'' if hold else f', not {", ".join(patterns)}'}"
         return said
-
-    def result(number: int, route: Route) -> str:
-        if number > place:
-            return "not reached, an earlier route matched"
-        hold = number == place
-        return f"{'matched' if hold else 'did not match'}{conditions(route, hold=hold)}"
 
     return [
         {

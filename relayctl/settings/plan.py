@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,26 +44,21 @@ def _plan(store: ChannelStore, folder: Path, *, as_json: bool) -> tuple[list[Cha
     with terminal.status("reading the channels …"):
         changes = settings_file.of_each(files, change)
         others = [name for name in store.names() if name not in {each.name for each in changes}]
-    if not as_json:
-        show(changes, others)
-    elif not changes:
+    if as_json and not changes:
         terminal.document(document(changes, others))
+    # A block for each channel that differs from its file, then the channels without a file, then the counts.
+    for each in () if as_json else changes:
+        if each.changes:
+            terminal.show_line(f"{each.name}: {'new channel' if each.is_new else counted(len(each.changes), 'change')}")
+            write_path.show_changes(each.changes)
+    if others and not as_json:
+        terminal.show_line(f"not in DIR, and left as they are: {', '.join(others)}", indent=2)
+    if changes and not as_json:
+        counts = Counter(map(state, changes))
+        terminal.show_line(", ".join(f"{counts[each]} {each}" for each in ("new", "changed", "unchanged")))
     if not changes:
         terminal.nothing(f"no file in {folder}: relayctl channel export {folder} writes them")
     return changes, others
-
-
-def show(changes: Sequence[ChannelChange], others: Sequence[str]) -> None:
-    """Print a block for each channel that differs from its file, then the channels without a file, then the counts."""
-    pending = [each for each in changes if each.changes]
-    for each in pending:
-        terminal.show_line(f"{each.name}: {'new channel' if each.is_new else counted(len(each.changes), 'change')}")
-        write_path.show_changes(each.changes)
-    if others:
-        terminal.show_line(f"not in DIR, and left as they are: {', '.join(others)}", indent=2)
-    if changes:
-        counts = Counter(map(state, changes))
-        terminal.show_line(", ".join(f"{counts[each]} {each}" for each in ("new", "changed", "unchanged")))
 
 
 # Exit code of `channel plan` if channels differ from their files. 2 is a usage error of every verb.

@@ -220,11 +220,6 @@ def _stood_in_secret(members: Any) -> dict[str, Any]:
     return secret
 
 
-def _is_reference(value: Any, key: str) -> bool:
-    """True if a value of a file stands for a credential, or must; other values of such a key are plain URLs."""
-    return holds_credential(key) and not (isinstance(value, str) and not is_credential(key, value))
-
-
 def _complaints(value: Any, key: str) -> Iterator[str]:
     match value:
         case {"secret": str(stored), **source} if stored == STORED and source.keys() <= {"env"}:
@@ -237,15 +232,12 @@ def _complaints(value: Any, key: str) -> Iterator[str]:
 
 
 def _mapped(value: Any, key: str, change: Callable[[Any, str], Any]) -> Any:
-    if _is_reference(value, key):
+    # A text that is no credential is a plain URL; another value stands for a credential, or must.
+    if holds_credential(key) and (not isinstance(value, str) or is_credential(key, value)):
         return change(value, key)
     if isinstance(value, dict):
-        return {name: _mapped(member, _joined(key, name), change) for name, member in value.items()}
+        return {name: _mapped(member, f"{key}.{name}".lstrip("."), change) for name, member in value.items()}
     return value
-
-
-def _joined(key: str, name: str) -> str:
-    return f"{key}.{name}".lstrip(".")
 
 
 def resolved(name: str, members: Mapping[str, Any], stored: SecretDocument) -> SecretDocument:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any
 
 import click
 
@@ -40,30 +39,6 @@ def health(status: StackStatus, name: str) -> Iterator[Check]:
 _COLORS = {Health.SICK: "red", Health.UNKNOWN: "yellow", Health.OWES: "yellow", Health.OK: "green"}
 
 
-def document(stack: str, status: StackStatus) -> dict[str, Any]:
-    return {
-        "stack": stack,
-        "at": moments.iso(status.at),
-        "channels": [channel_status.document(each, status.at) for each in status.channels],
-        "queues": status.undelivered._asdict() if status.undelivered else None,
-        "problems": status.readings.problems,
-    }
-
-
-def show(status: StackStatus, *, whole: bool) -> None:
-    """Print a line for each channel, the least healthy first; with `whole` also all members of the JSON document."""
-    for each in status.channels:
-        judgement = channel_status.judge(each, status.at)
-        mode = "; ".join(pauses.words(each.policy, status.at)) if each.policy else pauses.LIVE
-        name = each.name if mode == pauses.LIVE else f"{each.name} ({mode})"
-        line = printable(f"{name}: {'; '.join([*judgement.why, traffic(each, status.at)])}")
-        terminal.show_line(line, lead=f"{judgement.health:7}  ", color=_COLORS[judgement.health])
-        if whole:
-            terminal.members(channel_status.document(each, status.at))
-    if status.undelivered:
-        terminal.members({"jobs of all channels": status.undelivered._asdict()})
-
-
 def traffic(each: ChannelStatus, now: float) -> str:
     """Return the traffic of a channel in words: shares and signals of the last hour, refused requests of a day."""
     hour = each.traffic
@@ -97,14 +72,24 @@ def status(stack: Stack, channel: str | None, as_json: bool) -> None:
 
 
 def conclude(stack: Stack, found: StackStatus, none: str, *, whole: bool, as_json: bool) -> None:
-    """Print a status, as JSON or as text, and the sources that failed.
+    """Print a status, as JSON or as a line for each channel, and the sources that failed.
 
-    Exit with the message `none` if there is no channel.
+    With `whole`, print also all members of the JSON document. Exit with the message `none` if there is no channel.
     """
+    documents = [channel_status.document(each, found.at) for each in found.channels]
+    queues = found.undelivered._asdict() if found.undelivered else None
     if as_json:
-        terminal.document(document(stack.name, found))
-    elif found.channels:
-        show(found, whole=whole)
+        head = {"stack": stack.name, "at": moments.iso(found.at), "channels": documents, "queues": queues}
+        terminal.document({**head, "problems": found.readings.problems})
+    for each, document in () if as_json else zip(found.channels, documents, strict=True):
+        mode = "; ".join(pauses.words(each.policy, found.at)) if each.policy else pauses.LIVE
+        name = each.name if mode == pauses.LIVE else f"{each.name} ({mode})"
+        line = printable(f"{name}: {'; '.join([*document['why'], traffic(each, found.at)])}")
+        terminal.show_line(line, lead=f"{document['health']:7}  ", color=_COLORS[document["health"]])
+        if whole:
+            terminal.members(document)
+    if queues and documents and not as_json:
+        terminal.members({"jobs of all channels": queues})
     is_listed = "channels" not in found.readings.unread
     found.readings.conclude(found.channels or is_listed, "no channel is known", as_json=as_json)
     if not found.channels:
