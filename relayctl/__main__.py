@@ -11,7 +11,6 @@ from typing import Any
 import click
 
 from relayctl import terminal
-from relayctl.terminal import INTERRUPTED
 
 # If this environment variable is 1, an unexpected error ends with a traceback, which may show secrets.
 TRACEBACK = "RELAYCTL_TRACEBACK"
@@ -70,7 +69,7 @@ class _Relayctl(click.Group):
             if not isinstance(error, KeyboardInterrupt) and not isinstance(error.__context__, KeyboardInterrupt):
                 raise
             click.echo("Aborted!", err=True)
-            ctx.exit(INTERRUPTED)
+            ctx.exit(terminal.INTERRUPTED)
         except Exception as error:
             if known := _known(error):
                 raise _folded(known) from error

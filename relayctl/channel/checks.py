@@ -25,7 +25,6 @@ from relay.sweeper.canary import EVERY_SECONDS
 from relay.xmatters.directory import EVENTS_PATH, Directory, Kind, RecipientCheck, RestApi
 from relayctl import check_results, terminal
 from relayctl.channel import endpoints, pauses
-from relayctl.channel.endpoints import ENDPOINTS
 from relayctl.channel.store import NAME, ChannelStore
 from relayctl.check_results import Check, State, failed, of_failure, ok, warning
 from relayctl.failed_calls import DENIED, tried
@@ -99,7 +98,7 @@ def _modes(channel: Channel, now: float) -> Iterator[Check]:
 def _tokens(channel: Channel) -> Iterator[Check]:
     for key, endpoint in (("inbound", channel.inbound), ("xmatters.callback", channel.callback)):
         if any(len(each.members["token"]) < LEAST_TYPED_LENGTH for each in endpoint if "token" in each.members):
-            rotate = f"relayctl channel rotate {channel.name} {ENDPOINTS[key].name}"
+            rotate = f"relayctl channel rotate {channel.name} {endpoints.ENDPOINTS[key].name}"
             yield warning("tokens", f"a token of {key} is short, and can be guessed: {rotate} makes a new one")
 
 

@@ -94,7 +94,14 @@ def prepare(
     if problems := misconfiguration.problems(channel):
         lines = [f"{each}; {_REMEDIES[each.key]}" if each.key in _REMEDIES else str(each) for each in problems]
         raise click.UsageError("\n".join(lines))
-    _refuse_short_tokens(before, after)
+    # A stored short token goes on working.
+    for key in (f"{endpoint}.token" for endpoint in ENDPOINTS):
+        value = after.get(key)
+        if isinstance(value, str) and value != before.get(key) and len(value) < LEAST_TYPED_LENGTH:
+            raise click.UsageError(
+                f"{key}: a token has at least {LEAST_TYPED_LENGTH} characters; relayctl makes one if the key is left "
+                "out"
+            )
     return ChannelChange(store, name, before, after, channel, endpoints.urls(store.stack, name, after), expiries)
 
 
@@ -145,17 +152,6 @@ def say_fresh(name: str, done: Done) -> None:
     for key in done.fresh:
         vendor = ENDPOINTS[key].vendor
         terminal.say(f"channel {name}: {vendor}'s credential is new; to print it: relayctl channel set {name} --reveal")
-
-
-def _refuse_short_tokens(before: SecretDocument, after: SecretDocument) -> None:
-    """Raise UsageError for a new token that is short enough to guess. A stored short token goes on working."""
-    for key in (f"{endpoint}.token" for endpoint in ENDPOINTS):
-        value = after.get(key)
-        if isinstance(value, str) and value != before.get(key) and len(value) < LEAST_TYPED_LENGTH:
-            raise click.UsageError(
-                f"{key}: a token has at least {LEAST_TYPED_LENGTH} characters; relayctl makes one if the key is left "
-                "out"
-            )
 
 
 def keep_previous(

@@ -19,7 +19,6 @@ from relay.jobs.queue import Message, Queue, UnreadableMessage, attributes_of, c
 from relayctl import audit, terminal
 from relayctl.dlq.queue import Choice, Filter, batches, choosing, filtered, nothing_matched, say_held
 from relayctl.stack.deployed import Stack, on_stack
-from relayctl.terminal import progress
 
 STDOUT = "-"
 
@@ -158,7 +157,7 @@ def import_(stack: Stack, path: Path, as_json: bool) -> None:
     problem: str | None = None
     with terminal.stop_on_interrupt() as stop:
         try:
-            with progress("importing", f"of {lines}", stack.effects.clock) as show:
+            with terminal.progress("importing", f"of {lines}", stack.effects.clock) as show:
                 for sent, problem in send(queue, messages, stop.is_set):  # noqa: B007 - both are reported
                     show(sent, "")
         finally:

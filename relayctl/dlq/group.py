@@ -11,9 +11,8 @@ from relay.incidents.share import MAX_ID_LENGTH
 from relay.jobs.job import Flag, seconds_of
 from relay.jobs.queue import read_envelope
 from relayctl import terminal
-from relayctl.dlq.drop import drop
 from relayctl.dlq.file import export, import_
-from relayctl.dlq.mover import replay
+from relayctl.dlq.mover import drop, replay
 from relayctl.dlq.queue import NO_STATUS, Filter, HeldMessage, choosing, filtered, nothing_matched, say_held
 from relayctl.stack.deployed import Stack, on_stack
 

@@ -25,7 +25,6 @@ from relay.jobs.queue import MAX_BATCH, MAX_MESSAGE_BYTES, UnreadableMessage, at
 from relayctl import moments, terminal
 from relayctl.failed_calls import tried
 from relayctl.stack.deployed import Stack
-from relayctl.terminal import progress
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -337,7 +336,7 @@ def choosing(stack: Stack, wanted: Filter) -> Iterator[Choice]:
         client, url = stack.session.client("sqs"), stack.output("DeadLetterQueueUrl")
         queue, depth, found = DeadLetters(client, url, clock), QueueDepth.of(client, url), list[HeldMessage]()
         with queue.holding():
-            with progress("reading the queue", f"of about {depth.about}", clock) as show:
+            with terminal.progress("reading the queue", f"of about {depth.about}", clock) as show:
                 for held in queue.scan(2 * depth.about + MAX_BATCH):
                     found.append(held)
                     show(len(found), "")

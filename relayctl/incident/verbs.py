@@ -21,13 +21,13 @@ from relay.ledger.entry import Entry
 from relay.ledger.entry_key import channel_of, incident_of
 from relay.ledger.table import Ledger
 from relay.xmatters.directory import AUDITS_PATH, EVENTS_PATH, Pages, RestApi
-from relayctl import log_lines, moments, terminal
+from relayctl import moments, terminal
 from relayctl.channel.store import CHANNEL, ChannelStore
 from relayctl.dlq.queue import Filter, choosing
 from relayctl.failed_calls import Readings
 from relayctl.incident import timeline
 from relayctl.incident.timeline import BIGPANDA, DEAD_LETTERS, LEDGER, LOG, XMATTERS, Event, Known
-from relayctl.log_lines import FUNCTIONS, WEBHOOK
+from relayctl.log_lines import FUNCTIONS, WEBHOOK, is_about, pattern_of
 from relayctl.stack.channel_status import due
 from relayctl.stack.deployed import Stack, on_stack
 
@@ -86,13 +86,13 @@ class Collector:
         self.events = sorted((each for each in self.events if each.at >= self.since), key=lambda each: each.at)
 
     def _logs(self) -> None:
-        pattern = log_lines.pattern_of(self.incident_id)
+        pattern = pattern_of(self.incident_id)
         for function in FUNCTIONS:
-            with self.readings.reading(f"{LOG} {function}"):
-                for line in self.stack.logs.scan(function, pattern, self.since, MAX_ANSWERS):
-                    event = timeline.event_of(line) if log_lines.is_about(line, self.incident_id) else None
-                    if event and (not event.channel or self.channel in {None, event.channel}):
-                        self.events.append(event)
+            lines = self.stack.logs.scan(function, pattern, self.since, MAX_ANSWERS)
+            for line in self.readings.every(f"{LOG} {function}", lines):
+                event = timeline.event_of(line) if is_about(line, self.incident_id) else None
+                if event and (not event.channel or self.channel in {None, event.channel}):
+                    self.events.append(event)
 
     def _dead_letters(self) -> None:
         with self.readings.reading(DEAD_LETTERS):

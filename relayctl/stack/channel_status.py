@@ -29,8 +29,8 @@ from relay.sweeper.canary import Canary
 from relay.sweeper.credential_probe import Probe, Probes, read_probes
 from relay.sweeper.run import KEY, canaries_of
 from relayctl import moments
-from relayctl.channel import endpoints, pauses
-from relayctl.channel.endpoints import Use, last_use
+from relayctl.channel import pauses
+from relayctl.channel.endpoints import Use, last_use, read_uses
 from relayctl.channel.store import ChannelStore
 from relayctl.dlq.queue import Filter, QueueDepth, choosing, held_elsewhere
 from relayctl.failed_calls import Readings
@@ -120,14 +120,8 @@ class ChannelStatus(NamedTuple):
         return last_use(self.uses, "inbound", "current", "previous")
 
 
-class Judgement(NamedTuple):
-    """Health of a channel, and the reasons for it in words, the most important first."""
-
-    health: Health
-    why: tuple[str, ...]
-
-
-def judge(status: ChannelStatus, now: float) -> Judgement:
+def judge(status: ChannelStatus, now: float) -> tuple[Health, list[str]]:
+    """Return the health of a channel, and the reasons for it in words, the most important first."""
     debts = status.debts
     sick = [status.problem] if status.problem else []
     circuit = status.gate.circuit if status.gate else None
@@ -137,19 +131,19 @@ def judge(status: ChannelStatus, now: float) -> Judgement:
     if debts:
         sick += momentary_reasons(debts)
     if sick:
-        return Judgement(Health.SICK, tuple(sick))
+        return Health.SICK, sick
     if debts is None:
-        return Judgement(Health.UNKNOWN, ("its debts could not be read",))
+        return Health.UNKNOWN, ["its debts could not be read"]
     if debts.oldest is not None and debts.oldest > now:
         # The ledger has no reason for a flap.
         until = moments.moment(debts.oldest)
-        return Judgement(Health.OWES, (f"{owed_words(debts)}, waiting for the end of a pause or a flap at {until}",))
+        return Health.OWES, [f"{owed_words(debts)}, waiting for the end of a pause or a flap at {until}"]
     if debts.owed:
         since = "?" if debts.oldest is None else age(now - debts.oldest)
-        return Judgement(Health.OWES, (f"owed for {since}{owed_reasons(debts)}",))
+        return Health.OWES, [f"owed for {since}{owed_reasons(debts)}"]
     if debts.given_up_other:
-        return Judgement(Health.OWES, (f"{debts.given_up_other} given up",))
-    return Judgement(Health.OK, ())
+        return Health.OWES, [f"{debts.given_up_other} given up"]
+    return Health.OK, []
 
 
 def owed_words(debts: Debts) -> str:
@@ -178,11 +172,11 @@ def circuit(gate: Gate, now: float) -> str:
 
 
 def document(status: ChannelStatus, now: float) -> dict[str, Any]:
-    traffic, debts, gate, judgement = status.traffic, status.debts, status.gate, judge(status, now)
+    traffic, debts, gate, (health, why) = status.traffic, status.debts, status.gate, judge(status, now)
     return {
         "channel": status.name,
-        "health": judgement.health,
-        "why": list(judgement.why),
+        "health": health,
+        "why": why,
         **pauses.document(status.policy, now),
         "shares_last_hour": traffic.shares if traffic else None,
         "signals_last_hour": traffic.signals if traffic else None,
@@ -212,18 +206,14 @@ MAX_ROWS = 5000
 _REMOVED = "the channel was removed"
 
 
-class UndeliveredJobs(NamedTuple):
-    """Approximate numbers of undelivered jobs of all channels of a stack: SQS cannot count by channel."""
+def undelivered_jobs(stack: Stack) -> dict[str, int]:
+    """Return the approximate numbers of undelivered jobs of all channels, since SQS cannot count by channel.
 
-    waiting: int  # On retry and chore queue; a share's job stays 36 seconds after its delivery
-    dead_lettered: int  # Jobs on the dead-letter queue
-
-    @classmethod
-    def of(cls, stack: Stack) -> Self:
-        """Read the approximate numbers of waiting and of dead-lettered jobs of a stack from SQS."""
-        sqs, outputs = stack.session.client("sqs"), ("RetryQueueUrl", "ChoreQueueUrl", "DeadLetterQueueUrl")
-        retry, chore, dead = (QueueDepth.of(sqs, stack.output(name)).about for name in outputs)
-        return cls(retry + chore, dead)
+    Those `waiting` are on retry and chore queue: a share's job stays 36 seconds after its delivery.
+    """
+    sqs, outputs = stack.session.client("sqs"), ("RetryQueueUrl", "ChoreQueueUrl", "DeadLetterQueueUrl")
+    retry, chore, dead = (QueueDepth.of(sqs, stack.output(name)).about for name in outputs)
+    return {"waiting": retry + chore, "dead_lettered": dead}
 
 
 class Owed(NamedTuple):
@@ -231,17 +221,17 @@ class Owed(NamedTuple):
 
     debts: Debts | None  # Owed states in the ledger; None if the ledger could not be read
     dead_lettered: int  # Number of dead-lettered jobs
-    undelivered: UndeliveredJobs  # Approximate numbers of jobs on the queues, of all channels
+    undelivered: dict[str, int]  # Approximate numbers of jobs on the queues, of all channels
     problems: list[str]  # Sources that could not be read, in words; then more may be owed
 
     @classmethod
     def of(cls, stack: Stack, channel: str | None) -> Self:
         """Read what is owed for a channel; None for all. Raises botocore's exceptions if queues cannot be counted."""
-        readings, undelivered, debts, dead = Readings(), UndeliveredJobs.of(stack), None, 0
+        readings, undelivered, debts, dead = Readings(), undelivered_jobs(stack), None, 0
         with readings.reading("ledger"):
             rows = due(Ledger(stack.bounded_table())).items()
             debts = Debts.of(entry for key, entry in rows if channel in {None, channel_of(key)})
-        if undelivered.dead_lettered:
+        if undelivered["dead_lettered"]:
             with readings.reading("dead-letter queue"), choosing(stack, Filter(channel=channel)) as choice:
                 dead = len(choice.jobs) + len(choice.unreadable)
                 if held := choice.depth.held:
@@ -279,7 +269,7 @@ class StackStatus(NamedTuple):
 
     at: float  # Time of the reading (epoch seconds)
     channels: list[ChannelStatus]  # The least healthy first, then by name
-    undelivered: UndeliveredJobs | None  # Of all channels; None if SQS was not asked, or failed
+    undelivered: dict[str, int] | None  # Of all channels; None if SQS was not asked, or failed
     readings: Readings  # Sources that failed or were not read wholly
 
 
@@ -315,7 +305,7 @@ def read_status(stack: Stack, only: str | None = None, *, has_logs: bool = True)
         with readings.reading(f"secret of channel {name}"):
             status = status if status.problem else _with_secret(store, status)
         if channel := status.channel:
-            uses = readings.read("ledger", partial(endpoints.read_uses, table, channel))
+            uses = readings.read("ledger", partial(read_uses, table, channel))
             kinds = probes.channels.get(name, Probe()).refused_among(channel.api_fingerprints())
             # If no share is known, the last change of the secret stands for it.
             since = last_use(uses or (), "inbound", "current", "previous") or status.changed_at
@@ -327,8 +317,8 @@ def read_status(stack: Stack, only: str | None = None, *, has_logs: bool = True)
                 canary=canaries.get(name, Canary()) if channel.policy.canary and canaries is not None else None,
             )
         channels.append(status)
-    undelivered = readings.read("queues", lambda: UndeliveredJobs.of(stack)) if has_logs else None
-    channels.sort(key=lambda each: (list(Health).index(judge(each, now).health), each.name))
+    undelivered = readings.read("queues", lambda: undelivered_jobs(stack)) if has_logs else None
+    channels.sort(key=lambda each: (list(Health).index(judge(each, now)[0]), each.name))
     return StackStatus(now, channels, undelivered, readings)
 
 

@@ -15,9 +15,8 @@ from relayctl.channel.endpoints import put_in_force
 from relayctl.channel.store import ChannelStore
 from relayctl.dlq import file as dead_letter_file
 from relayctl.dlq.queue import Choice, Filter
-from relayctl.stack.channel_status import ChannelStatus, Owed, UndeliveredJobs, owed_words, read_status
+from relayctl.stack.channel_status import ChannelStatus, Owed, owed_words, read_status, undelivered_jobs
 from relayctl.stack.deployed import Stack, on_stack
-from relayctl.terminal import progress
 
 # Pause between two readings of the ledger and the logs.
 PAUSE_SECONDS = 15.0
@@ -157,8 +156,8 @@ def uninstall(stack: Stack, yes: bool, place: str | None, as_json: bool, **drain
         "reasons": reasons,
         "channels": present,
         "owed": owed.owed if owed.debts else None,
-        "waiting": owed.undelivered.waiting,
-        "dead_lettered": owed.undelivered.dead_lettered,
+        "waiting": owed.undelivered["waiting"],
+        "dead_lettered": owed.undelivered["dead_lettered"],
         "file": file if done and done.jobs else None,
         "commands": [] if reasons else commands(stack),
     }
@@ -174,7 +173,7 @@ def uninstall(stack: Stack, yes: bool, place: str | None, as_json: bool, **drain
 
 def reasons_against(owed: Owed, present: Sequence[str], exported: int) -> list[str]:
     """Return the reasons why the stack must not be deleted yet; `exported` dead-lettered messages are none."""
-    waiting, left = owed.undelivered.waiting, max(owed.undelivered.dead_lettered - exported, 0)
+    waiting, left = owed.undelivered["waiting"], max(owed.undelivered["dead_lettered"] - exported, 0)
     found = [f"not known: {each}" for each in owed.problems]
     found += [f"channels that take shares: {', '.join(present)}"] if present else []
     found += [owed_words(owed.debts)] if owed.debts and owed.owed else []
@@ -191,8 +190,8 @@ def _prepare(store: ChannelStore, drain: Mapping[str, Any], file: str) -> Choice
         terminal.say(f"channel {name}: removed")
     # The queues get empty, since the workers dead-letter each job of a removed channel.
     deadline = stack.deadline(drain["timeout"])
-    with progress("waiting for the queues", "jobs left", stack.effects.clock) as show:
-        while (left := UndeliveredJobs.of(stack).waiting) and deadline.remaining() >= PAUSE_SECONDS:
+    with terminal.progress("waiting for the queues", "jobs left", stack.effects.clock) as show:
+        while (left := undelivered_jobs(stack)["waiting"]) and deadline.remaining() >= PAUSE_SECONDS:
             show(left, "")
             stack.effects.sleep(PAUSE_SECONDS)
     done = dead_letter_file.write_jobs(stack, file, Filter())

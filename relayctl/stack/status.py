@@ -26,14 +26,14 @@ def health(status: StackStatus, name: str) -> Iterator[Check]:
     # The check of the secret reports an invalid secret, and one that may not be read.
     if channel is None or channel.problem:
         return
-    judged = channel_status.judge(channel, status.at)
+    degree, why = channel_status.judge(channel, status.at)
     unread = [each for each in status.readings.problems if not each.startswith("secret of ")]
-    if judged.health == Health.SICK:
-        yield failed("health", f"sick: {'; '.join(judged.why)}")
+    if degree == Health.SICK:
+        yield failed("health", f"sick: {'; '.join(why)}")
     elif unread:
         yield failed("health", f"not checked: {'; '.join(unread)}")
     else:
-        yield ok("health", "; ".join([*judged.why, traffic(channel, status.at)]))
+        yield ok("health", "; ".join([*why, traffic(channel, status.at)]))
 
 
 _COLORS = {Health.SICK: "red", Health.UNKNOWN: "yellow", Health.OWES: "yellow", Health.OK: "green"}
@@ -77,9 +77,8 @@ def conclude(stack: Stack, found: StackStatus, none: str, *, whole: bool, as_jso
     With `whole`, print also all members of the JSON document. Exit with the message `none` if there is no channel.
     """
     documents = [channel_status.document(each, found.at) for each in found.channels]
-    queues = found.undelivered._asdict() if found.undelivered else None
     if as_json:
-        head = {"stack": stack.name, "at": moments.iso(found.at), "channels": documents, "queues": queues}
+        head = {"stack": stack.name, "at": moments.iso(found.at), "channels": documents, "queues": found.undelivered}
         terminal.document({**head, "problems": found.readings.problems})
     for each, document in () if as_json else zip(found.channels, documents, strict=True):
         mode = "; ".join(pauses.words(each.policy, found.at)) if each.policy else pauses.LIVE
@@ -88,8 +87,8 @@ def conclude(stack: Stack, found: StackStatus, none: str, *, whole: bool, as_jso
         terminal.show_line(line, lead=f"{document['health']:7}  ", color=_COLORS[document["health"]])
         if whole:
             terminal.members(document)
-    if queues and documents and not as_json:
-        terminal.members({"jobs of all channels": queues})
+    if found.undelivered and documents and not as_json:
+        terminal.members({"jobs of all channels": found.undelivered})
     is_listed = "channels" not in found.readings.unread
     found.readings.conclude(found.channels or is_listed, "no channel is known", as_json=as_json)
     if not found.channels:
