@@ -28,7 +28,10 @@ _VERBS = {
     "rehearse": ("relayctl.rehearse.rehearse:rehearse_", "Show what the relay would have done to your own past."),
     "report": ("relayctl.report.report:report", "Report how the relay did: signals, answers, what nobody heard."),
     "shadow": ("relayctl.report.report:shadow", "Report what a channel in shadow mode would have sent."),
-    "status": ("relayctl.stack.status:status", "Show the channels: traffic, debts, circuit, rate, credentials."),
+    "status": (
+        "relayctl.stack.status:status",
+        "Show the channels: traffic, debts, circuit, rate, credentials.",
+    ),
     "uninstall": (
         "relayctl.stack.draining:uninstall",
         "Prepare the deletion of the stack, and print the commands for it.",

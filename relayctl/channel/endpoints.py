@@ -174,10 +174,7 @@ SETTLE_SECONDS = 5.0
 
 
 def put_in_force(
-    stack: Stack,
-    *names: str,
-    effect: str | None = None,
-    advice: str = "run the command again",
+    stack: Stack, *names: str, effect: str | None = None, advice: str = "run the command again"
 ) -> str | None:
     """Mark the secrets of channels as changed, and return the time (ISO 8601) from which no copy before is used.
 

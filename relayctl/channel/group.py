@@ -17,9 +17,8 @@ from relayctl.channel.set import set_, undo
 from relayctl.channel.store import NAME, NO_CHANNELS, ChannelStore
 from relayctl.settings.plan import apply, export, plan
 from relayctl.stack import draining
-from relayctl.stack.channel_status import Owed, read_status
 from relayctl.stack.deployed import Stack, on_stack
-from relayctl.stack.status import conclude
+from relayctl.stack.status import Owed, conclude, read_status
 
 
 @click.group()
@@ -126,4 +125,9 @@ def remove(stack: Stack, name: str, yes: bool, as_json: bool, **options: Any) ->
 
 def _refuse(name: str, owed: Owed, is_refused: object) -> None:
     if is_refused:
-        raise click.ClickException(f"channel {name}: {owed}, so it was not removed; {owed.advice(name)}")
+        raise click.ClickException(
+            f"channel {name}: {owed}, so it was not removed; relayctl incident list --owed --channel {name} and "
+            f"relayctl dlq list --channel {name} name what is owed; relayctl channel resume {name} ends a pause, "
+            f"relayctl dlq replay --channel {name} --yes delivers what is dead-lettered, --drain waits until nothing "
+            "is owed, and --drop-owed removes the channel now"
+        )

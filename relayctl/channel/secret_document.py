@@ -42,12 +42,12 @@ class SecretDocument:
         self.version = version
 
     def get(self, key: str) -> Any:
-        place, last = self._find(key.split("."))
-        return place.get(last) if place is not None else None
+        place, last = self._find(key)
+        return place.get(last)
 
     def has(self, key: str) -> bool:
-        place, last = self._find(key.split("."))
-        return place is not None and last in place
+        place, last = self._find(key)
+        return last in place
 
     def set(self, key: str, value: Any) -> None:
         """Set a key, and make the missing objects on its path. Raises InvalidChannel if one is no object."""
@@ -61,11 +61,10 @@ class SecretDocument:
 
     def unset(self, key: str) -> bool:
         """Remove a key; return False if the secret does not have it."""
-        place, last = self._find(key.split("."))
-        if place is None or last not in place:
-            return False
-        del place[last]
-        return True
+        place, last = self._find(key)
+        is_there = last in place
+        place.pop(last, None)
+        return is_there
 
     def masked(self) -> dict[str, Any]:
         """Return the channel's secret with *** for every credential."""
@@ -95,11 +94,13 @@ class SecretDocument:
         """Return the JSON text that Secrets Manager stores."""
         return json.dumps(self.members, indent=2)
 
-    def _find(self, way: list[str]) -> tuple[dict[str, Any] | None, str]:
+    def _find(self, key: str) -> tuple[dict[str, Any], str]:
+        """Return the object in which a key is, or would be, and the last name of the key."""
+        *way, last = key.split(".")
         place: Any = self.members
-        for step in way[:-1]:
+        for step in way:
             place = place.get(step) if isinstance(place, dict) else None
-        return (place if isinstance(place, dict) else None), way[-1]
+        return (place if isinstance(place, dict) else {}), last
 
 
 def _mask(value: Any, key: str) -> Any:

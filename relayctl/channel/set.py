@@ -196,9 +196,8 @@ def _with_endpoints_of(current: SecretDocument, earlier: SecretDocument, name: s
             after.set(key, current.get(key))
         elif after.has(key):
             after.set(key, {"token": new_token(name, key)})
+    after.unset(PAUSES_KEY)
     if current.has(PAUSES_KEY):
         after.set(PAUSES_KEY, current.get(PAUSES_KEY))
-    else:
-        after.unset(PAUSES_KEY)
     add_missing_tokens(after, name)
     return after

@@ -104,17 +104,6 @@ def read_line(text: bytes) -> Message:
     return message
 
 
-def read_lines(content: bytes) -> list[Message]:
-    """Return the messages of a file's lines. Raises UsageError, which names the first invalid line."""
-    messages = list[Message]()
-    for number, text in enumerate(content.splitlines(), start=1):
-        try:
-            messages.append(read_line(text))
-        except (UnreadableMessage, QueueError) as error:
-            raise click.UsageError(f"nothing was sent: line {number}: {printable(str(error), MAX_PROBLEM)}") from error
-    return messages
-
-
 def send(queue: Queue, messages: Sequence[Message], stopping: Callable[[], bool]) -> Iterator[tuple[int, str | None]]:
     """Send messages until `stopping` returns True or the queue refuses one.
 
@@ -146,9 +135,15 @@ def import_(stack: Stack, path: Path, as_json: bool) -> None:
       relayctl dlq import dead.jsonl
     """
     try:
-        messages = read_lines(path.read_bytes())
+        content = path.read_bytes()
     except OSError as error:
         raise click.UsageError(f"{path}: cannot read: {error.strerror or 'failed'}") from error
+    messages = list[Message]()
+    for number, text in enumerate(content.splitlines(), start=1):
+        try:
+            messages.append(read_line(text))
+        except (UnreadableMessage, QueueError) as error:
+            raise click.UsageError(f"nothing was sent: line {number}: {printable(str(error), MAX_PROBLEM)}") from error
     if not messages:
         terminal.nothing("nothing to import: the file has no line")
     queue = Queue(stack.session.client("sqs"), stack.output("DeadLetterQueueUrl"))

@@ -16,7 +16,7 @@ from relay.delivery.channel_health import age
 from relay.foreign_text import identifier, printable, quoted, url_part
 from relay.http.client import json_object
 from relay.incidents.share import MAX_ID_LENGTH, Fields, fields_of, nested, scalar, time_of
-from relay.jobs.job import Job, seconds_of
+from relay.jobs.job import seconds_of
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import channel_of, incident_of
 from relay.ledger.table import Ledger
@@ -28,8 +28,8 @@ from relayctl.failed_calls import Readings
 from relayctl.incident import timeline
 from relayctl.incident.timeline import BIGPANDA, DEAD_LETTERS, LEDGER, LOG, XMATTERS, Event, Known
 from relayctl.log_lines import FUNCTIONS, WEBHOOK, is_about, pattern_of
-from relayctl.stack.channel_status import due
 from relayctl.stack.deployed import Stack, on_stack
+from relayctl.stack.status import due
 
 # Answers of FilterLogEvents that are read of one log group. An answer has 1 MB at most, and may be empty.
 MAX_ANSWERS = 200
@@ -98,7 +98,12 @@ class Collector:
         with self.readings.reading(DEAD_LETTERS):
             with choosing(self.stack, Filter(channel=self.channel, incident=self.incident_id)) as choice:
                 jobs, held = [message.job for message in choice.jobs if message.job], choice.depth.held
-            self.events += map(_dead_letter, jobs)
+            for job in jobs:
+                status = f" (HTTP {job.stamps.http_status})" if job.stamps.http_status else ""
+                said = f"{job.kind}, {job.stamps.reason}{status}, {job.stamps.attempts} attempts"
+                at = seconds_of(job.dead_lettered_at or job.stamps.last_failed_at or job.received_at)
+                event = Event(at, DEAD_LETTERS, "dead_letter", f"on the dead-letter queue: {said}", job.channel)
+                self.events.append(event)
             if held:
                 unseen = f"about {held} messages are held by another reader and were not read"
                 self.readings.note(DEAD_LETTERS, unseen)
@@ -132,13 +137,6 @@ class Collector:
         known = (each.pages or [page.id for page in api.of_request(rest, each.request_id, deadline)] for each in newest)
         for page in list(dict.fromkeys(page for pages in known for page in pages))[:MAX_PAGES]:
             yield from of_page(api, rest, name, page, deadline)
-
-
-def _dead_letter(job: Job) -> Event:
-    status = f" (HTTP {job.stamps.http_status})" if job.stamps.http_status else ""
-    text = f"on the dead-letter queue: {job.kind}, {job.stamps.reason}{status}, {job.stamps.attempts} attempts"
-    at = job.dead_lettered_at or job.stamps.last_failed_at or job.received_at
-    return Event(seconds_of(at), DEAD_LETTERS, "dead_letter", text, job.channel)
 
 
 # Audits of a page that are read, the newest. An answer is read up to 64 KiB.

@@ -15,8 +15,8 @@ from relayctl.channel.endpoints import put_in_force
 from relayctl.channel.store import ChannelStore
 from relayctl.dlq import file as dead_letter_file
 from relayctl.dlq.queue import Choice, Filter
-from relayctl.stack.channel_status import ChannelStatus, Owed, owed_words, read_status, undelivered_jobs
 from relayctl.stack.deployed import Stack, on_stack
+from relayctl.stack.status import ChannelStatus, Owed, owed_words, read_status, undelivered_jobs
 
 # Pause between two readings of the ledger and the logs.
 PAUSE_SECONDS = 15.0
@@ -155,7 +155,7 @@ def uninstall(stack: Stack, yes: bool, place: str | None, as_json: bool, **drain
         "can_be_deleted": not reasons,
         "reasons": reasons,
         "channels": present,
-        "owed": owed.owed if owed.debts else None,
+        "owed": owed.debts.owed if owed.debts else None,
         "waiting": owed.undelivered["waiting"],
         "dead_lettered": owed.undelivered["dead_lettered"],
         "file": file if done and done.jobs else None,
@@ -176,7 +176,7 @@ def reasons_against(owed: Owed, present: Sequence[str], exported: int) -> list[s
     waiting, left = owed.undelivered["waiting"], max(owed.undelivered["dead_lettered"] - exported, 0)
     found = [f"not known: {each}" for each in owed.problems]
     found += [f"channels that take shares: {', '.join(present)}"] if present else []
-    found += [owed_words(owed.debts)] if owed.debts and owed.owed else []
+    found += [owed_words(owed.debts)] if owed.debts and owed.debts.owed else []
     found += [f"{waiting} on the retry and chore queues"] if waiting else []
     return found + ([f"{left} dead-lettered, and not exported by this call"] if left else [])
 

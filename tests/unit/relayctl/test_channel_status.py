@@ -10,9 +10,9 @@ from relay.ledger.debt import Debt, Row
 from relay.ledger.entry import Entry
 from relayctl import moments
 from relayctl.channel.endpoints import Use
-from relayctl.stack import channel_status
-from relayctl.stack.channel_status import ChannelStatus, Health, Traffic
+from relayctl.stack import status as channel_status
 from relayctl.stack.draining import waits_for
+from relayctl.stack.status import ChannelStatus, Health, Traffic
 from tests import samples
 
 NOW = 1_800_000_000.0
