@@ -27,7 +27,8 @@ def parse(text: str, now: datetime, sign: int) -> float:
     return (moment if moment.tzinfo else moment.astimezone()).timestamp()
 
 
-def _typed(text: str, sign: int) -> float:
+def since(text: str, sign: int = -1) -> float:
+    """Return the value of an option, a time or an age, in epoch seconds; a time or a duration if `sign` is 1."""
     try:
         return parse(text, datetime.now(UTC), sign)
     except (ValueError, OverflowError):
@@ -35,12 +36,8 @@ def _typed(text: str, sign: int) -> float:
         raise click.BadParameter(f"use {what} such as 90m, 12h or 7d, or a time such as 2030-01-31T12:00:00Z") from None
 
 
-def since(text: str) -> float:
-    return _typed(text, -1)
-
-
 def until(text: str) -> float:
-    return _typed(text, 1)
+    return since(text, 1)
 
 
 def since_option(default: str | None, text: str) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -21,7 +21,7 @@ from relay.jobs.queue import Message, Queue, attributes_of
 from relay.ledger.entry import Entry
 from relay.ledger.table import Ledger
 from relayctl import audit, terminal
-from relayctl.dlq.queue import Choice, DeadLetters, Filter, HeldMessage, choosing, filtered, nothing_matched, say_held
+from relayctl.dlq.queue import DeadLetters, Filter, HeldMessage, choosing, filtered, nothing_matched, say_held
 from relayctl.failed_calls import tried
 from relayctl.stack.deployed import Stack, on_stack
 from relayctl.terminal import progress
@@ -346,7 +346,7 @@ def drop(stack: Stack, reason: str, wanted: Filter, is_all: bool, yes: bool, as_
             say_held(choice.depth)
         if problem:
             terminal.say(f"which criticals are still owed is not known, the ledger cannot be read: {problem}")
-        changed = None
+        changed = dict[str, Any]()
         if doing.chosen:
             # If the operator takes longer than the messages are held, those that another reader may have are kept.
             sure = "may still be owed" if problem else "are still owed"
@@ -356,28 +356,23 @@ def drop(stack: Stack, reason: str, wanted: Filter, is_all: bool, yes: bool, as_
             )
             changed = audit.begin(stack, "dlq drop", **asked)
         try:
-            _delete(stack, doing, choice)
+            with progress("dropping", f"of {len(doing.chosen)}", stack.effects.clock) as show:
+                for _ in doing.delete(choice.queue, Ledger(stack.table()), stack.effects.clock(), choice.stop.is_set):
+                    show(len(doing.deleted), "")
+            if why := doing.unrecorded:
+                terminal.say(
+                    f"the ledger could not be written, so channels may count as sick for what was dropped: {why}"
+                )
         finally:
-            counts = {"matched": sums["matched"], **doing.counts(), "criticals_owed": len(owed)}
-            _report(doing, sums, changed and changed | {"counts": counts}, as_json=as_json)
+            counts, problems = doing.counts(), doing.problems
+            found = {**counts, "problems": [{"message_id": held.message_id, "problem": why} for held, why in problems]}
+            of_all = {"matched": sums["matched"], **counts, "criticals_owed": len(owed)}
+            changed |= {"counts": of_all} if changed else {}
+            if as_json:
+                terminal.document({**sums, **found, "audit": changed or None})
+            elif changed:
+                terminal.counts(found)
+                audit.say(changed)
     if not doing.chosen:
         nothing_matched(choice.depth)
     terminal.fail_if(counts["failed"] or counts["left"], is_stopped=choice.stop.is_set() and counts["left"])
-
-
-def _delete(stack: Stack, doing: Drop, choice: Choice) -> None:
-    with progress("dropping", f"of {len(doing.chosen)}", stack.effects.clock) as show:
-        for _ in doing.delete(choice.queue, Ledger(stack.table()), stack.effects.clock(), choice.stop.is_set):
-            show(len(doing.deleted), "")
-    if why := doing.unrecorded:
-        terminal.say(f"the ledger could not be written, so channels may count as sick for what was dropped: {why}")
-
-
-def _report(doing: Drop, sums: dict[str, Any], changed: dict[str, Any] | None, *, as_json: bool) -> None:
-    problems = [{"message_id": held.message_id, "problem": why} for held, why in doing.problems]
-    found = {**doing.counts(), "problems": problems}
-    if as_json:
-        terminal.document({**sums, **found, "audit": changed})
-    elif changed:
-        terminal.counts(found)
-        audit.say(changed)

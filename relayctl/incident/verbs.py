@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import groupby
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlencode
 
@@ -319,16 +320,18 @@ def show(stack: Stack, incident_id: str, channel: str | None, since: float, as_j
     with terminal.status("reading the ledger, the logs and the queue …"):
         found = Collector(stack, incident_id, channel, since)
         found.collect()
-    is_known, document, lines = found.known or found.events, found.document(now), list[tuple[float, str, str]]()
+    is_known, document = found.known or found.events, found.document(now)
     if as_json:
         terminal.document(document)
     elif is_known:
         terminal.members({**document, "events": None, "problems": None})
-    for event in () if as_json else found.events:
-        when = f"in {age(event.at - now)}" if event.at > now else age(now - event.at)
-        named = f"{event.channel}: " if len(found.channels) > 1 and event.channel else ""
-        lead = f"{when:>{_AGE_COLUMNS}}  {event.source:{_SOURCE_COLUMNS}} "
-        lines.append((event.at, lead, named + event.text))
-    terminal.show_days(lines)
+    shown = () if as_json else found.events
+    for day, events in groupby(shown, key=lambda event: f"{moments.local(event.at):%Y-%m-%d (%Z)}"):
+        terminal.show_line(day)
+        for event in events:
+            when = f"in {age(event.at - now)}" if event.at > now else age(now - event.at)
+            lead = f"{moments.local(event.at):%H:%M:%S} {when:>{_AGE_COLUMNS}}  {event.source:{_SOURCE_COLUMNS}}  "
+            named = f"{event.channel}: " if len(found.channels) > 1 and event.channel else ""
+            terminal.show_line(printable(named + event.text), lead=lead)
     nothing = f"nothing is known of incident {identifier(incident_id, MAX_ID_LENGTH)}"
     found.readings.conclude(is_known, f"{nothing} in channel {channel}" if channel else nothing, as_json=as_json)

@@ -22,9 +22,8 @@ from relayctl import moments, terminal
 from relayctl.channel.credential_input import CredentialCommand, credential_option, read_value
 from relayctl.rehearse import fetch
 from relayctl.rehearse.fetch import Answers, Reader
-from relayctl.rehearse.findings import figures, settings_to_install, show
+from relayctl.rehearse.findings import figures, rehearse, settings_to_install, show
 from relayctl.rehearse.history import Past, Period, read_past, with_answers
-from relayctl.rehearse.replay import rehearse
 from relayctl.settings.settings_file import channel_of_policy, channel_without_credentials
 from relayctl.stack.deployed import Effects
 

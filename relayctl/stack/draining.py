@@ -22,18 +22,16 @@ from relayctl.stack.status import ChannelStatus, Owed, owed_words, read_status, 
 PAUSE_SECONDS = 15.0
 # A share that came so shortly before the drain began shows that shares still come.
 STILL_COME_SECONDS = 60.0
-# Follow-ups of a signal search for its page for three minutes, and BigPanda is asked about an end for ten.
-QUIET = "10m"
-TIMEOUT = "30m"
 
 
 def options(verb: Callable[..., None]) -> Callable[..., None]:
     """Add `--quiet` and `--timeout` to a verb that drains channels."""
-    # The logs are read for an hour, so a longer quiet time could not be seen.
+    # The logs are read for an hour, so a longer quiet time could not be seen. Follow-ups of a signal search for its
+    # page for three minutes, and BigPanda is asked about an end for ten.
     quiet = click.option(
         "--quiet",
         type=moments.span("1m", "55m"),
-        default=QUIET,
+        default="10m",
         show_default=True,
         metavar="DURATION",
         help="Drained is a channel without a share or a signal for so long, 1m to 55m. Less than 5m only without "
@@ -42,7 +40,7 @@ def options(verb: Callable[..., None]) -> Callable[..., None]:
     timeout = click.option(
         "--timeout",
         type=moments.span("1m", "1d"),
-        default=TIMEOUT,
+        default="30m",
         show_default=True,
         metavar="DURATION",
         help="Give up the wait after this time, 1m to 1d.",

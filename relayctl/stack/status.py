@@ -13,15 +13,8 @@ import click
 
 from relay.channels.channel import Channel
 from relay.channels.policy import Policy
-from relay.delivery.channel_health import (
-    Debts,
-    ShareWatch,
-    age,
-    momentary_reasons,
-    ongoing_reasons,
-    owed_reasons,
-    refusals,
-)
+from relay.delivery import channel_health
+from relay.delivery.channel_health import Debts, ShareWatch, age, owed_reasons
 from relay.failures import InvalidChannel
 from relay.foreign_text import printable
 from relay.incidents.share import TEST_PREFIX
@@ -133,10 +126,10 @@ def judge(status: ChannelStatus, now: float) -> tuple[Health, list[str]]:
     sick = [status.problem] if status.problem else []
     circuit = status.gate.circuit if status.gate else None
     failed = status.canary.failure if status.canary else ""
-    sick += ongoing_reasons(debts, circuit, status.shares, now, refused=status.refused, canary=failed)
+    sick += channel_health.ongoing_reasons(debts, circuit, status.shares, now, refused=status.refused, canary=failed)
     sick += filter(None, [only_refused(status, now)])
     if debts:
-        sick += momentary_reasons(debts)
+        sick += channel_health.momentary_reasons(debts)
     if sick:
         return Health.SICK, sick
     if debts is None:
@@ -301,7 +294,7 @@ def read_status(stack: Stack, only: str | None = None, *, has_logs: bool = True)
             status = status._replace(
                 uses=uses or (),
                 shares=None if every is None or since is None else ShareWatch(every, since),
-                refused=refusals(name, kinds),
+                refused=channel_health.refusals(name, kinds),
                 canary=canaries.get(name, Canary()) if channel.policy.canary and canaries is not None else None,
             )
         channels.append(status)

@@ -14,8 +14,7 @@ from relay.channels import token
 from relay.channels.schema import CHANNEL
 from relay.failures import InvalidChannel
 from relayctl.channel.secret_document import SecretDocument
-from relayctl.settings.plan import schema_text
-from relayctl.settings.settings_file import Flow, decode, encode, exported, parse, read_folder, resolved
+from relayctl.settings.settings_file import Flow, decode, encode, exported, parse, read_folder, resolved, schema_text
 from tests.every_setting import CANARY, every_setting
 
 LEAST = "xmatters: {trigger_url: {secret: stored}, auth: {type: url}, recipients: [jdoe]}\n"
