@@ -75,7 +75,8 @@ class SecretDocument:
         members = self.get(endpoint)
         found = members if isinstance(members, dict) else {}
         others = unlike.credentials(endpoint) if unlike else {}
-        return {kind: found[kind] for kind in ("token", "basic") if kind in found and found[kind] != others.get(kind)}
+        kinds = [kind for kind in ("token", "basic") if kind in found]
+        return {kind: found[kind] for kind in kinds if (kind, found[kind]) not in others.items()}
 
     def changes(self, newer: "SecretDocument") -> list[dict[str, Any]]:
         """Return the changes from this secret to the secret `newer` as JSON objects, sorted by `key`.
