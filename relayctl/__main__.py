@@ -11,7 +11,6 @@ from typing import Any
 import click
 
 from relayctl import terminal
-from relayctl.terminal import INTERRUPTED
 
 # If this environment variable is 1, an unexpected error ends with a traceback, which may show secrets.
 TRACEBACK = "RELAYCTL_TRACEBACK"
@@ -28,8 +27,11 @@ _VERBS = {
     "policy": ("relayctl.stack.policy:policy", "Print an IAM policy for operators, filled in for the stack."),
     "rehearse": ("relayctl.rehearse.rehearse:rehearse_", "Show what the relay would have done to your own past."),
     "report": ("relayctl.report.report:report", "Report how the relay did: signals, answers, what nobody heard."),
-    "shadow": ("relayctl.report.shadow:shadow", "Report what a channel in shadow mode would have sent."),
-    "status": ("relayctl.stack.status:status", "Show the channels: traffic, debts, circuit, rate, credentials."),
+    "shadow": ("relayctl.report.report:shadow", "Report what a channel in shadow mode would have sent."),
+    "status": (
+        "relayctl.stack.status:status",
+        "Show the channels: traffic, debts, circuit, rate, credentials.",
+    ),
     "uninstall": (
         "relayctl.stack.draining:uninstall",
         "Prepare the deletion of the stack, and print the commands for it.",
@@ -70,7 +72,7 @@ class _Relayctl(click.Group):
             if not isinstance(error, KeyboardInterrupt) and not isinstance(error.__context__, KeyboardInterrupt):
                 raise
             click.echo("Aborted!", err=True)
-            ctx.exit(INTERRUPTED)
+            ctx.exit(terminal.INTERRUPTED)
         except Exception as error:
             if known := _known(error):
                 raise _folded(known) from error

@@ -2,7 +2,7 @@
 
 import re
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -12,7 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from relay.failures import InvalidChannel, LedgerError, SendError
 from relay.foreign_text import one_line
 from relayctl import terminal
-from relayctl.log_lines import Line, LinesCutError, LogReader
+from relayctl.log_lines import LinesCutError
 from relayctl.stack.deployed import StackMissingError
 
 # Longer than any message of AWS about a refused call.
@@ -107,21 +107,10 @@ class Readings:
             found.append(read())
         return found[0] if found else None
 
-    def lines(
-        self,
-        reader: LogReader,
-        function: str,
-        messages: Sequence[str],
-        since: float,
-        most: int,
-        channel: str | None = None,
-    ) -> list[Line]:
-        """Return a function's log lines as `LogReader.lines` does; those that were read if it fails, which is noted."""
-        found = list[Line]()
-        with self.reading(f"log {function}"):
-            for line in reader.lines(function, messages, since, most, channel):
-                found.append(line)
-        return found
+    def every[T](self, source: str, items: Iterable[T]) -> Iterator[T]:
+        """Yield the items of a source until it fails, which is noted."""
+        with self.reading(source):
+            yield from items
 
     @property
     def problems(self) -> list[str]:

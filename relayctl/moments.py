@@ -27,7 +27,8 @@ def parse(text: str, now: datetime, sign: int) -> float:
     return (moment if moment.tzinfo else moment.astimezone()).timestamp()
 
 
-def _typed(text: str, sign: int) -> float:
+def since(text: str, sign: int = -1) -> float:
+    """Return the value of an option, a time or an age, in epoch seconds; a time or a duration if `sign` is 1."""
     try:
         return parse(text, datetime.now(UTC), sign)
     except (ValueError, OverflowError):
@@ -35,12 +36,8 @@ def _typed(text: str, sign: int) -> float:
         raise click.BadParameter(f"use {what} such as 90m, 12h or 7d, or a time such as 2030-01-31T12:00:00Z") from None
 
 
-def since(text: str) -> float:
-    return _typed(text, -1)
-
-
 def until(text: str) -> float:
-    return _typed(text, 1)
+    return since(text, 1)
 
 
 def since_option(default: str | None, text: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -72,23 +69,15 @@ def iso_or_none(at: float | None) -> str | None:
     return None if at is None else iso(at)
 
 
-def day(at: float) -> str:
-    return f"{_local(at):%Y-%m-%d (%Z)}"
-
-
 def moment(at: float) -> str:
     """Return the local date and time of epoch seconds, to the minute, with the zone's name."""
-    return f"{_local(at):%Y-%m-%d %H:%M (%Z)}"
-
-
-def clock(at: float) -> str:
-    return f"{_local(at):%H:%M:%S}"
+    return f"{local(at):%Y-%m-%d %H:%M (%Z)}"
 
 
 def clock_in_zone(at: float) -> str:
     """Return the local time of day of epoch seconds, to the second, with the zone's name."""
-    return f"{_local(at):%H:%M:%S (%Z)}"
+    return f"{local(at):%H:%M:%S (%Z)}"
 
 
-def _local(at: float) -> datetime:
+def local(at: float) -> datetime:
     return datetime.fromtimestamp(at, UTC).astimezone()

@@ -7,10 +7,9 @@ import shutil
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
-from itertools import groupby
 from pathlib import Path
 from textwrap import TextWrapper
 from typing import IO, Any, NoReturn
@@ -18,7 +17,6 @@ from typing import IO, Any, NoReturn
 import click
 
 from relay.foreign_text import one_line, printable
-from relayctl import moments
 
 # Exit code of shells for a program that Ctrl-C ended.
 INTERRUPTED = 130
@@ -54,14 +52,6 @@ def show_line(line: str, *, lead: str = "", color: str | None = None, indent: in
         wrap.break_on_hyphens = wrap.break_long_words = False
         text = wrap.fill(line) or lead
     click.echo(click.style(text[: len(lead)], fg=color) + text[len(lead) :])
-
-
-def show_days(found: Iterable[tuple[float, str, str]]) -> None:
-    """Print lines, each with its time (epoch seconds) and the lead after it, below their local dates."""
-    for day, lines in groupby(found, key=lambda each: moments.day(each[0])):
-        show_line(day)
-        for at, lead, line in lines:
-            show_line(printable(line), lead=f"{moments.clock(at)} {lead} ")
 
 
 def folded(message: str, prefix: str = "") -> str:
@@ -173,12 +163,8 @@ def status(text: str) -> Iterator[None]:
         yield
 
 
-# Takes the number of finished items, and a remark about them.
-type Show = Callable[[int, str], None]
-
-
 @contextmanager
-def progress(title: str, of: str, clock: Callable[[], float]) -> Iterator[Show]:
+def progress(title: str, of: str, clock: Callable[[], float]) -> Iterator[Callable[[int, str], None]]:
     """Show progress on stderr while the block runs, as a line every LINE_SECONDS.
 
     The block tells the number of finished items and a remark; `of` comes after the number, such as `of 25` or `lines`.

@@ -8,8 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from relay.delivery.step import HOLDS, RULES
-from relayctl.settings.plan import schema_text
-from relayctl.settings.settings_file import SCHEMA_FILE
+from relayctl.settings.settings_file import SCHEMA_FILE, schema_text
 from tests.simulation.phases import TRANSITIONS, Phase
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"

@@ -3,30 +3,33 @@
 import json
 import uuid
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from urllib.parse import urlsplit
 
 import click
 
+from relay.bigpanda.client import BigPanda
 from relay.channels import misconfiguration
-from relay.channels.channel import Channel, header_for
+from relay.channels.channel import BigPandaAccess, Channel, Rest, header_for
 from relay.channels.parsing import parse_channel
 from relay.channels.policy import Mode
 from relay.channels.routes import chosen
 from relay.channels.token import LEAST_TYPED_LENGTH
-from relay.failures import LedgerError, SendError
+from relay.deadline import Deadline
+from relay.failures import LedgerError, Reason, SendError
 from relay.foreign_text import printable
-from relay.http.client import json_object
+from relay.http.client import HttpClient, json_object
 from relay.incidents.share import TEST_PREFIX, parse_share, scalar
 from relay.ledger.sources import Sources
 from relay.sweeper.canary import EVERY_SECONDS
+from relay.xmatters.directory import EVENTS_PATH, Directory, Kind, RecipientCheck, RestApi
 from relayctl import check_results, terminal
-from relayctl.channel import credential_checks, endpoints, pauses
-from relayctl.channel.endpoints import ENDPOINTS
+from relayctl.channel import endpoints, pauses
 from relayctl.channel.store import NAME, ChannelStore
-from relayctl.check_results import Check, State, failed, ok, warning
+from relayctl.check_results import Check, State, failed, of_failure, ok, warning
 from relayctl.failed_calls import DENIED, tried
 from relayctl.stack.deployed import Stack, on_stack
 
-_REMOVED = "the channel was removed meanwhile"
 _UNSEEN = "So settings, hosts, credentials, recipients and missed shares of the channel are not checked"
 MAX_SUGGESTED = 5
 _ANYBODY = (
@@ -36,19 +39,22 @@ _ANYBODY = (
 
 def of(store: ChannelStore, name: str) -> Iterator[Check]:
     """Check a channel, and yield the result of each check. A check whose precondition failed is left out."""
-    stack, found = store.stack, _read(store, name)
-    if isinstance(found, Check):
-        yield found
+    stack, (found, problem) = store.stack, tried(lambda: store.channel(name))
+    if found is None:
+        if problem and any(code in problem for code in DENIED):
+            yield warning("secret", f"not seen: {problem}. {_UNSEEN}")
+        else:
+            yield failed("secret", problem or "the channel was removed meanwhile")
         return
     yield ok("secret", "it can be read, is valid, and has only hosts that the stack allows")
     yield from _modes(found, stack.effects.clock())
     yield from _tokens(found)
     yield from _settings(found)
-    deadline = stack.deadline(credential_checks.SECONDS)
-    if not credential_checks.of_channel(found):
+    deadline = stack.deadline(VENDOR_SECONDS)
+    if not of_channel(found):
         yield warning("recipients", "the channel names none: the URLs or the workflow in xMatters name them")
-    yield from credential_checks.xmatters(stack, found, deadline)
-    yield credential_checks.bigpanda(stack, found.bigpanda, deadline)
+    yield from xmatters(stack, found, deadline)
+    yield bigpanda(stack, found.bigpanda, deadline)
     yield from _missed_shares(stack, found)
     if not found.callback:
         yield warning("answers", "off: without xmatters.callback the relay does not receive people's answers")
@@ -80,13 +86,6 @@ def _missed_shares(stack: Stack, channel: Channel) -> Iterator[Check]:
         yield warning(what, "reported only: the secret names no recipients, so a missed share notifies nobody")
 
 
-def _read(store: ChannelStore, name: str) -> Channel | Check:
-    found, problem = tried(lambda: store.channel(name))
-    if problem and any(code in problem for code in DENIED):
-        return warning("secret", f"not seen: {problem}. {_UNSEEN}")
-    return found or failed("secret", problem or _REMOVED)
-
-
 def _modes(channel: Channel, now: float) -> Iterator[Check]:
     if channel.policy.mode is Mode.SHADOW:
         would = f"`relayctl shadow report {channel.name}` says what it would send"
@@ -99,7 +98,7 @@ def _modes(channel: Channel, now: float) -> Iterator[Check]:
 def _tokens(channel: Channel) -> Iterator[Check]:
     for key, endpoint in (("inbound", channel.inbound), ("xmatters.callback", channel.callback)):
         if any(len(each.members["token"]) < LEAST_TYPED_LENGTH for each in endpoint if "token" in each.members):
-            rotate = f"relayctl channel rotate {channel.name} {ENDPOINTS[key].name}"
+            rotate = f"relayctl channel rotate {channel.name} {endpoints.ENDPOINTS[key].name}"
             yield warning("tokens", f"a token of {key} is short, and can be guessed: {rotate} makes a new one")
 
 
@@ -126,14 +125,14 @@ def _canary(stack: Stack, channel: Channel) -> Check:
     if parameters.get("AllowedSourceCidrs") or parameters.get("WebAclArn"):
         limits = "AllowedSourceCidrs or WebAclArn may refuse the sweeper, which calls from an address of AWS"
         return warning(what, f"{limits}: the canary fails with HTTP 403 then")
-    minutes, recipients = f"{EVERY_SECONDS / 60:.0f}", ", ".join(credential_checks.of_channel(channel))
+    minutes, recipients = f"{EVERY_SECONDS / 60:.0f}", ", ".join(of_channel(channel))
     return ok(what, f"every {minutes} minutes an incident rings {recipients or 'the recipients of the form'}, and ends")
 
 
 def _settings(channel: Channel) -> Iterator[Check]:
     problems = misconfiguration.problems(channel)
     yield from (failed("settings", str(each)) for each in problems)
-    if credential_checks.may_notify_nobody(channel) and credential_checks.of_channel(channel):
+    if may_notify_nobody(channel) and of_channel(channel):
         yield failed("critical incidents", "one that matches no route notifies nobody: xmatters.recipients is empty")
     allowed = channel.policy.allowed_recipients
     if allowed is None:
@@ -142,8 +141,125 @@ def _settings(channel: Channel) -> Iterator[Check]:
         yield failed("recipients in the URL", "policy.allowed_recipients allows none, and the secret names none")
 
 
+# For all requests to the vendors of one channel.
+VENDOR_SECONDS = 30.0
+
+
+def of_channel(channel: Channel) -> tuple[str, ...]:
+    """Return the recipients that the secret names: in the trigger's URL, the channel's own and those of its routes."""
+    routed = (name for route in channel.policy.routes for name in route.recipients)
+    return tuple(dict.fromkeys((*channel.trigger_recipients, *channel.recipients, *routed)))
+
+
+def may_notify_nobody(channel: Channel) -> bool:
+    """True if a critical incident may match no route, and no recipient is named outside the routes.
+
+    A route is certain to match only if all its conditions are on `status`, and `critical` meets them. Conditions on
+    other properties may fail, since a share may lack the property.
+    """
+
+    def holds(fact: str, patterns: tuple[str, ...]) -> bool:
+        return fact == "status" and any(fnmatchcase("critical", pattern) for pattern in patterns)
+
+    return not misconfiguration.has_recipients(channel) and not any(
+        route.recipients and route.when and all(holds(*condition) for condition in route.when)
+        for route in channel.policy.routes
+    )
+
+
+def judged(finding: RecipientCheck, hindrance: str = "") -> Check:
+    """Return OK if a signal would notify a person; `hindrance` is a user's absence or lack of devices."""
+    what = f"recipient {finding.name}"
+    if finding.detail:
+        return warning(what, f"not known: {finding.detail}")
+    if finding.kind == Kind.NOTHING or finding.is_active is False:
+        return failed(what, finding.hindrance)
+    if finding.hindrance or hindrance:
+        return warning(what, finding.hindrance or f"{finding.kind}, active, but {hindrance}")
+    return ok(what, f"{finding.kind}, active" + ("" if finding.on_call is None else f", {finding.on_call} on call now"))
+
+
+def warn(stack: Stack, channel: Channel) -> None:
+    """Check the recipients of a stored channel, and warn on stderr of those whom a signal would not notify.
+
+    No exception is raised: the channel is stored, and the caller must still print the URL and header to paste.
+    """
+    try:
+        with terminal.status("checking the recipients …"):
+            found = list(xmatters(stack, channel, stack.deadline(VENDOR_SECONDS))) if channel.rest else []
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001
+        found = [warning("recipients", f"not checked: {type(error).__name__}")]
+    for each in found:
+        if each.state != State.OK:
+            terminal.say(f"warning: {printable(each.check)}: {printable(each.detail)}")
+
+
+def xmatters(stack: Stack, channel: Channel, deadline: Deadline) -> Iterator[Check]:
+    """Yield the results for xMatters' REST API, and for each recipient of the channel."""
+    names = of_channel(channel)
+    if channel.rest is None:
+        off = "off: without xmatters.rest every page is unconfirmed by design, and no recipient is checked"
+        yield warning(_REST, off)
+        return
+    directory = Directory(stack.effects.outward(stack.hosts.xmatters))
+    found = rest(directory, channel.rest, deadline)
+    yield found
+    if found.state != State.OK:
+        if names:
+            yield warning("recipients", "not checked: the REST API could not be used")
+        return
+    checked = directory.check(channel.rest, names, deadline)
+    hindered = directory.personal_hindrances(channel.rest, checked, stack.effects.clock(), deadline)
+    yield from (judged(each, hindered.get(each.name, "")) for each in checked)
+
+
+_BIGPANDA = "BigPanda API"
+_REST = "xMatters REST API"
+_TRIGGER = "xMatters trigger"
+
+
+def rest(directory: Directory, access: Rest, deadline: Deadline) -> Check:
+    """Check the credentials for xMatters' REST API with a request for one page, an event in the API's words."""
+    try:
+        directory.try_credentials(access, deadline)
+    except SendError as error:
+        return of_failure(_REST, error)
+    return ok(_REST, f"{urlsplit(access.base_url).hostname or ''} lets the channel's user read pages")
+
+
+def trigger(xmatters: HttpClient, channel: Channel, deadline: Deadline) -> Check:
+    """Check the credentials for the trigger at its host's REST API, which takes the same ones: no page is made."""
+    if channel.auth.type == "url":
+        return warning(_TRIGGER, "not checked: only a signal can tell if the key in the URL is right")
+    parts = urlsplit(channel.trigger_url)
+    access = Rest(f"{parts.scheme}://{parts.netloc}", channel.auth)
+    try:
+        # 403 is the answer to a known user who may not read pages, which a trigger does not need.
+        RestApi(xmatters).ask(access, "GET", f"{EVENTS_PATH}?limit=1", None, deadline, also={403})
+    except SendError as error:
+        if error.reason == Reason.CREDENTIALS:
+            return failed(_TRIGGER, str(error))
+        return warning(_TRIGGER, f"not checked: {error}")
+    return ok(_TRIGGER, f"{parts.hostname} knows the channel's user; whether it may start the trigger is not checked")
+
+
+def bigpanda(stack: Stack, access: BigPandaAccess | None, deadline: Deadline) -> Check:
+    """Check the key for BigPanda's API by reading one incident of each environment of the channel."""
+    if access is None:
+        return warning(_BIGPANDA, "off: without bigpanda.api_key people's answers are not written to BigPanda")
+    client = BigPanda(stack.effects.outward(stack.hosts.bigpanda))
+    if not access.environments:
+        return warning(_BIGPANDA, "not checked: bigpanda.environments names no environment to read from")
+    try:
+        for each in access.environments:
+            client.try_credentials(access, each, deadline)
+    except SendError as error:
+        return of_failure(_BIGPANDA, error)
+    return ok(_BIGPANDA, "the key may read the channel's environments; whether it may write is not checked")
+
+
 # API Gateway answers within 29 s.
-SECONDS = 35.0
+RING_SECONDS = 35.0
 DESCRIPTION = "TEST by relayctl: nothing is wrong and nothing is to be done. It is resolved at once."
 # Members of the relay's answer that are shown.
 _SHOWN = ("outcome", "reason", "queue", "transition", "error", "detail", "message", "request_id", "delivery_id")
@@ -214,7 +330,7 @@ def _ring(store: ChannelStore, name: str, *, yes: bool) -> Iterator[Check]:
         """Return the HTTP status of the answer, the outcome in it, and the answer in words; 0 without an answer."""
         try:
             content = _body(incident_id, status, started, now)
-            answer = outward.ask("POST", url, content, headers, stack.deadline(SECONDS))
+            answer = outward.ask("POST", url, content, headers, stack.deadline(RING_SECONDS))
         except SendError as error:
             return 0, "", f"the relay gave no answer: {error}"
         said = {name: scalar(json_object(answer.body).get(name)) or "" for name in _SHOWN}
@@ -231,5 +347,5 @@ def _ring(store: ChannelStore, name: str, *, yes: bool) -> Iterator[Check]:
     # An undelivered share may still be delivered later, or may have been: the resolve is shared in any case.
     with terminal.status("sharing its end …"):
         status, _, said = post("ok", max(int(stack.effects.clock()), started + 1))
-    judged = {200: ok, 202: warning}.get(status, failed)
-    yield judged("its end", said if status else f"{said}; the page may still be active")
+    result = {200: ok, 202: warning}.get(status, failed)
+    yield result("its end", said if status else f"{said}; the page may still be active")

@@ -5,7 +5,6 @@ import stat
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -128,5 +127,4 @@ def _text(option: str, content: bytes, what: str) -> str:
 
 
 def _is_credential(key: str, text: str) -> bool:
-    value: Any = typed_value(key, text)
-    return is_credential(key, value)
+    return is_credential(key, typed_value(key, text))

@@ -13,7 +13,6 @@ from relay.channels.cache import MARKS_SECONDS
 from relay.channels.channel import Channel, header_for
 from relay.channels.parsing import parse_channel
 from relay.channels.token import EndpointName
-from relay.delivery.channel_health import age
 from relay.failures import InvalidChannel, LedgerError, SendError
 from relay.foreign_text import printable
 from relay.ledger import credentials
@@ -70,8 +69,7 @@ def url_members(urls_by_key: Mapping[str, str]) -> dict[str, str]:
 
 def headers(document: SecretDocument, key: str) -> list[dict[str, str]]:
     """Return the header (`name` and `value`) of each current credential of an endpoint: the token, then the login."""
-    members: Mapping[str, Any] = document.get(key)
-    return [header_for({kind: members[kind]}) for kind in ("token", "basic") if kind in members]
+    return [header_for({kind: value}) for kind, value in document.credentials(key).items()]
 
 
 def new_token(name: str, key: str) -> str:
@@ -85,7 +83,7 @@ def needs_endpoint(document: SecretDocument, key: str) -> bool:
 
 def add_missing_tokens(document: SecretDocument, name: str) -> None:
     """Make a token for each endpoint that needs credentials (as `needs_endpoint` says) and has none."""
-    if not document.has("inbound.token") and not document.has("inbound.basic"):
+    if not document.credentials("inbound"):
         document.set("inbound.token", new_token(name, "inbound"))
     if document.has("bigpanda.api_key") and not document.has("xmatters.callback"):
         document.set("xmatters.callback.token", new_token(name, "xmatters.callback"))
@@ -133,11 +131,6 @@ class Use(NamedTuple):
         return {"endpoint": self.endpoint, "credential": self.age, "kind": self.kind, "used_at": used_at}
 
 
-def used_words(used_at: float | None, now: float) -> str:
-    # A use is recorded once an hour, so the last one may be newer.
-    return f"used within {age(now - used_at)}" if used_at else "no use known"
-
-
 def uses_of(stack: Stack, name: str, document: SecretDocument) -> list[Use] | None:
     """Return the last use of each credential; None, with a note on stderr, if the uses cannot be read."""
     try:
@@ -181,23 +174,19 @@ SETTLE_SECONDS = 5.0
 
 
 def put_in_force(
-    stack: Stack,
-    *names: str,
-    effect: str = "revoked credentials are refused",
-    revokes: bool = True,
-    advice: str = "run the command again",
+    stack: Stack, *names: str, effect: str | None = None, advice: str = "run the command again"
 ) -> str | None:
     """Mark the secrets of channels as changed, and return the time (ISO 8601) from which no copy before is used.
 
-    That time is said on stderr with `effect`. Return None, after a warning that ends with `advice`, if the mark could
-    not be written, or on Ctrl-C. A function that finds the mark and cannot read the secret refuses requests if
-    `revokes`, else it works with its older copy.
+    That time is said on stderr with `effect`; without one, credentials are revoked. Return None, after a warning that
+    ends with `advice`, if the mark could not be written, or on Ctrl-C. A function that finds the mark and cannot read
+    the secret refuses requests if credentials are revoked, else it works with its older copy.
     """
 
     def mark() -> None:
         table = stack.bounded_table()
         for name in names:
-            credentials.change_mark(table, name, uuid.uuid4().hex[:12], stack.effects.clock(), revokes=revokes)
+            credentials.change_mark(table, name, uuid.uuid4().hex[:12], stack.effects.clock(), revokes=effect is None)
 
     try:
         mark()
@@ -215,9 +204,9 @@ def put_in_force(
             f"function that cannot read the secret for longer ({why}); {advice}"
         )
         return None
-    at = stack.effects.clock() + MARKS_SECONDS
+    at, what = stack.effects.clock() + MARKS_SECONDS, effect or "revoked credentials are refused"
     for name in names:
-        terminal.say(f"channel {name}: {effect} everywhere from {moments.clock_in_zone(at)} on")
+        terminal.say(f"channel {name}: {what} everywhere from {moments.clock_in_zone(at)} on")
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
 
 

@@ -11,16 +11,13 @@ from relay.failures import InvalidChannel
 from relayctl import terminal
 from relayctl.channel import endpoints, pauses
 from relayctl.channel.checks import test
-from relayctl.channel.endpoints import put_in_force
 from relayctl.channel.pauses import pause_, resume
-from relayctl.channel.rotate import revoke, rotate
-from relayctl.channel.set import set_, undo
+from relayctl.channel.set import revoke, rotate, set_, undo
 from relayctl.channel.store import NAME, NO_CHANNELS, ChannelStore
-from relayctl.settings.plan import apply, export, plan
+from relayctl.settings.settings_file import apply, export, plan
 from relayctl.stack import draining
 from relayctl.stack.deployed import Stack, on_stack
-from relayctl.stack.status import conclude
-from relayctl.stack.status_reading import Owed, read_status
+from relayctl.stack.status import Owed, conclude, read_status
 
 
 @click.group()
@@ -105,31 +102,31 @@ def remove(stack: Stack, name: str, yes: bool, as_json: bool, **options: Any) ->
     store = ChannelStore(stack)
     if not store.exists(name):
         terminal.nothing(f"there is no channel {name}")
-    owed = Owed.of(stack, name)
-    if options["drain"]:
-        _refuse(name, owed, owed.dead_lettered or owed.problems)
-        terminal.confirm(_QUESTION.format(name, "as soon as nothing is owed for it"), yes=yes)
+    owed, drains = Owed.of(stack, name), options["drain"]
+    _refuse(name, owed, owed.dead_lettered or owed.problems if drains else str(owed) and not options["drop_owed"])
+    if str(owed) and not drains:
+        terminal.say(f"channel {name}: {owed}, which will be dead-lettered (channel_removed)")
+    when = "as soon as nothing is owed for it" if drains else "within 15 seconds"
+    terminal.confirm(f"Refuse BigPanda's shares for channel {name}, {when}?", yes=yes)
+    if drains:
         list(draining.drained(stack, [name], options["quiet"], options["timeout"]))
         owed = Owed.of(stack, name)
         _refuse(name, owed, str(owed))
-    else:
-        _refuse(name, owed, str(owed) and not options["drop_owed"])
-        if said := str(owed):
-            terminal.say(f"channel {name}: {said}, which will be dead-lettered (channel_removed)")
-        terminal.confirm(_QUESTION.format(name, "within 15 seconds"), yes=yes)
     store.remove(name, options["days"])
-    is_in_force = put_in_force(stack, name) is not None
+    is_in_force = endpoints.put_in_force(stack, name) is not None
     if as_json:
-        document = {"channel": name, "removed": True, "drained": options["drain"], "owed": str(owed) or None}
+        document = {"channel": name, "removed": True, "drained": drains, "owed": str(owed) or None}
         terminal.document(document)
     else:
         click.echo(f"channel {name}: removed")
     terminal.fail_if(not is_in_force)
 
 
-_QUESTION = "Refuse BigPanda's shares for channel {}, {}?"
-
-
 def _refuse(name: str, owed: Owed, is_refused: object) -> None:
     if is_refused:
-        raise click.ClickException(f"channel {name}: {owed}, so it was not removed; {owed.advice(name)}")
+        raise click.ClickException(
+            f"channel {name}: {owed}, so it was not removed; relayctl incident list --owed --channel {name} and "
+            f"relayctl dlq list --channel {name} name what is owed; relayctl channel resume {name} ends a pause, "
+            f"relayctl dlq replay --channel {name} --yes delivers what is dead-lettered, --drain waits until nothing "
+            "is owed, and --drop-owed removes the channel now"
+        )

@@ -137,14 +137,10 @@ def pause_words(pause: Pause, now: float) -> str:
     """Return a pause in words: its end, the handling of states that come in it, its incidents, reason and author."""
     start = "paused" if pause.is_active(now) else f"to be paused from {moments.moment(pause.since)}"
     then = "then the newest states ring" if pause.keeps_states else "and what comes is left out"
+    facts = " and ".join(f"{fact} {' or '.join(patterns)}" for fact, patterns in pause.when)
+    whom = f", for incidents with {facts}" if facts else ""
     why = "".join(f"; {what}{text}" for what, text in (("reason: ", pause.reason), ("by ", pause.by)) if text)
-    return f"{start} until {moments.moment(pause.until)}, {then}{whom(pause)}{why}"
-
-
-def whom(pause: Pause) -> str:
-    """Return the incidents that a pause is for, as the end of a sentence; empty for all incidents."""
-    facts = [f"{fact} {' or '.join(patterns)}" for fact, patterns in pause.when]
-    return f", for incidents with {' and '.join(facts)}" if facts else ""
+    return f"{start} until {moments.moment(pause.until)}, {then}{whom}{why}"
 
 
 def document(policy: Policy | None, now: float) -> dict[str, Any]:
@@ -265,7 +261,7 @@ def _change(stack: Stack, name: str | None, act: _Act, what: str, effect: str, *
     if not pauses:
         such = "" if what == "paused" else " with such a pause"
         terminal.nothing(f"there is no channel{f' {name}' if name else ''}{such}")
-    in_force = put_in_force(stack, *pauses, effect=effect, revokes=False)
+    in_force = put_in_force(stack, *pauses, effect=effect)
     found = [{"channel": each, what: these, "in_force_at": in_force} for each, these in pauses.items()]
     if as_json:
         terminal.document({"channels": found} if is_all else found[0])

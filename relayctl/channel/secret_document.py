@@ -5,7 +5,7 @@ import difflib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import parse_qsl
 
 from relay.channels.parsing import decode_secret
@@ -31,14 +31,6 @@ class AnyHost(AllowList):
 ANY_HOSTS = VendorHosts(AnyHost("", ()), AnyHost("", ()))
 
 
-class Change(NamedTuple):
-    """A change of one key."""
-
-    key: str
-    old: Any  # The old value; *** for a credential, None if the key is new
-    new: Any  # The new value; *** for a credential, None if the key was removed
-
-
 class SecretDocument:
     """The decoded JSON of a channel's secret, changed by dotted keys such as `policy.max_per_minute`.
 
@@ -50,12 +42,12 @@ class SecretDocument:
         self.version = version
 
     def get(self, key: str) -> Any:
-        place, last = self._find(key.split("."))
-        return place.get(last) if place is not None else None
+        place, last = self._find(key)
+        return place.get(last)
 
     def has(self, key: str) -> bool:
-        place, last = self._find(key.split("."))
-        return place is not None and last in place
+        place, last = self._find(key)
+        return last in place
 
     def set(self, key: str, value: Any) -> None:
         """Set a key, and make the missing objects on its path. Raises InvalidChannel if one is no object."""
@@ -69,22 +61,32 @@ class SecretDocument:
 
     def unset(self, key: str) -> bool:
         """Remove a key; return False if the secret does not have it."""
-        place, last = self._find(key.split("."))
-        if place is None or last not in place:
-            return False
-        del place[last]
-        return True
+        place, last = self._find(key)
+        is_there = last in place
+        place.pop(last, None)
+        return is_there
 
     def masked(self) -> dict[str, Any]:
         """Return the channel's secret with *** for every credential."""
-        masked = _mask(self.members, "")
-        return masked if isinstance(masked, dict) else {}
+        return dict(_mask(self.members, ""))
 
-    def changes(self, newer: "SecretDocument") -> list[Change]:
-        """Return the changed keys from this secret to the secret `newer`, sorted, with *** for every credential."""
+    def credentials(self, endpoint: str, unlike: "SecretDocument | None" = None) -> dict[str, Any]:
+        """Return an endpoint's current credentials by kind, the token first, without those that `unlike` has, too."""
+        members = self.get(endpoint)
+        found = members if isinstance(members, dict) else {}
+        others = unlike.credentials(endpoint) if unlike else {}
+        kinds = [kind for kind in ("token", "basic") if kind in found]
+        return {kind: found[kind] for kind in kinds if (kind, found[kind]) not in others.items()}
+
+    def changes(self, newer: "SecretDocument") -> list[dict[str, Any]]:
+        """Return the changes from this secret to the secret `newer` as JSON objects, sorted by `key`.
+
+        `old` and `new` are *** for a credential; `old` is None if the key is new, and `new` if it was removed.
+        """
         old, new = dict(leaves(self.members, "")), dict(leaves(newer.members, ""))
+        shown_old, shown_new = dict(leaves(self.masked(), "")), dict(leaves(newer.masked(), ""))
         return [
-            Change(key, _masked_leaf(old, key), _masked_leaf(new, key))
+            {"key": key, "old": shown_old.get(key), "new": shown_new.get(key)}
             for key in sorted(old.keys() | new.keys())
             if key not in old or key not in new or old[key] != new[key] or type(old[key]) is not type(new[key])
         ]
@@ -93,11 +95,13 @@ class SecretDocument:
         """Return the JSON text that Secrets Manager stores."""
         return json.dumps(self.members, indent=2)
 
-    def _find(self, way: list[str]) -> tuple[dict[str, Any] | None, str]:
+    def _find(self, key: str) -> tuple[dict[str, Any], str]:
+        """Return the object in which a key is, or would be, and the last name of the key."""
+        *way, last = key.split(".")
         place: Any = self.members
-        for step in way[:-1]:
+        for step in way:
             place = place.get(step) if isinstance(place, dict) else None
-        return (place if isinstance(place, dict) else None), way[-1]
+        return (place if isinstance(place, dict) else {}), last
 
 
 def _mask(value: Any, key: str) -> Any:
@@ -202,11 +206,3 @@ def leaves(value: Any, key: str) -> Iterator[tuple[str, Any]]:
         return
     for name, member in value.items():
         yield from leaves(member, f"{key}.{name}".lstrip("."))
-
-
-def _masked_leaf(members: Mapping[str, Any], key: str) -> Any:
-    return _mask(members[key], key) if key in members else None
-
-
-def shown(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,6 +1,5 @@
 """Channels: their names on the command line, and their secrets in Secrets Manager, below the stack's prefix."""
 
-import re
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
@@ -10,9 +9,8 @@ import click
 from botocore.exceptions import BotoCoreError, ClientError
 
 from relay.channels.cache import list_channels
-from relay.channels.channel import Channel
+from relay.channels.channel import Channel, is_channel_name
 from relay.channels.parsing import decode_secret, parse_channel
-from relay.channels.policy import CHANNEL_NAME
 from relay.failures import InvalidChannel
 from relayctl import terminal
 from relayctl.channel.secret_document import SecretDocument
@@ -28,7 +26,7 @@ NO_CHANNELS = (
 
 def checked_name(value: str) -> str:
     """Return the name of a channel as the operator gave it. Raises BadParameter if no channel can have it."""
-    if not re.match(CHANNEL_NAME, value):
+    if not is_channel_name(value):
         raise click.BadParameter("use 1 to 48 of a-z, 0-9, - and _, beginning with a letter or digit")
     return value
 

@@ -1,5 +1,6 @@
 """Write path of all verbs that change a channel's settings: rotation, validation, optimistic locking, verification."""
 
+import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,10 +18,10 @@ from relay.failures import InvalidChannel
 from relay.foreign_text import printable
 from relay.incidents.share import time_of
 from relayctl import terminal
-from relayctl.channel import credential_checks, endpoints
+from relayctl.channel import checks, endpoints
 from relayctl.channel.credential_input import MAX_BYTES
 from relayctl.channel.endpoints import ENDPOINTS, put_in_force, verify
-from relayctl.channel.secret_document import ANY_HOSTS, Change, SecretDocument, shown
+from relayctl.channel.secret_document import ANY_HOSTS, SecretDocument
 from relayctl.channel.store import ChannelStore
 
 # Long enough to paste the new credential at the vendor, and to notice a forgotten one.
@@ -54,7 +55,7 @@ class ChannelChange:
         return self.before.version is None
 
     @cached_property
-    def changes(self) -> list[Change]:
+    def changes(self) -> list[dict[str, Any]]:
         """Changed keys of the channel's secret with old and new value, sorted by key; *** stands for a credential."""
         return self.before.changes(self.after)
 
@@ -93,7 +94,14 @@ def prepare(
     if problems := misconfiguration.problems(channel):
         lines = [f"{each}; {_REMEDIES[each.key]}" if each.key in _REMEDIES else str(each) for each in problems]
         raise click.UsageError("\n".join(lines))
-    _refuse_short_tokens(before, after)
+    # A stored short token goes on working.
+    for key in (f"{endpoint}.token" for endpoint in ENDPOINTS):
+        value = after.get(key)
+        if isinstance(value, str) and value != before.get(key) and len(value) < LEAST_TYPED_LENGTH:
+            raise click.UsageError(
+                f"{key}: a token has at least {LEAST_TYPED_LENGTH} characters; relayctl makes one if the key is left "
+                "out"
+            )
     return ChannelChange(store, name, before, after, channel, endpoints.urls(store.stack, name, after), expiries)
 
 
@@ -107,35 +115,36 @@ def put(change: ChannelChange, *, revokes: str | None = None) -> Done:
         change.store.write(name, after.text(), replaces=before.version)
         seconds = stack.parameters.get("SecretCacheSeconds", "300")
         terminal.say(f"channel {name}: {'made' if change.is_new else f'changed; functions read it within {seconds} s'}")
-    in_force, must_act = None, not change.is_new and any(each.key in AT_ONCE for each in change.changes)
+    in_force, must_act = None, not change.is_new and any(each["key"] in AT_ONCE for each in change.changes)
     if revokes:
         in_force = put_in_force(stack, name, advice=revokes)
     elif must_act:
-        in_force = put_in_force(stack, name, effect="it acts", revokes=False)
+        in_force = put_in_force(stack, name, effect="it acts")
     for key, expires_at in change.expiries.items():
         terminal.say(
             f"note: {ENDPOINTS[key].vendor}'s old credential works until {expires_at}; to end it earlier: relayctl "
             f"channel rotate {name} {ENDPOINTS[key].name} --retire"
         )
-    if credential_checks.may_notify_nobody(change.channel):
+    if checks.may_notify_nobody(change.channel):
         terminal.say(
             "warning: a critical incident that matches no route notifies nobody: name recipients in "
             'xmatters.recipients, or add a route whose only condition is {"status": "critical"}'
         )
-    credential_checks.warn(stack, change.channel)
-    fresh = {key: header for key in change.urls if (header := fresh_header(before, after, key))}
+    checks.warn(stack, change.channel)
+    fresh = {key: header_for(new) for key in change.urls if (new := after.credentials(key, before))}
     is_verified = verify(stack, name, change.urls, fresh)
     return Done(fresh, is_verified, in_force, in_force is not None or not must_act)
 
 
-def show_changes(changes: Sequence[Change]) -> None:
+def show_changes(changes: Sequence[Mapping[str, Any]]) -> None:
     """Print a line for each changed key."""
     if not changes:
         terminal.show_line("nothing changed")
-    for each in changes:
-        mark = "+" if each.old is None else "-" if each.new is None else "~"
-        said = " → ".join(shown(value) for value in (each.old, each.new) if value is not None)
-        terminal.show_line(printable(f"{each.key}: {said}"), lead=f"  {mark} ", color=_COLORS[mark], indent=2)
+    for change in changes:
+        mark = "+" if change["old"] is None else "-" if change["new"] is None else "~"
+        values = [each for each in (change["old"], change["new"]) if each is not None]
+        said = " → ".join(each if isinstance(each, str) else json.dumps(each, ensure_ascii=False) for each in values)
+        terminal.show_line(printable(f"{change['key']}: {said}"), lead=f"  {mark} ", color=_COLORS[mark], indent=2)
 
 
 def say_fresh(name: str, done: Done) -> None:
@@ -143,17 +152,6 @@ def say_fresh(name: str, done: Done) -> None:
     for key in done.fresh:
         vendor = ENDPOINTS[key].vendor
         terminal.say(f"channel {name}: {vendor}'s credential is new; to print it: relayctl channel set {name} --reveal")
-
-
-def _refuse_short_tokens(before: SecretDocument, after: SecretDocument) -> None:
-    """Raise UsageError for a new token that is short enough to guess. A stored short token goes on working."""
-    for key in (f"{endpoint}.token" for endpoint in ENDPOINTS):
-        value = after.get(key)
-        if isinstance(value, str) and value != before.get(key) and len(value) < LEAST_TYPED_LENGTH:
-            raise click.UsageError(
-                f"{key}: a token has at least {LEAST_TYPED_LENGTH} characters; relayctl makes one if the key is left "
-                "out"
-            )
 
 
 def keep_previous(
@@ -167,9 +165,7 @@ def keep_previous(
     kept = {}
     for key, endpoint in ENDPOINTS.items():
         previous, is_same = before.get(f"{key}.previous"), before.get(f"{key}.previous") == after.get(f"{key}.previous")
-        current = _members(after.get(key))
-        old = _members(before.get(key)) if isinstance(after.get(key), Mapping) else {}
-        replaced = {kind: value for kind, value in old.items() if current.get(kind) != value}
+        replaced = before.credentials(key, after) if isinstance(after.get(key), Mapping) else {}
         if not replaced or (after.has(f"{key}.previous") and not is_same):
             continue
         expires_at = previous.get("expires_at") if isinstance(previous, Mapping) and is_same else None
@@ -182,18 +178,3 @@ def keep_previous(
         kept[key] = datetime.fromtimestamp(now + overlap_seconds, UTC).isoformat(timespec="seconds")
         after.set(f"{key}.previous", {**replaced, "expires_at": kept[key]})
     return kept
-
-
-def fresh_header(before: SecretDocument, after: SecretDocument, endpoint: str) -> dict[str, str] | None:
-    """Return the header with the endpoint's new or changed credential; None if no credential changed."""
-    old = _members(before.get(endpoint))
-    fresh = {name: value for name, value in _members(after.get(endpoint)).items() if old.get(name) != value}
-    return header_for(fresh) if fresh else None
-
-
-def _members(endpoint: Any) -> dict[str, Any]:
-    return (
-        {name: endpoint[name] for name in ("token", "basic") if name in endpoint}
-        if isinstance(endpoint, Mapping)
-        else {}
-    )

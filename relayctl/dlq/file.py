@@ -17,10 +17,8 @@ from relay.foreign_text import printable
 from relay.jobs.job import Job
 from relay.jobs.queue import Message, Queue, UnreadableMessage, attributes_of, check_message, read_envelope
 from relayctl import audit, terminal
-from relayctl.dlq.queue import batches
-from relayctl.dlq.reading import Choice, Filter, choosing, filtered, nothing_matched, say_held
+from relayctl.dlq.queue import Choice, Filter, batches, choosing, filtered, nothing_matched, say_held
 from relayctl.stack.deployed import Stack, on_stack
-from relayctl.terminal import progress
 
 STDOUT = "-"
 
@@ -106,17 +104,6 @@ def read_line(text: bytes) -> Message:
     return message
 
 
-def read_lines(content: bytes) -> list[Message]:
-    """Return the messages of a file's lines. Raises UsageError, which names the first invalid line."""
-    messages = list[Message]()
-    for number, text in enumerate(content.splitlines(), start=1):
-        try:
-            messages.append(read_line(text))
-        except (UnreadableMessage, QueueError) as error:
-            raise click.UsageError(f"nothing was sent: line {number}: {printable(str(error), MAX_PROBLEM)}") from error
-    return messages
-
-
 def send(queue: Queue, messages: Sequence[Message], stopping: Callable[[], bool]) -> Iterator[tuple[int, str | None]]:
     """Send messages until `stopping` returns True or the queue refuses one.
 
@@ -148,9 +135,15 @@ def import_(stack: Stack, path: Path, as_json: bool) -> None:
       relayctl dlq import dead.jsonl
     """
     try:
-        messages = read_lines(path.read_bytes())
+        content = path.read_bytes()
     except OSError as error:
         raise click.UsageError(f"{path}: cannot read: {error.strerror or 'failed'}") from error
+    messages = list[Message]()
+    for number, text in enumerate(content.splitlines(), start=1):
+        try:
+            messages.append(read_line(text))
+        except (UnreadableMessage, QueueError) as error:
+            raise click.UsageError(f"nothing was sent: line {number}: {printable(str(error), MAX_PROBLEM)}") from error
     if not messages:
         terminal.nothing("nothing to import: the file has no line")
     queue = Queue(stack.session.client("sqs"), stack.output("DeadLetterQueueUrl"))
@@ -159,9 +152,8 @@ def import_(stack: Stack, path: Path, as_json: bool) -> None:
     problem: str | None = None
     with terminal.stop_on_interrupt() as stop:
         try:
-            with progress("importing", f"of {lines}", stack.effects.clock) as show:
-                for done in send(queue, messages, stop.is_set):
-                    sent, problem = done
+            with terminal.progress("importing", f"of {lines}", stack.effects.clock) as show:
+                for sent, problem in send(queue, messages, stop.is_set):  # noqa: B007 - both are reported
                     show(sent, "")
         finally:
             counts = {"lines": lines, "sent": sent}

@@ -5,16 +5,15 @@ from typing import Any
 
 import click
 
+from relay.delivery.channel_health import age
 from relay.foreign_text import identifier, printable, quoted
 from relay.incidents.share import MAX_ID_LENGTH
-from relay.jobs.job import Flag
+from relay.jobs.job import Flag, seconds_of
 from relay.jobs.queue import read_envelope
 from relayctl import terminal
-from relayctl.dlq.drop import drop
 from relayctl.dlq.file import export, import_
-from relayctl.dlq.mover import replay
-from relayctl.dlq.queue import HeldMessage
-from relayctl.dlq.reading import NO_STATUS, Filter, age, choosing, filtered, nothing_matched, say_held, title
+from relayctl.dlq.mover import drop, replay
+from relayctl.dlq.queue import NO_STATUS, Filter, HeldMessage, choosing, filtered, nothing_matched, say_held
 from relayctl.stack.deployed import Stack, on_stack
 
 _AGE_COLUMNS = 5
@@ -109,7 +108,7 @@ def document(held: HeldMessage, *, with_body: bool = False) -> dict[str, Any]:
         "delivery_id": job.delivery_id,
         "channel": job.channel,
         "incident_id": job.incident_id,
-        "title": title(held.envelope) or None,
+        "title": held.title or None,
         **job.stamps._asdict(),
         "recipients": list(job.stamps.recipients),
         "may_have_paged": Flag.MAY_HAVE_PAGED in job.flags,
@@ -133,5 +132,5 @@ def show(document: Mapping[str, Any], now: float) -> None:
     said += [quoted(document["title"], _MAX_TITLE)] if document["title"] else []
     incident = identifier(document["incident_id"], MAX_ID_LENGTH)
     name = printable(f"{document['delivery_id'][:8]}  {document['channel']} {incident}")
-    lead = f"{age(document['received_at'], now):>{_AGE_COLUMNS}}  "
+    lead = f"{age(now - seconds_of(document['received_at'])):>{_AGE_COLUMNS}}  "
     terminal.show_line(f"{name}: {', '.join(said)}", lead=lead)

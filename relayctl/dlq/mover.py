@@ -1,30 +1,27 @@
-"""relayctl dlq replay: move dead-lettered jobs to the retry queue, and follow them.
+"""relayctl dlq replay and drop: move dead-lettered jobs to the retry queue and follow them, or delete them for good.
 
-A message is on the retry queue before it is deleted, so after a crash both queues may have it: the ledger lets only one
-copy page, and the worker decides if it is still needed.
+A moved message is on the retry queue before it is deleted, so after a crash both queues may have it: the ledger lets
+only one copy page, and the worker decides if it is still needed.
 """
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from copy import replace
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
 from typing import Any, NamedTuple
 
 import click
 
-from relay.delivery.task import entry_key_of, recorded_state
-from relay.failures import BadRequest, Reason
-from relay.incidents.share import State, parse_share
-from relay.jobs.job import Job, JobKind, seconds_of
-from relay.jobs.queue import Message, Queue, attributes_of, read_envelope
+from relay.delivery.task import entry_key_of
+from relay.failures import LedgerError, Reason
+from relay.incidents.share import State
+from relay.jobs.job import Job, JobKind
+from relay.jobs.queue import Message, Queue, attributes_of
 from relay.ledger.entry import Entry
 from relay.ledger.table import Ledger
 from relayctl import audit, terminal
-from relayctl.dlq import reading
-from relayctl.dlq.queue import DeadLetters, HeldMessage
-from relayctl.dlq.reading import Filter, choosing, filtered, nothing_matched, say_held
+from relayctl.dlq.queue import DeadLetters, Filter, HeldMessage, choosing, filtered, nothing_matched, say_held
 from relayctl.failed_calls import tried
 from relayctl.stack.deployed import Stack, on_stack
 from relayctl.terminal import progress
@@ -73,15 +70,15 @@ def move(
     """
 
     def batch(messages: Sequence[HeldMessage]) -> list[Moved]:
-        found = [(held, held.job, held.envelope) for held in messages if held.job]
-        problems = retry_queue.send_batch([Message(text, attributes_of(job)) for _, job, text in found])
-        taken = [held for (held, _, _), problem in zip(found, problems, strict=True) if problem is None]
+        found = [(held, held.job) for held in messages if held.job]
+        problems = retry_queue.send_batch([Message(held.envelope, attributes_of(job)) for held, job in found])
+        taken = [held for (held, _), problem in zip(found, problems, strict=True) if problem is None]
         left = "moved, but not deleted from the dead-letter queue: {}; the ledger keeps it from paging twice"
         deleted = dead_letters.delete_batch(taken) if taken else []
         notes = {held.message_id: left.format(why) for held, why in zip(taken, deleted, strict=True) if why}
         moved = []
-        for (held, job, text), problem in zip(found, problems, strict=True):
-            state = state_of(job, text)
+        for (held, job), problem in zip(found, problems, strict=True):
+            state = held.state
             fate = Fate(Became.MOVED if state is None else Became.WAITING)
             if problem:
                 fate = Fate(Became.FAILED, job.stamps.reason)
@@ -91,17 +88,6 @@ def move(
     for _, moved in dead_letters.work_off(held_messages, batch, stopping):
         if moved:
             yield moved
-
-
-def state_of(job: Job, envelope: str) -> State | None:
-    """Return the state that a job announces, without alerts; None if it is no signal, or its body is no share."""
-    if job.kind != JobKind.SIGNAL:
-        return None
-    try:
-        state = State.of(parse_share(read_envelope(envelope).body), seconds_of(job.received_at))
-    except BadRequest:
-        return None
-    return replace(recorded_state(job, state), alerts=frozenset())
 
 
 def fate(job: Job, state: State, entry: Entry) -> Fate:
@@ -201,7 +187,7 @@ def replay(stack: Stack, wanted: Filter, yes: bool, wait: bool, as_json: bool) -
     changed, problem = dict[str, Any](), None
     try:
         with choosing(stack, wanted) as choice:
-            sums = reading.summary([held.job for held in choice.jobs if held.job], choice.depth)
+            sums = choice.summary()
             if choice.jobs and not as_json:
                 terminal.counts(sums)
                 say_held(choice.depth)
@@ -244,3 +230,149 @@ def _follow(stack: Stack, moved: Sequence[Moved]) -> str | None:
     if last:
         terminal.say(f"the outcome of the jobs is not known, the ledger cannot be read: {last}")
     return last
+
+
+REASON_OF_JOBS = "--failure-reason"
+_NOT_HELD = "not deleted: another reader may have it now; start the command again"
+
+
+def criticals(held_messages: Sequence[HeldMessage], ledger: Ledger) -> tuple[list[dict[str, Any]], str | None]:
+    """Return jobs that announce open criticals, as JSON objects, unless the ledger says they are not owed; its error.
+
+    Without an entry in the ledger a state is owed: a replay would announce it.
+    """
+    some = [
+        (held, held.job, state) for held in held_messages if held.job and (state := held.state) and state.is_critical
+    ]
+    entries, problem = tried(lambda: ledger.read_many({entry_key_of(job) for _, job, _ in some}))
+    over, found = {Became.DELIVERED, Became.NOT_OWED}, list[dict[str, Any]]()
+    for held, job, state in some:
+        entry = (entries or {}).get(entry_key_of(job))
+        if not entry or fate(job, state, entry).became not in over:
+            members = {"channel": job.channel, "incident_id": job.incident_id, "title": held.title or None}
+            found.append(members | {"delivery_id": job.delivery_id, "received_at": job.received_at})
+    return found, problem
+
+
+@dataclass
+class Drop:
+    """Deletion of messages, and what it made of each."""
+
+    chosen: Sequence[HeldMessage]  # The messages to delete, oldest first, then those that are no jobs
+    deleted: list[HeldMessage] = field(default_factory=list)  # The deleted messages
+    problems: list[tuple[HeldMessage, str]] = field(default_factory=list)  # Those that could not be deleted
+    unrecorded: str = ""  # Error of the ledger, after which no more is recorded there
+
+    def counts(self) -> dict[str, int]:
+        """Return the number of messages by outcome; `left` are those that relayctl has not tried to delete."""
+        dropped, failed = len(self.deleted), len(self.problems)
+        return {"dropped": dropped, "failed": failed, "left": len(self.chosen) - dropped - failed}
+
+    def delete(self, queue: DeadLetters, ledger: Ledger, now: float, stopping: Callable[[], bool]) -> Iterator[None]:
+        """Delete the chosen messages until `stopping` returns True; yield after each message.
+
+        The ledger records that nothing is owed of their states.
+        """
+        for held, problem in queue.work_off(self.chosen, queue.delete_batch, stopping):
+            if problem == "":
+                self.deleted.append(held)
+                if held.job and held.job.kind == JobKind.SIGNAL and not self.unrecorded:
+                    self._record(ledger, held.job, held.state, now)
+            else:
+                self.problems.append((held, problem or _NOT_HELD))
+            yield
+
+    def _record(self, ledger: Ledger, job: Job, state: State | None, now: float) -> None:
+        try:
+            ledger.change(entry_key_of(job), lambda entry: _without(entry, job, state, now))
+        except LedgerError as error:
+            self.unrecorded = str(error)
+
+
+def _without(entry: Entry, job: Job, state: State | None, now: float) -> Entry:
+    """Return the entry after the message of a job was dropped: its state is not owed any more.
+
+    SQS moves a message of which workers died without a mark, and the ledger does not know of that.
+    """
+    at = job.dead_lettered_seconds
+    if at is None and state and entry.debt.since is not None and state.is_of_same_share(entry.newest):
+        at, entry = now, entry.dead_lettering(state, now, entry.debt.reason, plan=job.plan)
+    return entry.dropped(at or 0.0)
+
+
+def _reason(_: click.Context, __: click.Parameter, value: str) -> str:
+    """Return the text of --reason. The name of a failure reason is refused: in the other verbs, --reason filters."""
+    text = audit.reason(value, "why the jobs are dropped")
+    if text in set(Reason):
+        raise click.BadParameter(f"say why you drop the jobs; to drop the jobs with reason {text}: {REASON_OF_JOBS}")
+    return text
+
+
+@click.command()
+@click.option(
+    "--reason", required=True, callback=_reason, metavar="TEXT", help="Why the jobs are dropped, for the audit line."
+)
+@filtered(REASON_OF_JOBS)
+@click.option("--all", "is_all", is_flag=True, help="Drop all messages, also those that are no jobs of the relay.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@on_stack
+def drop(stack: Stack, reason: str, wanted: Filter, is_all: bool, yes: bool, as_json: bool) -> None:
+    """Delete dead-lettered messages for good, after showing what would go.
+
+    A dropped job cannot be replayed: export it before. Its state rings no more, and no longer makes its channel sick.
+    Without --yes, relayctl asks before it deletes, and names the criticals that are still owed.
+
+    At least one filter is needed, or --all.
+
+    \b
+    Example:
+      relayctl dlq drop --channel old --older-than 7d --reason "moved to team B"
+      relayctl dlq drop --failure-reason refused --reason "INC-7: bad URL" --yes
+    """
+    if is_all != wanted.takes_all:
+        raise click.UsageError("give at least one filter, such as --channel, or --all without a filter")
+    asked = {"filters": wanted.document() | ({"all": True} if is_all else {}), "reason": reason}
+    with choosing(stack, wanted) as choice:
+        doing = Drop([*choice.jobs, *choice.unreadable])
+        owed, problem = criticals(doing.chosen, Ledger(stack.table()))
+        sums = {
+            **choice.summary(),
+            "matched": len(doing.chosen),
+            "unreadable": len(choice.unreadable),
+            "criticals": owed,
+        }
+        if doing.chosen and not as_json:
+            terminal.counts(sums)
+            say_held(choice.depth)
+        if problem:
+            terminal.say(f"which criticals are still owed is not known, the ledger cannot be read: {problem}")
+        changed = dict[str, Any]()
+        if doing.chosen:
+            # If the operator takes longer than the messages are held, those that another reader may have are kept.
+            sure = "may still be owed" if problem else "are still owed"
+            lost = f", with {terminal.counted(len(owed), 'critical')} that {sure}" if owed else ""
+            terminal.confirm(
+                f"Delete {terminal.counted(len(doing.chosen), 'message')} for good{lost}?", yes=yes, as_json=as_json
+            )
+            changed = audit.begin(stack, "dlq drop", **asked)
+        try:
+            with progress("dropping", f"of {len(doing.chosen)}", stack.effects.clock) as show:
+                for _ in doing.delete(choice.queue, Ledger(stack.table()), stack.effects.clock(), choice.stop.is_set):
+                    show(len(doing.deleted), "")
+            if why := doing.unrecorded:
+                terminal.say(
+                    f"the ledger could not be written, so channels may count as sick for what was dropped: {why}"
+                )
+        finally:
+            counts, problems = doing.counts(), doing.problems
+            found = {**counts, "problems": [{"message_id": held.message_id, "problem": why} for held, why in problems]}
+            of_all = {"matched": sums["matched"], **counts, "criticals_owed": len(owed)}
+            changed |= {"counts": of_all} if changed else {}
+            if as_json:
+                terminal.document({**sums, **found, "audit": changed or None})
+            elif changed:
+                terminal.counts(found)
+                audit.say(changed)
+    if not doing.chosen:
+        nothing_matched(choice.depth)
+    terminal.fail_if(counts["failed"] or counts["left"], is_stopped=choice.stop.is_set() and counts["left"])

@@ -40,23 +40,19 @@ class Event(NamedTuple):
         return members | {"channel": self.channel or None, "request_id": self.request_id or None}
 
 
-# Recipients that a webhook's URL named.
-type Recipients = tuple[str, ...]
-
-
 class Known(NamedTuple):
     """A stored entry of the ledger, and the incident that it is for."""
 
     channel: str
     incident_id: str
-    recipients: Recipients  # Recipients that the webhook's URL named
+    recipients: tuple[str, ...]  # Recipients that the webhook's URL named
     entry: Entry
 
 
 def stored(stack: Stack, incidents: Mapping[str, Collection[str]], *, with_shadow: bool = False) -> list[Known]:
     """Return the stored entries of incidents (ids by channel), sorted. Raises LedgerError."""
     table = stack.bounded_table()
-    sources, places = Sources(table, stack.effects.clock), dict[str, tuple[str, str, Recipients]]()
+    sources, places = Sources(table, stack.effects.clock), dict[str, tuple[str, str, tuple[str, ...]]]()
     for channel, ids in incidents.items():
         named = sources.of_incidents(channel, ids)
         for incident in ids:

@@ -1,32 +1,203 @@
-"""relayctl incident: the last incidents, and the whole story of one."""
+"""relayctl incident: the last incidents, and the whole story of one, from every source that can be read."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import groupby
 from typing import Any, NamedTuple
-from urllib.parse import unquote
+from urllib.parse import unquote, urlencode
 
 import click
 
+from relay.bigpanda.client import BigPanda
+from relay.channels.channel import Rest
+from relay.deadline import Deadline
 from relay.delivery.channel_health import age
-from relay.foreign_text import identifier, printable, quoted
-from relay.incidents.share import MAX_ID_LENGTH
+from relay.foreign_text import identifier, printable, quoted, url_part
+from relay.http.client import json_object
+from relay.incidents.share import MAX_ID_LENGTH, Fields, fields_of, nested, scalar, time_of
+from relay.jobs.job import seconds_of
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import channel_of, incident_of
 from relay.ledger.table import Ledger
+from relay.xmatters.directory import AUDITS_PATH, EVENTS_PATH, Pages, RestApi
 from relayctl import moments, terminal
-from relayctl.channel.store import CHANNEL
+from relayctl.channel.store import CHANNEL, ChannelStore
+from relayctl.dlq.queue import Filter, choosing
 from relayctl.failed_calls import Readings
 from relayctl.incident import timeline
-from relayctl.incident.timeline_sources import Collector
-from relayctl.log_lines import WEBHOOK
+from relayctl.incident.timeline import BIGPANDA, DEAD_LETTERS, LEDGER, LOG, XMATTERS, Event, Known
+from relayctl.log_lines import FUNCTIONS, WEBHOOK, is_about, pattern_of
 from relayctl.stack.deployed import Stack, on_stack
-from relayctl.stack.status_reading import due
+from relayctl.stack.status import due
 
-# Answers of FilterLogEvents that are read.
+# Answers of FilterLogEvents that are read of one log group. An answer has 1 MB at most, and may be empty.
 MAX_ANSWERS = 200
+# Time for all requests to the vendors of one channel.
+VENDOR_SECONDS = 30.0
+# Signals and pages of a channel that xMatters is asked about, the newest.
+MAX_SIGNALS, MAX_PAGES = 8, 8
+
+
+@dataclass
+class Collector:
+    """Timeline of an incident, which `collect` reads from all sources."""
+
+    stack: Stack
+    incident_id: str
+    channel: str | None  # Name of the only channel to read; None for all channels
+    since: float  # Start of the timeline (epoch seconds)
+    events: list[Event] = field(default_factory=list)  # The events; oldest first, once all are collected
+    known: list[Known] = field(default_factory=list)  # One for each channel and set of recipients in the URL
+    readings: Readings = field(default_factory=Readings)  # The results of the sources that were read so far
+
+    @property
+    def channels(self) -> list[str]:
+        """Names of the channels in the timeline, sorted."""
+        names = {each.channel for each in self.known} | {each.channel for each in self.events}
+        return sorted(names - {""})
+
+    def document(self, now: float) -> dict[str, Any]:
+        """Return the timeline at `now` (epoch seconds) as a JSON object for programs."""
+        titles = (each.entry.about.title for each in self.known)
+        channels = [
+            {"channel": each.channel, "url_recipients": list(each.recipients), **timeline.document(each.entry, now)}
+            for each in self.known
+        ]
+        return {
+            "incident_id": self.incident_id,
+            "title": next(filter(None, titles), None),
+            "channels": channels,
+            "events": [each.document() for each in self.events],
+            "problems": self.readings.problems,
+        }
+
+    def collect(self) -> None:
+        """Read all sources."""
+        # First: it raises an error if there is no such stack, or the stack is not a relay.
+        store = ChannelStore(self.stack)
+        names = [self.channel] if self.channel else list(self.readings.read("channels", store.names) or ())
+        self._logs()
+        self._dead_letters()
+        self._ledger(sorted({*names, *self.channels}))
+        for name in self.channels:
+            self._vendors(name)
+        # Events of one moment keep the order in which they were found.
+        self.events = sorted((each for each in self.events if each.at >= self.since), key=lambda each: each.at)
+
+    def _logs(self) -> None:
+        pattern = pattern_of(self.incident_id)
+        for function in FUNCTIONS:
+            lines = self.stack.logs.scan(function, pattern, self.since, MAX_ANSWERS)
+            for line in self.readings.every(f"{LOG} {function}", lines):
+                event = timeline.event_of(line) if is_about(line, self.incident_id) else None
+                if event and (not event.channel or self.channel in {None, event.channel}):
+                    self.events.append(event)
+
+    def _dead_letters(self) -> None:
+        with self.readings.reading(DEAD_LETTERS):
+            with choosing(self.stack, Filter(channel=self.channel, incident=self.incident_id)) as choice:
+                jobs, held = [message.job for message in choice.jobs if message.job], choice.depth.held
+            for job in jobs:
+                status = f" (HTTP {job.stamps.http_status})" if job.stamps.http_status else ""
+                said = f"{job.kind}, {job.stamps.reason}{status}, {job.stamps.attempts} attempts"
+                at = seconds_of(job.dead_lettered_at or job.stamps.last_failed_at or job.received_at)
+                event = Event(at, DEAD_LETTERS, "dead_letter", f"on the dead-letter queue: {said}", job.channel)
+                self.events.append(event)
+            if held:
+                unseen = f"about {held} messages are held by another reader and were not read"
+                self.readings.note(DEAD_LETTERS, unseen)
+
+    def _ledger(self, channels: Iterable[str]) -> None:
+        with self.readings.reading(LEDGER):
+            ids = {name: [self.incident_id] for name in channels}
+            self.known = timeline.stored(self.stack, ids)
+            made = ((each.channel, event) for each in self.known for event in timeline.events(each.entry))
+            self.events += [event._replace(channel=name) for name, event in made]
+
+    def _vendors(self, name: str) -> None:
+        channel = self.readings.read(f"channel {name}", partial(ChannelStore(self.stack).channel, name))
+        if channel and channel.rest:
+            with self.readings.reading(f"{XMATTERS} {name}"):
+                self.events += list(self._pages(name, channel.rest))
+        # The activities of one incident are the same for each channel with a key.
+        if channel and channel.bigpanda and not any(each.source == BIGPANDA for each in self.events):
+            with self.readings.reading(f"{BIGPANDA} {name}"):
+                client = BigPanda(self.stack.effects.outward(self.stack.hosts.bigpanda))
+                deadline = self.stack.deadline(VENDOR_SECONDS)
+                self.events += of_activities(client.activities(channel.bigpanda, self.incident_id, deadline))
+
+    def _pages(self, name: str, rest: Rest) -> Iterator[Event]:
+        deadline, api = (
+            self.stack.deadline(VENDOR_SECONDS),
+            Pages(self.stack.effects.outward(self.stack.hosts.xmatters)),
+        )
+        signals = [signal for each in self.known if each.channel == name for signal in each.entry.accepted_signals]
+        newest = sorted(signals, key=lambda each: each.at, reverse=True)[:MAX_SIGNALS]
+        known = (each.pages or [page.id for page in api.of_request(rest, each.request_id, deadline)] for each in newest)
+        for page in list(dict.fromkeys(page for pages in known for page in pages))[:MAX_PAGES]:
+            yield from of_page(api, rest, name, page, deadline)
+
+
+# Audits of a page that are read, the newest. An answer is read up to 64 KiB.
+MAX_AUDITS = 40
+_MAX_TEXT = 200
+
+
+def of_page(api: RestApi, rest: Rest, channel: str, page_id: str, deadline: Deadline) -> Iterator[Event]:
+    """Ask xMatters for a page and its answers, and yield the events that have a time. Raises SendError."""
+    path = f"{EVENTS_PATH}/{url_part(page_id)}?embed=recipients"
+    answer = api.ask(rest, "GET", path, None, deadline, says=lambda answer: json_object(answer.body) or None)
+    page = Fields(json_object(answer.body))
+    query = urlencode({"eventId": page_id, "auditType": "RESPONSE_RECEIVED", "limit": MAX_AUDITS}, errors="replace")
+    audits = api.listed(rest, f"{AUDITS_PATH}?{query}", deadline)
+    name, created = f"page {identifier(_text(page.first('eventid')) or page_id)}", time_of(page.first("created"))
+    if created is not None:
+        recipients = nested(page.first("recipients"), "data")
+        names = (_text(nested(each, "targetname")) for each in (recipients if isinstance(recipients, list) else ()))
+        said = ", ".join(map(identifier, filter(None, names))) or "not named"
+        yield Event(created, XMATTERS, "page", f"{name} made; recipients: {said}", channel)
+    for audit in map(fields_of, audits):
+        response = fields_of(audit.first("response"))
+        device = nested(response.first("notification"), "recipient")
+        who = _text(nested(nested(device, "owner"), "targetname")) or _text(nested(device, "targetname")) or "somebody"
+        said = f"{identifier(who)} answered{_quoted(' ', response.first('response'))} to {name}"
+        if (at := time_of(response.first("received"))) is not None:
+            yield Event(at, XMATTERS, "answer", said + _quoted(": ", response.first("comment")), channel)
+    if (ended := time_of(page.first("terminated"))) is not None:
+        yield Event(ended, XMATTERS, "page", f"{name} ended", channel)
+
+
+def _quoted(before: str, value: Any) -> str:
+    return f"{before}{quoted(text, _MAX_TEXT)}" if (text := _text(value)) else ""
+
+
+def _text(value: Any) -> str:
+    return (scalar(value) or "").strip()[:_MAX_TEXT]
+
+
+def of_activities(activities: Iterable[Mapping[str, Any]]) -> Iterator[Event]:
+    """Yield the events of BigPanda's activities. Activities without a time or a type are left out.
+
+    BigPanda does not document which member has the comment (docs/vendors.md), so the likely members are tried.
+    """
+    for each in activities:
+        at = time_of(nested(each, "timestamp", "createdat", "time"))
+        kind = scalar(nested(each, "type", "activitytype"))
+        if at is None or not kind:
+            continue
+        comment = scalar(nested(nested(each, "params"), "comment")) or scalar(nested(each, "comment"))
+        words = identifier(kind.removeprefix("incident_").replace("_", "-")).replace("-", " ")
+        user = _text(nested(each, "createdby"))
+        by = f" by user {identifier(user)}" if user else ""
+        yield Event(at, BIGPANDA, "activity", f"{words}{by}{_quoted(': ', comment)}")
+
+
 # Incidents that are shown, the newest.
 MAX_INCIDENTS = 500
 MAX_TITLE = 80
+_AGE_COLUMNS, _SOURCE_COLUMNS = 5, 8
 
 
 class Listed(NamedTuple):
@@ -60,8 +231,9 @@ def _owed(stack: Stack, readings: Readings) -> Iterator[Listed]:
 
 
 def _shared(stack: Stack, readings: Readings, since: float) -> Iterator[Listed]:
-    lines = sorted(readings.lines(stack.logs, WEBHOOK, ("share",), since, MAX_ANSWERS), key=lambda each: each.at)
-    last = {(line.text("channel"), incident): line for line in lines if (incident := line.text("incident_id"))}
+    lines = readings.every(f"log {WEBHOOK}", stack.logs.lines(WEBHOOK, ("share",), since, MAX_ANSWERS))
+    ordered = sorted(lines, key=lambda each: each.at)
+    last = {(line.text("channel"), incident): line for line in ordered if (incident := line.text("incident_id"))}
     newest = sorted(last, key=lambda each: -last[each].at)[:MAX_INCIDENTS]
     ids = {channel: [incident for name, incident in newest if name == channel] for channel, _ in newest}
     entries = dict[tuple[str, str], list[Entry | None]]()
@@ -70,22 +242,6 @@ def _shared(stack: Stack, readings: Readings, since: float) -> Iterator[Listed]:
     for each in newest:
         for entry in entries.get(each, [None]):
             yield Listed(last[each].at, *each, entry, last[each].text("outcome"))
-
-
-_AGE_COLUMNS, _SOURCE_COLUMNS = 5, 8
-
-
-def show_timeline(shown: Collector, now: float) -> None:
-    """Print a timeline: the members of its document, then a line for each event, below its local date."""
-    terminal.members({**shown.document(now), "events": None, "problems": None})
-    are_many = len(shown.channels) > 1
-    lines = list[tuple[float, str, str]]()
-    for event in shown.events:
-        when = f"in {age(event.at - now)}" if event.at > now else age(now - event.at)
-        channel = f"{event.channel}: " if are_many and event.channel else ""
-        lead = f"{when:>{_AGE_COLUMNS}}  {event.source:{_SOURCE_COLUMNS}} "
-        lines.append((event.at, lead, channel + event.text))
-    terminal.show_days(lines)
 
 
 # `list` shows the shares of this time, unless --since says otherwise.
@@ -164,10 +320,18 @@ def show(stack: Stack, incident_id: str, channel: str | None, since: float, as_j
     with terminal.status("reading the ledger, the logs and the queue …"):
         found = Collector(stack, incident_id, channel, since)
         found.collect()
-    is_known = found.known or found.events
+    is_known, document = found.known or found.events, found.document(now)
     if as_json:
-        terminal.document(found.document(now))
+        terminal.document(document)
     elif is_known:
-        show_timeline(found, now)
+        terminal.members({**document, "events": None, "problems": None})
+    shown = () if as_json else found.events
+    for day, events in groupby(shown, key=lambda event: f"{moments.local(event.at):%Y-%m-%d (%Z)}"):
+        terminal.show_line(day)
+        for event in events:
+            when = f"in {age(event.at - now)}" if event.at > now else age(now - event.at)
+            lead = f"{moments.local(event.at):%H:%M:%S} {when:>{_AGE_COLUMNS}}  {event.source:{_SOURCE_COLUMNS}}  "
+            named = f"{event.channel}: " if len(found.channels) > 1 and event.channel else ""
+            terminal.show_line(printable(named + event.text), lead=lead)
     nothing = f"nothing is known of incident {identifier(incident_id, MAX_ID_LENGTH)}"
     found.readings.conclude(is_known, f"{nothing} in channel {channel}" if channel else nothing, as_json=as_json)

@@ -76,9 +76,6 @@ class History(NamedTuple):
         known = [(moment.page, moment) for moment in self.moments if moment.page]
         return sorted(known, key=lambda each: each[0].at)
 
-    def is_open(self, at: float) -> bool:
-        return is_open(self.spells, at)
-
 
 class Past(NamedTuple):
     """All histories."""

@@ -15,16 +15,15 @@ import click
 from rich.console import Console
 
 from relay.bigpanda.client import CALLS_A_SECOND
-from relay.channels.channel import BIGPANDA_URL, Channel
+from relay.channels.channel import BIGPANDA_URL
 from relay.channels.policy import Mode
 from relay.http.session import AllowList
 from relayctl import moments, terminal
 from relayctl.channel.credential_input import CredentialCommand, credential_option, read_value
 from relayctl.rehearse import fetch
-from relayctl.rehearse.findings import figures, settings_to_install, show
+from relayctl.rehearse.fetch import Answers, Reader
+from relayctl.rehearse.findings import figures, rehearse, settings_to_install, show
 from relayctl.rehearse.history import Past, Period, read_past, with_answers
-from relayctl.rehearse.reader import Answers, Reader
-from relayctl.rehearse.replay import rehearse
 from relayctl.settings.settings_file import channel_of_policy, channel_without_credentials
 from relayctl.stack.deployed import Effects
 
@@ -108,24 +107,26 @@ def rehearse_(
     now = effects.clock()
     if not now - MOST_DAYS * moments.DAY <= since < now:
         raise click.UsageError(f"--since: use a time in the last {MOST_DAYS} days")
-    channels = {name: _to_rehearse(channel_of_policy(name, policy)) for name, policy in POLICIES.items()}
-    channels |= {each.name: _to_rehearse(each) for each in map(channel_without_credentials, files)}
-    credentials = _credentials(vendors)
+    channels = {name: channel_of_policy(name, policy) for name, policy in POLICIES.items()}
+    channels |= {each.name: each for each in map(channel_without_credentials, files)}
     with nullcontext(keep) if keep else tempfile.TemporaryDirectory(prefix="relayctl-rehearse-") as folder:
         answers = Answers(Path(folder))
+        readers = _readers(effects, answers, vendors)
         # A run that goes on keeps its first period.
         period = Period(*answers.get("period", lambda: [int(since), int(now)]))
         if keep and period.since != int(since):
             terminal.say(f"{keep} begins at {moments.moment(period.since)}; the report is about that time")
-        past = _past(period, [_reader(effects, answers, *each) for each in credentials], vendors)
+        past = _past(period, readers, vendors)
     if not past.histories:
         named = ", ".join(sorted(past.targets)) or "none"
         terminal.nothing(f"nothing was shared with a webhook since {moments.moment(period.since)}; targets: {named}")
     rehearsals = {}
     for name, channel in channels.items():
         with terminal.status(f"rehearsing {name} …"):
-            rehearsals[name] = rehearse(past.histories, channel)
-    found = figures(past, rehearsals, are_assumed=len(credentials) == 1)
+            # It decides about the past: live, without pauses, and without questions to BigPanda.
+            policy = channel.policy._replace(mode=Mode.LIVE, pauses=())
+            rehearsals[name] = rehearse(past.histories, replace(channel, policy=policy, bigpanda=None))
+    found = figures(past, rehearsals, are_assumed=len(readers) == 1)
     found = {"since": moments.iso(period.since), "until": moments.iso(period.until), **found}
     settings = settings_to_install(found, POLICIES)
     console = Console(record=True, file=StringIO() if as_json else None, markup=False, highlight=False)
@@ -137,34 +138,29 @@ def rehearse_(
         terminal.say(f"written: {html.name}")
 
 
-# Name and URL of a vendor, the header with the credentials, and the vendor's limit of calls a second.
-type _Access = tuple[str, str, str, float]
-
-
-def _credentials(options: Mapping[str, Any]) -> list[_Access]:
+def _readers(effects: Effects, answers: Answers, options: Mapping[str, Any]) -> list[Reader]:
+    """Return the reader of BigPanda, and that of xMatters if it is to be asked. Raises UsageError."""
     url, username, password = (options[name] for name in ("xmatters_url", "username", "password"))
     if (url is None) != (username is None or password is None):
         raise click.UsageError("--xmatters-url, --username and --password belong together")
     if options["bigpanda_key"] is None:
         raise click.UsageError("give --bigpanda-key @FILE")
+
+    def reader(vendor: str, url: str, authorization: str, calls_a_second: float) -> Reader:
+        parts = urlsplit(url)
+        hosts = AllowList(vendor, (parts.hostname or "",), loopback=parts.scheme == "http")
+        headers = {"Authorization": authorization, "Accept": "application/json"}
+        outward = effects.outward(hosts, most=MAX_ANSWER_BYTES)
+        return Reader(vendor, outward, url.rstrip("/"), headers, calls_a_second, effects, answers)
+
     read = partial(read_value, allows_literals=False)
     token = read("--bigpanda-key", "bigpanda.api_key", options["bigpanda_key"])
-    found: list[_Access] = [("BigPanda", options["bigpanda_url"], f"Bearer {token}", CALLS_A_SECOND)]
+    found = [reader("BigPanda", options["bigpanda_url"], f"Bearer {token}", CALLS_A_SECOND)]
     if url:
         secret = read("--password", "xmatters.rest.auth.password", password)
         basic = b64encode(f"{username}:{secret}".encode()).decode()
-        found.append(("xMatters", url, f"Basic {basic}", fetch.XMATTERS_CALLS_A_SECOND))
+        found.append(reader("xMatters", url, f"Basic {basic}", fetch.XMATTERS_CALLS_A_SECOND))
     return found
-
-
-def _reader(
-    effects: Effects, answers: Answers, vendor: str, url: str, authorization: str, calls_a_second: float
-) -> Reader:
-    parts = urlsplit(url)
-    hosts = AllowList(vendor, (parts.hostname or "",), loopback=parts.scheme == "http")
-    headers = {"Authorization": authorization, "Accept": "application/json"}
-    outward = effects.outward(hosts, most=MAX_ANSWER_BYTES)
-    return Reader(vendor, outward, url.rstrip("/"), headers, calls_a_second, effects, answers)
 
 
 def _past(period: Period, readers: Sequence[Reader], options: Mapping[str, Any]) -> Past:
@@ -184,8 +180,3 @@ def _past(period: Period, readers: Sequence[Reader], options: Mapping[str, Any])
             f"--property names another, and {options['username']} sees only the pages that this user may see"
         )
     return with_answers(past, fetch.read_audits(xmatters, critical))
-
-
-def _to_rehearse(channel: Channel) -> Channel:
-    """Return a channel that decides about the past: live, without pauses, and without questions to BigPanda."""
-    return replace(channel, policy=channel.policy._replace(mode=Mode.LIVE, pauses=()), bigpanda=None)

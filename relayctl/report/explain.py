@@ -1,25 +1,176 @@
-"""relayctl explain: explain a share without sending anything."""
+"""relayctl explain: what the library's `step`, routes and content would make of a share, and why; nothing is sent."""
 
 import json
+from collections.abc import Mapping
 from copy import replace
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import click
 
 from relay.channels.authentication import MAX_BODY_BYTES
 from relay.channels.channel import Channel
 from relay.channels.parsing import decode_secret, parse_channel
-from relay.failures import BadRequest, InvalidChannel
-from relay.incidents.share import parse_share
+from relay.channels.policy import Mode
+from relay.channels.routes import Route, chosen, values_of
+from relay.deadline import Deadline
+from relay.delivery.step import Action, Send, Settle, step
+from relay.delivery.task import Task, content, decision_of
+from relay.failures import BadRequest, InvalidChannel, Reason
+from relay.incidents.share import Share, State, Transition, is_open, parse_share
+from relay.jobs.job import new_job, timestamp
+from relay.jobs.outcome import Outcome
 from relay.ledger.channel_rate_limiter import Gate, rules_of
+from relay.ledger.debt import Wait
+from relay.ledger.entry import Entry
+from relay.ledger.entry_key import shadow_of
 from relay.ledger.table import Ledger
 from relayctl import terminal
 from relayctl.channel.secret_document import ANY_HOSTS
 from relayctl.channel.store import ChannelStore, checked_name
 from relayctl.failed_calls import tried
-from relayctl.report.explanation import Case, explanation
+from relayctl.incident.timeline import words
 from relayctl.settings.settings_file import channel_of_policy
 from relayctl.stack.deployed import Stack, on_stack
+
+_OWNER = "relayctl"
+# Nothing is sent, so no time is needed.
+_NO_DEADLINE = Deadline(0.0, lambda: 0.0)
+_SETTLED = {
+    Outcome.DUPLICATE: "the ledger has this very state already",
+    Outcome.SUPERSEDED: "the ledger has a newer state of the incident",
+    Outcome.QUEUED: "the state is on the dead-letter queue",
+}
+_ALONE = {
+    Transition.REROUTED: "a late tag chose them, and the others know of it",
+    Transition.UNANSWERED: "nobody is known to have heard the others' page",
+}
+_ACKNOWLEDGED = "they acknowledged, and nothing worsened or reopened since"
+
+
+def task_of(channel: Channel, share: Share, body: bytes, named: tuple[str, ...], now: float) -> Task:
+    """Return the task of a share that comes now (epoch seconds), as the webhook's function makes it."""
+    state = State.of(share, now)
+    job = new_job(channel, share, state, body, named, _OWNER)
+    return Task.of(channel, share, job, state, _OWNER, _NO_DEADLINE, is_from_webhook=True)
+
+
+class Case(NamedTuple):
+    """A share, its channel, its time of arrival, and the ledger: what the webhook's function would work with."""
+
+    channel: Channel
+    share: Share
+    body: bytes
+    named: tuple[str, ...]  # Recipients in the query of the channel's URL that BigPanda calls
+    now: float  # The time of arrival (epoch seconds)
+    entry: Entry = Entry()  # The incident's entry in the ledger; an empty one if there is none
+    gates: Mapping[str, Gate] = {}  # Of the rate limits of the channel and of the recipients, by name
+    missing: str | None = None  # The reason why the ledger was not read; None if it was read
+
+    @property
+    def task(self) -> Task:
+        """The share as a Task object, from which `step` decides. It has no facts from the ledger yet."""
+        permitted = tuple(filter(self.channel.permits, self.named))
+        return task_of(self.channel, self.share, self.body, permitted, self.now)
+
+
+def explanation(case: Case) -> dict[str, Any]:
+    task, _, action = step(case.task, case.entry, case.now)
+    only = action.only if isinstance(action, Send) else ()
+    body, decision = content(task, only or task.recipients), decision_of(task)
+    return {
+        "verdict": _verdict(case, task, action),
+        "transition": task.change.transition if task.change else None,
+        "ledger_missing": case.missing,
+        "compared_with": list(words(case.entry, case.now)) if case.entry.sequence else [],
+        "routes": _routes(case),
+        "recipients": {
+            "names": list(only or task.recipients),
+            "why_alone": _ALONE.get(task.change.transition, _ACKNOWLEDGED) if only and task.change else None,
+            "refused_in_url": [name for name in case.named if name not in task.recipients],
+            "named_elsewhere": case.channel.recipients_in,
+        },
+        "request": {
+            "is_sent": not isinstance(action, Settle) and not _is_shadowed(case.channel),
+            "is_bigpandas_body": decision.body == "bigpanda",
+            "priority": decision.priority,
+            "bytes": len(body),
+            "body": body.decode("utf-8"),
+        },
+    }
+
+
+def _is_shadowed(channel: Channel) -> bool:
+    return channel.policy.mode is Mode.SHADOW
+
+
+def _verdict(case: Case, task: Task, action: Action) -> dict[str, Any]:
+    why = task.change.why if task.change else ""
+    if _is_shadowed(task.channel) and isinstance(action, Wait) and action.reason == Reason.FLAPPING:
+        return {"action": "nothing", "outcome": Outcome.UNCHANGED, "why": f"{why}; not announced until it is calm"}
+    if _is_shadowed(task.channel) and not isinstance(action, Settle):
+        return {"action": "shadow", "outcome": Outcome.SHADOWED, "why": why}
+    wait = _limited(case, task) if isinstance(action, Send) else action
+    match wait:
+        case None:
+            return {"action": "signal", "outcome": Outcome.DELIVERED, "why": why}
+        case Wait():
+            at = {"reason": wait.reason, "until": timestamp(wait.until)}
+            return {"action": "wait", "outcome": Outcome.QUEUED, "why": why, **at}
+        case Settle():
+            return {"action": "nothing", "outcome": wait.outcome, "why": _unsent(task, wait.outcome)}
+    raise AssertionError(f"{type(action).__name__} is no action for a share that just came")
+
+
+def _limited(case: Case, task: Task) -> Wait | None:
+    """Return the wait of a signal for the circuit or for a full rate limit; None if it need not wait."""
+    for rule in rules_of(task.channel, task.recipients):
+        if gate := case.gates.get(rule.gate):
+            free = gate.free(case.now, rule.limit)
+            if gate.circuit.is_open(case.now):
+                return Wait(Reason.CIRCUIT_OPEN, gate.circuit.open_until or free)
+            if free > case.now or gate.must_step_back(rule, case.now, is_critical=task.state.is_critical, is_due=False):
+                return Wait(Reason.PACED, free)
+    return None
+
+
+def _unsent(task: Task, outcome: Outcome) -> str:
+    if task.change is None or outcome != Outcome.UNCHANGED:
+        return _SETTLED[outcome]
+    change = task.change.transition
+    if change in task.channel.policy.notify_on:
+        # `step` says in `why` that a pause leaves the state out.
+        return task.change.why
+    rule = "is never signalled" if change == Transition.TOUCHED else "is not in policy.notify_on"
+    return f"{task.change.why}; {change} {rule}"
+
+
+def _routes(case: Case) -> list[dict[str, Any]]:
+    routes, opened = case.channel.policy.routes, is_open(case.share)
+    found = chosen(routes, case.share, is_open=opened)
+    place = next((number for number, each in enumerate(routes) if each is found), len(routes))
+
+    def result(number: int, route: Route) -> str:
+        """Return whether a route matched, with the conditions that hold, or those that do not, in words."""
+        if number > place:
+            return "not reached, an earlier route matched"
+        hold = number == place
+        said = "matched" if hold else "did not match"
+        for fact, patterns in route.when:
+            if (chosen((Route(((fact, patterns),), ()),), case.share, is_open=opened) is not None) is hold:
+                values = ", ".join(values_of(fact, case.share, is_open=opened)) or "not in the body"
+                said += f", {fact} is {values}{'' if hold else f', not {", ".join(patterns)}'}"
+        return said
+
+    return [
+        {
+            "key": f"policy.routes.{number}",
+            "result": result(number, route),
+            "recipients": list(route.recipients),
+            "priority": route.priority,
+        }
+        for number, route in enumerate(routes)
+    ]
+
 
 _WHOLE = {"inbound", "xmatters"}
 
@@ -110,8 +261,10 @@ def _with_ledger(stack: Stack, case: Case) -> Case:
 
     def ask() -> Case:
         table = stack.table()
+        # A channel in shadow mode has entries of its own.
+        name = shadow_of(task.entry_key) if _is_shadowed(task.channel) else task.entry_key
         gates = {rule.gate: Gate.of(table.numbers(rule.gate)) for rule in rules_of(task.channel, task.recipients)}
-        return case._replace(entry=Ledger(table).read(case.entry_name), gates=gates)
+        return case._replace(entry=Ledger(table).read(name), gates=gates)
 
     known, problem = tried(ask)
     return known or case._replace(missing=f"the ledger was not read: {problem}")

@@ -1,4 +1,4 @@
-"""relayctl report: how the relay did in the last hours or days, from its functions' logs."""
+"""relayctl report and shadow: how the relay did, and what a channel in shadow mode would have done, from the logs."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +11,7 @@ from relay.delivery.channel_health import age
 from relay.incidents.share import CANARY_PREFIX, time_of
 from relay.jobs.outcome import Outcome
 from relayctl import moments, terminal
-from relayctl.channel.store import CHANNEL
+from relayctl.channel.store import CHANNEL, NAME
 from relayctl.failed_calls import Readings
 from relayctl.log_lines import CALLBACK, JOB_WORKER, SWEEPER, WEBHOOK, Line
 from relayctl.stack.deployed import Stack, on_stack
@@ -55,8 +55,11 @@ def report(stack: Stack, since: float, channel: str | None, as_json: bool) -> No
 
 def _lines(stack: Stack, readings: Readings, since: float, channel: str | None) -> list[Line]:
     with terminal.status("reading the logs …"):
-        parts = (readings.lines(stack.logs, *each, since, MAX_ANSWERS, channel) for each in _READ.items())
-        return [line for part in parts for line in part if not line.text("incident_id").startswith(CANARY_PREFIX)]
+        found = (
+            readings.every(f"log {name}", stack.logs.lines(name, messages, since, MAX_ANSWERS, channel))
+            for name, messages in _READ.items()
+        )
+        return [line for lines in found for line in lines if not line.text("incident_id").startswith(CANARY_PREFIX)]
 
 
 # Names of the members that `spread` returns: median, 90 % and worst.
@@ -79,11 +82,17 @@ def spread_words(times: Mapping[str, float]) -> str:
     return f"{median} (median), {ninety} (90 %), {worst} (worst)"
 
 
+def most_in_a_minute(times: Iterable[float]) -> int:
+    return max(Counter(int(at // moments.MINUTE) for at in times).values(), default=0)
+
+
 def period_figures(found: Iterable[Line]) -> dict[str, Any]:
     """Return the figures of some log lines as a JSON object."""
     lines = sorted(found, key=lambda each: each.at)
     shares = [line for line in lines if line.message == "share"]
-    signals = [line for line in lines if line.message == "share" or _is(line, "job", kind="signal")]
+    signals = [
+        line for line in lines if line.message == "share" or (line.message, line.text("kind")) == ("job", "signal")
+    ]
     rung = [line for line in signals if line.text("outcome") == Outcome.DELIVERED]
     outcomes = Counter(line.text("outcome") for line in shares)
     fallbacks = [line.fields.get("missed") for line in lines if line.message == "fallback notified"]
@@ -109,10 +118,6 @@ def period_figures(found: Iterable[Line]) -> dict[str, Any]:
     }
 
 
-def _is(line: Line, message: str, **fields: str) -> bool:
-    return line.message == message and all(line.text(name) == value for name, value in fields.items())
-
-
 def _incident(line: Line) -> tuple[str, str]:
     return line.text("channel"), line.text("incident_id")
 
@@ -131,7 +136,7 @@ def _answers(lines: Sequence[Line], rung: Sequence[Line]) -> tuple[int, list[flo
     rang_at = dict[tuple[str, str], float | None]()
     for line in lines:
         incident, transition = _incident(line), line.text("transition")
-        is_answer = _is(line, "callback", transition="response") and line.text("outcome") != Outcome.UNSAFE
+        is_answer = (line.message, transition) == ("callback", "response") and line.text("outcome") != Outcome.UNSAFE
         if id(line) in signals and transition in _BEGINS and incident not in rang_at:
             rang_at[incident] = line.at
             begun += 1
@@ -141,3 +146,87 @@ def _answers(lines: Sequence[Line], rung: Sequence[Line]) -> tuple[int, list[flo
             answered.append(line.at - at)
             rang_at[incident] = None
     return begun, answered
+
+
+# Answers of FilterLogEvents that a report of a channel in shadow mode reads.
+MAX_SHADOW_ANSWERS = 2000
+_UNNAMED = "recipients of the workflow"
+# Outcomes of shares that a channel in shadow mode would not signal.
+SUPPRESSED: Mapping[str, str] = {
+    Outcome.UNCHANGED: "nothing that the channel announces",
+    Outcome.DUPLICATE: "a copy of a known share",
+    Outcome.SUPERSEDED: "a newer state of the incident was known",
+}
+
+
+@click.group()
+def shadow() -> None:
+    """Shadow mode: a channel decides and records, and sends nothing."""
+
+
+@shadow.command("report")
+@NAME
+@moments.since_option("7d", "Shares since: 90m, 12h, 7d or a time.")
+@on_stack
+def shadow_report(stack: Stack, name: str, since: float, as_json: bool) -> None:
+    """Report what a channel in shadow mode would have sent, and what not.
+
+    It reads the webhook's log. Waits for rate limits are not reproduced.
+
+    \b
+    Example:
+      relayctl shadow report payments
+      relayctl shadow report payments --since 24h
+    """
+    now, readings = stack.effects.clock(), Readings()
+    with terminal.status("reading the webhook's log …"):
+        lines = stack.logs.lines(WEBHOOK, ("share",), since, MAX_SHADOW_ANSWERS, name)
+        figures = shadow_figures(list(readings.every(f"log {WEBHOOK}", lines)))
+    found = {
+        "channel": name,
+        "since": moments.iso(since),
+        "until": moments.iso(now),
+        **figures,
+        "problems": readings.problems,
+    }
+    if as_json or found["shares"]:
+        terminal.result(found, as_json=as_json)
+    readings.conclude(
+        found["shares"], f"no share of channel {name} came since {moments.moment(since)}", as_json=as_json
+    )
+    terminal.fail_if(readings.unread)
+
+
+def shadow_figures(lines: Sequence[Line]) -> dict[str, Any]:
+    """Return the counts of a channel's shares, and the signals, as a JSON object."""
+    signals = sorted((line for line in lines if line.text("outcome") == Outcome.SHADOWED), key=lambda line: line.at)
+    suppressed = Counter(
+        (line.text("outcome"), line.text("transition"), line.text("why"))
+        for line in lines
+        if line.text("outcome") in SUPPRESSED
+    )
+    return {
+        "shares": len(lines),
+        "signals": len(signals),
+        "by_transition": dict(Counter(line.text("transition") for line in signals).most_common()),
+        "by_recipient": dict(Counter(name for line in signals for name in _recipients(line)).most_common()),
+        "most_in_a_minute": most_in_a_minute(line.at for line in signals),
+        "listed": [
+            {
+                "at": moments.iso(line.at),
+                "incident_id": line.text("incident_id"),
+                **{name: line.text(name) or None for name in ("transition", "why", "status")},
+                "recipients": _recipients(line),
+            }
+            for line in signals
+        ],
+        "suppressed": [
+            {"outcome": outcome, "transition": transition, "why": why or SUPPRESSED[outcome], "count": number}
+            for (outcome, transition, why), number in suppressed.most_common()
+        ],
+    }
+
+
+def _recipients(line: Line) -> list[str]:
+    named = line.fields.get("recipients")
+    return list(map(str, named)) if isinstance(named, list) and named else [_UNNAMED]

@@ -1,13 +1,14 @@
-"""Settings of a channel as a YAML file: its keys are those of the channel's secret, its credentials are references.
+"""relayctl channel plan, apply and export: settings of channels as YAML files, and the JSON Schema of these files.
 
-PyYAML's safe loader and dumper read and write it, without aliases and doubled keys.
+A file has the keys of the channel's secret, and references in the place of its credentials. PyYAML's safe loader and
+dumper read and write it, without aliases and doubled keys.
 """
 
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,7 +17,10 @@ import yaml
 
 from relay.channels.channel import Channel, is_channel_name
 from relay.channels.parsing import check_secret, parse_channel, schema_faults
+from relay.channels.schema import AUTH, CHANNEL
 from relay.failures import InvalidChannel
+from relayctl import terminal
+from relayctl.channel import write_path
 from relayctl.channel.credential_input import MAX_BYTES, judged
 from relayctl.channel.endpoints import ENDPOINTS, add_missing_tokens, needs_endpoint, new_token
 from relayctl.channel.pauses import KEY as PAUSES_KEY
@@ -29,6 +33,10 @@ from relayctl.channel.secret_document import (
     leaves,
     unknown_key,
 )
+from relayctl.channel.store import NO_CHANNELS, ChannelStore, checked_name
+from relayctl.channel.write_path import ChannelChange
+from relayctl.stack.deployed import Stack, on_stack
+from relayctl.terminal import counted
 
 _TEXT = "tag:yaml.org,2002:str"
 # Line breaks of YAML 1.1 alone, or lost in a block of lines.
@@ -127,34 +135,27 @@ _STAND_IN = "not-in-the-file"
 _STAND_IN_URL = "https://not-in-the-file.example"
 
 
-@dataclass(frozen=True)
-class SettingsFile:
-    """A settings file that passed all checks for which the stack is not needed."""
-
-    path: Path
-    members: dict[str, Any]  # The settings, with a reference such as `{secret: stored}` in the place of each credential
-
-    @property
-    def channel(self) -> str:
-        return self.path.stem
-
-
-def read_folder(folder: Path) -> list[SettingsFile]:
-    """Read the settings files of a folder, sorted by name. Raises UsageError with a line for each fault of a file."""
-    files, problems = [], []
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or path.suffix.lower() not in {SUFFIX, ".yml"} or not path.is_file():
-            continue
+def of_each[T](paths: Iterable[Path], read: Callable[[Path], T]) -> list[T]:
+    """Return the result of `read` for each settings file. Raises UsageError with a line for each fault of a file."""
+    found, problems = list[T](), list[str]()
+    for path in paths:
         try:
-            files.append(_read(path))
-        except InvalidChannel as error:
+            found.append(read(path))
+        except (InvalidChannel, click.UsageError) as error:
             problems += [f"{path}: {line}" for line in str(error).splitlines()]
     if problems:
         raise click.UsageError("\n".join(problems))
-    return files
+    return found
 
 
-def _read(path: Path) -> SettingsFile:
+def read_folder(folder: Path) -> dict[Path, dict[str, Any]]:
+    """Return the settings of each file of a folder, sorted by name, as `parse` does. Raises UsageError as `of_each`."""
+    named = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in {SUFFIX, ".yml"} and path.is_file()]
+    paths = [path for path in named if not path.name.startswith(".")]
+    return dict(zip(paths, of_each(paths, _read), strict=True))
+
+
+def _read(path: Path) -> dict[str, Any]:
     if path.suffix != SUFFIX:
         raise InvalidChannel(f"rename it to {path.stem}{SUFFIX}")
     if not is_channel_name(path.stem):
@@ -170,11 +171,15 @@ def _read(path: Path) -> SettingsFile:
         raise InvalidChannel(f"cannot read it: {error.strerror or 'unreadable'}") from None
     if len(content) > MAX_BYTES:
         raise InvalidChannel(f"has more than {MAX_BYTES:,} bytes, which no secret can hold")
-    return SettingsFile(path, parse(content))
+    return parse(content)
 
 
 def parse(content: bytes) -> dict[str, Any]:
-    """Return the settings of a file. Raises InvalidChannel with a line for each fault, which quotes no value."""
+    """Return the settings of a file, with a reference such as `{secret: stored}` in the place of each credential.
+
+    All is checked for which the stack is not needed. Raises InvalidChannel with a line for each fault, which quotes no
+    value.
+    """
     document = decode(content)
     if not isinstance(document, dict):
         raise InvalidChannel("must be an object with the keys of a channel" if document else "has no settings")
@@ -197,11 +202,8 @@ def parse(content: bytes) -> dict[str, Any]:
 
 def channel_without_credentials(path: Path) -> Channel:
     """Return the channel of a settings file with stand-ins for credentials: it can reach nobody. Raises UsageError."""
-    try:
-        file = _read(path)
-    except InvalidChannel as error:
-        raise click.UsageError("\n".join(f"{path}: {line}" for line in str(error).splitlines())) from None
-    return _channel_of(file.channel, file.members)
+    [members] = of_each([path], _read)
+    return _channel_of(path.stem, members)
 
 
 def settings_of(policy: Mapping[str, Any]) -> dict[str, Any]:
@@ -227,11 +229,6 @@ def _stood_in_secret(members: Any) -> dict[str, Any]:
     return secret
 
 
-def _is_reference(value: Any, key: str) -> bool:
-    """True if a value of a file stands for a credential, or must; other values of such a key are plain URLs."""
-    return holds_credential(key) and not (isinstance(value, str) and not is_credential(key, value))
-
-
 def _complaints(value: Any, key: str) -> Iterator[str]:
     match value:
         case {"secret": str(stored), **source} if stored == STORED and source.keys() <= {"env"}:
@@ -244,28 +241,25 @@ def _complaints(value: Any, key: str) -> Iterator[str]:
 
 
 def _mapped(value: Any, key: str, change: Callable[[Any, str], Any]) -> Any:
-    if _is_reference(value, key):
+    # A text that is no credential is a plain URL; another value stands for a credential, or must.
+    if holds_credential(key) and (not isinstance(value, str) or is_credential(key, value)):
         return change(value, key)
     if isinstance(value, dict):
-        return {name: _mapped(member, _joined(key, name), change) for name, member in value.items()}
+        return {name: _mapped(member, f"{key}.{name}".lstrip("."), change) for name, member in value.items()}
     return value
 
 
-def _joined(key: str, name: str) -> str:
-    return f"{key}.{name}".lstrip(".")
-
-
-def resolved(file: SettingsFile, stored: SecretDocument) -> SecretDocument:
-    """Return the new secret for a file: its settings, with the stored value or a first value for each reference.
+def resolved(name: str, members: Mapping[str, Any], stored: SecretDocument) -> SecretDocument:
+    """Return the new secret for the settings of a file, with the stored value or a first value for each reference.
 
     The secret keeps its pauses, and the credentials that its endpoints need. Raises InvalidChannel and UsageError.
     """
 
     def filled_in(reference: Any, key: str) -> Any:
         kept = stored.get(key)
-        return _first(file, reference, key) if kept is None else kept
+        return _first(name, reference, key) if kept is None else kept
 
-    after = SecretDocument(_mapped(file.members, "", filled_in))
+    after = SecretDocument(_mapped(members, "", filled_in))
     for key in ENDPOINTS:
         kept, previous = stored.get(key), stored.get(f"{key}.previous")
         if after.has(key):
@@ -275,19 +269,19 @@ def resolved(file: SettingsFile, stored: SecretDocument) -> SecretDocument:
             after.set(key, kept)
     if pauses := stored.get(PAUSES_KEY):
         after.set(PAUSES_KEY, pauses)
-    add_missing_tokens(after, file.channel)
+    add_missing_tokens(after, name)
     return after
 
 
-def _first(file: SettingsFile, reference: Mapping[str, str], key: str) -> str:
-    if name := reference.get("env"):
-        value, what = os.environ.get(name), f"the environment variable {name}"
+def _first(name: str, reference: Mapping[str, str], key: str) -> str:
+    if variable := reference.get("env"):
+        value, what = os.environ.get(variable), f"the environment variable {variable}"
         if value is None:
             raise InvalidChannel(f"{key}: the channel has no value yet, and {what} is not set")
         return judged(key, key, value, what)
     endpoint, _, member = key.rpartition(".")
     if endpoint in ENDPOINTS and member == "token":
-        return new_token(file.channel, endpoint)
+        return new_token(name, endpoint)
     raise InvalidChannel(f"{key}: the channel has no value yet; name the first one: {{secret: stored, env: NAME}}")
 
 
@@ -301,3 +295,202 @@ def exported(name: str, document: SecretDocument) -> str:
     for key in OPERATED_KEYS:
         settings.unset(key)
     return head + encode(_mapped(settings.members, "", lambda *_: Flow(secret=STORED)))
+
+
+def document(changes: Iterable[ChannelChange], others: Iterable[str]) -> dict[str, Any]:
+    """Return a plan as a JSON object: the change of each file's channel, and the channels without a file."""
+    channels = [{"channel": each.name, "state": state(each), "changes": each.changes} for each in changes]
+    return {"channels": channels, "not_in_dir": list(others)}
+
+
+def state(change: ChannelChange) -> str:
+    return "new" if change.is_new else "changed" if change.changes else "unchanged"
+
+
+def _plan(store: ChannelStore, folder: Path, *, as_json: bool) -> tuple[list[ChannelChange], list[str]]:
+    """Return a change for each file, and the channels without a file; print them as text.
+
+    Raises UsageError with a line for each file that is invalid.
+    """
+    files = read_folder(folder)
+
+    def change(path: Path) -> ChannelChange:
+        before = store.read(path.stem)
+        return write_path.prepare(store, path.stem, before, resolved(path.stem, files[path], before))
+
+    with terminal.status("reading the channels …"):
+        changes = of_each(files, change)
+        others = [name for name in store.names() if name not in {each.name for each in changes}]
+    if as_json and not changes:
+        terminal.document(document(changes, others))
+    # A block for each channel that differs from its file, then the channels without a file, then the counts.
+    for each in () if as_json else changes:
+        if each.changes:
+            terminal.show_line(f"{each.name}: {'new channel' if each.is_new else counted(len(each.changes), 'change')}")
+            write_path.show_changes(each.changes)
+    if others and not as_json:
+        terminal.show_line(f"not in DIR, and left as they are: {', '.join(others)}", indent=2)
+    if changes and not as_json:
+        counts = Counter(map(state, changes))
+        terminal.show_line(", ".join(f"{counts[each]} {each}" for each in ("new", "changed", "unchanged")))
+    if not changes:
+        terminal.nothing(f"no file in {folder}: relayctl channel export {folder} writes them")
+    return changes, others
+
+
+# Exit code of `channel plan` if channels differ from their files. 2 is a usage error of every verb.
+PENDING = 4
+
+DIR = click.argument("folder", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path))
+
+
+@click.command()
+@DIR
+@on_stack
+def plan(stack: Stack, folder: Path, as_json: bool) -> None:
+    """Show how the channels differ from their settings files. Changes nothing.
+
+    DIR has a file for each channel, such as payments.yaml; relayctl channel export writes them. A file holds no
+    credential: it has a reference, such as {secret: stored}, to the value in the channel's secret. The plan shows each
+    credential as ***. It also lists the channels of the stack that have no file.
+
+    \b
+    Example:
+      relayctl channel plan channels
+      relayctl channel plan channels --json
+    """
+    changes, others = _plan(ChannelStore(stack), folder, as_json=as_json)
+    if as_json:
+        terminal.document(document(changes, others))
+    if any(each.changes for each in changes):
+        click.get_current_context().exit(PENDING)
+
+
+@click.command()
+@DIR
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@on_stack
+def apply(stack: Stack, folder: Path, yes: bool, as_json: bool) -> None:
+    """Change the channels that differ from their settings files, after showing the plan.
+
+    Each channel is written as channel set does, and only if nobody changed it after the plan was made. The first
+    failure ends the run; a second run does what is left. A channel has its old settings or its new ones, never a part.
+    No channel is removed.
+
+    A new token is not printed: relayctl channel set NAME --reveal prints it.
+
+    \b
+    Example:
+      relayctl channel apply channels
+      relayctl channel apply channels --yes
+    """
+    changes, others = _plan(ChannelStore(stack), folder, as_json=as_json)
+    pending = [each for each in changes if each.changes]
+    if pending:
+        terminal.confirm(f"Apply to {counted(len(pending), 'channel')}?", yes=yes, as_json=as_json)
+    done = dict[str, write_path.Done]()
+    try:
+        for each in pending:
+            done[each.name] = write_path.put(each)
+            write_path.say_fresh(each.name, done[each.name])
+    finally:
+        if as_json:
+            found = document(changes, others)
+            for each in found["channels"]:
+                if stored := done.get(each["channel"]):
+                    each.update(stored=True, verified=stored.is_verified)
+            terminal.document(found)
+        else:
+            terminal.show_line(f"{len(done)} of {len(pending)} applied")
+    terminal.fail_if(not all(each.is_verified for each in done.values()))
+
+
+@click.command()
+@click.argument("folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--channel", "names", type=checked_name, metavar="NAME", multiple=True, help="Only this one; repeatable.")
+@click.option("--overwrite", is_flag=True, help="Replace files that are there, with their comments and references.")
+@on_stack
+def export(stack: Stack, folder: Path, names: tuple[str, ...], overwrite: bool, as_json: bool) -> None:
+    """Write the settings of every channel into DIR, a YAML file for each, without credentials.
+
+    relayctl channel plan shows no change right after. A JSON Schema for editors, channel.schema.json, is written
+    beside the files.
+
+    \b
+    Example:
+      relayctl channel export channels
+      relayctl channel export channels --channel payments --overwrite
+    """
+    store = ChannelStore(stack)
+    wanted = names or tuple(store.names())
+    if not wanted:
+        terminal.nothing(NO_CHANNELS)
+    with terminal.status("reading the channels …"):
+        texts = {f"{name}{SUFFIX}": exported(name, store.existing(name)) for name in wanted}
+    if not overwrite and (taken := [folder / name for name in texts if (folder / name).exists()]):
+        raise click.UsageError(f"{taken[0]} exists, and nothing was written; --overwrite replaces it")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in (texts | {SCHEMA_FILE: schema_text()}).items():
+            # A link that somebody planted there must not be followed.
+            (folder / name).unlink(missing_ok=True)
+            with terminal.private_file(folder / name) as file:
+                file.write(text)
+    except OSError as error:
+        raise click.UsageError(f"{folder}: cannot write: {error.strerror or 'failed'}") from error
+    if as_json:
+        terminal.document({"files": [str(folder / name) for name in texts]})
+    for name in () if as_json else texts:
+        click.echo(folder / name)
+
+
+_REFERENCE = {
+    "type": "object",
+    "description": "A credential: the value that the channel's secret has under the same key. env names the first "
+    "value, for a channel whose secret has none yet.",
+    "required": ["secret"],
+    "additionalProperties": False,
+    "properties": {
+        "secret": {"const": STORED},
+        "env": {
+            "type": "string",
+            "pattern": ENV_PATTERN,
+            "description": "The environment variable with the value.",
+        },
+    },
+}
+_TO_REFERENCE = {"$ref": "#/definitions/reference"}
+
+
+def schema_text() -> str:
+    """Return the schema of settings files, made from that of a secret, in draft 7, which editors support best."""
+    made = _converted(CHANNEL, "")
+    # An endpoint that the file leaves out keeps its credentials, or gets a token.
+    made["required"] = [key for key in made["required"] if key != "inbound"]
+    whole = {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": "Settings of a channel of the BigPanda to xMatters relay",
+        **made,
+        "definitions": {"reference": _REFERENCE},
+    }
+    # The end of a text is \\Z in Python alone.
+    return json.dumps(whole, indent=2).replace(r'\\Z"', '$"') + "\n"
+
+
+def _converted(node: Mapping[str, Any], key: str) -> dict[str, Any]:
+    if key.endswith(".auth"):
+        return {"oneOf": [_object(AUTH[kind], key, {"type": {"const": kind}}) for kind in AUTH]}
+    if holds_credential(key):
+        is_url = "http" in str(node.get("pattern", ""))
+        return {"anyOf": [_TO_REFERENCE, dict(node)]} if is_url else _TO_REFERENCE
+    return _object(node, key, {}) if "properties" in node else dict(node)
+
+
+def _object(node: Mapping[str, Any], key: str, more: dict[str, Any]) -> dict[str, Any]:
+    places = {name: f"{key}.{name}".lstrip(".") for name in node["properties"]}
+    members: dict[str, Any] = {
+        name: _converted(node["properties"][name], place)
+        for name, place in places.items()
+        if place not in OPERATED_KEYS
+    }
+    return {**node, "properties": members | more}

@@ -151,24 +151,22 @@ class StackChecks:
         found = self._stack.session.client("lambda").get_account_settings()
         quota = int(found["AccountLimit"]["ConcurrentExecutions"])
         each = int(self._stack.parameters.get("WorkerConcurrency", "5"))
+        names = (*_RESERVED, *(pair.reserved for pair in WORKER_QUEUES))
+        reserved = {name: int(self._stack.parameters.get(name, "0")) for name in names}
         small = [
-            f"{pair.reserved} is {reserved}: the {pair.worker} needs {each + pair.invoked} or more"
+            f"{pair.reserved} is {reserved[pair.reserved]}: the {pair.worker} needs {each + pair.invoked} or more"
             for pair in WORKER_QUEUES
-            if 0 < (reserved := self._reserved(pair.reserved)) < each + pair.invoked
+            if 0 < reserved[pair.reserved] < each + pair.invoked
         ]
         if small:
             # Lambda receives messages of the queue, and then has no execution for them.
             return State.FAILED, f"{'; '.join(small)}, or redrive may dead-letter jobs that were never attempted"
         detail = f"the account has {quota} concurrent executions; each worker may use {each}"
-        reserved = sum(map(self._reserved, (*_RESERVED, *(pair.reserved for pair in WORKER_QUEUES))))
-        sharing = sum(not self._reserved(pair.reserved) for pair in WORKER_QUEUES)
-        least = max(LEAST_CONCURRENCY, sharing * each + FOR_WEBHOOKS + reserved)
+        sharing = sum(not reserved[pair.reserved] for pair in WORKER_QUEUES)
+        least = max(LEAST_CONCURRENCY, sharing * each + FOR_WEBHOOKS + sum(reserved.values()))
         if quota < least:
             return State.WARNING, f"{detail}: ask for {least} or more in Service Quotas, or a storm is throttled"
         return State.OK, detail
-
-    def _reserved(self, parameter: str) -> int:
-        return int(self._stack.parameters.get(parameter, "0"))
 
     def _hosts(self, parameter: str) -> Verdict:
         hosts = self._stack.hosts

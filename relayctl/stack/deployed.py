@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError, NoRegionError
 
 from relay.deadline import Deadline
 from relay.http.client import HttpClient
-from relay.http.session import MAX_ANSWER_BYTES, AllowList, Session, VendorHosts
+from relay.http.session import AllowList, Session, VendorHosts
 from relay.ledger.table import Table
 from relayctl.log_lines import LogReader
 
@@ -29,20 +29,14 @@ class StackMissingError(LookupError):
     """The account and region have no such stack."""
 
 
-# Takes `profile_name` and `region_name`; None for either means the AWS CLI's own choice.
-type Sessions = Callable[..., boto3.Session]
-
-
-def _outward(hosts: AllowList, *, most: int = MAX_ANSWER_BYTES) -> HttpClient:
-    return HttpClient(Session(hosts, most=most))
-
-
 @dataclass(frozen=True)
 class Effects:
     """Side effects of one run of relayctl."""
 
-    sessions: Sessions = boto3.Session  # Makes a boto3 session
-    outward: Callable[..., HttpClient] = _outward  # Makes a client of an allow-list's hosts; `most` bytes are read
+    # Makes a session; None for its `profile_name` or `region_name` means the AWS CLI's own choice
+    sessions: Callable[..., boto3.Session] = boto3.Session
+    # Makes a client of an allow-list's hosts; `most` bytes of an answer are read
+    outward: Callable[..., HttpClient] = lambda hosts, **most: HttpClient(Session(hosts, **most))
     clock: Callable[[], float] = time.time  # Returns epoch seconds
     ticks: Callable[[], float] = time.monotonic  # Returns seconds of a monotonic clock, for deadlines
     sleep: Callable[[float], None] = time.sleep

@@ -14,28 +14,24 @@ from relayctl import moments, terminal
 from relayctl.channel.endpoints import put_in_force
 from relayctl.channel.store import ChannelStore
 from relayctl.dlq import file as dead_letter_file
-from relayctl.dlq.reading import Choice, Filter
-from relayctl.stack.channel_status import ChannelStatus, owed_words
+from relayctl.dlq.queue import Choice, Filter
 from relayctl.stack.deployed import Stack, on_stack
-from relayctl.stack.status_reading import Owed, UndeliveredJobs, read_status
-from relayctl.terminal import progress
+from relayctl.stack.status import ChannelStatus, Owed, owed_words, read_status, undelivered_jobs
 
 # Pause between two readings of the ledger and the logs.
 PAUSE_SECONDS = 15.0
 # A share that came so shortly before the drain began shows that shares still come.
 STILL_COME_SECONDS = 60.0
-# Follow-ups of a signal search for its page for three minutes, and BigPanda is asked about an end for ten.
-QUIET = "10m"
-TIMEOUT = "30m"
 
 
 def options(verb: Callable[..., None]) -> Callable[..., None]:
     """Add `--quiet` and `--timeout` to a verb that drains channels."""
-    # The logs are read for an hour, so a longer quiet time could not be seen.
+    # The logs are read for an hour, so a longer quiet time could not be seen. Follow-ups of a signal search for its
+    # page for three minutes, and BigPanda is asked about an end for ten.
     quiet = click.option(
         "--quiet",
         type=moments.span("1m", "55m"),
-        default=QUIET,
+        default="10m",
         show_default=True,
         metavar="DURATION",
         help="Drained is a channel without a share or a signal for so long, 1m to 55m. Less than 5m only without "
@@ -44,7 +40,7 @@ def options(verb: Callable[..., None]) -> Callable[..., None]:
     timeout = click.option(
         "--timeout",
         type=moments.span("1m", "1d"),
-        default=TIMEOUT,
+        default="30m",
         show_default=True,
         metavar="DURATION",
         help="Give up the wait after this time, 1m to 1d.",
@@ -157,9 +153,9 @@ def uninstall(stack: Stack, yes: bool, place: str | None, as_json: bool, **drain
         "can_be_deleted": not reasons,
         "reasons": reasons,
         "channels": present,
-        "owed": owed.owed if owed.debts else None,
-        "waiting": owed.undelivered.waiting,
-        "dead_lettered": owed.undelivered.dead_lettered,
+        "owed": owed.debts.owed if owed.debts else None,
+        "waiting": owed.undelivered["waiting"],
+        "dead_lettered": owed.undelivered["dead_lettered"],
         "file": file if done and done.jobs else None,
         "commands": [] if reasons else commands(stack),
     }
@@ -175,10 +171,10 @@ def uninstall(stack: Stack, yes: bool, place: str | None, as_json: bool, **drain
 
 def reasons_against(owed: Owed, present: Sequence[str], exported: int) -> list[str]:
     """Return the reasons why the stack must not be deleted yet; `exported` dead-lettered messages are none."""
-    waiting, left = owed.undelivered.waiting, max(owed.undelivered.dead_lettered - exported, 0)
+    waiting, left = owed.undelivered["waiting"], max(owed.undelivered["dead_lettered"] - exported, 0)
     found = [f"not known: {each}" for each in owed.problems]
     found += [f"channels that take shares: {', '.join(present)}"] if present else []
-    found += [owed_words(owed.debts)] if owed.debts and owed.owed else []
+    found += [owed_words(owed.debts)] if owed.debts and owed.debts.owed else []
     found += [f"{waiting} on the retry and chore queues"] if waiting else []
     return found + ([f"{left} dead-lettered, and not exported by this call"] if left else [])
 
@@ -192,8 +188,8 @@ def _prepare(store: ChannelStore, drain: Mapping[str, Any], file: str) -> Choice
         terminal.say(f"channel {name}: removed")
     # The queues get empty, since the workers dead-letter each job of a removed channel.
     deadline = stack.deadline(drain["timeout"])
-    with progress("waiting for the queues", "jobs left", stack.effects.clock) as show:
-        while (left := UndeliveredJobs.of(stack).waiting) and deadline.remaining() >= PAUSE_SECONDS:
+    with terminal.progress("waiting for the queues", "jobs left", stack.effects.clock) as show:
+        while (left := undelivered_jobs(stack)["waiting"]) and deadline.remaining() >= PAUSE_SECONDS:
             show(left, "")
             stack.effects.sleep(PAUSE_SECONDS)
     done = dead_letter_file.write_jobs(stack, file, Filter())

@@ -70,22 +70,17 @@ def _names(stack: Stack) -> dict[str, str | None]:
     def arn(service: str, resource: str) -> str:
         return f"arn:{partition}:{service}:{region}:{account}:{resource}"
 
-    def queue(output: str) -> str:
-        return arn("sqs", stack.output(output).rpartition("/")[2])
-
+    queues = {name: stack.output(f"{name}Url") for name in ("RetryQueue", "ChoreQueue", "DeadLetterQueue")}
+    functions = {name: stack.output(f"{name}Function") for name in ("JobWorker", "ChoreWorker", "Sweeper")}
     return {
         "Region": region,
         # DescribeStacks by name needs the right to every id: the operator does not know the stack's id yet.
         "StackArn": arn("cloudformation", f"stack/{stack.name}/*"),
         # Secrets Manager adds six characters to a secret's name, and channels are made and removed.
         "ChannelArns": arn("secretsmanager", f"secret:{stack.output('SecretPrefix')}/*"),
-        "RetryQueueArn": queue("RetryQueueUrl"),
-        "ChoreQueueArn": queue("ChoreQueueUrl"),
-        "DeadLetterQueueArn": queue("DeadLetterQueueUrl"),
+        **{f"{name}Arn": arn("sqs", url.rpartition("/")[2]) for name, url in queues.items()},
         "LedgerTableArn": arn("dynamodb", f"table/{stack.output('LedgerTableName')}"),
-        "JobWorkerArn": arn("lambda", f"function:{stack.output('JobWorkerFunction')}"),
-        "ChoreWorkerArn": arn("lambda", f"function:{stack.output('ChoreWorkerFunction')}"),
-        "SweeperArn": arn("lambda", f"function:{stack.output('SweeperFunction')}"),
+        **{f"{name}Arn": arn("lambda", f"function:{function}") for name, function in functions.items()},
         "LogGroupArnPrefix": arn("logs", f"log-group:/aws/lambda/{stack.name}"),
         "FallbackTopicArn": stack.output("FallbackTopicArn"),
         "KmsKeyArn": stack.key_arn,

@@ -1,70 +1,333 @@
-"""relayctl status, and doctor: the status of each channel, and checks of the stack and of all channels."""
+"""relayctl status and doctor: the status of channels, as far as it can be read, their health, and checks of all."""
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from enum import StrEnum
+from functools import partial
+from typing import Any, NamedTuple, Self
 
 import click
 
-from relay.delivery.channel_health import age
+from relay.channels.channel import Channel
+from relay.channels.policy import Policy
+from relay.delivery import channel_health
+from relay.delivery.channel_health import Debts, ShareWatch, age, owed_reasons
+from relay.failures import InvalidChannel
 from relay.foreign_text import printable
+from relay.incidents.share import TEST_PREFIX
+from relay.ledger.channel_rate_limiter import Gate, gate_of
+from relay.ledger.debt import CRITICAL, OTHER, shards
+from relay.ledger.entry import Entry
+from relay.ledger.entry_key import channel_of
+from relay.ledger.table import Ledger, parsed
+from relay.sweeper.canary import Canary
+from relay.sweeper.credential_probe import Probe, Probes, read_probes
+from relay.sweeper.run import KEY, canaries_of
 from relayctl import check_results, moments, terminal
 from relayctl.channel import checks, pauses
+from relayctl.channel.endpoints import Use, last_use, read_uses
 from relayctl.channel.store import CHANNEL, NO_CHANNELS, ChannelStore
 from relayctl.check_results import Check, failed, ok, warning
-from relayctl.failed_calls import tried
-from relayctl.stack import channel_status
-from relayctl.stack.channel_status import ChannelStatus, Health
+from relayctl.dlq.queue import Filter, QueueDepth, choosing, held_elsewhere
+from relayctl.failed_calls import Readings, tried
+from relayctl.log_lines import JOB_WORKER, WEBHOOK, Line, LinesCutError, LogReader
+from relayctl.moments import DAY, HOUR
 from relayctl.stack.checks import StackChecks
 from relayctl.stack.deployed import Stack, StackMissingError, on_stack
-from relayctl.stack.status_reading import StackStatus, read_status
 from relayctl.terminal import counted
+
+# The lines that count: function and message, how far back in seconds, and answers of FilterLogEvents that are read.
+_READ = ((WEBHOOK, "share", HOUR, 60), (JOB_WORKER, "job", HOUR, 60), (WEBHOOK, "request refused", DAY, 30))
+
+
+@dataclass
+class Traffic:
+    """Traffic of a channel in the last hour, and its refused requests of the last day. Times are epoch seconds."""
+
+    shares: int = 0
+    signals: int = 0  # Number of signals that xMatters accepted
+    last_share: float | None = None  # Other than of a test incident
+    last_signal: float | None = None  # Time of the last accepted signal
+    refused: int = 0  # Requests with a wrong credential
+    refused_at: float = 0.0  # Time of the last one
+
+    def add(self, line: Line) -> None:
+        if line.message == "request refused":
+            is_share = line.fields.get("may_be_share") is True
+            self.refused, self.refused_at = self.refused + is_share, max(self.refused_at, line.at * is_share)
+            return
+        is_share = line.message == "share"
+        self.shares += is_share
+        if is_share and not line.text("incident_id").startswith(TEST_PREFIX):
+            self.last_share = max(self.last_share or 0.0, line.at)
+        if line.text("outcome") == "delivered" and (is_share or line.text("kind") in {"signal", ""}):
+            self.signals += 1
+            self.last_signal = max(self.last_signal or 0.0, line.at)
+
+    def refused_words(self, now: float) -> str:
+        requests, ago = counted(self.refused, "request"), age(now - self.refused_at)
+        return f"{requests} with a wrong credential refused in a day, the last {ago} ago"
+
+
+def read_traffic(reader: LogReader, readings: Readings, now: float) -> Mapping[str, Traffic] | None:
+    """Return the traffic by channel, which is too low if there are too many lines; None if a log cannot be read."""
+    found, complete = defaultdict[str, Traffic](Traffic), 0
+    for function, message, seconds, most in _READ:
+        with readings.reading(f"log {function}"):
+            try:
+                for line in reader.lines(function, (message,), now - seconds, most):
+                    found[line.text("channel")].add(line)
+            except LinesCutError as error:
+                readings.note(f"log {function}", str(error))
+            complete += 1
+    return found if complete == len(_READ) else None
+
+
+class Health(StrEnum):
+    """Degree of a channel's health; the members are in order, the worst first."""
+
+    SICK = "sick"
+    UNKNOWN = "unknown"
+    OWES = "owes"
+    OK = "ok"
+
+
+class ChannelStatus(NamedTuple):
+    """Status of a channel, from which its health is judged. An attribute is None if it could not be read."""
+
+    name: str
+    changed_at: float | None = None  # Time of the last change of its secret (epoch seconds)
+    problem: str | None = None  # Why the secret cannot be used; None if it is valid, or was not read
+    channel: Channel | None = None
+    traffic: Traffic | None = None  # Traffic of the last hour
+    debts: Debts | None = None  # The channel's states that are owed to xMatters; None if they could not be read
+    gate: Gate | None = None  # State of its rate limiter and circuit breaker (`ledger.channel_rate_limiter`)
+    uses: Sequence[Use] = ()  # Last uses of its credentials; empty if they could not be read
+    shares: ShareWatch | None = None  # None if its policy expects none, or the last one is not known
+    refused: Sequence[str] = ()  # Texts about unchanged credentials that a vendor refused when last probed
+    canary: Canary | None = None  # Its canary; None if it has none, or if it could not be read
+
+    @property
+    def policy(self) -> Policy | None:
+        return self.channel.policy if self.channel else None
+
+    @property
+    def shared_at(self) -> float | None:
+        """Time of the last share with the right credentials, up to an hour too early (epoch seconds), or None."""
+        return last_use(self.uses, "inbound", "current", "previous")
+
+
+def judge(status: ChannelStatus, now: float) -> tuple[Health, list[str]]:
+    """Return the health of a channel, and the reasons for it in words, the most important first."""
+    debts = status.debts
+    sick = [status.problem] if status.problem else []
+    circuit = status.gate.circuit if status.gate else None
+    failed = status.canary.failure if status.canary else ""
+    sick += channel_health.ongoing_reasons(debts, circuit, status.shares, now, refused=status.refused, canary=failed)
+    sick += filter(None, [only_refused(status, now)])
+    if debts:
+        sick += channel_health.momentary_reasons(debts)
+    if sick:
+        return Health.SICK, sick
+    if debts is None:
+        return Health.UNKNOWN, ["its debts could not be read"]
+    if debts.oldest is not None and debts.oldest > now:
+        # The ledger has no reason for a flap.
+        until = moments.moment(debts.oldest)
+        return Health.OWES, [f"{owed_words(debts)}, waiting for the end of a pause or a flap at {until}"]
+    if debts.owed:
+        since = "?" if debts.oldest is None else age(now - debts.oldest)
+        return Health.OWES, [f"owed for {since}{owed_reasons(debts)}"]
+    if debts.given_up_other:
+        return Health.OWES, [f"{debts.given_up_other} given up"]
+    return Health.OK, []
+
+
+def owed_words(debts: Debts) -> str:
+    """Return the owed states in words, such as `1 critical, 2 other owed`; empty if nothing is owed."""
+    counts = {"critical": debts.critical, "other": debts.other}
+    said = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+    return f"{said} owed" if said else ""
+
+
+def only_refused(status: ChannelStatus, now: float) -> str | None:
+    """Return the reason why the channel is sick if requests were refused and no share was accepted since, else None."""
+    traffic = status.traffic
+    if traffic is None or not traffic.refused:
+        return None
+    # Without the right to read the secret the uses are not known, and only the last hour is judged.
+    used_at = min((status.shared_at or 0.0) + HOUR, now - HOUR) if status.uses else now - HOUR
+    is_accepted = (traffic.last_share or used_at) >= traffic.refused_at
+    return None if is_accepted else f"{traffic.refused_words(now)}, and no share came since"
+
+
+def document(status: ChannelStatus, now: float) -> dict[str, Any]:
+    traffic, debts, gate, (health, why) = status.traffic, status.debts, status.gate, judge(status, now)
+    until, circuit = gate.circuit.open_until if gate else None, None if gate is None else "closed"
+    if gate and until is not None:
+        circuit = "open" if gate.circuit.is_open(now) else "probing"
+    return {
+        "channel": status.name,
+        "health": health,
+        "why": why,
+        **pauses.document(status.policy, now),
+        "shares_last_hour": traffic.shares if traffic else None,
+        "signals_last_hour": traffic.signals if traffic else None,
+        "refused_last_day": traffic.refused if traffic else None,
+        "last_share_at": moments.iso_or_none(traffic.last_share if traffic else status.shared_at),
+        "last_signal_at": moments.iso_or_none(traffic.last_signal if traffic else None),
+        "owed_critical": debts.critical if debts else None,
+        "owed_other": debts.other if debts else None,
+        "oldest_debt_at": moments.iso_or_none(debts.oldest if debts else None),
+        "given_up_critical": debts.given_up if debts else None,
+        "given_up_other": debts.given_up_other if debts else None,
+        "circuit": circuit,
+        "circuit_open_until": moments.iso_or_none(until if circuit == "open" else None),
+        "rate_used": gate.counted(now) if gate else None,
+        "rate_limit": status.policy.max_per_minute if status.policy else None,
+        "secret_changed_at": moments.iso_or_none(status.changed_at),
+        "credentials": [each.document() for each in status.uses],
+        "canary_at": moments.iso_or_none((status.canary and status.canary.judged_at) or None),
+        "canary_failure": (status.canary and status.canary.failure) or None,
+    }
+
+
+# Rows that are read of a shard of the ledger's index, as the sweeper reads them.
+MAX_ROWS = 5000
+_REMOVED = "the channel was removed"
+
+
+def undelivered_jobs(stack: Stack) -> dict[str, int]:
+    """Return the approximate numbers of undelivered jobs of all channels, since SQS cannot count by channel.
+
+    Those `waiting` are on retry and chore queue: a share's job stays 36 seconds after its delivery.
+    """
+    sqs, outputs = stack.session.client("sqs"), ("RetryQueueUrl", "ChoreQueueUrl", "DeadLetterQueueUrl")
+    retry, chore, dead = (QueueDepth.of(sqs, stack.output(name)).about for name in outputs)
+    return {"waiting": retry + chore, "dead_lettered": dead}
+
+
+class Owed(NamedTuple):
+    """Owed states and undelivered jobs of one channel, or of all channels of a stack."""
+
+    debts: Debts | None  # Owed states in the ledger; None if the ledger could not be read
+    dead_lettered: int  # Number of dead-lettered jobs
+    undelivered: dict[str, int]  # Approximate numbers of jobs on the queues, of all channels
+    problems: list[str]  # Sources that could not be read, in words; then more may be owed
+
+    @classmethod
+    def of(cls, stack: Stack, channel: str | None) -> Self:
+        """Read what is owed for a channel; None for all. Raises botocore's exceptions if queues cannot be counted."""
+        readings, undelivered, debts, dead = Readings(), undelivered_jobs(stack), None, 0
+        with readings.reading("ledger"):
+            rows = due(Ledger(stack.bounded_table())).items()
+            debts = Debts.of(entry for key, entry in rows if channel in {None, channel_of(key)})
+        if undelivered["dead_lettered"]:
+            with readings.reading("dead-letter queue"), choosing(stack, Filter(channel=channel)) as choice:
+                dead = len(choice.jobs) + len(choice.unreadable)
+                if held := choice.depth.held:
+                    readings.note("dead-letter queue", held_elsewhere(held))
+        return cls(debts, dead, undelivered, readings.problems)
+
+    def __str__(self) -> str:
+        owed = owed_words(self.debts or Debts())
+        dead = f"{self.dead_lettered} dead-lettered" if self.dead_lettered else ""
+        unknown = (f"what is owed for this channel is not known: {each}" for each in self.problems)
+        return "; ".join(filter(None, [owed, dead, *unknown]))
+
+
+def due(ledger: Ledger) -> dict[str, Entry]:
+    """Return the entries that the ledger's index has as owed or given up, by their keys. Raises LedgerError."""
+    # A row that is written during the query can appear twice.
+    return {key: each for shard in (*shards(CRITICAL), *shards(OTHER)) for key, each in ledger.due(shard, MAX_ROWS)}
+
+
+class StackStatus(NamedTuple):
+    """Status of the channels of a stack."""
+
+    at: float  # Time of the reading (epoch seconds)
+    channels: list[ChannelStatus]  # The least healthy first, then by name
+    undelivered: dict[str, int] | None  # Of all channels; None if SQS was not asked, or failed
+    readings: Readings  # Sources that failed or were not read wholly
+
+
+def read_status(stack: Stack, only: str | None = None, *, has_logs: bool = True) -> StackStatus:
+    """Read the status of the channel `only`, or of all; without logs also without queues and removed channels."""
+    readings, now, store, table = Readings(), stack.effects.clock(), ChannelStore(stack), stack.bounded_table()
+    listed = readings.read("channels", store.names)
+    if listed is None:
+        listed = {only: None} if only else {}
+    rows, debts = readings.read("ledger", lambda: due(Ledger(table))), defaultdict[str, Debts](Debts)
+    for name, entry in (rows or {}).items():
+        debts[channel_of(name)].add(entry)
+    traffic = read_traffic(stack.logs, readings, now) if has_logs else None
+    probes = readings.read("ledger", lambda: read_probes(table, now)) or Probes()
+    none: dict[str, Canary] = {}
+    # The canary of each channel as the sweeper's last run left it.
+    canaries = readings.read("ledger", lambda: parsed(table.read(KEY), canaries_of, none))
+    names = set(listed)
+    if has_logs:
+        # A removed channel is shown as long as a worker or the sweeper has something to do for it.
+        names |= {name for name, each in debts.items() if each.owed or each.unnotified or each.pages_missing}
+    channels = list[ChannelStatus]()
+    for name in sorted(names if only is None else names & {only}):
+        gate = readings.read("ledger", partial(table.numbers, gate_of(name)))
+        status = ChannelStatus(
+            name,
+            changed_at=listed.get(name),
+            traffic=None if traffic is None else traffic[name],
+            debts=None if rows is None else debts[name],
+            gate=None if gate is None else Gate.of(gate),
+            problem=None if name in listed else _REMOVED,
+        )
+        with readings.reading(f"secret of channel {name}"):
+            status = status if status.problem else _with_secret(store, status)
+        if channel := status.channel:
+            uses = readings.read("ledger", partial(read_uses, table, channel))
+            kinds = probes.channels.get(name, Probe()).refused_among(channel.api_fingerprints())
+            # If no share is known, the last change of the secret stands for it.
+            since = last_use(uses or (), "inbound", "current", "previous") or status.changed_at
+            every = None if uses is None else channel.policy.expect_share_every
+            status = status._replace(
+                uses=uses or (),
+                shares=None if every is None or since is None else ShareWatch(every, since),
+                refused=channel_health.refusals(name, kinds),
+                canary=canaries.get(name, Canary()) if channel.policy.canary and canaries is not None else None,
+            )
+        channels.append(status)
+    undelivered = readings.read("queues", lambda: undelivered_jobs(stack)) if has_logs else None
+    channels.sort(key=lambda each: (list(Health).index(judge(each, now)[0]), each.name))
+    return StackStatus(now, channels, undelivered, readings)
+
+
+def _with_secret(store: ChannelStore, status: ChannelStatus) -> ChannelStatus:
+    try:
+        channel = store.channel(status.name)
+    except InvalidChannel as error:
+        return status._replace(problem=f"its secret is not valid: {error}")
+    return status._replace(channel=channel, problem=None if channel else _REMOVED)
 
 
 def health(status: StackStatus, name: str) -> Iterator[Check]:
     """Yield the health of a channel: FAILED if it is sick, or if a source of its status could not be read."""
-    channel = status.of(name)
+    channel = next((each for each in status.channels if each.name == name), None)
     # The check of the secret reports an invalid secret, and one that may not be read.
     if channel is None or channel.problem:
         return
-    judged = channel_status.judge(channel, status.at)
+    degree, why = judge(channel, status.at)
     unread = [each for each in status.readings.problems if not each.startswith("secret of ")]
-    if judged.health == Health.SICK:
-        yield failed("health", f"sick: {'; '.join(judged.why)}")
+    if degree == Health.SICK:
+        yield failed("health", f"sick: {'; '.join(why)}")
     elif unread:
         yield failed("health", f"not checked: {'; '.join(unread)}")
     else:
-        yield ok("health", "; ".join([*judged.why, traffic(channel, status.at)]))
+        yield ok("health", "; ".join([*why, traffic(channel, status.at)]))
 
 
 _COLORS = {Health.SICK: "red", Health.UNKNOWN: "yellow", Health.OWES: "yellow", Health.OK: "green"}
-
-
-def document(stack: str, status: StackStatus) -> dict[str, Any]:
-    return {
-        "stack": stack,
-        "at": moments.iso(status.at),
-        "channels": [
-            channel_status.document(each, status.at) for each in channel_status.in_order(status.channels, status.at)
-        ],
-        "queues": status.undelivered._asdict() if status.undelivered else None,
-        "problems": status.readings.problems,
-    }
-
-
-def show(status: StackStatus, *, whole: bool) -> None:
-    """Print a line for each channel, the least healthy first; with `whole` also all members of the JSON document."""
-    for each in channel_status.in_order(status.channels, status.at):
-        judgement = channel_status.judge(each, status.at)
-        mode = "; ".join(pauses.words(each.policy, status.at)) if each.policy else pauses.LIVE
-        name = each.name if mode == pauses.LIVE else f"{each.name} ({mode})"
-        line = printable(f"{name}: {'; '.join([*judgement.why, traffic(each, status.at)])}")
-        terminal.show_line(line, lead=f"{judgement.health:7}  ", color=_COLORS[judgement.health])
-        if whole:
-            terminal.members(channel_status.document(each, status.at))
-    if status.undelivered:
-        terminal.members({"jobs of all channels": status.undelivered._asdict()})
 
 
 def traffic(each: ChannelStatus, now: float) -> str:
@@ -100,14 +363,23 @@ def status(stack: Stack, channel: str | None, as_json: bool) -> None:
 
 
 def conclude(stack: Stack, found: StackStatus, none: str, *, whole: bool, as_json: bool) -> None:
-    """Print a status, as JSON or as text, and the sources that failed.
+    """Print a status, as JSON or as a line for each channel, and the sources that failed.
 
-    Exit with the message `none` if there is no channel.
+    With `whole`, print also all members of the JSON document. Exit with the message `none` if there is no channel.
     """
+    documents = [document(each, found.at) for each in found.channels]
     if as_json:
-        terminal.document(document(stack.name, found))
-    elif found.channels:
-        show(found, whole=whole)
+        head = {"stack": stack.name, "at": moments.iso(found.at), "channels": documents, "queues": found.undelivered}
+        terminal.document({**head, "problems": found.readings.problems})
+    for each, one in () if as_json else zip(found.channels, documents, strict=True):
+        mode = "; ".join(pauses.words(each.policy, found.at)) if each.policy else pauses.LIVE
+        name = each.name if mode == pauses.LIVE else f"{each.name} ({mode})"
+        line = printable(f"{name}: {'; '.join([*one['why'], traffic(each, found.at)])}")
+        terminal.show_line(line, lead=f"{one['health']:7}  ", color=_COLORS[one["health"]])
+        if whole:
+            terminal.members(one)
+    if found.undelivered and documents and not as_json:
+        terminal.members({"jobs of all channels": found.undelivered})
     is_listed = "channels" not in found.readings.unread
     found.readings.conclude(found.channels or is_listed, "no channel is known", as_json=as_json)
     if not found.channels:
@@ -132,15 +404,21 @@ def doctor(stack: Stack, as_json: bool) -> None:
         of_stack = list(StackChecks(stack).of(datetime.now(UTC)))
         names, listed = _listed(store)
     of_stack.append(listed)
-    of_channels = _checked(store, names)
+    of_channels, known = dict[str, list[Check]](), None
+    # The checks of the stack report what it lacks.
+    with suppress(StackMissingError), terminal.status("reading the ledger and the logs …"):
+        known = read_status(stack)
+    for name in names:
+        with terminal.status(f"checking channel {name} …"):
+            of_channels[name] = [*(health(known, name) if known else ()), *checks.of(store, name)]
     titled = {f"stack {stack.name}": of_stack, **{f"channel {name}": found for name, found in of_channels.items()}}
     for title, found in () if as_json else titled.items():
         click.echo(click.style(printable(title), bold=True))
         check_results.show(found)
     every = [*of_stack, *(check for found in of_channels.values() for check in found)]
     channels = [{"channel": name, **check_results.listing(found)} for name, found in of_channels.items()]
-    document = {"stack": stack.name, **check_results.listing(of_stack), "channels": channels}
-    check_results.conclude(f"stack {stack.name}", every, document if as_json else None)
+    whole = {"stack": stack.name, **check_results.listing(of_stack), "channels": channels}
+    check_results.conclude(f"stack {stack.name}", every, whole if as_json else None)
 
 
 def _listed(store: ChannelStore) -> tuple[list[str], Check]:
@@ -150,14 +428,3 @@ def _listed(store: ChannelStore) -> tuple[list[str], Check]:
     if not names:
         return [], warning("channels", NO_CHANNELS)
     return names, ok("channels", f"{len(names)} of them")
-
-
-def _checked(store: ChannelStore, names: list[str]) -> dict[str, list[Check]]:
-    found, status = {}, None
-    # The checks of the stack report what it lacks.
-    with suppress(StackMissingError), terminal.status("reading the ledger and the logs …"):
-        status = read_status(store.stack)
-    for name in names:
-        with terminal.status(f"checking channel {name} …"):
-            found[name] = [*(health(status, name) if status else ()), *checks.of(store, name)]
-    return found

@@ -10,8 +10,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from relay.failures import QueueError
 from relay.ledger.table import Ledger, Table
-from relayctl.dlq.drop import Drop
 from relayctl.dlq.file import line_of, read_line, send
+from relayctl.dlq.mover import Drop
 from relayctl.dlq.queue import DeadLetters, HeldMessage
 from tests.simulation.services import SimulatedDynamoDb, SimulatedSqs, queue_of
 from tests.simulation.world import World

@@ -33,8 +33,7 @@ from relay.reconcile.history import listing_name
 from relay.reconcile.ownership import OWN_KEY
 from relay.telemetry import Telemetry
 from relayctl.dlq.mover import move
-from relayctl.dlq.queue import DeadLetters
-from relayctl.dlq.reading import Filter
+from relayctl.dlq.queue import DeadLetters, Filter
 from tests.fakes import one_by_one, unwatched
 from tests.simulation.cloud import REST_PASSWORD, REST_USER, TRIGGER_USER, USUAL_CLOCKS_DIFFER, as_read_by_newer
 from tests.simulation.console import CONFLICT, DONE, MOVED_TO, OTHER_WEBHOOK, UNKNOWN, WEBHOOK, Console

@@ -12,7 +12,7 @@ from relay.channels.channel import Channel, is_channel_name
 from relay.channels.parsing import parse_channel
 from relay.failures import InvalidChannel
 from relay.http.session import VendorHosts
-from relayctl.channel import credential_checks
+from relayctl.channel import checks
 from tests import samples
 from tests.every_setting import CANARY, every_setting
 from tests.fakes import HOSTS
@@ -338,7 +338,7 @@ def test_route_covers_every_critical_only_if_its_condition_is_the_status_alone(
     when: dict[str, Any], is_reached: bool
 ) -> None:
     found = made(routes=[TO_OPS, {"when": when, "recipients": ["Ops"]}])
-    assert credential_checks.may_notify_nobody(found) is not is_reached
+    assert checks.may_notify_nobody(found) is not is_reached
 
 
 def test_secret_that_holds_half_a_character_is_refused() -> None:

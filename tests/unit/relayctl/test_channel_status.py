@@ -10,9 +10,9 @@ from relay.ledger.debt import Debt, Row
 from relay.ledger.entry import Entry
 from relayctl import moments
 from relayctl.channel.endpoints import Use
-from relayctl.stack import channel_status
-from relayctl.stack.channel_status import ChannelStatus, Health, Traffic
+from relayctl.stack import status as channel_status
 from relayctl.stack.draining import waits_for
+from relayctl.stack.status import ChannelStatus, Health, Traffic
 from tests import samples
 
 NOW = 1_800_000_000.0
@@ -27,9 +27,9 @@ def owed(ago: float, paused_until: float = 0.0, reason: str = "paused") -> Entry
 
 def test_channel_is_not_sick_for_debts_that_wait_for_the_end_of_a_pause() -> None:
     status = ChannelStatus("noc", debts=Debts.of([owed(7200, NOW + 600), owed(9000, NOW + 900)]))
-    judged = channel_status.judge(status, NOW)
-    assert judged.health == Health.OWES
-    assert judged.why == (f"2 critical owed, waiting for the end of a pause or a flap at {moments.moment(NOW + 600)}",)
+    health, why = channel_status.judge(status, NOW)
+    assert health == Health.OWES
+    assert why == [f"2 critical owed, waiting for the end of a pause or a flap at {moments.moment(NOW + 600)}"]
 
 
 def test_refused_requests_are_judged_for_an_hour_only_if_the_uses_of_credentials_are_not_known() -> None:

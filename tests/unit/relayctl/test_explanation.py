@@ -9,7 +9,7 @@ from relay.channels.channel import Channel
 from relay.incidents.share import State, parse_share
 from relay.ledger.channel_rate_limiter import Circuit, Gate, gate_of
 from relay.ledger.entry import Entry
-from relayctl.report.explanation import Case, explanation
+from relayctl.report.explain import Case, explanation
 from tests.samples import body, parsed, secret
 
 NOW = 1_800_000_100.0

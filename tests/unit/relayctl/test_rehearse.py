@@ -8,12 +8,10 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 
 from relay.http.session import HttpAnswer
-from relayctl.rehearse.fetch import list_incidents, read_incidents, read_pages
-from relayctl.rehearse.findings import pages_got
+from relayctl.rehearse.fetch import Answers, Reader, list_incidents, read_incidents, read_pages
+from relayctl.rehearse.findings import Rehearsal, pages_got, rehearse
 from relayctl.rehearse.history import History, Page, Past, Period, Told, read_past, with_answers
-from relayctl.rehearse.reader import Answers, Reader
 from relayctl.rehearse.rehearse import POLICIES
-from relayctl.rehearse.replay import Rehearsal, rehearse
 from relayctl.settings.settings_file import channel_of_policy
 from relayctl.stack.deployed import Effects
 

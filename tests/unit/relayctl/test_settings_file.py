@@ -14,16 +14,14 @@ from relay.channels import token
 from relay.channels.schema import CHANNEL
 from relay.failures import InvalidChannel
 from relayctl.channel.secret_document import SecretDocument
-from relayctl.settings.plan import schema_text
-from relayctl.settings.settings_file import Flow, SettingsFile, decode, encode, exported, parse, read_folder, resolved
+from relayctl.settings.settings_file import Flow, decode, encode, exported, parse, read_folder, resolved, schema_text
 from tests.every_setting import CANARY, every_setting
 
 LEAST = "xmatters: {trigger_url: {secret: stored}, auth: {type: url}, recipients: [jdoe]}\n"
 
 
 def asked_for(text: str, stored: dict[str, Any] | None = None) -> dict[str, Any]:
-    file = SettingsFile(Path("payments.yaml"), parse(text.encode()))
-    return resolved(file, SecretDocument(stored)).members
+    return resolved("payments", parse(text.encode()), SecretDocument(stored)).members
 
 
 @pytest.mark.parametrize(("content", "words"), [(None, "leads out of the folder"), ("#" * 70_000, "65,536 bytes")])
@@ -120,7 +118,7 @@ def test_only_yaml_files_that_are_not_hidden_are_read(tmp_path: Path) -> None:
     for name in ("payments.yaml", ".hidden.yaml", "README.md", "channel.schema.json"):
         (tmp_path / name).write_text(LEAST)
     (tmp_path / "folder.yaml").mkdir()
-    assert [each.channel for each in read_folder(tmp_path)] == ["payments"]
+    assert [each.stem for each in read_folder(tmp_path)] == ["payments"]
 
 
 def test_every_fault_of_a_file_has_a_line(tmp_path: Path) -> None:
