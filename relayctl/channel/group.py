@@ -12,7 +12,8 @@ from relayctl import terminal
 from relayctl.channel import endpoints, pauses
 from relayctl.channel.checks import test
 from relayctl.channel.pauses import pause_, resume
-from relayctl.channel.set import revoke, rotate, set_, undo
+from relayctl.channel.rotate import revoke, rotate
+from relayctl.channel.set import set_, undo
 from relayctl.channel.store import NAME, NO_CHANNELS, ChannelStore
 from relayctl.settings.settings_file import apply, export, plan
 from relayctl.stack import draining
