@@ -6,13 +6,14 @@ import pytest
 
 from relay.channels.channel import Rest
 from relay.channels.parsing import parse_channel
+from relay.entrypoints.bootstrap import MOST_XMATTERS_BYTES
 from relay.failures import BadAnswer, Reason
 from relay.http.client import HttpClient
 from relay.http.session import Session
 from relay.xmatters.directory import MAX_PAGES, Page, Pages
 from sandbox.server.in_process import Box
 from tests import samples
-from tests.integration.live import HOSTS, LOOPBACK, deadline
+from tests.integration.live import HOSTS, LOOPBACK, deadline, site
 from tests.stand_in import API_KEY, BASIC, OAUTH, signal
 
 KINDS = {"basic": BASIC, "api_key": API_KEY, "oauth": OAUTH}
@@ -20,7 +21,16 @@ PAGE_ID = "5c1f2a30-9d0e-4d53-8b0e-0c6b5d7c9e11"
 
 
 def new_pages() -> Pages:
-    return Pages(HttpClient(Session(LOOPBACK)))
+    return Pages(HttpClient(Session(LOOPBACK, most=MOST_XMATTERS_BYTES)))
+
+
+def test_hundred_long_audits_are_read_whole() -> None:
+    """A list that is cut off is no answer, and the fallback topic would be told of a critical that people heard."""
+    audit = {"type": "NOTIFICATION_DELIVERED", "notification": {"deliveryStatus": "DELIVERED"}, "note": "x" * 2000}
+    body = json.dumps({"count": 100, "total": 100, "data": [audit] * 100}).encode()
+    with site(lambda _: (200, {}, body)) as server:
+        heard = new_pages().heard_of(rest_at(server.url, BASIC), [PAGE_ID], deadline(20))
+    assert heard.is_notified
 
 
 def rest_at(url: str, auth: dict[str, str]) -> Rest:

@@ -55,6 +55,19 @@ def test_critical_is_sent_once_and_counted_as_unguarded_and_its_resolve_is_owed(
     assert relay.play("ok") == ["delivered resolved"]
 
 
+def test_people_are_told_of_a_critical_that_xmatters_refused_while_the_table_was_down() -> None:
+    relay = down(samples.refused(400))
+    relay.share()
+    relay.wake(60)
+    relay.dynamodb.failure = None
+    for _ in range(4):
+        relay.sweep(60)
+        relay.wake(0)
+    assert (relay.entry().is_given_up, len(relay.dead_letters.messages)) == (True, 1)
+    [told] = relay.sns.published
+    assert told["Subject"] == "CRITICAL, xMatters did not notify: incident i1 of channel noc"
+
+
 # ---- The table is down -----------------------------------------------------------------------------------------------
 
 # Events (see `Relay.play`) while the table is down, what becomes of each share, and the statuses of the signals.

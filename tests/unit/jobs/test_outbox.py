@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from relay.channels.routes import values_of
 from relay.deadline import Deadline, limited
 from relay.incidents.share import parse_share
 from relay.jobs.job import Flag, Job
@@ -21,6 +22,7 @@ from tests.fakes import Clock, FakeSqs
 KIB = 1024
 NOISE = samples.noise(1_800_000)
 KEPT = {"id": "i1", "status": "critical", "changedOn": 1_800_000_000, "active": True, "tags": {"x": 1}}
+FACTS = {"metadata": {"facts_of_last_share": {"tag.x": ["1"]}}}
 NOTE = "cut to fit: alerts are here by id and status alone"
 
 
@@ -97,6 +99,16 @@ def test_job_that_is_too_large_loses_its_alert_details_and_says_so(reduce: Any, 
     assert ([alert.id for alert in read.alerts], read.document["incident"]["relay_note"]) == (["a1"], NOTE)
 
 
+def test_body_that_was_cut_has_the_facts_that_routes_ask_about() -> None:
+    tags = [[{"name": "Team", "value": "dba"}, {"name": "trace", "value": noise(90 + number)}] for number in range(300)]
+    alerts = [
+        {"id": f"a{number}", "tags": tags[number], "source_system": f"nagios.{number % 2}"} for number in range(300)
+    ]
+    share = parse_share(reduced_body(parse_share(samples.body(alerts=alerts))))
+    assert values_of("tag.team", share, is_open=True) == ("dba",)
+    assert {"nagios.0", "nagios.1"} <= set(values_of("source_system", share, is_open=True))
+
+
 @pytest.mark.parametrize("size", [195 * KIB, 195 * KIB + 1, 290_000, 900_000])
 def test_stored_job_fits_an_item(size: int) -> None:
     text = random.Random(7).randbytes(size).decode("latin-1")
@@ -166,7 +178,8 @@ def test_reduced_body_always_fits_a_message(made: Callable[[], dict[str, Any] | 
                     "alerts": [{"id": "a1", "status": "critical"}, {"id": "a2", "status": "unknown"}],
                     "relay_note": NOTE,
                 }
-            },
+            }
+            | FACTS,
         ),
         (
             {"incident_id": 7, "event": "incident#new"},

@@ -1,5 +1,6 @@
 """Sweeper: it replaces vanished messages, ends long waits, and reports the debts of each channel."""
 
+import json
 from typing import Any
 
 import pytest
@@ -53,6 +54,24 @@ def test_many_debts_of_one_channel_do_not_delay_those_of_another() -> None:
     assert jobs[-1].incident_id == "i2"
     # Six batches are for the fallback topic. A channel that used up its part of the run has no more rows read.
     assert relay.dynamodb.calls.count("batch_get_item") - before - 6 <= 2
+
+
+def test_debts_that_a_pause_holds_do_not_keep_a_half_open_circuit_from_its_probe() -> None:
+    def shared(name: str, environment: str) -> None:
+        body = {"incident": {"id": name, "status": "critical"}, "metadata": {"environment": environment}}
+        relay.share(json.dumps(body).encode())
+
+    relay = new_relay(DOWN)
+    for number in range(20):
+        shared(f"s{number}", "staging")
+    shared("p1", "production")
+    relay.retries.messages.clear()
+    relay.change_policy(pauses=[samples.pause("keep", when={"environment": ["staging"]})])
+    relay.session.steps = [samples.accepted()]
+    for _ in range(5):
+        relay.sweep(60)
+        relay.wake(0)
+    assert (relay.entry("p1").announced is not None, relay.entry("s1").announced) == (True, None)
 
 
 @pytest.mark.parametrize("text", [None, "{", '{"schema": 2}'], ids=["missing", "no JSON", "newer schema"])

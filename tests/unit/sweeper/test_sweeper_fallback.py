@@ -95,6 +95,21 @@ class TestPhones:
         relay.sweep_for(900)
         assert len(relay.messaging.sent) == 4
 
+    def test_phones_are_called_for_each_critical_of_which_nobody_is_notified(self) -> None:
+        """Such a critical is told of once, so that a call that is left out never comes."""
+        relay = new_relay(
+            policy={"notified_within_seconds": 300},
+            xmatters={"callback": {"token": samples.CALLBACK_TOKEN}},
+            numbers=self.NUMBERS[:1],
+        )
+        relay.post(id="i1")
+        relay.sweep_for(120)
+        relay.post(id="i2")
+        relay.sweep_for(600)
+        assert [("i1" in text, "i2" in text) for *_, text in relay.messaging.sent] == [(True, False)] * 2 + [
+            (False, True)
+        ] * 2
+
     @pytest.mark.parametrize("is_topic_down", [False, True])
     def test_phones_that_hang_leave_the_messages_to_be_repeated_after_five_minutes(self, is_topic_down: bool) -> None:
         relay = self.owing("noc")

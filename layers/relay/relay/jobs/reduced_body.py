@@ -33,8 +33,9 @@ def reduced_body(share: Share) -> bytes:
     """
     wrapped = share.document.get("incident")
     outside = _small_members(share.document)
-    metadata = outside.get("metadata")
-    outside["metadata"] = {**(metadata if isinstance(metadata, dict) else {}), KEPT_FACTS: _facts(share)}
+    if facts := _facts(share):
+        metadata = outside.get("metadata")
+        outside["metadata"] = {**(metadata if isinstance(metadata, dict) else {}), KEPT_FACTS: facts}
     small = _small_members(wrapped) if isinstance(wrapped, dict) else outside
     # These come first, since the first of two spellings of a name is read.
     kept = {
@@ -53,7 +54,8 @@ def _facts(share: Share) -> dict[str, list[str]]:
     """
     found, room = details_of(share), MAX_FACTS_BYTES
     values = {f"{TAG}{name}": each for name, each in found.tags_by_name().items()}
-    values["source_system"] = [alert.source_system for alert in found.alerts if alert.source_system]
+    if systems := [alert.source_system for alert in found.alerts if alert.source_system]:
+        values["source_system"] = systems
     facts: dict[str, list[str]] = {}
     for fact, some in sorted(values.items(), key=lambda item: len(set(item[1]))):
         kept = list(dict.fromkeys(some))[:MAX_VALUES]
