@@ -230,17 +230,13 @@ class Operator:
         ago: float,
         *,
         is_critical: bool = True,
-        next_in: float = 30.0,
         **members: Any,
     ) -> None:
-        """Write an entry that has been owed for `ago` seconds; `members` are those of its debt.
-
-        The next attempt is made in `next_in` seconds.
-        """
+        """Write an entry that has been owed for `ago` seconds; `members` are those of its debt."""
         now = self.clock.now
         status = "critical" if is_critical else "warning"
         state = State.of(samples.share(id=incident_id, status=status), now - ago)
-        row = Row(now + next_in + 180, job="d/1")
+        row = Row(now + 210, job="d/1")
         debt = Debt(since=now - ago, row=row, reason="upstream")._replace(**members)
         self.record(channel, incident_id, Entry(newest=state, debt=debt))
 

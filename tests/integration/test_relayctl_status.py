@@ -100,28 +100,20 @@ class TestRefusedRequests:
         logs.write("bigpanda-webhook", ago, "request refused", **line | fields)
 
     @pytest.mark.parametrize(
-        ("used", "shares", "refusals", "health"),
+        ("used", "refusals", "health"),
         [
-            (None, (), (180, 200), "sick"),
-            (9 * 3600, (), (2 * 3600, 7 * 3600), "sick"),
+            (None, (180, 200), "sick"),
+            (9 * 3600, (2 * 3600, 7 * 3600), "sick"),
             # A use is recorded up to an hour too early, so a share may have come after the refusal.
-            (7200 + 1800, (), (7200, 7300), "ok"),
+            (7200 + 1800, (7200, 7300), "ok"),
         ],
     )
     def test_refused_requests_make_the_channel_sick_unless_a_share_came_since(
-        self,
-        operator: Operator,
-        logs: Logs,
-        used: float | None,
-        shares: tuple[float, ...],
-        refusals: tuple[float, ...],
-        health: str,
+        self, operator: Operator, logs: Logs, used: float | None, refusals: tuple[float, ...], health: str
     ) -> None:
         operator.keep("noc")
         if used:
             operator.used("noc", used)
-        for ago in shares:
-            logs.share("noc", ago)
         for ago in refusals:
             self.refuse(logs, ago)
         found = channels(operator.run_json("status"))["noc"]
