@@ -13,8 +13,7 @@ from relay.ledger.entry import About, Acknowledgement, Entry
 from sandbox.server.in_process import Box
 from tests import samples
 from tests.integration.live import site
-from tests.integration.relayctl_cloud import Operator
-from tests.integration.relayctl_logs import Logs
+from tests.integration.relayctl_cloud import Logs, Operator
 
 ID = "65a1b2c3d4e5f60718293a4b"
 CANARY = "canary-51c0"

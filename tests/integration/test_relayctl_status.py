@@ -10,8 +10,7 @@ from relay.sweeper.credential_probe import Probe, Probes, store_probes
 from relay.sweeper.run import SweeperRun
 from relayctl import moments
 from tests import samples
-from tests.integration.relayctl_cloud import Operator
-from tests.integration.relayctl_logs import Logs
+from tests.integration.relayctl_cloud import Logs, Operator
 
 pytestmark = pytest.mark.usefixtures("narrow")
 

@@ -25,11 +25,6 @@ def incident(status: str) -> HttpAnswer:
     return HttpAnswer(200, {}, json.dumps(said).encode())
 
 
-@pytest.fixture
-def tenant() -> Tenant:
-    return Tenant()
-
-
 def asking(tenant: Tenant, access: dict[str, Any] = ACCESS, **changes: Any) -> Relay:
     """Return a relay, and BigPanda, whose API shows the incident as open."""
     return new_relay(tenant, access=access, bigpanda=FakeSession(incident("critical")), **changes)
