@@ -181,6 +181,9 @@ LINKS = {
     "https://a.b\u0131gpanda.io/": False,
     "https://a.bigpanda.io/\nhttps://evil.example": False,
     'https://a.bigpanda.io/">x': False,
+    "https://a.bigpanda.io/ x": False,
+    "javascript:alert(1)": False,
+    "data:text/html,x": False,
     "https://\u0430.bigpanda.io/": False,
     "https://a.bigpanda.io/" + "x" * 500: False,
 }

@@ -150,14 +150,13 @@ class TestVendors:
         assert CANARY not in done.output
 
 
-class TestFailures:
-    def test_messages_that_another_reader_holds_are_said(self, operator: Operator, logs: Logs) -> None:
-        announced(operator, 10)
-        operator.put(samples.job(channel="payments", incident_id=ID))
-        operator.sqs.receive_message(QueueUrl=operator.queue_url, MaxNumberOfMessages=10, VisibilityTimeout=60)
-        shown = operator.run_json("incident", "show", ID, "--channel", "payments")
-        [problem] = shown["problems"]
-        assert problem.startswith("dlq: about 1 messages are held by another reader")
+def test_messages_that_another_reader_holds_are_said(operator: Operator, logs: Logs) -> None:
+    announced(operator, 10)
+    operator.put(samples.job(channel="payments", incident_id=ID))
+    operator.sqs.receive_message(QueueUrl=operator.queue_url, MaxNumberOfMessages=10, VisibilityTimeout=60)
+    shown = operator.run_json("incident", "show", ID, "--channel", "payments")
+    [problem] = shown["problems"]
+    assert problem.startswith("dlq: about 1 messages are held by another reader")
 
 
 class TestList:

@@ -123,15 +123,14 @@ class TestRefusedRequests:
         assert words in " ".join(operator.run("status").stdout.split())
 
 
-class TestOutput:
-    def test_channel_has_a_line_and_a_named_one_has_all_members(self, operator: Operator, logs: Logs) -> None:
-        operator.keep("healthy", "sick")
-        operator.owe("sick", "i1", 600)
-        logs.share("healthy", 30)
-        done = operator.run("status", code=0)
-        lines = done.stdout.splitlines()
-        assert max(map(len, lines)) <= 80
-        assert lines[0].startswith("sick     sick: a critical is owed for 10m (upstream 1); 0 shares, 0 signals in")
-        assert "ok       healthy: 1 share, 1 signal in the last hour; last share 30s ago" in done.stdout
-        assert "jobs of all channels  waiting 0, dead lettered 0" in done.stdout
-        assert "circuit               closed" in operator.run("status", "--channel", "healthy").stdout
+def test_channel_has_a_line_and_a_named_one_has_all_members(operator: Operator, logs: Logs) -> None:
+    operator.keep("healthy", "sick")
+    operator.owe("sick", "i1", 600)
+    logs.share("healthy", 30)
+    done = operator.run("status", code=0)
+    lines = done.stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[0].startswith("sick     sick: a critical is owed for 10m (upstream 1); 0 shares, 0 signals in")
+    assert "ok       healthy: 1 share, 1 signal in the last hour; last share 30s ago" in done.stdout
+    assert "jobs of all channels  waiting 0, dead lettered 0" in done.stdout
+    assert "circuit               closed" in operator.run("status", "--channel", "healthy").stdout

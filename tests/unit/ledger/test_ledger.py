@@ -151,19 +151,18 @@ def owing(of: State | None = None) -> Entry:
     return Entry().waiting(of or state(), ROW)
 
 
-class TestRow:
-    @pytest.mark.parametrize("text", ["{", "[]", '{"newest": 7}'])
-    def test_unreadable_entry_keeps_its_row(self, text: str) -> None:
-        ledger, dynamodb = fresh()
-        ledger.write("k", Entry(), owing())
-        dynamodb.items["k"]["text"] = {"S": text}
-        lost = ledger.read("k")
-        assert (lost.is_unreadable, lost.debt.row, lost.debt.since, lost.debt.is_critical) == (True, ROW, ROW.due, True)
-        [(name, found)] = ledger.due(shard("k", is_critical=True), 10)
-        assert (name, found) == ("k", lost)
-        ledger.write("k", lost, replace(lost, debt=lost.debt.rung(NOW + 400)))
-        assert ledger.read("k").debt.row == replace(ROW, due=NOW + 400, is_unbegun=True)
-        assert len(dynamodb.indexed()) == 1
+@pytest.mark.parametrize("text", ["{", "[]", '{"newest": 7}'])
+def test_unreadable_entry_keeps_its_row(text: str) -> None:
+    ledger, dynamodb = fresh()
+    ledger.write("k", Entry(), owing())
+    dynamodb.items["k"]["text"] = {"S": text}
+    lost = ledger.read("k")
+    assert (lost.is_unreadable, lost.debt.row, lost.debt.since, lost.debt.is_critical) == (True, ROW, ROW.due, True)
+    [(name, found)] = ledger.due(shard("k", is_critical=True), 10)
+    assert (name, found) == ("k", lost)
+    ledger.write("k", lost, replace(lost, debt=lost.debt.rung(NOW + 400)))
+    assert ledger.read("k").debt.row == replace(ROW, due=NOW + 400, is_unbegun=True)
+    assert len(dynamodb.indexed()) == 1
 
 
 RULE = FlapRule(3, 10)
@@ -248,9 +247,6 @@ class TestFailures:
             ledger.table.read("k")
 
 
-AWAITED = Audience(("Ops",), awaits_receipt=True)
-
-
 def test_late_record_of_a_former_sender_leaves_the_lease_of_the_next_one() -> None:
     former, next_one = lease(state()), lease(state(5), 20, owner="b")
     entry = Entry().leased(former, 1, 0).leased(next_one, 1, 0)
@@ -276,13 +272,6 @@ def test_signal_failed_for_all_only_if_all_its_recipients_are_known(
 ) -> None:
     signal = AcceptedSignal.of(state(), "r1", NOW, Audience(recipients))
     assert signal.with_failed(["jdoe"]).failed_for_all is is_whole
-
-
-def test_critical_that_comes_anew_begins_its_own_receipt_although_an_earlier_one_is_open() -> None:
-    entry = Entry(receipt=Receipt(NOW - 99, is_open=True, notified_at=NOW - 50))
-    mine = lease(state())
-    receipt = entry.leased(mine, 1, 0).accepted(mine, "r1", 1, until=mine.began, audience=AWAITED).receipt
-    assert (receipt.since, receipt.notified_at, receipt.is_open) == (NOW, 0.0, True)
 
 
 @pytest.mark.parametrize(("is_left_out", "stays"), [(True, True), (False, False)])
@@ -314,14 +303,6 @@ def test_pause_that_ends_early_is_recorded_with_its_end() -> None:
     paused = Debt(since=NOW, paused_until=NOW + 3600)
     assert paused.resumed(NOW + 60).paused_until == NOW + 60
     assert replace(paused, paused_until=NOW + 30).resumed(NOW + 60).paused_until == NOW + 30
-
-
-@pytest.mark.parametrize(("status", "until"), [("warning", 0.0), ("critical", NOW + 600)])
-def test_critical_of_a_flapping_incident_waits_for_the_calm_unless_it_is_worse_than_announced(
-    status: str, until: float
-) -> None:
-    entry = replace(announced(state(status=status)), flap=Flap(calm_at=NOW + 600, is_signalled=True))
-    assert entry.quiet_until(state(5)) == until
 
 
 @pytest.mark.parametrize(

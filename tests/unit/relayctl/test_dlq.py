@@ -112,22 +112,21 @@ def with_envelope(**members: Any) -> bytes:
     return changed(envelope=json.dumps(json.loads(envelope_of(job())) | members))
 
 
-class TestInvalidLine:
-    @pytest.mark.parametrize(
-        ("text", "problem"),
-        [
-            (b"\xff\n", "no line of an export"),
-            (b"[" * 200_000, "no line of an export"),
-            (b"[]", "no line of an export"),
-            (changed(envelope=7), "not an envelope of the relay"),
-            (changed(envelope="hello"), "not an envelope of the relay"),
-            (with_envelope(schema=2), "its schema is 2"),
-            (with_envelope(channel="../x"), "no channel's name"),
-            (with_envelope(received_at="soon"), "can't be read"),
-            (changed(envelope=envelope_of(job()) + "\n"), "characters that SQS refuses"),
-            (with_envelope(response_excerpt="x" * 1_100_000), "SQS takes"),
-        ],
-    )
-    def test_invalid_line_is_refused_with_its_problem(self, text: bytes, problem: str) -> None:
-        with pytest.raises((UnreadableMessage, QueueError), match=problem):
-            read_line(text)
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (b"\xff\n", "no line of an export"),
+        (b"[" * 200_000, "no line of an export"),
+        (b"[]", "no line of an export"),
+        (changed(envelope=7), "not an envelope of the relay"),
+        (changed(envelope="hello"), "not an envelope of the relay"),
+        (with_envelope(schema=2), "its schema is 2"),
+        (with_envelope(channel="../x"), "no channel's name"),
+        (with_envelope(received_at="soon"), "can't be read"),
+        (changed(envelope=envelope_of(job()) + "\n"), "characters that SQS refuses"),
+        (with_envelope(response_excerpt="x" * 1_100_000), "SQS takes"),
+    ],
+)
+def test_invalid_line_is_refused_with_its_problem(text: bytes, problem: str) -> None:
+    with pytest.raises((UnreadableMessage, QueueError), match=problem):
+        read_line(text)
