@@ -11,7 +11,6 @@ from relay.channels import channel, misconfiguration, token
 from relay.channels.channel import Channel, is_channel_name
 from relay.channels.parsing import parse_channel
 from relay.failures import InvalidChannel
-from relay.http.session import VendorHosts
 from relayctl.channel import credential_checks
 from tests import samples
 from tests.every_setting import CANARY, every_setting
@@ -279,7 +278,6 @@ TO_OPS = {"when": {"status": "warning"}, "recipients": ["Ops"]}
 
 
 FLAP = {"flap": {"transitions": 4, "minutes": 10}, "notify_on": ["opened", "worsened", "reopened"]}
-REST = {"base_url": HOST, "auth": {"type": "basic", "username": "u", "password": "p"}}
 
 
 def made(
@@ -290,7 +288,7 @@ def made(
         "xmatters": {"trigger_url": url, "auth": {"type": "url"}, **xmatters},
         "policy": {"routes": routes or []} | (policy or {}),
     }
-    return parse_channel("noc", json.dumps(document), VendorHosts.of(("*.xmatters.com",), ("*.bigpanda.io",)))
+    return parse_channel("noc", json.dumps(document), HOSTS)
 
 
 def keys(found: Channel) -> list[str]:
