@@ -224,9 +224,7 @@ class Simulation:
         self._sweep(until, began + last + HEALTH_SECONDS)
         self.world.run(until)
         self.invariants.at_the_end()
-        return Verdict(
-            self.seed, self.invariants.problems, [*self.story.words(), "", *self.world.log], self.world.effects
-        )
+        return Verdict(self.seed, self.invariants.problems, [*self.story.words(), "", *self.world.log], self.world.effects)
 
     def _schedule_changes(self) -> None:
         began = self.world.began
