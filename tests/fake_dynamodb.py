@@ -16,7 +16,6 @@ type Item = dict[str, Any]
 MAX_ITEM_BYTES = 400 * 1024
 MAX_KEY_BYTES = 2048
 MAX_BATCH_KEYS = 100
-_NONE: Mapping[str, Any] = {}
 
 
 class FakeDynamoDb:
@@ -63,20 +62,8 @@ class FakeDynamoDb:
         found = [_copied(item) for key in asked if (item := self._item(key["pk"]["S"]))]
         return {"Responses": {table: found}, "UnprocessedKeys": {table: {"Keys": left}} if left else {}}
 
-    def put_item(
-        self,
-        *,
-        TableName: str,
-        Item: Item,
-        ConditionExpression: str = "",
-        ExpressionAttributeNames: Mapping[str, str] = _NONE,
-        ExpressionAttributeValues: Mapping[str, Any] = _NONE,
-    ) -> Item:
+    def put_item(self, *, TableName: str, Item: Item) -> Item:
         self._called("put_item")
-        names, values = _stored_placeholders(ConditionExpression, ExpressionAttributeNames, ExpressionAttributeValues)
-        there = self._item(Item["pk"]["S"])
-        if ConditionExpression and not _holds(ConditionExpression, there, names, values):
-            raise condition_failed("PutItem")
         item = _stored(Item)
         _check_item(item, "PutItem")
         self.items[Item["pk"]["S"]] = item

@@ -219,9 +219,9 @@ class FakeMessaging:
         return {"MessageId": f"m{len(self.sent)}"}
 
 
-def phones(client: FakeMessaging, *numbers: str, voice: str = "arn:voice", text: str = "arn:text") -> Phones | None:
+def phones(client: FakeMessaging, *numbers: str) -> Phones | None:
     """Return phones that are called and texted one after the other; None without a number."""
-    return Phones(lambda: client, ways_to(numbers, voice, text), one_by_one) if numbers else None
+    return Phones(lambda: client, ways_to(numbers, "arn:voice", "arn:text"), one_by_one) if numbers else None
 
 
 class FakeSecrets:
@@ -511,10 +511,6 @@ class Relay:
     def statuses(self) -> str:
         """Return the statuses of all signals as words, in the order in which they were sent."""
         return " ".join(json.loads(call.body)["incident"]["status"] for call in self.session.calls)
-
-    def repeats(self) -> list[str | None]:
-        """Return, for each signal, if it said that it may be a repeat: `true` or None."""
-        return [call.headers.get("X-Relay-May-Repeat") for call in self.session.calls]
 
     def sweep_for(self, seconds: float, step: float = 60.0) -> None:
         """Let time pass. In each step the sweeper runs, and then workers work the jobs that woke."""

@@ -29,11 +29,11 @@ def statements(node: Any) -> Iterator[Mapping[str, Any]]:
 
 def faults(statement: Mapping[str, Any]) -> list[str]:
     """Return what AWS does not know in a statement: actions, and resources and condition keys of an action."""
-    resources = _listed(statement.get("Resource", []))
+    resources = listed(statement.get("Resource", []))
     keys = {key for operator in statement.get("Condition", {}).values() for key in operator} - GLOBAL_KEYS
     found = []
     fitting = set[str]()
-    for action in _listed(statement["Action"]):
+    for action in listed(statement["Action"]):
         service, _, name = action.partition(":")
         if name == "*" and _LIST.services.service_exists(service):
             fitting.update(resources)
@@ -53,7 +53,8 @@ def faults(statement: Mapping[str, Any]) -> list[str]:
     return found + [f"no action of the statement has a resource such as {each}" for each in {*resources} - fitting]
 
 
-def _listed(value: str | list[str]) -> list[str]:
+def listed(value: str | list[str]) -> list[str]:
+    """Return the values of a statement's member, which may have one without a list."""
     return [value] if isinstance(value, str) else value
 
 

@@ -1,5 +1,6 @@
 """Samples of secrets, shares, requests, jobs and answers, which tests change as they need."""
 
+import base64
 import json
 import random
 from copy import replace
@@ -33,6 +34,13 @@ SIGNAL = Signal(
     correlation_id="c1",
 )
 OPEN = {"authorization": f"Bearer {TOKEN}"}
+
+
+def traces(planted: str) -> list[str]:
+    """Return the texts that betray a planted text: itself, and its base64 forms at each of three offsets."""
+    forms = [base64.b64encode(b"?" * shift + planted.encode() + b"?").decode() for shift in range(3)]
+    # Not the characters that the neighbours of the text change, too.
+    return [planted, forms[0][:8], forms[1][2:9], forms[2][3:10]]
 
 
 def secret(*, auth: dict[str, str] | None = None, url: str | None = None, **members: Any) -> dict[str, Any]:
@@ -173,6 +181,9 @@ LINKS = {
     "https://a.b\u0131gpanda.io/": False,
     "https://a.bigpanda.io/\nhttps://evil.example": False,
     'https://a.bigpanda.io/">x': False,
+    "https://a.bigpanda.io/ x": False,
+    "javascript:alert(1)": False,
+    "data:text/html,x": False,
     "https://\u0430.bigpanda.io/": False,
     "https://a.bigpanda.io/" + "x" * 500: False,
 }

@@ -26,29 +26,23 @@ SERVICES = {"AWS/ApiGateway", "AWS/Lambda", "AWS/SQS", "AWS/DynamoDB"}
 
 
 @pytest.fixture(scope="module")
-def stack() -> Stack:
-    """A deployment with default parameters."""
-    return of_clone()
-
-
-@pytest.fixture(scope="module")
-def widgets(stack: Stack) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(stack.only("AWS::CloudWatch::Dashboard")["DashboardBody"])["widgets"]
+def widgets(on_aws: Stack) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(on_aws.only("AWS::CloudWatch::Dashboard")["DashboardBody"])["widgets"]
     return found
 
 
 @pytest.fixture(scope="module")
-def queries(stack: Stack, widgets: list[dict[str, Any]]) -> list[str]:
+def queries(on_aws: Stack, widgets: list[dict[str, Any]]) -> list[str]:
     """Queries of logs, saved ones and those of the dashboard, without the SOURCE command."""
-    saved = [each["QueryString"] for each in stack.of_type("AWS::Logs::QueryDefinition").values()]
+    saved = [each["QueryString"] for each in on_aws.of_type("AWS::Logs::QueryDefinition").values()]
     shown = [each["properties"]["query"] for each in widgets if each["type"] == "log"]
     return saved + [" | ".join(each for each in query.split(" | ") if "SOURCE" not in each) for query in shown]
 
 
-def test_dashboard_is_json_and_its_references_are_filled_in(stack: Stack) -> None:
-    body = stack.only("AWS::CloudWatch::Dashboard")["DashboardBody"]
+def test_dashboard_is_json_and_its_references_are_filled_in(on_aws: Stack) -> None:
+    body = on_aws.only("AWS::CloudWatch::Dashboard")["DashboardBody"]
     references = set(re.findall(r"\$\{(\w+)", body))
-    assert references <= stack.resources.keys()
+    assert references <= on_aws.resources.keys()
     assert json.loads(body)["widgets"]
 
 
@@ -92,8 +86,8 @@ def test_outcome_of_every_share_is_in_the_chart_of_outcomes(widgets: list[dict[s
     assert set(re.findall(r" as is_(\w+)", query)) == set(Outcome)
 
 
-def test_saved_queries_are_named_after_the_stack_and_left_out_of_the_local_cloud(stack: Stack) -> None:
-    names = [each["Name"] for each in stack.of_type("AWS::Logs::QueryDefinition").values()]
+def test_saved_queries_are_named_after_the_stack_and_left_out_of_the_local_cloud(on_aws: Stack) -> None:
+    names = [each["Name"] for each in on_aws.of_type("AWS::Logs::QueryDefinition").values()]
     assert len(names) == len(set(names)) >= 5
     assert all(name.startswith("relay/") for name in names)
     local = of_clone(Profile="local")

@@ -458,13 +458,9 @@ def _rights(stack: Stack, role: str) -> Rights:
     for each in policy["PolicyDocument"]["Statement"]:
         assert each["Effect"] == "Allow"
         condition = f" if {json.dumps(each['Condition'])}" if "Condition" in each else ""
-        for resource in _listed(each["Resource"]):
-            found.setdefault(resource + condition, set()).update(_listed(each["Action"]))
+        for resource in iam.listed(each["Resource"]):
+            found.setdefault(resource + condition, set()).update(iam.listed(each["Action"]))
     return found
-
-
-def _listed(value: str | list[str]) -> list[str]:
-    return [value] if isinstance(value, str) else value
 
 
 def _written(rights: Mapping[str, str]) -> Rights:

@@ -320,16 +320,15 @@ class TestRefusedRequestsAlarm:
         assert alarm["Dimensions"] == [{"Name": "service", "Value": "relay"}]
 
 
-class TestSilenceAlarm:
-    @pytest.mark.parametrize("hours", ["2", "8", "24"])
-    def test_silence_alarm_spans_the_chosen_hours_within_cloudwatchs_limits(self, hours: str) -> None:
-        alarm = _alarms(of_clone(SilenceAlarmHours=hours))["SilenceAlarm"]
-        period = _period(alarm)
-        assert alarm["Threshold"] == 1
-        # The hour that has just begun is silent at its first minute.
-        assert (alarm["EvaluationPeriods"] - 1) * period == int(hours) * 3600
-        # Limits of PutMetricAlarm: seven days, and one day for periods below an hour.
-        assert int(alarm["EvaluationPeriods"]) * period <= (604_800 if period >= 3600 else 86_400)
+@pytest.mark.parametrize("hours", ["2", "8", "24"])
+def test_silence_alarm_spans_the_chosen_hours_within_cloudwatchs_limits(hours: str) -> None:
+    alarm = _alarms(of_clone(SilenceAlarmHours=hours))["SilenceAlarm"]
+    period = _period(alarm)
+    assert alarm["Threshold"] == 1
+    # The hour that has just begun is silent at its first minute.
+    assert (alarm["EvaluationPeriods"] - 1) * period == int(hours) * 3600
+    # Limits of PutMetricAlarm: seven days, and one day for periods below an hour.
+    assert int(alarm["EvaluationPeriods"]) * period <= (604_800 if period >= 3600 else 86_400)
 
 
 class TestParameters:

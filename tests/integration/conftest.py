@@ -10,8 +10,7 @@ import pytest
 import requests
 
 from sandbox.server.in_process import Box, running
-from tests.integration.relayctl_cloud import Operator, operating
-from tests.integration.relayctl_logs import Logs
+from tests.integration.relayctl_cloud import Logs, Operator, operating
 from tests.stand_in import session
 
 

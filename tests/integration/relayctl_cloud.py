@@ -8,6 +8,7 @@ import io
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -30,7 +31,7 @@ from relay.failures import SendError
 from relay.http.client import HttpClient
 from relay.http.session import AllowList, HttpAnswer, Session
 from relay.incidents.share import State, parse_share
-from relay.jobs.job import Job, seconds_of
+from relay.jobs.job import Job, seconds_of, timestamp
 from relay.jobs.queue import Queue, read_envelope
 from relay.ledger.credentials import read_marks
 from relay.ledger.debt import Debt, Row
@@ -230,17 +231,13 @@ class Operator:
         ago: float,
         *,
         is_critical: bool = True,
-        next_in: float = 30.0,
         **members: Any,
     ) -> None:
-        """Write an entry that has been owed for `ago` seconds; `members` are those of its debt.
-
-        The next attempt is made in `next_in` seconds.
-        """
+        """Write an entry that has been owed for `ago` seconds; `members` are those of its debt."""
         now = self.clock.now
         status = "critical" if is_critical else "warning"
         state = State.of(samples.share(id=incident_id, status=status), now - ago)
-        row = Row(now + next_in + 180, job="d/1")
+        row = Row(now + 210, job="d/1")
         debt = Debt(since=now - ago, row=row, reason="upstream")._replace(**members)
         self.record(channel, incident_id, Entry(newest=state, debt=debt))
 
@@ -440,3 +437,33 @@ def operating(monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
     monkeypatch.setenv("RELAYCTL_TRACEBACK", "1")
     with mock_aws():
         yield Operator()
+
+
+class Logs:
+    """Writer of log lines.
+
+    moto refuses log lines whose time is far from the real time. So the operator's clock is set to the real time.
+    """
+
+    def __init__(self, operator: Operator) -> None:
+        operator.clock.now = float(int(time.time()))
+        self.now = operator.clock.now
+        self._client = client("logs")
+        self._groups: set[str] = set()
+
+    def write(self, function: str, ago: float, message: str, **fields: Any) -> None:
+        """Write a line of a function, as if it was logged `ago` seconds before the operator's time."""
+        at = self.now - ago
+        line = {"level": "INFO", "message": message, "timestamp": timestamp(at), **fields}
+        group = f"/aws/lambda/{STACK}-{function}"
+        if group not in self._groups:
+            self._client.create_log_group(logGroupName=group)
+            self._client.create_log_stream(logGroupName=group, logStreamName="s")
+            self._groups.add(group)
+        event = {"timestamp": round(at * 1000), "message": json.dumps(line)}
+        self._client.put_log_events(logGroupName=group, logStreamName="s", logEvents=[event])
+
+    def share(self, channel: str, ago: float, outcome: str = "delivered", incident_id: str = "i1") -> None:
+        """Write the webhook's line of a share."""
+        fields = {"incident_id": incident_id, "outcome": outcome, "delivery_id": f"{channel}-{ago}"}
+        self.write("bigpanda-webhook", ago, "share", channel=channel, **fields)

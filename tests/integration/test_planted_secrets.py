@@ -41,12 +41,6 @@ INBOUND = {
 }
 
 
-def traces() -> list[str]:
-    """Return the texts that betray a magpie: its core, and the core's base64 forms at each of three offsets."""
-    encoded = [base64.b64encode(b"?" * shift + CORE.encode() + b"?").decode() for shift in range(3)]
-    return [CORE, encoded[0][:8], encoded[1][2:9], encoded[2][3:10]]
-
-
 def document(
     url: str,
     auth: dict[str, str],
@@ -128,7 +122,7 @@ class Scene:
         records = [str(vars(record)) for record in self._caplog.records]
         text = "".join([json.dumps([kept, answers], default=str), relay.recorder.written(), *jobs, *records, *more])
         assert len(text) > 1000
-        assert [trace for trace in traces() if trace.lower() in text.lower()] == []
+        assert [trace for trace in samples.traces(CORE) if trace.lower() in text.lower()] == []
 
 
 type Begin = Callable[[dict[str, Any]], Scene]

@@ -81,21 +81,20 @@ class TestSetANewChannel:
         assert CANARY not in done.output
 
 
-class TestSetAnExistingChannel:
-    def test_set_changes_only_the_given_keys(self, operator: Operator) -> None:
-        made(operator, "--auth", "basic", *flags(BASIC), "--recipient", "jdoe")
-        secret = operator.secret("payments")
-        done = operator.run("channel", "set", "payments", "--set", "policy.max_per_minute=30", "--json")
-        assert json.loads(done.stdout) == {
-            "channel": "payments",
-            "callback_url": CALLBACK,
-            "header": {"name": "Authorization"},
-            "changes": [{"key": "policy.max_per_minute", "old": None, "new": 30}],
-        }
-        assert "channel payments: changed; functions read it within 300 s" in done.stderr
-        assert operator.secret("payments") == {**secret, "policy": {"max_per_minute": 30}}
-        operator.run("channel", "set", "payments", "--unset", "policy", code=0)
-        assert operator.secret("payments") == secret
+def test_set_changes_only_the_given_keys(operator: Operator) -> None:
+    made(operator, "--auth", "basic", *flags(BASIC), "--recipient", "jdoe")
+    secret = operator.secret("payments")
+    done = operator.run("channel", "set", "payments", "--set", "policy.max_per_minute=30", "--json")
+    assert json.loads(done.stdout) == {
+        "channel": "payments",
+        "callback_url": CALLBACK,
+        "header": {"name": "Authorization"},
+        "changes": [{"key": "policy.max_per_minute", "old": None, "new": 30}],
+    }
+    assert "channel payments: changed; functions read it within 300 s" in done.stderr
+    assert operator.secret("payments") == {**secret, "policy": {"max_per_minute": 30}}
+    operator.run("channel", "set", "payments", "--unset", "policy", code=0)
+    assert operator.secret("payments") == secret
 
 
 class TestShowAndList:

@@ -42,28 +42,27 @@ def use(operator: Operator, age: str, *, ago: float = 0.0) -> None:
     Uses(table, lambda: at).record(use_key("payments", "inbound", fingerprint), Deadline(5, operator.clock))
 
 
-class TestEndpoints:
-    @pytest.mark.parametrize(
-        ("kind", "old", "options", "until"),
-        [
-            ("inbound", OLD, [], "2027-01-16T08:00:00+00:00"),
-            ("callback", BACK, ["--overlap", "7d"], "2027-01-22T08:00:00+00:00"),
-        ],
-    )
-    def test_rotate_keeps_the_old_token_as_previous_and_prints_the_new_one_once(
-        self, operator: Operator, kind: Any, old: str, options: list[str], until: str
-    ) -> None:
-        keep(operator)
-        done = rotate(operator, kind, *options)
-        secret = operator.secret("payments")
-        secret = secret if kind == "inbound" else secret["xmatters"]
-        assert fits(secret[kind]["token"], "payments", kind)
-        assert secret[kind]["previous"] == {"token": old, "expires_at": until}
-        assert done.stdout.count(secret[kind]["token"]) == 1
-        assert CANARY not in done.output
-        assert f"works until {until}; to end it earlier: relayctl channel rotate payments {kind}" in (done.stderr)
-        assert "The old one: no use known" in done.stdout
-        assert operator.marks() == {}
+@pytest.mark.parametrize(
+    ("kind", "old", "options", "until"),
+    [
+        ("inbound", OLD, [], "2027-01-16T08:00:00+00:00"),
+        ("callback", BACK, ["--overlap", "7d"], "2027-01-22T08:00:00+00:00"),
+    ],
+)
+def test_rotate_keeps_the_old_token_as_previous_and_prints_the_new_one_once(
+    operator: Operator, kind: Any, old: str, options: list[str], until: str
+) -> None:
+    keep(operator)
+    done = rotate(operator, kind, *options)
+    secret = operator.secret("payments")
+    secret = secret if kind == "inbound" else secret["xmatters"]
+    assert fits(secret[kind]["token"], "payments", kind)
+    assert secret[kind]["previous"] == {"token": old, "expires_at": until}
+    assert done.stdout.count(secret[kind]["token"]) == 1
+    assert CANARY not in done.output
+    assert f"works until {until}; to end it earlier: relayctl channel rotate payments {kind}" in (done.stderr)
+    assert "The old one: no use known" in done.stdout
+    assert operator.marks() == {}
 
 
 class TestRetire:

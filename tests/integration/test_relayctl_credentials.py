@@ -1,6 +1,5 @@
 """Credentials that relayctl reads from files, standard input and the command line, and credentials that it prints."""
 
-import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from click.testing import Result
 from relay.jobs.queue import envelope_of
 from relayctl.channel.credential_input import MAX_BYTES
 from relayctl.dlq.file import line_of
+from tests import samples
 from tests.integration.relayctl_cloud import Operator, failing
 from tests.samples import job
 
@@ -191,12 +191,6 @@ QUIET = [
 ]
 
 
-def traces() -> list[str]:
-    """Return the texts that betray the canary: itself, and its base64 forms at each of three offsets."""
-    encoded = [base64.b64encode(b"?" * shift + CANARY.encode() + b"?").decode() for shift in range(3)]
-    return [CANARY, encoded[0][:12], encoded[1][2:12], encoded[2][3:12]]
-
-
 @pytest.fixture
 def furnished(operator: Operator) -> Operator:
     """Operator of an account with a canary in every credential of a channel, and a dead-lettered job."""
@@ -223,7 +217,7 @@ def test_no_verb_prints_a_stored_credential(
         )
     done = furnished.run(*(part.replace("DIR", str(tmp_path)) for part in verb), *as_json)
     assert done.output
-    assert [trace for trace in traces() if trace in done.output] == []
+    assert [trace for trace in samples.traces(CANARY) if trace in done.output] == []
 
 
 def test_every_verb_is_checked_for_printed_credentials() -> None:
@@ -245,4 +239,4 @@ def test_reveal_prints_the_headers_of_both_endpoints_and_no_other_credential(
     for header in REVEALED.values():
         assert left.count(header) == 1
         left = left.replace(header, "")
-    assert [trace for trace in traces() if trace in left] == []
+    assert [trace for trace in samples.traces(CANARY) if trace in left] == []

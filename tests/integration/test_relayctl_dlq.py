@@ -79,16 +79,15 @@ class TestList:
         assert nothing(done, f"none of about 2 messages matched; about 1 messages {HELD}")
 
 
-class TestShow:
-    def test_show_prints_a_message_with_its_body(self, operator: Operator) -> None:
-        operator.put(*jobs(3, body=b'{"incident": {"id": "i1"}}', response_excerpt="<h1>Down</h1>"))
-        (shown,) = operator.run_json("dlq", "show", jobs(2)[0].delivery_id[:8])["messages"]
-        assert (shown["incident_id"], shown["body"]) == ("i1", '{"incident": {"id": "i1"}}')
-        text = operator.run("dlq", "show", shown["message_id"]).stdout
-        assert "response excerpt      <h1>Down</h1>" in text.splitlines()
-        assert text.endswith('body\n  {\n    "incident": {\n      "id": "i1"\n    }\n  }\n')
-        assert nothing(operator.run("dlq", "show", "zz"), "none of about 3 messages matched")
-        assert operator.visible() == 3
+def test_show_prints_a_message_with_its_body(operator: Operator) -> None:
+    operator.put(*jobs(3, body=b'{"incident": {"id": "i1"}}', response_excerpt="<h1>Down</h1>"))
+    (shown,) = operator.run_json("dlq", "show", jobs(2)[0].delivery_id[:8])["messages"]
+    assert (shown["incident_id"], shown["body"]) == ("i1", '{"incident": {"id": "i1"}}')
+    text = operator.run("dlq", "show", shown["message_id"]).stdout
+    assert "response excerpt      <h1>Down</h1>" in text.splitlines()
+    assert text.endswith('body\n  {\n    "incident": {\n      "id": "i1"\n    }\n  }\n')
+    assert nothing(operator.run("dlq", "show", "zz"), "none of about 3 messages matched")
+    assert operator.visible() == 3
 
 
 class TestReplay:

@@ -13,8 +13,7 @@ from relay.ledger.entry import About, Acknowledgement, Entry
 from sandbox.server.in_process import Box
 from tests import samples
 from tests.integration.live import site
-from tests.integration.relayctl_cloud import Operator
-from tests.integration.relayctl_logs import Logs
+from tests.integration.relayctl_cloud import Logs, Operator
 
 ID = "65a1b2c3d4e5f60718293a4b"
 CANARY = "canary-51c0"
@@ -151,14 +150,13 @@ class TestVendors:
         assert CANARY not in done.output
 
 
-class TestFailures:
-    def test_messages_that_another_reader_holds_are_said(self, operator: Operator, logs: Logs) -> None:
-        announced(operator, 10)
-        operator.put(samples.job(channel="payments", incident_id=ID))
-        operator.sqs.receive_message(QueueUrl=operator.queue_url, MaxNumberOfMessages=10, VisibilityTimeout=60)
-        shown = operator.run_json("incident", "show", ID, "--channel", "payments")
-        [problem] = shown["problems"]
-        assert problem.startswith("dlq: about 1 messages are held by another reader")
+def test_messages_that_another_reader_holds_are_said(operator: Operator, logs: Logs) -> None:
+    announced(operator, 10)
+    operator.put(samples.job(channel="payments", incident_id=ID))
+    operator.sqs.receive_message(QueueUrl=operator.queue_url, MaxNumberOfMessages=10, VisibilityTimeout=60)
+    shown = operator.run_json("incident", "show", ID, "--channel", "payments")
+    [problem] = shown["problems"]
+    assert problem.startswith("dlq: about 1 messages are held by another reader")
 
 
 class TestList:

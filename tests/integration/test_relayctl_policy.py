@@ -42,14 +42,6 @@ def printed(operator: Operator, name: str) -> dict[str, dict[str, Any]]:
     return {each["Sid"]: each for each in document["Statement"]}
 
 
-def listed(value: str | list[str]) -> list[str]:
-    return [value] if isinstance(value, str) else value
-
-
-def arn(service: str, resource: str) -> str:
-    return f"arn:aws:{service}:{REGION}:123456789012:{resource}"
-
-
 class TestFilledIn:
     @pytest.mark.parametrize("name", ABOUT)
     def test_policy_has_no_placeholder_and_no_wildcard_but_for_ids(self, operator: Operator, name: str) -> None:
@@ -57,12 +49,12 @@ class TestFilledIn:
         statements = printed(operator, name)
         assert "${" not in json.dumps(statements)
         for statement in statements.values():
-            assert not [action for action in listed(statement["Action"]) if "*" in action]
-            wild = {resource for resource in listed(statement["Resource"]) if "*" in resource}
+            assert not [action for action in iam.listed(statement["Action"]) if "*" in action]
+            wild = {resource for resource in iam.listed(statement["Resource"]) if "*" in resource}
             if statement["Action"] == "logs:FilterLogEvents":
                 # AWS names a log group with ":*" at the end.
                 wild = {resource for resource in wild if "*" in resource.removesuffix(":*")}
-            assert wild <= ({"*"} if set(listed(statement["Action"])) <= WITHOUT_RESOURCE else {ANY_SECRET, ANY_ID})
+            assert wild <= ({"*"} if set(iam.listed(statement["Action"])) <= WITHOUT_RESOURCE else {ANY_SECRET, ANY_ID})
 
     @pytest.mark.parametrize("name", ABOUT)
     def test_aws_knows_each_action_resource_and_condition_key_of_a_policy(self, operator: Operator, name: str) -> None:

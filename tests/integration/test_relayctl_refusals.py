@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests import samples
-from tests.integration.relayctl_cloud import Operator
-from tests.integration.relayctl_logs import Logs
+from tests.integration.relayctl_cloud import Logs, Operator
 from tests.samples import job
 
 CANARY, INCIDENT = "canary-2d61", "65a1b2c3d4e5f60718293a4b"

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from tests.integration.relayctl_cloud import Operator
-from tests.integration.relayctl_logs import Logs
+from tests.integration.relayctl_cloud import Logs, Operator
 from tests.samples import job
 
 

@@ -1,7 +1,6 @@
 """Both vendors' stand-ins as programs and people use them: the status of each route, callbacks and shares.
 
-The clients that read their answers are the relay's (`test_bigpanda_over_sockets`, `test_followup_over_sockets`) and
-python-xmatters (`tests/clients`).
+The clients that read their answers are the relay's (`test_vendors_over_sockets`) and python-xmatters (`tests/clients`).
 """
 
 import json

@@ -1,18 +1,27 @@
-"""The HTTP session over real sockets: bytes on the wire, keep-alive, and limits."""
+"""The HTTP session over real sockets: bytes on the wire, keep-alive, limits, and hosts that hang or fail."""
 
 import gzip
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
+from http import HTTPStatus
 from typing import Any
 
+import boto3
 import pytest
 import requests
 
+from relay.deadline import Deadline, time_limit
+from relay.entrypoints import bootstrap
+from relay.failures import LedgerError, Reason, SendError
+from relay.http.client import HttpClient
 from relay.http.session import MAX_ANSWER_BYTES, MAX_IDLE_SECONDS, HttpAnswer, Session, never_sent
+from relay.ledger.table import Table
 from relay.version import VERSION
 from tests.fakes import Clock
-from tests.integration.live import LOOPBACK, Received, Site, host, site
+from tests.integration.live import LOOPBACK, STUCK_SECONDS, Host, Received, Script, Site, host, site
+from tests.unit.entrypoints.test_bootstrap import ENVIRONMENT
 
 ACCEPTED = (202, {"X-Trace": "r1"}, b'{"requestId": "r1"}')
 
@@ -115,3 +124,123 @@ def test_https_server_without_a_certificate_gets_no_request() -> None:
         post(Session(LOOPBACK), server.url.replace("http:", "https:"))
     # The error does not show that the handshake failed, so the request counts as possibly sent.
     assert not never_sent(caught.value)
+
+
+# Long enough for a loopback connection on a busy machine, short for the test.
+SECONDS = 0.5
+
+
+def ask(url: str, seconds: float = SECONDS) -> HttpAnswer:
+    # The deadline's clock stands still: the session alone keeps to the time.
+    return HttpClient(Session(LOOPBACK)).ask("POST", url, b"{}", {}, Deadline(seconds, Clock()))
+
+
+class TestVendors:
+    @pytest.mark.parametrize(
+        ("at_once", "trickle"),
+        [(b"", b""), (b"", b"H"), (b"HTTP/1.1 202 Accepted\r\nX-Note: ", b"x"), (b"HTTP/1.1 202 Accepted\r\n", b"a")],
+        ids=["silent", "status line trickles", "one header trickles", "headers trickle"],
+    )
+    def test_host_that_sends_no_whole_headers_in_time_has_not_answered(self, at_once: bytes, trickle: bytes) -> None:
+        with host(at_once, trickle) as server, pytest.raises(SendError) as caught:
+            ask(server.url)
+        assert (caught.value.reason, caught.value.may_have_acted) == (Reason.TIMEOUT, True)
+        assert server.requests == 1
+
+    @pytest.mark.parametrize(
+        "headers", [b"Content-Length: 9999", b"Transfer-Encoding: chunked", b"Connection: close"], ids=str
+    )
+    @pytest.mark.parametrize("trickle", [b"", b"1"], ids=["silent", "trickling"])
+    def test_status_counts_although_the_body_never_ends(self, headers: bytes, trickle: bytes) -> None:
+        with host(b"HTTP/1.1 202 Accepted\r\nX-Trace: r1\r\n" + headers + b"\r\n\r\n", trickle) as server:
+            answer = ask(server.url)
+        assert (answer.status, answer.headers["x-trace"]) == (202, "r1")
+
+    def test_https_host_that_hangs_in_the_handshake_times_out(self) -> None:
+        with host() as server, pytest.raises(SendError) as caught:
+            ask(server.url.replace("http:", "https:"))
+        assert caught.value.reason == Reason.TIMEOUT
+
+
+class TestFreeze:
+    """Requests that go on hours later, since Lambda froze the function: a monotonic clock may not show it."""
+
+    @pytest.fixture
+    def server(self) -> Iterator[Site]:
+        with site(lambda _: (202, {}, b"")) as server:
+            yield server
+
+    def test_request_that_was_frozen_while_it_connected_is_not_sent(
+        self, server: Site, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        connect, now, asleep = socket.socket.connect, time.time, [0.0]
+
+        def frozen(self: socket.socket, address: Any) -> None:
+            connect(self, address)
+            asleep[0] = 3600.0
+
+        monkeypatch.setattr(socket.socket, "connect", frozen)
+        monkeypatch.setattr(time, "time", lambda: now() + asleep[0])
+        with pytest.raises(SendError) as caught:
+            ask(server.url, STUCK_SECONDS)
+        assert (caught.value.reason, caught.value.may_have_acted) == (Reason.UNREACHABLE, False)
+        assert server.received == []
+
+
+@pytest.fixture
+def silent() -> Iterator[Host]:
+    with host() as server:
+        yield server
+
+
+def dynamodb(server: Host) -> Any:
+    """Return the functions' client of DynamoDB, for a server that hangs."""
+    session = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name="eu-central-1")
+    return bootstrap._timely(session.client("dynamodb", endpoint_url=server.url, config=bootstrap._HASTE))
+
+
+@pytest.mark.parametrize(("seconds", "asked"), [(STUCK_SECONDS, 2), (0.3, 1), (0.0, 0)])
+def test_hanging_call_to_aws_is_repeated_within_its_time_limit_only(silent: Host, seconds: float, asked: int) -> None:
+    table = Table(dynamodb(silent), "ledger", Clock())
+    with time_limit(seconds), pytest.raises(LedgerError, match="ReadTimeout" if asked else "ConnectTimeout"):
+        table.read("key")
+    assert silent.requests == asked
+
+
+def failing(statuses: list[int | None]) -> Script:
+    """Return a script that answers each request with the next of these statuses, and drops the connection for None."""
+
+    def script(_: Received) -> tuple[int, Mapping[str, str], bytes]:
+        status = statuses.pop(0)
+        if status is None:
+            raise ConnectionResetError
+        content = b"{}" if status == HTTPStatus.OK else b'{"__type": "x#ThrottlingException", "message": "no"}'
+        return status, {"Connection": "close"}, content
+
+    return script
+
+
+@pytest.mark.parametrize(
+    ("statuses", "requests", "is_read"),
+    [
+        ((None, 200), 2, True),
+        ((500, 200), 2, True),
+        ((None, 503, 200), 2, False),
+        # An immediate repeat would be throttled as well.
+        ((400, 200), 1, False),
+    ],
+    ids=str,
+)
+def test_failed_call_to_aws_is_repeated_once_and_at_once(
+    monkeypatch: pytest.MonkeyPatch, statuses: tuple[int | None, ...], requests: int, is_read: bool
+) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr("botocore.endpoint.time.sleep", waits.append)
+    left = list(statuses)
+    with site(failing(left)) as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", server.url)
+        table = bootstrap.job_worker(ENVIRONMENT).delivery.services.ledger.table
+        with nullcontext() if is_read else pytest.raises(LedgerError):
+            table.read("key")
+    assert len(left) == len(statuses) - requests
+    assert waits == [0] * (requests - 1)

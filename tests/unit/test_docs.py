@@ -12,6 +12,7 @@ import click
 import pytest
 from samtranslator.yaml_helper import yaml_parse
 
+from bench import cost
 from relay.channels.schema import CHANNEL
 from relay.failures import Reason
 from relay.incidents.share import parse_share
@@ -22,7 +23,8 @@ from tests.metrics import METRICS
 from tools import schema
 
 ROOT = Path(__file__).resolve().parents[2]
-TEMPLATE = yaml_parse((ROOT / "template.yaml").read_text())
+TEMPLATE_TEXT = (ROOT / "template.yaml").read_text()
+TEMPLATE = yaml_parse(TEMPLATE_TEXT)
 INSTALL = (ROOT / "docs/install.md").read_text()
 OPERATE = (ROOT / "docs/operate.md").read_text()
 DECISIONS = (ROOT / "docs/decisions.md").read_text()
@@ -320,3 +322,19 @@ def test_no_document_or_help_text_shows_a_credential_on_the_command_line() -> No
     # Options that are named without the whole command, such as `--auth api_key --key K`.
     alone = [re.findall(r"`[^`\n]*--(?:password|key|secret) [^`\n]*`", page.read_text()) for page in pages]
     assert [each for each_of in alone for each in each_of if literals(each)] == []
+
+
+def test_readme_has_the_dollars_of_a_million_shares_and_of_a_month() -> None:
+    readme = " ".join(README.split())
+    million, month = cost.section().figures[-1], cost.month_section(TEMPLATE_TEXT).figures[-1]
+    assert million.is_met
+    assert month.is_met
+    assert f"about **${month.values[0]:.0f}** for five channels and 20,000 shares" in readme
+    assert f"about **${million.values[0]:.0f} for a million owed shares**" in readme
+
+
+def test_month_and_install_guide_have_the_same_price_of_a_canary() -> None:
+    price = f"{cost.canary_bill(cost.section().figures[-1].values[0]):.2f}"
+    notes = " ".join(cost.month_section(TEMPLATE_TEXT).notes)
+    assert f"A canary, off by default and not included, adds ${price}" in notes
+    assert f"about ${price} a month" in " ".join(INSTALL.split())

@@ -2,16 +2,13 @@
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from relay.http.session import HttpAnswer
 from tests import samples
 from tests.fakes import Call, FakeSession, Relay, Step
 from tests.fakes import new_relay as plain_relay
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 REST = {"base_url": "https://acme.xmatters.com", "auth": {"type": "basic", "username": "relay", "password": "rest-pw"}}
 NOT_FOUND = HttpAnswer(404, {}, b'{"code": 404, "reason": "Not Found", "message": "Could not find it"}')
@@ -29,14 +26,10 @@ class Tenant:
         self.makes_pages = True
         # Request ids of signals without a page.
         self.hidden: set[str] = set()
-        # Request ids of signals of which the workflow made a second page.
-        self.twins: set[str] = set()
-        # Time of each accepted signal.
-        self.signals: list[float] = []
+        # Number of accepted signals.
+        self.signals = 0
         # Ids of the pages that were ended, in order.
         self.ended: list[str] = []
-        # Request ids whose pages were looked for, in order.
-        self.asked: list[str] = []
         # What happened to the notifications of each page, as audits: a delivery status, or the text of a response.
         self.audits: dict[str, list[str]] = {}
         # Pages whose audits were read, in order.
@@ -54,11 +47,10 @@ class Tenant:
         self.replies: dict[str, HttpAnswer | Exception] = {}
         # Paths of all reads, in order, without their common beginning.
         self.paths: list[str] = []
-        self.now: Callable[[], float] = lambda: 0.0
 
     def accept(self, _: Call) -> HttpAnswer:
-        self.signals.append(self.now())
-        return samples.accepted(f"r{len(self.signals)}")
+        self.signals += 1
+        return samples.accepted(f"r{self.signals}")
 
     def rest(self, call: Call) -> HttpAnswer:
         if call.method == "POST":
@@ -95,12 +87,11 @@ class Tenant:
         return NOT_FOUND
 
     def _pages(self, request_id: str) -> list[dict[str, str]]:
-        self.asked.append(request_id)
+        if not self.makes_pages or request_id in self.hidden:
+            return []
         number = request_id.removeprefix("r")
-        ids = [f"page-{number}", *([f"twin-{number}"] if request_id in self.twins else [])]
-        is_there = self.makes_pages and request_id not in self.hidden
-        statuses = {page_id: "TERMINATED" if page_id in self.ended else "ACTIVE" for page_id in ids if is_there}
-        return [{"id": each, "eventId": f"40800{number}", "status": status} for each, status in statuses.items()]
+        status = "TERMINATED" if f"page-{number}" in self.ended else "ACTIVE"
+        return [{"id": f"page-{number}", "eventId": f"40800{number}", "status": status}]
 
 
 def _audit(happened: str) -> dict[str, Any]:
@@ -127,9 +118,7 @@ def new_relay(
     changes.setdefault("rest", FakeSession(tenant.rest))
     members = {"rest": REST, **(xmatters or {})}
     policy = {"notified_within_seconds": 0, **(policy or {})}
-    relay = plain_relay(*steps, tenant.accept, policy=policy, xmatters=members, **changes)
-    tenant.now = relay.clock
-    return relay
+    return plain_relay(*steps, tenant.accept, policy=policy, xmatters=members, **changes)
 
 
 def pages(relay: Relay) -> list[tuple[tuple[str, ...], str, bool, bool]]:

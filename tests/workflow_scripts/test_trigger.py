@@ -289,15 +289,12 @@ def test_trigger_script_neutralises_control_characters_and_placeholders() -> Non
 
 
 def test_trigger_script_takes_the_first_link_that_is_bigpandas() -> None:
-    links = ("javascript:alert(1)", 'https://a.bigpanda.io/"onclick=', "https://a.bigpanda.io/ x", "data:text/html,x")
-    bad = [request({"id": "i1/?", "links": [{"rel": "self", "href": each}]}) for each in links]
-    *refused, taken, half = outputs(
-        *bad,
-        request({"id": "i1", "links": [{"href": links[0]}, {"href": "https://a.bigpanda.io/#/1"}]}),
+    made, taken, half = outputs(
+        request({"id": "i1/?", "links": [{"href": "javascript:alert(1)"}]}),
+        request({"id": "i1", "links": [{"href": "javascript:alert(1)"}, {"href": "https://a.bigpanda.io/#/1"}]}),
         request('{"id": "i\\ud800", "status": "critical"}'),
     )
-    assert [each["link"] for each in refused] == [CONSOLE + "i1%2F%3F"] * len(links)
-    assert taken["link"] == "https://a.bigpanda.io/#/1"
+    assert (made["link"], taken["link"]) == (CONSOLE + "i1%2F%3F", "https://a.bigpanda.io/#/1")
     assert (half["link"], half["priority"]) == ("", "HIGH")
 
 

@@ -47,12 +47,9 @@ def test_critical_of_another_channel_is_sent_at_once_without_extra_calls_during_
     assert overloaded.clock.slept == []
 
 
-class TestRetries:
-    """Retries: all channels use the same retry queue and workers."""
-
-    @pytest.mark.parametrize("debts", [10, 100])
-    def test_wakes_of_a_channel_in_an_outage_do_not_grow_with_its_debts(self, debts: int) -> None:
-        relay = two_channels(DOWN)
-        flood(relay, debts)
-        woken = [minute(relay) for _ in range(8)]
-        assert max(woken[3:]) <= 5, "the sweeper's probe, and two messages for each time that the circuit opened"
+@pytest.mark.parametrize("debts", [10, 100])
+def test_wakes_of_a_channel_in_an_outage_do_not_grow_with_its_debts(debts: int) -> None:
+    relay = two_channels(DOWN)
+    flood(relay, debts)
+    woken = [minute(relay) for _ in range(8)]
+    assert max(woken[3:]) <= 5, "the sweeper's probe, and two messages for each time that the circuit opened"

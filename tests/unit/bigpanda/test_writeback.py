@@ -1,7 +1,6 @@
 """Write-back: callbacks become comments and assignments; none is lost, and a comment is repeated only in doubt."""
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -50,9 +49,9 @@ def job(number: int = 1, *, attempts: int = 0, **members: Any) -> Job:
 TAG = tag_of(job().delivery_id)
 
 
-def new_relay(*steps: Step, parts: Mapping[str, Any] = {}, **access: Any) -> Relay:
+def new_relay(*steps: Step, **access: Any) -> Relay:
     access = {"api_key": "BPU-canary"} | access
-    return plain_relay(access=access, bigpanda=FakeSession(*steps or (DONE,)), **parts)
+    return plain_relay(access=access, bigpanda=FakeSession(*steps or (DONE,)))
 
 
 def put(relay: Relay, *jobs: Job) -> None:
@@ -71,10 +70,10 @@ def comments(relay: Relay) -> list[str]:
     return [json.loads(call.body)["comment"] for call in relay.bigpanda.calls if call.url.endswith("/comments")]
 
 
-def acted(*steps: Step, waits: tuple[float, ...] = (0,), said: Mapping[str, Any] = {}, **bigpanda: Any) -> Relay:
+def acted(*steps: Step, waits: tuple[float, ...] = (0,), **bigpanda: Any) -> Relay:
     """Return a relay after its workers had one callback; BigPanda answered with these steps."""
     relay = new_relay(*steps, **bigpanda)
-    put(relay, job(**said))
+    put(relay, job())
     for seconds in waits:
         relay.wake(seconds)
     return relay

@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 
-from relay.channels import channel, misconfiguration
+from relay.channels import channel, misconfiguration, token
 from relay.channels.channel import Channel, is_channel_name
 from relay.channels.parsing import parse_channel
 from relay.failures import InvalidChannel
-from relay.http.session import VendorHosts
 from relayctl.channel import checks
 from tests import samples
 from tests.every_setting import CANARY, every_setting
@@ -49,6 +48,10 @@ def test_complete_secret_is_parsed_and_shows_no_credential() -> None:
     assert CANARY not in repr(found)
 
 
+OWN, OF_ANOTHER = (token.make(name, "inbound", min) for name in ("noc", "other"))
+NOT_MADE = ": begins with bpr_ and was not made for this channel and endpoint"
+
+
 # One row for each kind of complaint and each bound; `test_schema` compares all values with a reference.
 @pytest.mark.parametrize(
     ("place", "value", "message"),
@@ -63,6 +66,8 @@ def test_complete_secret_is_parsed_and_shows_no_credential() -> None:
         ),
         ("inbound.token", "tok\n", ": must be printable ASCII without spaces"),
         ("inbound.token", "x" * 4097, ": must have 4096 characters at most"),
+        *(("inbound.token", each, NOT_MADE) for each in (OF_ANOTHER, token.make("noc", "callback", min), OWN[:-1])),
+        ("inbound.previous.token", OF_ANOTHER, NOT_MADE),
         ("xmatters.trigger_url", "https://acme.xmatters.com/a b", ": must be a URL"),
         ("xmatters.trigger_url", "http://acme.xmatters.com/", ": it is not https"),
         ("xmatters.trigger_url", "https://api.bigpanda.io/x", ": its host is not among the stack's XMattersHosts"),
@@ -81,6 +86,10 @@ def test_complete_secret_is_parsed_and_shows_no_credential() -> None:
         ("policy.max_per_minute", True, ": must be of type integer"),
         ("policy.max_age_seconds", 10**9, ": must be 1209600 or less"),
         ("policy.flap", {"transitions": 4}, ": needs minutes"),
+        ("policy.pauses", [samples.pause("wait")], ".0.then: must be one of keep, drop"),
+        ("policy.pauses", [samples.pause("keep") | {"until": "soon"}], ".0.until: must be an ISO 8601 time"),
+        ("policy.pauses", [samples.pause("keep", since=9, until=0)], ".0.until: must not be before since"),
+        ("policy.pauses", [samples.pause("keep", when={})], ".0.when"),
         ("policy.routes", [{"when": {}}], ".0: needs recipients"),
         ("policy.routes", routed(recipients=[f"{n} {'é' * 100}" for n in range(4)]), ".0.recipients: must have 2048"),
         ("policy.routes", routed(when={"tag.": "x"}), ".0.when: unknown key tag."),
@@ -148,6 +157,7 @@ def test_refusal_of_a_secret_never_quotes_a_value() -> None:
     wrong = [
         *(CANARY, f"{CANARY},{CANARY}", f"https://{CANARY}.evil.com/?apiKey={CANARY}", f"{CANARY}\ud800"),
         *(f"https://{CANARY}:{CANARY}@acme.xmatters.com/", f"https://acme.xmatters.com:{CANARY}/", CANARY * 1000),
+        f"bpr_{CANARY}",
         *([CANARY], [CANARY, CANARY], {"type": CANARY}, {"type": "basic", "username": CANARY}, {"x": CANARY}),
         *(7, -1, 1e308, True, None, ""),
     ]
@@ -268,7 +278,6 @@ TO_OPS = {"when": {"status": "warning"}, "recipients": ["Ops"]}
 
 
 FLAP = {"flap": {"transitions": 4, "minutes": 10}, "notify_on": ["opened", "worsened", "reopened"]}
-REST = {"base_url": HOST, "auth": {"type": "basic", "username": "u", "password": "p"}}
 
 
 def made(
@@ -279,7 +288,7 @@ def made(
         "xmatters": {"trigger_url": url, "auth": {"type": "url"}, **xmatters},
         "policy": {"routes": routes or []} | (policy or {}),
     }
-    return parse_channel("noc", json.dumps(document), VendorHosts.of(("*.xmatters.com",), ("*.bigpanda.io",)))
+    return parse_channel("noc", json.dumps(document), HOSTS)
 
 
 def keys(found: Channel) -> list[str]:

@@ -1,12 +1,16 @@
-"""Delivery of a share: an owed state is kept, claimed, sent and recorded; any other sends no signal."""
+"""Delivery of a share: kept, claimed, sent and recorded, or owed, also while the table or a queue fails."""
 
 from typing import Any
 
 import pytest
+import requests
+from botocore.exceptions import ClientError, ReadTimeoutError
 
+from relay.failures import QueueError
+from relay.jobs.queue import read_envelope
 from relay.ledger.accepted_signal import AcceptedSignal
 from tests import samples
-from tests.fakes import new_relay
+from tests.fakes import TABLE_DOWN, Relay, Step, hooked, new_relay, secrets_of, table_down
 
 LATER = 1_800_000_001
 # A read, the gate, a claim and a record: no row and no stored job.
@@ -61,3 +65,171 @@ def test_critical_that_is_as_bad_again_in_a_quiet_time_rings_at_its_next_share(
     relay.change_policy(preset="oncall")
     assert relay.play("comment") == [f"delivered {'reopened' if 'ok' in meanwhile else 'worsened'}"]
     assert relay.play("comment") == ["unchanged touched"]
+
+
+# ---- One failed call of the table ------------------------------------------------------------------------------------
+
+# Calls of the table for a share, with the number of earlier calls of that operation.
+CALLS = {"read": ("get_item", 0), "gate": ("update_item", 0), "claim": ("update_item", 1), "record": ("update_item", 2)}
+UNGUARDED = "DynamoDB refused: InternalServerError"
+
+
+def down(*steps: Step, **changes: Any) -> Relay:
+    """Return a relay whose table fails at every call."""
+    relay = new_relay(*steps, **changes)
+    relay.dynamodb.failure = TABLE_DOWN
+    return relay
+
+
+THROTTLED = ClientError({"Error": {"Code": "ThrottlingException", "Message": "canary"}}, "UpdateItem")
+HANGS = ReadTimeoutError(endpoint_url="https://dynamodb.test")
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "why"),
+    [
+        ("read", TABLE_DOWN, UNGUARDED),
+        ("read", HANGS, "DynamoDB could not be reached: ReadTimeoutError"),
+        ("gate", TABLE_DOWN, "the rate limiter could not be read"),
+        ("claim", THROTTLED, "DynamoDB refused: ThrottlingException"),
+        ("record", THROTTLED, "the sent signal could not be recorded"),
+    ],
+)
+def test_critical_is_sent_once_and_counted_as_unguarded_and_its_resolve_is_owed(
+    call: str, error: Exception, why: str
+) -> None:
+    def fails() -> None:
+        raise error
+
+    relay, table = hooked()
+    table.before[CALLS[call]] = fails
+    answer = relay.webhook.serve(samples.request())
+    assert (answer.status, answer.document["outcome"]) == (200, "delivered")
+    assert relay.recorder.metrics() == {"share": 1, "unguarded": 1}
+    [line] = relay.recorder.lines()
+    assert (line["unguarded"], relay.statuses(), relay.entry().lease) == (why, "critical", None)
+    assert (table.before, len(relay.entry().signal_times)) == ({}, int(call in {"gate", "record"}))
+    relay.wake(5)
+    assert relay.play("ok") == ["delivered resolved"]
+
+
+def test_people_are_told_of_a_critical_that_xmatters_refused_while_the_table_was_down() -> None:
+    relay = down(samples.refused(400))
+    relay.share()
+    relay.wake(60)
+    relay.dynamodb.failure = None
+    for _ in range(4):
+        relay.sweep(60)
+        relay.wake(0)
+    assert (relay.entry().is_given_up, len(relay.dead_letters.messages)) == (True, 1)
+    [told] = relay.sns.published
+    assert told["Subject"] == "CRITICAL, xMatters did not notify: incident i1 of channel noc"
+
+
+# ---- The table is down -----------------------------------------------------------------------------------------------
+
+# Events (see `Relay.play`) while the table is down, what becomes of each share, and the statuses of the signals.
+OUTAGES: dict[str, tuple[str, list[str], str]] = {
+    "critical": ("critical 30 30 30 30 30", ["delivered"], "critical"),
+    "warning waits two minutes": ("warning 30 30 30 29", ["queued internal"], ""),
+    "warning is sent then": ("warning 30 30 30 30", ["queued internal"], "warning"),
+    "second critical waits": ("critical critical 300 300", ["delivered", "queued internal"], "critical"),
+    "critical after two minutes": ("critical 121 critical", ["delivered", "delivered"], "critical critical"),
+    "critical again": (
+        "critical ok critical",
+        ["delivered", "queued internal", "delivered"],
+        "critical critical",
+    ),
+    "end is sent after two minutes": (
+        "critical ok 30 30 30 30 30",
+        ["delivered", "queued internal"],
+        "critical ok",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OUTAGES)
+def test_criticals_are_sent_and_other_states_wait_while_the_table_is_down(name: str) -> None:
+    events, became, statuses = OUTAGES[name]
+    relay = down()
+    assert (relay.play(events), relay.statuses()) == (became, statuses)
+    relay.dynamodb.failure = None
+    relay.drain()
+    assert relay.entry().announced
+
+
+def test_claimed_resolve_that_neither_the_table_nor_a_queue_takes_is_unsafe_and_not_sent() -> None:
+    relay = down(secrets=secrets_of(bigpanda={"api_key": "BPU-1", "environment_id": "e"}))
+    relay.retries.failure = QueueError("SQS refused the message: AccessDenied")
+    result = relay.share(status="ok")
+    assert (result.outcome, bool(result.notices.last_copy), relay.session.calls) == ("unsafe", True, [])
+
+
+def test_signal_without_the_table_is_noted_by_one_message_that_waits_as_long_as_the_table_is_down() -> None:
+    relay = down()
+    relay.play("critical 30 30 30")
+    assert [job.accepted is not None for job in relay.retries.jobs()] == [True]
+
+
+DOWN, REFUSED = samples.refused(503), samples.refused(404, b"no such trigger")
+LATE = requests.ReadTimeout("late")
+NO = QueueError("SQS refused the message: AccessDenied")
+
+
+# What takes nothing, the answer of xMatters, and the place that keeps the share: None if it is unsafe.
+PLACES: list[tuple[set[str], Step, str | None]] = [
+    (set(), DOWN, "retry"),
+    ({"retries"}, DOWN, "ledger"),
+    ({"retries", "table"}, DOWN, "dead_letter"),
+    ({"retries", "row"}, DOWN, "dead_letter"),
+    ({"retries", "table", "dead_letters"}, DOWN, None),
+    ({"retries", "table", "dead_letters"}, LATE, None),
+    ({"retries"}, REFUSED, "dead_letter"),
+    ({"retries", "dead_letters"}, REFUSED, "ledger"),
+    ({"retries", "table", "dead_letters"}, REFUSED, None),
+]
+
+
+@pytest.mark.parametrize(("broken", "answer", "place"), PLACES)
+def test_share_that_is_not_accepted_is_kept_where_something_takes_it_or_is_unsafe(
+    broken: set[str], answer: Step, place: str | None
+) -> None:
+    relay, table = hooked(answer)
+    relay.retries.failure = NO if "retries" in broken else None
+    relay.dead_letters.failure = NO if "dead_letters" in broken else None
+    table.refuses_writes = "table" in broken
+    if "row" in broken:
+        # The writes of the table: the gate, the claim, and the record with the row.
+        table.before_next(table_down, after=2)
+    result = relay.share(status="warning", changedOn=LATER)
+    assert (result.outcome, result.queue) == ("queued" if place else "unsafe", place)
+    assert (relay.entry().is_given_up, bool(result.notices.last_copy)) == (
+        place == "dead_letter" and not broken & {"table", "row"},
+        place is None,
+    )
+    if place is None:
+        copy = read_envelope(result.notices.last_copy or "")
+        assert (copy.body, copy.stamps.attempts) == (relay.session.calls[0].body, len(relay.session.calls))
+        assert (copy.stamps.reason, (result.detail or "")[-18:]) == (result.reason, "; no queue took it")
+    again, older = (relay.share(status="warning", changedOn=each) for each in (LATER, LATER - 1))
+    if "row" not in broken:
+        is_known = (again.outcome, older.outcome) == ("duplicate", "superseded")
+        assert is_known == ("table" not in broken), "no share is a duplicate of an unsafe one, or superseded by it"
+    relay.retries.failure = relay.dead_letters.failure = None
+    table.refuses_writes = False
+    relay.close_circuits()
+    relay.sweep_for(300, 20)
+    is_dead = answer is REFUSED and place is not None
+    assert bool([job for job in relay.dead_letters.jobs() if job.stamps.reason == "refused"]) == is_dead
+
+
+def test_each_next_message_of_a_state_that_fails_has_a_higher_number() -> None:
+    relay = new_relay(DOWN)
+    relay.share(status="critical")
+    plans = []
+    for _ in range(3):
+        plans += [job.plan for job in relay.retries.jobs()]
+        relay.close_circuits()
+        relay.wake(60)
+    assert len(plans) == len(set(plans)) == 3
+    assert plans == sorted(plans)

@@ -20,11 +20,6 @@ MISSING = 180
 FLAP: dict[str, Any] = {"flap": {"transitions": 3, "minutes": 5}}
 
 
-@pytest.fixture
-def tenant() -> Tenant:
-    return Tenant()
-
-
 def followup(**members: Any) -> Any:
     return samples.job(kind="followup", recipients=(), attempts=0, **members)
 

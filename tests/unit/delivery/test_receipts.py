@@ -3,7 +3,6 @@
 The relay is the real one, over fakes of xMatters and AWS.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 from urllib.parse import parse_qs, urlsplit
@@ -15,6 +14,7 @@ from relay.http.session import HttpAnswer
 from tests import samples
 from tests.fakes import TABLE_DOWN, Call, FakeSession, Relay
 from tests.fakes import new_relay as plain_relay
+from tests.unit.reconcile_scene import answer
 from tests.unit.xmatters_tenant import Tenant, new_relay
 
 CALLBACK = {"callback": {"token": samples.CALLBACK_TOKEN}}
@@ -225,7 +225,7 @@ class TestAnswersInBigPanda:
 
     def channel(self, *activities: dict[str, Any]) -> Relay:
         """Return a relay with a critical of SINCE, and with these activities in BigPanda, the newest first."""
-        relay = plain_relay(policy=ANSWERED, access=self.ACCESS, bigpanda=FakeSession(listing(*activities)))
+        relay = plain_relay(policy=ANSWERED, access=self.ACCESS, bigpanda=FakeSession(answer(activities)))
         relay.play("critical")
         return relay
 
@@ -285,10 +285,6 @@ def acted(**members: Any) -> dict[str, Any]:
     at = TestAnswersInBigPanda.SINCE + 60
     activity = {"id": "1", "type": "incident_commented", "timestamp": at, "created_by": "anna", "params": {}}
     return {name: value for name, value in (activity | members).items() if value is not None}
-
-
-def listing(*activities: dict[str, Any]) -> HttpAnswer:
-    return HttpAnswer(200, {}, json.dumps(activities).encode())
 
 
 # ---- Further recipients of a critical that nobody answers ------------------------------------------------------------

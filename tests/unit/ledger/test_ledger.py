@@ -10,18 +10,19 @@ from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.channels.policy import FlapRule
+from relay.channels.policy import FlapRule, Policy
 from relay.delivery.step import Standing, judge_share
 from relay.failures import LedgerError
 from relay.incidents.share import PRESETS, State
 from relay.ledger.accepted_signal import AcceptedSignal, Audience
-from relay.ledger.debt import Row, shard
-from relay.ledger.entry import About, Entry, Flap
+from relay.ledger.debt import Debt, Row, shard
+from relay.ledger.entry import About, End, Entry, Flap
 from relay.ledger.entry_key import key
+from relay.ledger.receipt import Receipt
 from relay.ledger.table import Ledger, Table, row_of
 from tests.fake_dynamodb import MAX_ITEM_BYTES, MAX_KEY_BYTES, FakeDynamoDb, size
 from tests.fakes import Clock
-from tests.unit.states import NOW, bare, lease, over, state
+from tests.unit.states import NOW, announced, bare, lease, over, state
 
 
 def fresh() -> tuple[Ledger, FakeDynamoDb]:
@@ -150,19 +151,18 @@ def owing(of: State | None = None) -> Entry:
     return Entry().owing_by_row(of or state(), ROW)
 
 
-class TestRow:
-    @pytest.mark.parametrize("text", ["{", "[]", '{"newest": 7}'])
-    def test_unreadable_entry_keeps_its_row(self, text: str) -> None:
-        ledger, dynamodb = fresh()
-        ledger.write("k", Entry(), owing())
-        dynamodb.items["k"]["text"] = {"S": text}
-        lost = ledger.read("k")
-        assert (lost.is_unreadable, lost.debt.row, lost.debt.since, lost.debt.is_critical) == (True, ROW, ROW.due, True)
-        [(name, found)] = ledger.due(shard("k", is_critical=True), 10)
-        assert (name, found) == ("k", lost)
-        ledger.write("k", lost, replace(lost, debt=lost.debt.rung(NOW + 400)))
-        assert ledger.read("k").debt.row == replace(ROW, due=NOW + 400, is_unbegun=True)
-        assert len(dynamodb.indexed()) == 1
+@pytest.mark.parametrize("text", ["{", "[]", '{"newest": 7}'])
+def test_unreadable_entry_keeps_its_row(text: str) -> None:
+    ledger, dynamodb = fresh()
+    ledger.write("k", Entry(), owing())
+    dynamodb.items["k"]["text"] = {"S": text}
+    lost = ledger.read("k")
+    assert (lost.is_unreadable, lost.debt.row, lost.debt.since, lost.debt.is_critical) == (True, ROW, ROW.due, True)
+    [(name, found)] = ledger.due(shard("k", is_critical=True), 10)
+    assert (name, found) == ("k", lost)
+    ledger.write("k", lost, replace(lost, debt=lost.debt.rung(NOW + 400)))
+    assert ledger.read("k").debt.row == replace(ROW, due=NOW + 400, is_unbegun=True)
+    assert len(dynamodb.indexed()) == 1
 
 
 RULE = FlapRule(3, 10)
@@ -245,3 +245,109 @@ class TestFailures:
         dynamodb.failure = failure
         with pytest.raises(LedgerError, match=said):
             ledger.table.read("k")
+
+
+def test_late_record_of_a_former_sender_leaves_the_lease_of_the_next_one() -> None:
+    former, next_one = lease(state()), lease(state(5), 20, owner="b")
+    entry = Entry().leased(former, 1, 0).leased(next_one, 1, 0)
+    assert entry.accepted(former, "r1", 1, until=NOW + 21).lease == next_one
+    assert entry.failed(former, 1, 0, until=NOW + 21).lease == next_one
+
+
+def test_better_state_that_came_during_the_signal_counts_as_eased_if_the_policy_does_not_announce_it() -> None:
+    mine, better = lease(state()), state(5, status="warning")
+    entry = Entry().leased(mine, 1, 0).unchanged(better)
+    assert entry.accepted(mine, "r1", 1, until=mine.began).eased == bare(better)
+
+
+def test_page_of_a_signal_that_is_recorded_after_a_later_resolve_has_to_end() -> None:
+    ended = Entry(newest=over(5), end=End(at=NOW + 5))
+    entry = ended.announcing(state(), "r1", NOW + 20)
+    assert entry.accepted_signals[-1].at < entry.end.at == NOW + 5
+
+
+@pytest.mark.parametrize(("recipients", "is_whole"), [(("jdoe",), True), (("jdoe", "Ops"), False), ((), False)])
+def test_signal_failed_for_all_only_if_all_its_recipients_are_known(
+    recipients: tuple[str, ...], is_whole: bool
+) -> None:
+    signal = AcceptedSignal.of(state(), "r1", NOW, Audience(recipients))
+    assert signal.with_failed(["jdoe"]).failed_for_all is is_whole
+
+
+@pytest.mark.parametrize(("is_left_out", "stays"), [(True, True), (False, False)])
+def test_eased_state_stays_after_a_worse_one_only_if_that_was_left_out(is_left_out: bool, stays: bool) -> None:
+    eased = announced(state()).unchanged(over(5))
+    entry = eased.unchanged(state(9), is_left_out=is_left_out)
+    assert entry.eased == (eased.eased if stays else None)
+
+
+@pytest.mark.parametrize(("minutes", "flaps"), [((0, 3, 6), True), ((0, 6, 12), False)])
+def test_incident_flaps_by_the_changes_within_the_rules_time_alone(minutes: tuple[int, ...], flaps: bool) -> None:
+    rule, flap, before = FlapRule(transitions=3, minutes=10), Flap(), over(-1)
+    for number, minute in enumerate(minutes):
+        now = over(minute * 60) if number % 2 else state(minute * 60)
+        flap, before = flap.after_state(before, now, rule, is_flagged=False), now
+    assert (flap.calm_at > 0) is flaps
+
+
+@pytest.mark.parametrize(("since", "at", "answered"), [(NOW, NOW + 1, True), (NOW, NOW - 1, False), (0.0, NOW, False)])
+def test_answer_counts_only_after_the_critical(since: float, at: float, answered: bool) -> None:
+    assert bool(Receipt(since, is_open=True).answered("jdoe", at).answered_at) is answered
+
+
+def test_nothing_is_asked_of_a_receipt_whose_steps_the_policy_does_not_await() -> None:
+    assert Receipt(NOW, is_open=True).question_at(Policy()) is None
+
+
+def test_pause_that_ends_early_is_recorded_with_its_end() -> None:
+    paused = Debt(since=NOW, paused_until=NOW + 3600)
+    assert paused.resumed(NOW + 60).paused_until == NOW + 60
+    assert replace(paused, paused_until=NOW + 30).resumed(NOW + 60).paused_until == NOW + 30
+
+
+@pytest.mark.parametrize(
+    ("claimed_at", "came", "begins"), [(0.0, NOW, True), (NOW, NOW + 119, False), (NOW, NOW + 120, True)]
+)
+def test_resolve_is_asked_about_anew_two_minutes_after_the_claims_first_one(
+    claimed_at: float, came: float, begins: bool
+) -> None:
+    assert End(claimed_at=claimed_at).begins_claim(came) is begins
+
+
+@pytest.mark.parametrize(("page", "is_overtaken"), [(0, True), (1, False)])
+def test_answer_to_an_older_page_is_out_of_date_and_one_to_the_newest_is_not(page: int, is_overtaken: bool) -> None:
+    again = lease(state(10), 10)
+    entry = announced(state()).leased(again, 1, 0).accepted(again, "r2", 1, until=again.began)
+    assert entry.is_overtaken(NOW + 20, entry.accepted_signals[page]) is is_overtaken
+
+
+@pytest.mark.parametrize(("told", "owed", "is_worse"), [("warning", "critical", True), ("critical", "warning", False)])
+def test_owed_state_counts_as_worse_only_if_it_is_worse_than_what_people_know(
+    told: str, owed: str, is_worse: bool
+) -> None:
+    assert announced(state(status=told)).owing(state(5, status=owed)).owes_worse is is_worse
+
+
+def test_receipt_ends_with_a_state_that_is_not_critical() -> None:
+    awaited = replace(announced(state()), receipt=Receipt(NOW, is_open=True))
+    assert not awaited.unchanged(state(5, status="warning")).receipt.is_open
+
+
+@pytest.mark.parametrize(("status", "is_awaited"), [("critical", True), ("warning", False)])
+def test_proof_of_a_critical_is_awaited_as_long_as_no_better_state_is_owed(status: str, is_awaited: bool) -> None:
+    told = replace(announced(state()), receipt=Receipt(NOW, is_open=True))
+    assert told.owing(state(5, status=status)).is_awaited is is_awaited
+
+
+@pytest.mark.parametrize(("version", "waits"), [(-1, True), (0, True), (1, False)])
+def test_owed_state_waits_for_the_answer_about_a_resolve_unless_it_is_later_by_its_timestamps(
+    version: float, waits: bool
+) -> None:
+    claimed = Entry().claiming(over(5, version=0))
+    assert (claimed.claim_hold(state(9, version=version)) > 0) is waits
+
+
+@pytest.mark.parametrize(("came", "flaps"), [(590, True), (610, False)])
+def test_flap_is_forgotten_once_the_incident_was_calm(came: float, flaps: bool) -> None:
+    flap = Flap(calm_at=NOW + 600).after_state(state(), over(came), FlapRule(9, 10), is_flagged=False)
+    assert (flap.calm_at > NOW + came) is flaps

@@ -115,14 +115,13 @@ def broken() -> Line:
     return line
 
 
-class TestCircuit:
-    def test_signals_that_wait_for_the_circuit_come_back_spread_out_criticals_first(self) -> None:
-        line = broken()
-        opens = line.clock.now + 30
-        is_critical = [line.closed(is_critical=True).until - opens for _ in range(50)]
-        others = [line.closed().until - opens for _ in range(50)]
-        assert 0 <= min(is_critical) < max(is_critical) <= 5 <= min(others) < max(others) <= 2 * 5
-        assert len(set(is_critical)) == 50
+def test_signals_that_wait_for_the_circuit_come_back_spread_out_criticals_first() -> None:
+    line = broken()
+    opens = line.clock.now + 30
+    is_critical = [line.closed(is_critical=True).until - opens for _ in range(50)]
+    others = [line.closed().until - opens for _ in range(50)]
+    assert 0 <= min(is_critical) < max(is_critical) <= 5 <= min(others) < max(others) <= 2 * 5
+    assert len(set(is_critical)) == 50
 
 
 @pytest.mark.parametrize(

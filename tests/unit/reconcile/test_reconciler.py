@@ -213,17 +213,14 @@ class TestEnvironments:
         assert scene.run_twice()["missed"] == 1
 
 
-class TestEndedIncidents:
-    """Listing of ended incidents: only those of the time since the last run."""
-
-    def test_incidents_that_ended_before_the_last_run_are_not_listed(self, scene: Scene) -> None:
-        scene.run()
-        last = scene.relay.clock.now
-        scene.relay.clock.now += 300
-        scene.relay.bigpanda.calls.clear()
-        scene.run()
-        queries = [parse_qs(urlsplit(call.url).query) for call in scene.relay.bigpanda.calls]
-        assert [query.get("from") for query in queries] == [None, None, [str(int(last - 900))]]
+def test_incidents_that_ended_before_the_last_run_are_not_listed(scene: Scene) -> None:
+    scene.run()
+    last = scene.relay.clock.now
+    scene.relay.clock.now += 300
+    scene.relay.bigpanda.calls.clear()
+    scene.run()
+    queries = [parse_qs(urlsplit(call.url).query) for call in scene.relay.bigpanda.calls]
+    assert [query.get("from") for query in queries] == [None, None, [str(int(last - 900))]]
 
 
 def reporting(**access: Any) -> Scene:

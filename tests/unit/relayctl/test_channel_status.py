@@ -1,4 +1,4 @@
-"""Health of a channel as status and channel list show it, and what its drain waits for."""
+"""Health of a channel as status and channel list show it, what its drain waits for, and the stack's URLs."""
 
 from collections import Counter
 
@@ -11,6 +11,7 @@ from relay.ledger.entry import Entry
 from relayctl import moments
 from relayctl.channel.endpoints import Use
 from relayctl.stack import status as channel_status
+from relayctl.stack.deployed import usable_from_here
 from relayctl.stack.draining import waits_for
 from relayctl.stack.status import ChannelStatus, Health, Traffic
 from tests import samples
@@ -53,3 +54,29 @@ def test_channel_is_not_drained_until_nothing_is_owed_and_nothing_came_for_the_q
     debts: Debts, traffic: Traffic, words: str
 ) -> None:
     assert waits_for(ChannelStatus("noc", debts=debts, traffic=traffic), NOW, 600.0) == [words]
+
+
+LOCAL = "http://127.0.0.1:45661"
+CHINA = "https://x1.execute-api.cn-north-1.amazonaws.com.cn/v1/{channel}?recipients=a%2Cb"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (CHINA, f"{LOCAL}/_aws/execute-api/x1/v1/{{channel}}?recipients=a%2Cb"),
+        ("https://sqs.eu-central-1.amazonaws.com/000000000000/dead", f"{LOCAL}/000000000000/dead"),
+        ("http://localhost:4566/000000000000/dead", f"{LOCAL}/000000000000/dead"),
+        *(
+            (other, other)
+            for other in (
+                "arn:aws:lambda:us-east-1:000000000000:function:relay",
+                "https://console.aws.amazon.com/cloudwatch/home?region=us-east-1",
+                "https://acme.xmatters.com/000000000000/name",
+                "https://a1.execute-api.us-east-1.amazonaws.com.example.org/v1",
+            )
+        ),
+    ],
+)
+def test_urls_of_apis_and_queues_alone_are_rewritten_to_the_local_cloud(value: str, expected: str) -> None:
+    assert usable_from_here(value, LOCAL) == usable_from_here(value, f"{LOCAL}/") == expected
+    assert usable_from_here(value, None) == value, "on AWS it is as it was"

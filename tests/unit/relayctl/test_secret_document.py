@@ -4,9 +4,9 @@ from typing import Any
 import pytest
 
 from relay.channels.parsing import check_secret
-from relay.http.session import VendorHosts
 from relayctl.channel.secret_document import SecretDocument, is_credential, leaves, typed_value
 from tests.every_setting import CANARY, every_setting
+from tests.fakes import HOSTS
 
 
 def full(kind: str) -> dict[str, Any]:
@@ -21,7 +21,7 @@ def full(kind: str) -> dict[str, Any]:
 @pytest.mark.parametrize("kind", ["url", "basic", "api_key", "oauth"])
 def test_masked_document_hides_credentials_and_shows_other_values(kind: str) -> None:
     secret = full(kind)
-    check_secret(secret, VendorHosts.of(("*.xmatters.com",), ("*.bigpanda.io",)))
+    check_secret(secret, HOSTS)
     document = SecretDocument(secret)
     masked = document.masked()
     assert CANARY not in json.dumps(masked)

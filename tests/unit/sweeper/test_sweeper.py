@@ -110,16 +110,15 @@ def test_job_that_was_begun_five_times_without_a_result_is_dead_lettered_as_inte
     assert (relay.recorder.metrics()["dead_lettered"], relay.retries.messages) == (1, [])
 
 
-class TestRunLease:
-    def test_next_run_waits_for_the_lease_of_a_run_that_crashed(self) -> None:
-        relay = vanished(DOWN)
-        relay.sns.before = dies
-        with pytest.raises(SystemExit):
-            relay.sweep(300)
-        relay.sns.before = lambda _: None
-        other = relay.other(DOWN)
-        assert other.sweep(55 - 1) == {}
-        assert other.sweep(1) == {"owed": 1, "notified": 1, "healed": 1}
+def test_next_run_waits_for_the_lease_of_a_run_that_crashed() -> None:
+    relay = vanished(DOWN)
+    relay.sns.before = dies
+    with pytest.raises(SystemExit):
+        relay.sweep(300)
+    relay.sns.before = lambda _: None
+    other = relay.other(DOWN)
+    assert other.sweep(55 - 1) == {}
+    assert other.sweep(1) == {"owed": 1, "notified": 1, "healed": 1}
 
 
 class TestHealth:

@@ -212,8 +212,7 @@ class Slow(FakeDynamoDb):
         self.clock.now += 0.004
 
 
-@pytest.mark.parametrize("second", [59])
-def test_500_channels_are_notified_within_90_seconds_of_the_time_at_which_they_are_due(second: int) -> None:
+def test_500_channels_are_notified_within_90_seconds_of_the_time_at_which_they_are_due() -> None:
     clock, names = Clock(), [f"c{number}" for number in range(500)]
     relay = new_relay(DOWN, channels=names, clock=clock, dynamodb=Slow(clock))
     came = clock.now
@@ -226,7 +225,7 @@ def test_500_channels_are_notified_within_90_seconds_of_the_time_at_which_they_a
         clock.now += 0.006
 
     relay.sns.before = takes
-    clock.now = came + second
+    clock.now = came + 59
     while len(relay.sns.published) < 500:
         relay.sweep(60)
     assert clock.now - came < 300 + 90

@@ -23,13 +23,12 @@ def recorder() -> Recorder:
     return Recorder()
 
 
-class TestMetrics:
-    def test_quiet_hour_counts_shares_alone(self, recorder: Recorder) -> None:
-        for outcome in (Outcome.DELIVERED, Outcome.UNCHANGED, Outcome.DUPLICATE, Outcome.SUPERSEDED):
-            recorder.telemetry.share(Result(outcome, NOC), {}, correlation_id="c1")
-            recorder.telemetry.worked(samples.job(), Result(outcome, NOC), {})
-        recorder.telemetry.called_back(Result(Outcome.QUEUED, NOC), {}, correlation_id="c1")
-        assert tuple(recorder.metrics()) == ("share",)
+def test_quiet_hour_counts_shares_alone(recorder: Recorder) -> None:
+    for outcome in (Outcome.DELIVERED, Outcome.UNCHANGED, Outcome.DUPLICATE, Outcome.SUPERSEDED):
+        recorder.telemetry.share(Result(outcome, NOC), {}, correlation_id="c1")
+        recorder.telemetry.worked(samples.job(), Result(outcome, NOC), {})
+    recorder.telemetry.called_back(Result(Outcome.QUEUED, NOC), {}, correlation_id="c1")
+    assert tuple(recorder.metrics()) == ("share",)
 
 
 class TestLines:

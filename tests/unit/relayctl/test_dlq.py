@@ -1,15 +1,20 @@
+"""Messages of the dead-letter queue: a line of the list, the whole text, and lines of an exported file."""
+
 import json
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay.failures import QueueError
 from relay.jobs.job import Job
-from relay.jobs.queue import envelope_of
+from relay.jobs.queue import UnreadableMessage, envelope_of
 from relayctl import moments, terminal
 from relayctl.dlq import group
+from relayctl.dlq.file import line_of, read_line
 from relayctl.dlq.queue import HeldMessage
 from tests.samples import body, job
 
@@ -90,3 +95,38 @@ class TestText:
             "incident i",
         ]
         assert all(line.startswith("  ") for line in lines[lines.index("body") + 1 :] if line)
+
+
+def written(one: Job) -> bytes:
+    return line_of("m1", one, envelope_of(one)).encode()
+
+
+def changed(**members: Any) -> bytes:
+    """Return a line with these members changed; None removes a member."""
+    document = json.loads(written(job())) | members
+    return json.dumps({name: value for name, value in document.items() if value is not None}).encode()
+
+
+def with_envelope(**members: Any) -> bytes:
+    """Return a line with these members of its envelope changed, and with the attributes of the unchanged envelope."""
+    return changed(envelope=json.dumps(json.loads(envelope_of(job())) | members))
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (b"\xff\n", "no line of an export"),
+        (b"[" * 200_000, "no line of an export"),
+        (b"[]", "no line of an export"),
+        (changed(envelope=7), "not an envelope of the relay"),
+        (changed(envelope="hello"), "not an envelope of the relay"),
+        (with_envelope(schema=2), "its schema is 2"),
+        (with_envelope(channel="../x"), "no channel's name"),
+        (with_envelope(received_at="soon"), "can't be read"),
+        (changed(envelope=envelope_of(job()) + "\n"), "characters that SQS refuses"),
+        (with_envelope(response_excerpt="x" * 1_100_000), "SQS takes"),
+    ],
+)
+def test_invalid_line_is_refused_with_its_problem(text: bytes, problem: str) -> None:
+    with pytest.raises((UnreadableMessage, QueueError), match=problem):
+        read_line(text)
