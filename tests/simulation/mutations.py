@@ -153,7 +153,7 @@ MUTATIONS = (
         "failures:",
         "AMBIGUOUS_WAIT_SECONDS = 30.0",
         "AMBIGUOUS_WAIT_SECONDS = 3.0",
-        seed=117,
+        seed=261,
     ),
     Mutation(
         "the circuit never opens",
@@ -279,7 +279,7 @@ MUTATIONS = (
         "delivery.page_followup:_takes_over",
         "bool(newer.pages) and not newer.is_over and newer.reaches_all_of(older)",
         "not newer.is_over and newer.reaches_all_of(older)",
-        seed=30,
+        seed=15,
     ),
     Mutation(
         "nobody follows what the worker sent",
@@ -706,7 +706,7 @@ MUTATIONS = (
         "channels.authentication:Authenticator._looked_up",
         "self.channels.for_refusal",
         "self.channels.for_authentication",
-        seed=24,
+        seed=5,
     ),
     Mutation(
         "a key that was refused is not read again",
@@ -1193,7 +1193,7 @@ MUTATIONS = (
         "ledger.receipt_prover:ReceiptProver.ask",
         "not is_mine",
         "False",
-        seed=821,
+        seed=1191,
     ),
     Mutation(
         "further recipients are called for each share of an unheard critical",
@@ -1342,7 +1342,7 @@ MUTATIONS = (
         "sweeper.fallback_notifier:FallbackNotifier.notify",
         "partial(self._call_phones, run, overdue_by_channel, others)",
         "partial(self._call_phones, run, notified, others)",
-        seed=135,
+        seed=149,
     ),
     Mutation(
         "the receipts of a channel that cannot be read are ended, as its default policy awaits nothing",
@@ -1404,7 +1404,7 @@ MUTATIONS = (
             if isinstance(entered, Wait):
                 return entered
         """,
-        seed=315,
+        seed=341,
     ),
     Mutation(
         "what is not critical goes at its slot, although criticals wait",
@@ -1690,7 +1690,7 @@ MUTATIONS = (
                 failed = replace(failed, exchange=replace(failed.exchange, may_have_acted=False))
                 return replace(failed, until=_asked_again_at(after, channel, failure, now))
         """,
-        seed=1006,
+        seed=1352,
     ),
     Mutation(
         "a callback that says that a device got the page is believed, although xMatters can be asked",

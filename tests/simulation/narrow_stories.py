@@ -424,6 +424,34 @@ def _with_a_dead_ledger(random: Random, story: Story) -> Story:
     return _plain(story, in_time(states), policy={"max_age_seconds": age}, spells=spells)
 
 
+def _with_slow_apis(random: Random, story: Story) -> Story:
+    """Return a story of incidents that end and open again, while the vendors' APIs take seconds for each answer."""
+    courses = ["critical ok critical ok", "critical ok critical ok critical ok", "critical warning ok critical ok"]
+    states = _courses(random, "s", [1, 2, 3], courses, 60, 35.0, 60.0)
+    ends = states[-1].at + random.uniform(100, 900)
+    policy = {"confirm_resolve": random.random() < 0.5, "replace": random.random() < 0.7}
+    receipts = {"notified_within_seconds": 300.0, "answered_within_seconds": random.choice([0.0, 900.0])}
+    spells = [Spell("rest", "slow", 0.0, ends, random.choice([0.5, 1.0]))]
+    if random.random() < 0.5:
+        spells.append(Spell("bigpanda", "slow answer", 0.0, ends, random.choice([0.5, 1.0])))
+    members = {"answers": _not_me(states[0].at + 100, states[0].incident), "receipts": receipts}
+    return _plain(story, in_time(states), policy=policy, spells=spells, has_rest=True, routed=(), **members)
+
+
+def _with_unrecorded_replays(random: Random, story: Story) -> Story:
+    """Return a story of signals that xMatters refuses, and that operators replay while the ledger fails."""
+    states = _courses(random, "d", [1, 2, 3], ["critical", "warning critical", "critical ok", "warning"], 20, 20.0)
+    replayed_at = states[-1].at + random.uniform(100, 400)
+    begins = replayed_at + random.uniform(-20, 5)
+    ends = begins + random.uniform(30, 300)
+    spells = [
+        Spell("xmatters", "refused", 0.0, replayed_at + random.choice([-30.0, 0.0, 60.0]), 1.0),
+        Spell("dynamodb", random.choice(["refuses", "refuses writes"]), begins, ends, 1.0),
+    ]
+    operations = [(replayed_at, random.choice(["redrive", "replay"]))]
+    return _plain(story, in_time(states), spells=spells, operations=operations)
+
+
 def _with_troubled_follow_ups(random: Random, story: Story) -> Story:
     """Return a story of pages that have to end, while xMatters' REST API fails now and then."""
     courses = ["critical ok", "warning critical ok", "critical critical critical ok"]
@@ -577,4 +605,6 @@ _FAMILIES: Sequence[Rarity] = (
     ("later kinds of {}", 0.42, 0.54, _one_of(_LATER)),
     ("pairs of {}", 0.021, 0.101, _one_of(_PAIRS)),
     ("floods of {}", 0.7, 0.72, _one_of((_with_a_row_of_ambiguous_answers,))),
+    ("slow apis of {}", 0.1373, 0.1773, _with_slow_apis),
+    ("unrecorded replays of {}", 0.8964, 0.9385, _with_unrecorded_replays),
 )

@@ -121,6 +121,7 @@ class Phones(Session):
         doubts: number of requests with an unknown result for the relay, by incident.
         refused_tokens: times of the requests for a token that got none, in epoch seconds.
         questions: number of requests for audits, by page.
+        looks: number of requests to the REST API.
         answers: time (epoch seconds), incident's id and text of each answer that the relay was called back with.
     """
 
@@ -140,6 +141,7 @@ class Phones(Session):
     doubts: Counter[str] = field(default_factory=Counter)
     refused_tokens: list[float] = field(default_factory=list)
     questions: Counter[str] = field(default_factory=Counter)
+    looks: int = 0
     answers: list[tuple[float, str, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -249,6 +251,7 @@ class Phones(Session):
 
     def _of_rest(self, url: str, headers: Mapping[str, str], body: bytes | None, seconds: float) -> HttpAnswer:
         self.rest.world.note(url, body)
+        self.looks += 1
         if self.logins and self.logins.refusal(REST_USER, headers, self.rest.world.now):
             self.rest.reach()
             self.rest.end()
@@ -257,7 +260,7 @@ class Phones(Session):
         if fault == "timeout":
             self.rest.world.wait(seconds)
             raise requests.ReadTimeout("late")
-        if fault:
+        if fault and fault != "slow":
             return HttpAnswer(503 if fault == "503" else 401, {}, b"")
         answer = self._of_people(url) if "/people/" in url else self._of_pages(url, json.loads(body or b"{}"))
         self.rest.end()
