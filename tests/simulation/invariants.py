@@ -57,6 +57,8 @@ ENDS_SECONDS = 60.0
 UNTOLD_SECONDS = 121.0
 # Duration of two reconcile runs, with their delays.
 LOOKS_SECONDS = 20.0
+# Requests to xMatters' REST API for a signal or an answer.
+MOST_LOOKS = 25
 # A last search that fails for so long may not be repeated in time: SQS shows its message again after three minutes.
 LATE_SEARCH_SECONDS = 120.0
 # From a change to the end of the second reconcile run after it: two intervals, BigPanda's lag, and the runs themselves.
@@ -221,6 +223,7 @@ class Invariants(Played):
                 self._check_found(incident)
                 self._check_found_over(incident)
                 self._check_woken(incident)
+        self._check_load()
         self._check_believed()
         self._check_asked()
         self._check_quiet()
@@ -1110,6 +1113,12 @@ class Invariants(Played):
         return any(
             (is_limited, is_changed, is_odd, is_unsure, is_short, "flap" in policy, self.naps, self.story.actions)
         )
+
+    def _check_load(self) -> None:
+        """Check that the requests to xMatters' REST API grow no faster than its signals and people's answers."""
+        some = 2 + sum(map(len, self.phones.rings_of.values())) + len(self.phones.answers)
+        if self.phones.looks > MOST_LOOKS * some:
+            self._problem(f"load: {self.phones.looks} requests to xMatters' REST API about {some} signals and answers")
 
     def _check_asked(self) -> None:
         """Check that BigPanda was asked about each resolve until it answered, or until the question was too old."""

@@ -282,6 +282,20 @@ MUTATIONS = (
         seed=15,
     ),
     Mutation(
+        "each signal of an incident has a chain of follow-ups of its own",
+        "delivery.page_followup:Followup._noted",
+        "again is None or not is_newest",
+        "again is None",
+        seed=0,
+    ),
+    Mutation(
+        "pages are searched before those that ring end",
+        "delivery.page_followup:Followup._followed",
+        "self._terminate(entry, channel.rest, channel.policy, checked, math.inf, deadline)",
+        "pass",
+        seed=0,
+    ),
+    Mutation(
         "nobody follows what the worker sent",
         "entrypoints.worker:Worker._followed",
         "self.outbox.enqueue(followup, until=now if is_over else now + FOLLOW_SECONDS)",
