@@ -58,7 +58,7 @@ UNTOLD_SECONDS = 121.0
 # Duration of two reconcile runs, with their delays.
 LOOKS_SECONDS = 20.0
 # Requests to xMatters' REST API for a signal or an answer.
-MOST_LOOKS = 25
+MOST_LOOKS = 20
 # A last search that fails for so long may not be repeated in time: SQS shows its message again after three minutes.
 LATE_SEARCH_SECONDS = 120.0
 # From a change to the end of the second reconcile run after it: two intervals, BigPanda's lag, and the runs themselves.

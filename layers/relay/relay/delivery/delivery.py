@@ -223,7 +223,9 @@ def _settle(services: Services, task: Task, entry: Entry, action: Settle) -> Res
     result = replace(task.result(action.outcome), queue=action.queue)
     question, note = action.question, action.note
     is_asked = question is None or services.outbox.enqueue(question, until=services.clock() + FIRST_QUESTION_SECONDS)
-    if not is_asked or not (note is None or _follow_end(services, task, entry, note)):
+    # For a job from the queue, the worker does that once the entry is written.
+    is_followed = note is None or not task.is_from_webhook or _follow_end(services, task, entry, note)
+    if not (is_asked and is_followed):
         why = "no queue accepted the job that asks BigPanda about the end, or terminates pages"
         failed = replace(result, outcome=Outcome.UNSAFE, reason=Reason.INTERNAL, detail=why)
         return failed.with_last_copy(last_copy(task.job))

@@ -202,7 +202,9 @@ class Followup:
             failed = replace(failed, exchange=replace(failed.exchange, may_have_acted=False))
             return replace(failed, until=_asked_again_at(after, channel, failure, now))
         if not is_noted:
-            return replace(_result(job, Outcome.UNSAFE), reason=Reason.INTERNAL, detail="the ledger write failed")
+            # Without a record xMatters is asked the same again, so not at each retry of the backoff.
+            failed = replace(_result(job, Outcome.UNSAFE), reason=Reason.INTERNAL, detail="the ledger write failed")
+            return replace(failed, until=now + LONGEST_SEARCH_WAIT_SECONDS)
         again = self._again(after, channel, now)
         # The follow-up of a newer signal follows all signals of the incident.
         is_newest = after.announced is None or after.announced.came <= seconds_of(job.received_at) + MILLISECOND

@@ -251,8 +251,9 @@ class Worker:
             # The result is ignored: without a follow-up the page is not confirmed, but the signal did not fail.
             # A resolve's workflow makes no page that is to be found, and the pages of the incident end at once.
             self.outbox.enqueue(followup, until=now if is_over else now + FOLLOW_SECONDS)
-        elif result.outcome == Outcome.DUPLICATE:
-            # The safety job of a signal that was sent inline. If it stays on its queue, it queues the follow-up later.
+        elif result.outcome == Outcome.DUPLICATE or (result.outcome == Outcome.UNCHANGED and is_over):
+            # Either the safety job of a signal that was sent inline, or a resolve that the policy does not announce. If
+            # it stays on its queue, it queues the follow-up later.
             if not self.outbox.enqueue(followup, until=now):
                 return replace(result, outcome=Outcome.UNSAFE, detail="no queue accepted its follow-up")
         elif result.outcome == Outcome.SUPERSEDED:
