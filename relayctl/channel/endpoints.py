@@ -82,7 +82,10 @@ def needs_endpoint(document: SecretDocument, key: str) -> bool:
 
 
 def add_missing_tokens(document: SecretDocument, name: str) -> None:
-    """Make a token for each endpoint that needs credentials (as `needs_endpoint` says) and has none."""
+    """Add a token to a channel's secret for each endpoint that needs credentials and has none.
+
+    `inbound` always needs them, `xmatters.callback` only with bigpanda.api_key. `name` is the channel's.
+    """
     if not document.credentials("inbound"):
         document.set("inbound.token", new_token(name, "inbound"))
     if document.has("bigpanda.api_key") and not document.has("xmatters.callback"):

@@ -18,7 +18,7 @@ from relayctl.channel.store import NAME, NO_CHANNELS, ChannelStore
 from relayctl.settings.settings_file import apply, export, plan
 from relayctl.stack import draining
 from relayctl.stack.deployed import Stack, on_stack
-from relayctl.stack.status import Owed, conclude, read_status
+from relayctl.stack.status import Owed, print_status, read_status
 
 
 @click.group()
@@ -70,7 +70,7 @@ def list_(stack: Stack, as_json: bool) -> None:
     """
     with terminal.status("reading the channels and the ledger …"):
         found = read_status(stack, has_logs=False)
-    conclude(stack, found, NO_CHANNELS, whole=False, as_json=as_json)
+    print_status(stack, found, NO_CHANNELS, whole=False, as_json=as_json)
 
 
 @channel.command()

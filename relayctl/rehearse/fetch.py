@@ -49,7 +49,10 @@ class FetchError(click.ClickException):
 
 
 class Answers:
-    """Vendors' answers by URL, in a file of a folder that only the operator can read. Threads may share it."""
+    """Vendors' answers, kept by URL in one file, so that a later run asks only for what is missing.
+
+    Only the operator can read its folder. Threads may share it.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._place = folder / FILE

@@ -19,10 +19,10 @@ from relay.failures import BadRequest, InvalidChannel, Reason
 from relay.incidents.share import Share, State, Transition, is_open, parse_share
 from relay.jobs.job import new_job, timestamp
 from relay.jobs.outcome import Outcome
-from relay.ledger.channel_rate_limiter import Gate, rules_of
 from relay.ledger.debt import Wait
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import shadow_of
+from relay.ledger.rate_limit_and_circuit import Gate, rules_of
 from relay.ledger.table import Ledger
 from relayctl import terminal
 from relayctl.channel.secret_document import ANY_HOSTS

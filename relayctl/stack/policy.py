@@ -24,7 +24,7 @@ _WRITES = ("secretsmanager:PutSecretValue", "sqs:SendMessage", "dynamodb:UpdateI
 
 
 def template(name: str) -> dict[str, Any]:
-    """Return the template of a policy; `name` is a key of `ABOUT`."""
+    """Return an IAM policy with placeholders such as ${LedgerTableArn}. `name` is a key of `ABOUT`."""
     grants = [each for each in _TABLE["grants"] if name in each["for"].split()]
     return {"Version": "2012-10-17", "Statement": [*map(_statement, grants), *_for_the_key(grants)]}
 

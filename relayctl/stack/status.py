@@ -18,10 +18,10 @@ from relay.delivery.channel_health import Debts, ShareWatch, age, owed_reasons
 from relay.failures import InvalidChannel
 from relay.foreign_text import printable
 from relay.incidents.share import TEST_PREFIX
-from relay.ledger.channel_rate_limiter import Gate, gate_of
 from relay.ledger.debt import CRITICAL, OTHER, shards
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import channel_of
+from relay.ledger.rate_limit_and_circuit import Gate, gate_of
 from relay.ledger.table import Ledger, parsed
 from relay.sweeper.canary import Canary
 from relay.sweeper.credential_probe import Probe, Probes, read_probes
@@ -104,7 +104,7 @@ class ChannelStatus(NamedTuple):
     channel: Channel | None = None
     traffic: Traffic | None = None  # Traffic of the last hour
     debts: Debts | None = None  # The channel's states that are owed to xMatters; None if they could not be read
-    gate: Gate | None = None  # State of its rate limiter and circuit breaker (`ledger.channel_rate_limiter`)
+    gate: Gate | None = None  # State of its rate limiter and circuit breaker (`ledger.rate_limit_and_circuit`)
     uses: Sequence[Use] = ()  # Last uses of its credentials; empty if they could not be read
     shares: ShareWatch | None = None  # None if its policy expects none, or the last one is not known
     refused: Sequence[str] = ()  # Texts about unchanged credentials that a vendor refused when last probed
@@ -359,10 +359,10 @@ def status(stack: Stack, channel: str | None, as_json: bool) -> None:
     with terminal.status("reading the ledger and the logs …"):
         found = read_status(stack, channel)
     none = NO_CHANNELS if channel is None else f"there is no channel {channel}"
-    conclude(stack, found, none, whole=channel is not None, as_json=as_json)
+    print_status(stack, found, none, whole=channel is not None, as_json=as_json)
 
 
-def conclude(stack: Stack, found: StackStatus, none: str, *, whole: bool, as_json: bool) -> None:
+def print_status(stack: Stack, found: StackStatus, none: str, *, whole: bool, as_json: bool) -> None:
     """Print a status, as JSON or as a line for each channel, and the sources that failed.
 
     With `whole`, print also all members of the JSON document. Exit with the message `none` if there is no channel.

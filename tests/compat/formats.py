@@ -17,10 +17,10 @@ from relay.jobs.job import Acceptance, Flag, Job, Stamps
 from relay.jobs.outcome import Exchange, Notices, Outcome, Result, Subject
 from relay.jobs.queue import attributes_of, envelope_of, read_envelope
 from relay.ledger.accepted_signal import AcceptedSignal
-from relay.ledger.channel_rate_limiter import Circuit, Gate, RateLimiter
 from relay.ledger.credentials import MARKS_KEY, change_mark, read_marks
 from relay.ledger.debt import Debt, Row, Slot, Ticket, stored_key
 from relay.ledger.entry import About, Acknowledgement, End, Entry, Flap, Lease
+from relay.ledger.rate_limit_and_circuit import Circuit, Gate, RateLimiter
 from relay.ledger.receipt import Missed, Receipt
 from relay.ledger.table import Ledger, Table
 from relay.reconcile.history import ChannelHistory, Difference, History

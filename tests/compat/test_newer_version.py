@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from relay.jobs.queue import envelope_of
-from relay.ledger.channel_rate_limiter import Gate
+from relay.ledger.rate_limit_and_circuit import Gate
 from relay.ledger.table import Ledger
 from tests import samples
 from tests.compat import formats

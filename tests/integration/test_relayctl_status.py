@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from relay.ledger.channel_rate_limiter import count_name, gate_of
+from relay.ledger.rate_limit_and_circuit import count_name, gate_of
 from relay.sweeper.canary import Canary
 from relay.sweeper.credential_probe import Probe, Probes, store_probes
 from relay.sweeper.run import SweeperRun

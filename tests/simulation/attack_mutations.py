@@ -48,14 +48,14 @@ ATTACK_MUTATIONS = (
     ),
     _mutation(
         "a resolve is believed as soon as BigPanda leaves a question without an answer",
-        "delivery.end_questions:EndQuestions._unanswered",
+        "delivery.resolve_questions:ResolveQuestions._unanswered",
         "asked_at - end.silent_since >= UNREACHABLE_SECONDS",
         "asked_at >= end.silent_since",
         seed=2,
     ),
     _mutation(
         "a question that a rate limit delays counts as one without an answer",
-        "delivery.end_questions:EndQuestions.ask",
+        "delivery.resolve_questions:ResolveQuestions.ask",
         "self._unanswered(question, is_paced=answer.is_paced)",
         "self._unanswered(question, is_paced=False)",
         seed=42,
@@ -150,7 +150,7 @@ ATTACK_MUTATIONS = (
     ),
     _mutation(
         "all channels have one limit",
-        "ledger.channel_rate_limiter:gate_of",
+        "ledger.rate_limit_and_circuit:gate_of",
         'f"gate/{channel}"',
         '"gate/all"',
         seed=14,

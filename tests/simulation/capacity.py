@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from relay.ledger.channel_rate_limiter import Gate
+from relay.ledger.rate_limit_and_circuit import Gate
 from tests.fake_dynamodb import size
 from tests.simulation.played import NEEDED, Played
 from tests.simulation.services import SimulatedDynamoDb

@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from relay.bigpanda.client import as_webhook
-from relay.delivery.end_questions import UNREACHABLE_SECONDS
+from relay.delivery.resolve_questions import UNREACHABLE_SECONDS
 from relay.incidents.share import parse_share
 from relay.jobs.queue import SCHEMA
 from relay.ledger.entry import CLAIM_SECONDS

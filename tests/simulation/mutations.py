@@ -157,21 +157,21 @@ MUTATIONS = (
     ),
     Mutation(
         "the circuit never opens",
-        "ledger.channel_rate_limiter:",
+        "ledger.rate_limit_and_circuit:",
         "FAILURES_IN_A_ROW = 5",
         "FAILURES_IN_A_ROW = 5000",
         seed=4,
     ),
     Mutation(
         "Retry-After is not kept",
-        "ledger.channel_rate_limiter:RateLimiter.report",
+        "ledger.rate_limit_and_circuit:RateLimiter.report",
         '{"open_until": now + pause}',
         '{"open_until": now}',
         seed=32,
     ),
     Mutation(
         "the pace counts half of the minute",
-        "ledger.channel_rate_limiter:",
+        "ledger.rate_limit_and_circuit:",
         "WINDOW_SECONDS = 61",
         "WINDOW_SECONDS = 31",
         seed=29,
@@ -346,14 +346,14 @@ MUTATIONS = (
     ),
     Mutation(
         "a time-out of BigPanda counts as the relay's own delay",
-        "delivery.end_questions:EndQuestions._answer",
+        "delivery.resolve_questions:ResolveQuestions._answer",
         "error.reason == Reason.TIMEOUT and not calls",
         "error.reason == Reason.TIMEOUT",
         seed=945,
     ),
     Mutation(
         "a callback is answered before it is kept",
-        "entrypoints.authenticated_endpoint:take_callback",
+        "entrypoints.http_endpoints:take_callback",
         "outbox.enqueue(job, until=now)",
         "outbox.enqueue(job, until=now) or True",
         seed=75,
@@ -518,14 +518,14 @@ MUTATIONS = (
     ),
     Mutation(
         "others do not step back for a critical",
-        "ledger.channel_rate_limiter:Gate.must_step_back",
+        "ledger.rate_limit_and_circuit:Gate.must_step_back",
         "is_critical_waited_for or (not is_due and self.is_waited_for(self.other_line_end, rule.spacing, now))",
         "not is_due and self.is_waited_for(self.other_line_end, rule.spacing, now)",
         seed=3,
     ),
     Mutation(
         "a critical gets a moment in the line of the others",
-        "ledger.channel_rate_limiter:RateLimiter._set_aside",
+        "ledger.rate_limit_and_circuit:RateLimiter._set_aside",
         '("critical", gate.critical_line_end) if is_critical else ("other", gate.other_line_end)',
         '("other", gate.other_line_end)',
         seed=3,
@@ -579,14 +579,14 @@ MUTATIONS = (
     ),
     Mutation(
         "the circuit is half open for ever",
-        "ledger.channel_rate_limiter:RateLimiter._wait_for_probe",
+        "ledger.rate_limit_and_circuit:RateLimiter._wait_for_probe",
         "self._after(now + SPREAD_SECONDS, is_critical=is_critical) if probes is None else None",
         "self._after(now + SPREAD_SECONDS, is_critical=is_critical)",
         seed=13,
     ),
     Mutation(
         "a circuit stays open for an hour",
-        "ledger.channel_rate_limiter:",
+        "ledger.rate_limit_and_circuit:",
         "OPEN_SECONDS = 30.0",
         "OPEN_SECONDS = 3600.0",
         seed=13,
@@ -607,14 +607,14 @@ MUTATIONS = (
     ),
     Mutation(
         "unused pace is never given back",
-        "ledger.channel_rate_limiter:RateLimiter.leave",
+        "ledger.rate_limit_and_circuit:RateLimiter.leave",
         "ticket.taken.items()",
         "()",
         seed=1,
     ),
     Mutation(
         "an asker that found no room stays counted",
-        "ledger.channel_rate_limiter:RateLimiter._set_aside",
+        "ledger.rate_limit_and_circuit:RateLimiter._set_aside",
         "{count_name(int(now)): -1}",
         "{count_name(int(now)): 0}",
         seed=25,
@@ -657,7 +657,7 @@ MUTATIONS = (
     ),
     Mutation(
         "channels share a gate",
-        "ledger.channel_rate_limiter:rules_of",
+        "ledger.rate_limit_and_circuit:rules_of",
         "gate_of(channel.name)",
         '"gate/all"',
         seed=9,
@@ -686,7 +686,7 @@ MUTATIONS = (
     # ---- Capacity --------------------------------------------------------------------------------------------
     Mutation(
         "the gate keeps the counts of all seconds",
-        "ledger.channel_rate_limiter:Gate.stale",
+        "ledger.rate_limit_and_circuit:Gate.stale",
         "[count_name(second) for second in self.counts if second <= now - WINDOW_SECONDS - 1]",
         "[]",
         seed=41,
@@ -703,7 +703,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a success is told to the circuit each time",
-        "ledger.channel_rate_limiter:RateLimiter.report",
+        "ledger.rate_limit_and_circuit:RateLimiter.report",
         """
             if ticket.troubled:
                 self._update(gate, remove=["failures", "open_until", "probed_at", "critical_probed_at"])
@@ -720,7 +720,7 @@ MUTATIONS = (
         "channels.authentication:Authenticator._looked_up",
         "self.channels.for_refusal",
         "self.channels.for_authentication",
-        seed=5,
+        seed=24,
     ),
     Mutation(
         "a key that was refused is not read again",
@@ -1050,7 +1050,7 @@ MUTATIONS = (
     ),
     Mutation(
         "nobody signals an end that BigPanda told of, if its message vanishes",
-        "delivery.end_questions:EndQuestions._over",
+        "delivery.resolve_questions:ResolveQuestions._over",
         "each.owing_by_row(task.state, row, signal.plan)",
         "each.owing(task.state, signal.plan)",
         seed=1,
@@ -1380,7 +1380,7 @@ MUTATIONS = (
     ),
     Mutation(
         "the end that BigPanda confirms is routed without the facts of the last share",
-        "delivery.end_questions:EndQuestions.ask",
+        "delivery.resolve_questions:ResolveQuestions.ask",
         "with_facts(answer.share, entry.about.facts)",
         "answer.share",
         seed=398,
@@ -1394,7 +1394,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a claim that began long ago is seldom asked about, although a resolve came just now",
-        "delivery.end_questions:_next_question",
+        "delivery.resolve_questions:_next_question",
         "end.last_claimed_at",
         "end.claimed_at",
         seed=131003298,
@@ -1408,7 +1408,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a signal that the limit of its recipients holds stays counted for the channel",
-        "ledger.channel_rate_limiter:RateLimiter.enter",
+        "ledger.rate_limit_and_circuit:RateLimiter.enter",
         """
             if isinstance(entered, Wait):
                 self.leave(Ticket(taken))
@@ -1422,7 +1422,7 @@ MUTATIONS = (
     ),
     Mutation(
         "what is not critical goes at its slot, although criticals wait",
-        "ledger.channel_rate_limiter:Gate.must_step_back",
+        "ledger.rate_limit_and_circuit:Gate.must_step_back",
         """
             (
                 is_critical_waited_for
@@ -1439,7 +1439,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a critical waits for minutes since the line of the others is full",
-        "ledger.channel_rate_limiter:RateLimiter._known_wait",
+        "ledger.rate_limit_and_circuit:RateLimiter._known_wait",
         "gate.critical_line_end if is_critical else max(gate.critical_line_end, gate.other_line_end)",
         "max(gate.critical_line_end, gate.other_line_end)",
         seed=498,
@@ -1601,14 +1601,14 @@ MUTATIONS = (
     ),
     Mutation(
         "BigPanda is asked about an end in the environment of the last share alone",
-        "delivery.end_questions:EndQuestions._answer",
+        "delivery.resolve_questions:ResolveQuestions._answer",
         "list(dict.fromkeys(filter(None, (own, *access.environments))))",
         "[own] if own else list(access.environments)",
         seed=18,
     ),
     Mutation(
         "a resolve that BigPanda left unanswered is believed although the incident opened again after it",
-        "delivery.end_questions:EndQuestions._believed",
+        "delivery.resolve_questions:ResolveQuestions._believed",
         """
             newest = question.entry.newest
             if newest and question.entry.is_after_claim(newest):
@@ -1621,7 +1621,7 @@ MUTATIONS = (
     ),
     Mutation(
         "signals that xMatters refuses for good open the circuit of the channel",
-        "ledger.channel_rate_limiter:RateLimiter.report",
+        "ledger.rate_limit_and_circuit:RateLimiter.report",
         "failure is None or not HANDLING[failure].breaks_circuit",
         "failure is None",
         seed=134,

@@ -17,9 +17,9 @@ from relay.delivery.channel_health import (
     ongoing_reasons,
     refusals,
 )
-from relay.ledger.channel_rate_limiter import Circuit
 from relay.ledger.debt import Debt, Row, Slot
 from relay.ledger.entry import Entry
+from relay.ledger.rate_limit_and_circuit import Circuit
 from relay.ledger.receipt import Receipt
 from tests.fakes import FakeSns
 

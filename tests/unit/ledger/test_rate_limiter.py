@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from relay.failures import Reason
-from relay.ledger.channel_rate_limiter import Gate, RateLimiter, Rule
 from relay.ledger.debt import Ticket, Wait
+from relay.ledger.rate_limit_and_circuit import Gate, RateLimiter, Rule
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Clock, HookedDynamoDb

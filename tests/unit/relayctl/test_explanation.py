@@ -7,8 +7,8 @@ import pytest
 
 from relay.channels.channel import Channel
 from relay.incidents.share import State, parse_share
-from relay.ledger.channel_rate_limiter import Circuit, Gate, gate_of
 from relay.ledger.entry import Entry
+from relay.ledger.rate_limit_and_circuit import Circuit, Gate, gate_of
 from relayctl.report.explain import Case, explanation
 from tests.samples import body, parsed, secret
 

@@ -8,7 +8,7 @@ import pytest
 
 from relay.failures import ChannelUnreadable, Reason, SendError
 from relay.http.session import HttpAnswer
-from relay.ledger.channel_rate_limiter import gate_of
+from relay.ledger.rate_limit_and_circuit import gate_of
 from relay.sweeper.credential_probe import PROBES_KEY
 from relay.sweeper.health_announcement import ChannelState, Told
 from tests import samples

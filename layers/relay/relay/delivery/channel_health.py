@@ -14,8 +14,8 @@ from relay.delivery.delivery import OVERDUE_SECONDS
 from relay.failures import Reason
 from relay.foreign_text import one_line, quoted
 from relay.jobs.job import timestamp
-from relay.ledger.channel_rate_limiter import Circuit
 from relay.ledger.entry import Entry
+from relay.ledger.rate_limit_and_circuit import Circuit
 
 if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from relay.channels.routes import Pause, Route
     from relay.deadline import Clock, Deadline
     from relay.jobs.queue import Outbox
-    from relay.ledger.channel_rate_limiter import RateLimiter
+    from relay.ledger.rate_limit_and_circuit import RateLimiter
     from relay.ledger.table import Ledger
     from relay.xmatters.trigger import XMatters
 

@@ -41,7 +41,7 @@ from relay.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from relay.delivery.phones import Phones
-    from relay.entrypoints.authenticated_endpoint import Endpoint
+    from relay.entrypoints.http_endpoints import Endpoint
     from relay.entrypoints.worker import Worker
     from relay.reconcile.reconciler import Reconciler
     from relay.sweeper.canary import Post

@@ -18,7 +18,7 @@ from relay.delivery.task import Services
 from relay.http.client import HttpClient
 from relay.http.session import Session, VendorHosts
 from relay.jobs.queue import QUEUE_SECONDS, Outbox, Queue
-from relay.ledger.channel_rate_limiter import LIMITER_SECONDS, RateLimiter
+from relay.ledger.rate_limit_and_circuit import LIMITER_SECONDS, RateLimiter
 from relay.ledger.table import LEDGER_SECONDS, Ledger, Table
 from relay.telemetry import Telemetry
 from relay.xmatters.trigger import XMatters
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from relay.bigpanda.writeback import Writeback
     from relay.channels.channel import BigPandaAccess
     from relay.channels.token import EndpointName
-    from relay.delivery.end_questions import EndQuestions
     from relay.delivery.fallback import Fallback
     from relay.delivery.phones import Phones
-    from relay.entrypoints.authenticated_endpoint import Endpoint, Take
+    from relay.delivery.resolve_questions import ResolveQuestions
+    from relay.entrypoints.http_endpoints import Endpoint, Take
     from relay.entrypoints.worker import Worker
     from relay.ledger.credentials import Uses
     from relay.ledger.receipt import Answer
@@ -138,19 +138,19 @@ class Wiring:
 
     @cached_property
     def webhook(self) -> "Endpoint":
-        from relay.entrypoints.authenticated_endpoint import take_share
+        from relay.entrypoints.http_endpoints import take_share
 
         return self._endpoint("inbound", partial(take_share, self.delivery, self.sources))
 
     @cached_property
     def callbacks(self) -> "Endpoint":
-        from relay.entrypoints.authenticated_endpoint import take_callback
+        from relay.entrypoints.http_endpoints import take_callback
 
         return self._endpoint("callback", partial(take_callback, self.outbox, self._clock))
 
     def _endpoint(self, name: "EndpointName", take: "Take") -> "Endpoint":
         from relay.channels.authentication import Authenticator, RefusalBudgets
-        from relay.entrypoints.authenticated_endpoint import Endpoint
+        from relay.entrypoints.http_endpoints import Endpoint
 
         return Endpoint(
             authenticator=Authenticator(self.channels, RefusalBudgets(self._clock), self._clock, name),
@@ -362,10 +362,10 @@ class Wiring:
         return Lister(self.bigpanda, self.rate_limit, self._clock, self._deadlines)
 
     @cached_property
-    def questions(self) -> "EndQuestions":
-        from relay.delivery.end_questions import EndQuestions
+    def questions(self) -> "ResolveQuestions":
+        from relay.delivery.resolve_questions import ResolveQuestions
 
-        return EndQuestions(self.lister, self.ledger, self.outbox, self._clock)
+        return ResolveQuestions(self.lister, self.ledger, self.outbox, self._clock)
 
     @cached_property
     def writeback(self) -> "Writeback":

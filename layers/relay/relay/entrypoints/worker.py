@@ -39,7 +39,7 @@ from relay.telemetry import Telemetry, history
 
 if TYPE_CHECKING:
     from relay.bigpanda.writeback import Writeback
-    from relay.delivery.end_questions import EndQuestions
+    from relay.delivery.resolve_questions import ResolveQuestions
     from relay.sweeper.sweeper import Sweeper
 
 
@@ -62,7 +62,7 @@ class Chores:
     """
 
     followup: Followup
-    questions: "Callable[[], EndQuestions]"
+    questions: "Callable[[], ResolveQuestions]"
     writeback: "Callable[[], Writeback]"
     outbox: Outbox
     clock: Clock

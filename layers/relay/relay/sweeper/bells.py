@@ -21,8 +21,8 @@ from relay.delivery.task import recorded_state
 from relay.failures import LedgerError, Reason
 from relay.jobs.job import Flag, Job
 from relay.jobs.queue import Outbox, envelope_of
-from relay.ledger.channel_rate_limiter import circuit_of
 from relay.ledger.debt import FALLBACK_DESCRIPTION, Row
+from relay.ledger.rate_limit_and_circuit import circuit_of
 from relay.ledger.table import MAX_BATCH
 from relay.sweeper.run import DueRow, DueRows, SweeperRun, SweepPolicies, Tools, is_resumed
 

@@ -28,9 +28,9 @@ from relay.delivery.channel_health import (
     refusals,
 )
 from relay.failures import ChannelError, LedgerError, UnknownChannel
-from relay.ledger.channel_rate_limiter import Circuit, circuit_of
 from relay.ledger.credentials import newest_use, use_key
 from relay.ledger.entry import Entry
+from relay.ledger.rate_limit_and_circuit import Circuit, circuit_of
 from relay.ledger.table import Table, parsed
 from relay.sweeper.canary import MAX_CANARIES, Canary, CanaryWatch
 from relay.sweeper.credential_probe import CredentialProbe

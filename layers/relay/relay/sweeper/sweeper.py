@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from relay.deadline import Deadline
 from relay.failures import LedgerError
-from relay.ledger.channel_rate_limiter import CLOSED, HORIZON_SECONDS, SPREAD_SECONDS, Gate, gate_of
 from relay.ledger.debt import CRITICAL, OTHER
+from relay.ledger.rate_limit_and_circuit import CLOSED, HORIZON_SECONDS, SPREAD_SECONDS, Gate, gate_of
 from relay.sweeper.bells import Bells
 from relay.sweeper.fallback_notifier import FallbackNotifier, carry_out
 from relay.sweeper.run import (

@@ -86,7 +86,7 @@ class _Question(NamedTuple):
 
 
 @dataclass(frozen=True)
-class EndQuestions:
+class ResolveQuestions:
     """Asks BigPanda if incidents are over of which a resolve came ("claimed"), and acts on the answers."""
 
     lister: "Lister"

@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from relay.channels.authentication import Request
-from relay.entrypoints.authenticated_endpoint import read_body
+from relay.entrypoints.http_endpoints import read_body
 from relay.failures import BadRequest
 from tests import samples
 from tests.fakes import Call, FakeSession, Relay, Step
