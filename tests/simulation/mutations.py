@@ -289,13 +289,6 @@ MUTATIONS = (
         seed=1154,
     ),
     Mutation(
-        "pages are searched before those that ring end",
-        "delivery.page_followup:Followup._followed",
-        "self._terminate(entry, channel.rest, channel.policy, checked, math.inf, deadline)",
-        "pass",
-        seed=1841,
-    ),
-    Mutation(
         "nobody follows what the worker sent",
         "entrypoints.worker:Worker._followed",
         "self.outbox.enqueue(followup, until=now if is_over else now + FOLLOW_SECONDS)",

@@ -38,7 +38,7 @@ CRITICALS_FIRST_SECONDS = 5.0
 # The job of a debt is dead-lettered after workers began this many of its bells without a recorded result
 # (docs/decisions.md, D-poison-debt).
 MAX_BEGUN_BELLS = 5
-# Debts of a channel that a run wakes once the open time of its circuit is over.
+# Debts of a channel that a run wakes once the open time of its circuit is over, if a pause may hold some of them.
 HALF_OPEN_BELLS = 20
 # If the retry queue has more visible messages than this, only criticals are woken (docs/decisions.md,
 # D-sweeper-backlog).
@@ -62,8 +62,8 @@ class Bells:
         """Wake overdue debts (owed states), criticals first. Return their number.
 
         In one run, a channel gets at most the messages that its rate limit allows in a minute; none while its circuit
-        is open, and HALF_OPEN_BELLS until a signal closed the circuit. Channels are interleaved, so that the many debts
-        of one channel do not use up the time of the others. Debts count as overdue `ahead` seconds before they are due.
+        is open, and few until a signal closed the circuit. Channels are interleaved, so that the many debts of one
+        channel do not use up the time of the others. Debts count as overdue `ahead` seconds before they are due.
         """
         overdue = [each for each in rows if self._is_overdue(each, ahead)]
         if not overdue:
@@ -107,10 +107,14 @@ class Bells:
             circuit = circuit_of(self.tools.table, channel)
         except LedgerError:
             return 1
-        if circuit.is_open(self.tools.clock()):
+        now = self.tools.clock()
+        if circuit.is_open(now):
             return 0
-        # Only one of them probes the circuit. A pause may hold others.
-        return policy.max_per_minute if circuit.open_until is None else min(HALF_OPEN_BELLS, policy.max_per_minute)
+        if circuit.open_until is None:
+            return policy.max_per_minute
+        # One of them probes the circuit, unless a pause holds it.
+        may_hold = any(each.when and each.is_active(now) for each in policy.pauses)
+        return min(HALF_OPEN_BELLS, policy.max_per_minute) if may_hold else 1
 
     def _is_overdue(self, row: DueRow, ahead: float) -> bool:
         now, entry = self.tools.clock() + ahead, row.entry
