@@ -1736,13 +1736,6 @@ MUTATIONS = (
         seed=336,
     ),
     Mutation(
-        "of two follow-ups at once, the second one uses up the question of the next step",
-        "ledger.receipt_prover:ReceiptProver.ask",
-        "each.receipt if is_asked else each.receipt.asking(channel.policy, is_early=is_early)",
-        "each.receipt.asking(channel.policy, is_early=is_early)",
-        seed=222,
-    ),
-    Mutation(
         "a share without a status does not take over the status of the newest state",
         "incidents.share:State.with_status_of",
         "self.is_open and self.rank is None",

@@ -4,13 +4,18 @@ The relay is the real one, over fakes of xMatters and AWS.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from relay.bigpanda.listing import first_answer
+from relay.deadline import Deadline
 from relay.http.session import HttpAnswer
+from relay.ledger.entry_key import key
+from relay.ledger.receipt import Heard
+from relay.ledger.receipt_prover import ReceiptProver
 from tests import samples
 from tests.fakes import TABLE_DOWN, Call, FakeSession, Relay
 from tests.fakes import new_relay as plain_relay
@@ -306,6 +311,23 @@ def test_question_that_xmatters_left_without_an_answer_is_asked_again_before_the
     tenant.replies.clear()
     relay.play("30m")
     assert (tenant.audited, told(relay)) == (["page-1"], [])
+
+
+def test_two_questions_at_once_leave_the_one_about_the_next_step() -> None:
+    tenant = Tenant()
+    tenant.audits["page-1"] = ["DELIVERED"]
+    relay = watched({"notified_within_seconds": 300, "answered_within_seconds": 900}, tenant=tenant)
+    relay.play("critical 15")
+    name, entry, channel = key("noc", (), "i1"), relay.entry(), relay.channels.get("noc")
+
+    def heard_of(_: object, pages: Sequence[str], __: object) -> Heard:
+        tenant.audited += pages
+        return Heard(is_notified=True)
+
+    prover = ReceiptProver(heard_of, lambda *_: None, relay.ledger, relay.clock)
+    ask = partial(prover.ask, name, entry, channel, ["page-1"], Deadline(5, relay.clock), is_early=False)
+    assert ask() == ask()
+    assert (tenant.audited, relay.entry().receipt.question_at(channel.policy) is not None) == (["page-1"], True)
 
 
 def test_nobody_is_told_of_a_critical_that_a_person_snoozed() -> None:
