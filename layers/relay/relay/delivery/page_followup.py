@@ -227,8 +227,9 @@ class Followup:
         return max(min(times), now + SHORTEST_SEARCH_WAIT_SECONDS) if times else None
 
     def _without_known_page(self, entry: Entry) -> Iterator[AcceptedSignal]:
+        """Yield the signals whose pages are searched, the newest first: an API may be too slow to search for all."""
         now = self.clock()
-        for signal in entry.accepted_signals:
+        for signal in reversed(entry.accepted_signals):
             if not signal.pages and not signal.is_page_missing and now - signal.at < OLD_SIGNAL_SECONDS:
                 yield signal
 
