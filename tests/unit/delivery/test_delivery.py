@@ -10,7 +10,7 @@ from relay.failures import QueueError
 from relay.jobs.queue import read_envelope
 from relay.ledger.accepted_signal import AcceptedSignal
 from tests import samples
-from tests.fakes import TABLE_DOWN, Relay, Step, hooked, new_relay, secrets_of, table_down
+from tests.fakes import TABLE_DOWN, Relay, Step, hooked, new_relay, secrets_of, table_down, worked
 
 LATER = 1_800_000_001
 # A read, the gate, a claim and a record: no row and no stored job.
@@ -126,6 +126,22 @@ def test_people_are_told_of_a_critical_that_xmatters_refused_while_the_table_was
     assert told["Subject"] == "CRITICAL, xMatters did not notify: incident i1 of channel noc"
 
 
+def test_replayed_job_waits_for_the_table_since_only_the_entry_says_if_it_is_still_owed() -> None:
+    relay = new_relay(samples.refused(400), samples.accepted())
+    relay.share()
+    [job] = relay.dead_letters.jobs()
+    sent = len(relay.session.calls)
+    relay.retries.messages.clear()
+    relay.dynamodb.failure = TABLE_DOWN
+    worked(relay, job)
+    for _ in range(10):
+        relay.wake(60)
+    assert len(relay.session.calls) == sent
+    relay.dynamodb.failure = None
+    relay.wake(60)
+    assert relay.entry().announced
+
+
 # ---- The table is down -----------------------------------------------------------------------------------------------
 
 # Events (see `Relay.play`) while the table is down, what becomes of each share, and the statuses of the signals.
@@ -233,3 +249,22 @@ def test_each_next_message_of_a_state_that_fails_has_a_higher_number() -> None:
         relay.wake(60)
     assert len(plans) == len(set(plans)) == 3
     assert plans == sorted(plans)
+
+
+def test_late_tag_that_waits_counts_from_its_first_share() -> None:
+    """Further shares of the same state come while it waits, and after the time in which late tags count."""
+    routes = [{"when": {"tag.team": "dba"}, "recipients": ["DBA"]}, {"when": {"status": "*"}, "recipients": ["NOC"]}]
+    relay = new_relay(policy={"routes": routes, "reroute_within_seconds": 300})
+    tagged = [{"id": "a1", "status": "critical", "tags": [{"name": "team", "value": "dba"}]}]
+    relay.share(alerts=[{"id": "a1", "status": "critical"}])
+    relay.session.steps = [samples.refused(503)]
+    for seconds, stamp in ((200, 1), (200, 2)):
+        relay.clock.now += seconds
+        relay.share(alerts=tagged, changedOn=1_800_000_000 + stamp)
+    relay.close_circuits()
+    relay.session.steps = [samples.accepted("r2")]
+    relay.wake(60)
+    assert [call.url.partition("recipients=")[2] for call in (relay.session.calls[0], relay.session.calls[-1])] == [
+        "NOC",
+        "DBA",
+    ]

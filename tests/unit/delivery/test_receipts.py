@@ -11,10 +11,11 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from relay.bigpanda.listing import first_answer
+from relay.channels.policy import Policy
 from relay.deadline import Deadline
 from relay.http.session import HttpAnswer
 from relay.ledger.entry_key import key
-from relay.ledger.receipt import Heard
+from relay.ledger.receipt import Heard, Receipt
 from relay.ledger.receipt_prover import ReceiptProver
 from tests import samples
 from tests.fakes import TABLE_DOWN, Call, FakeSession, Relay
@@ -328,6 +329,13 @@ def test_two_questions_at_once_leave_the_one_about_the_next_step() -> None:
     ask = partial(prover.ask, name, entry, channel, ["page-1"], Deadline(5, relay.clock), is_early=False)
     assert ask() == ask()
     assert (tenant.audited, relay.entry().receipt.question_at(channel.policy) is not None) == (["page-1"], True)
+
+
+def test_device_that_got_a_critical_after_a_recipient_failed_is_a_proof() -> None:
+    policy = Policy(notified_within_seconds=300, answered_within_seconds=900)
+    receipt = Receipt.begun(1000, ("Ops",)).unheard(policy)
+    assert receipt.missed_step(policy, 1010) == "nobody_notified"
+    assert receipt.notified(1010, policy).missed_step(policy, 1020) == ""
 
 
 def test_nobody_is_told_of_a_critical_that_a_person_snoozed() -> None:
