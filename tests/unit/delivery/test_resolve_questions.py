@@ -91,6 +91,16 @@ def test_resolve_is_believed_and_counted_if_bigpanda_does_not_answer_for_ten_min
     assert relay.recorder.metrics()["doubtful_resolve"] == 1
 
 
+def test_question_that_bigpandas_rate_limit_delays_is_no_silence(tenant: Tenant) -> None:
+    relay = asking(tenant)
+    relay.play(RESOLVED)
+    relay.bigpanda.steps = [samples.refused(503)]
+    passes(relay, BELIEVED - 60)
+    relay.bigpanda.steps = [samples.refused(429)]
+    passes(relay, 600)
+    assert (relay.statuses(), tenant.ended) == ("critical", [])
+
+
 @pytest.mark.parametrize(
     ("changed_at", "is_believed"), [(None, True), (OPENED + 9, True), (OPENED + 1, True), (OPENED - 9, False)]
 )
