@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import pytest
+import requests
 from botocore.exceptions import ClientError
 
 from relay.http.session import HttpAnswer
@@ -128,3 +129,23 @@ def test_name_is_stored_with_the_only_right_to_write_that_the_function_has(monke
     monkeypatch.setattr(scene.relay.dynamodb, "put_item", denied)
     assert "failure" not in scene.run()
     assert learnt(scene) == (OWN,)
+
+
+def test_incidents_that_were_not_asked_about_after_a_call_that_hung_wait_for_the_next_run(scene: Scene) -> None:
+    names = [f"i{number}" for number in range(2, 12)]
+    lists(scene, **{name: [OTHER] for name in names})
+    scene.run()
+    scene.relay.clock.now += 90
+
+    def hangs_once(call: Call) -> HttpAnswer:
+        if "/activities?" in call.url:
+            scene.relay.bigpanda.steps = [scene.tenant]
+            scene.relay.clock.now += call.seconds
+            raise requests.ReadTimeout
+        return scene.tenant(call)
+
+    scene.relay.bigpanda.steps = [hangs_once]
+    scene.run()
+    scene.relay.clock.now += 300
+    scene.run()
+    assert [message["Subject"] for message in scene.relay.sns.published] == ["CRITICAL, not paged: incident i2"]

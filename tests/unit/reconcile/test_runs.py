@@ -1,16 +1,19 @@
 """Reconcile runs as a whole: time, the lease, the order of signals and of listings, and groups of channels."""
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from itertools import cycle
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+import requests
 
 from relay.failures import ChannelUnreadable
 from relay.http.session import HttpAnswer
 from relay.reconcile.findings import LEASE_KEY, Lease
+from relay.reconcile.history import ChannelHistory, Difference, History
 from tests.fakes import Call
 from tests.unit.reconcile_scene import (
     Scene,
@@ -42,6 +45,10 @@ def slow(scene: Scene, seconds: float) -> None:
         scene.relay.clock.now += seconds
 
     scene.tenant.before_answer = wait
+
+
+def lines(scene: Scene) -> list[dict[str, Any]]:
+    return [line for line in scene.relay.recorder.lines() if line["message"] == "reconciled"]
 
 
 def settled(scene: Scene) -> None:
@@ -311,3 +318,30 @@ class TestListing:
         scene.relay.secrets.texts = {"broken": ChannelUnreadable("no"), "odd": "{}", **scene.relay.secrets.texts}
         assert scene.run()["compared"] == 1
         assert scene.relay.recorder.metrics()["reconcile_failed"] == 2
+
+
+def test_listing_that_hangs_does_not_keep_those_behind_it_from_their_turn() -> None:
+    places = [f"e{number}" for number in range(5)]
+    scene = make_scene(environment_id=None, environments=places)
+    [hanging, *_] = scene.run() and [line["environment_id"] for line in lines(scene)]
+
+    def hangs(call: Call) -> HttpAnswer:
+        if f"/environments/{hanging}/" in call.url:
+            scene.relay.clock.now += call.seconds
+            raise requests.ReadTimeout
+        return answer({"items": [], "total": 0})
+
+    scene.relay.bigpanda.steps = [hangs]
+    before = len(lines(scene))
+    for _ in range(6):
+        scene.relay.clock.now += 300
+        scene.run()
+    whole = Counter(line["environment_id"] for line in lines(scene)[before:] if "failure" not in line)
+    assert min(whole[place] for place in places if place != hanging) >= 4
+
+
+def test_history_of_many_channels_forgets_nothing_that_they_share(scene: Scene) -> None:
+    changes = {f"i{number:04}": Difference("13", 1_800_000_000.0 + number) for number in range(400)}
+    channels = {f"c{number}": ChannelHistory(0.0, 1_800_000_000.0, dict(changes)) for number in range(40)}
+    History(channels).write(scene.relay.table, "wide")
+    assert History.read(scene.relay.table, "wide").channels == channels

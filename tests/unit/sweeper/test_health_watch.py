@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from relay.http.session import HttpAnswer
 from tests import samples
-from tests.fakes import Relay
+from tests.fakes import Call, Relay
 from tests.unit.xmatters_tenant import Tenant, new_relay
 
 DOWN = samples.refused(503)
@@ -111,3 +112,17 @@ def test_check_has_few_recipients_and_all_have_their_turn(company: Tenant) -> No
     runs(relay, 30 * HOUR_RUNS)
     assert sorted(set(messages(relay))) == [f'- "{name}": no user and no group of that name' for name in names]
     assert len(messages(relay)) < 40
+
+
+def test_check_of_ten_groups_ends_although_each_answer_takes_a_third_of_a_second(company: Tenant) -> None:
+    names = [f"Team {number}" for number in range(10)]
+    company.status, company.on_call = dict.fromkeys(names, "ACTIVE"), dict.fromkeys(names[1:], 1)
+    relay = watched(company, *names)
+
+    def slow(call: Call) -> HttpAnswer:
+        relay.clock.now += 0.3
+        return company.rest(call)
+
+    relay.rest.steps = [slow]
+    runs(relay)
+    assert messages(relay) == ['- "Team 0": group, nobody is on call']

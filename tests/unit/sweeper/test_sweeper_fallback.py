@@ -110,6 +110,17 @@ class TestPhones:
             (False, True)
         ] * 2
 
+    def test_phones_are_called_although_a_topic_that_hangs_uses_up_the_time_for_messages(self) -> None:
+        relay = self.owing("noc", "dba")
+
+        def hang(_: object) -> None:
+            relay.clock.now += 20
+            raise SNS_DOWN
+
+        relay.sns.before = hang
+        relay.sweep(300)
+        assert len(relay.messaging.sent) == 4
+
     @pytest.mark.parametrize("is_topic_down", [False, True])
     def test_phones_that_hang_leave_the_messages_to_be_repeated_after_five_minutes(self, is_topic_down: bool) -> None:
         relay = self.owing("noc")

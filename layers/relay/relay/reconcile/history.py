@@ -3,9 +3,11 @@
 Without it an incident would be reported by each run, and a state could not be required to differ in two runs.
 """
 
+import base64
 import hashlib
 import json
 import re
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -216,12 +218,12 @@ class History:
             }
             return cls(channels, _times(said["snoozed_at"]), _differences(said["unknown"]), sequence)
 
-        return parsed(found, read, cls(sequence=sequence))
+        return parsed(found, lambda said: read(_unpacked(said)), cls(sequence=sequence))
 
     def write(self, table: Table, listing: str) -> None:
         """Write the history of a listing. Raises LedgerError, also if another run changed it meanwhile."""
         most = MAX_REMEMBERED
-        while len(text := self._text(most)) > MAX_CHARACTERS and most:
+        while len(text := _packed(self._text(most))) > MAX_CHARACTERS and most:
             most //= 2
         written = table.write(_key(listing), self.sequence, text)
         if written is None:
@@ -249,6 +251,23 @@ class History:
             "unknown": _kept(self.unknown, most),
         }
         return json.dumps(said, separators=(",", ":"))
+
+
+def _packed(text: str) -> str:
+    """Return a document that fits into an item, compressed if it is too long: channels often differ in the same way."""
+    if len(text) <= MAX_CHARACTERS:
+        return text
+    return json.dumps({"packed": base64.b64encode(zlib.compress(text.encode(), 9)).decode()})
+
+
+def _unpacked(said: Any) -> Any:
+    """Return what `_packed` compressed. Raises ValueError if it is damaged."""
+    if "packed" not in said:
+        return said
+    try:
+        return json.loads(zlib.decompress(base64.b64decode(said["packed"])))
+    except zlib.error as error:
+        raise ValueError(str(error)) from None
 
 
 # Cached, since a run asks for the name of each listed incident several times.

@@ -104,7 +104,8 @@ class Ownership:
             try:
                 run.targets[seen.name] = self._targets(run, seen)
             except SendError as error:
-                if error.reason == Reason.PACED:
+                # After a call that hung, BigPanda is left alone for some time: it was not asked.
+                if error.reason in {Reason.PACED, Reason.CIRCUIT_OPEN}:
                     return None
                 run.targets[seen.name] = frozenset()
         return run.targets[seen.name]

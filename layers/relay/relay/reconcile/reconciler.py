@@ -256,18 +256,20 @@ class Reconciler:
     def _work(self, listings: Sequence[Listing], lease: Lease, whole: Deadline, done: list[Listing]) -> None:
         """Compare the listings, and add them to `done`. Criticals of all are queued before anything else.
 
-        The order of the listings turns: a run begins after the listing that the run before began last. Raises
-        LeaseLost.
+        The order of the listings turns: a run begins after the listing that the run before began last, or after one
+        whose calls hung, since BigPanda is then left alone for some time. Raises LeaseLost.
         """
         later: list[Progress] = []
+        hangs = False
         in_turn = sorted(listings, key=lambda each: (each.number < lease.start, each.number))
         for number, listing in enumerate(in_turn):
             if not whole.remaining():
                 left = len(listings) - number
                 self.telemetry.notice("reconcile_failed", f"there was no time for {left} of {len(listings)} listings")
                 break
-            lease.start = listing.number + 1.0
+            lease.start = lease.start if hangs else listing.number + 1.0
             run = self._compared(listing, lease, whole)
+            hangs = hangs or (run.failure is not None and run.failure.reason in {Reason.TIMEOUT, Reason.CIRCUIT_OPEN})
             if run.findings:
                 later.append(run)
             else:

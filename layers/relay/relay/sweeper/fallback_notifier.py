@@ -82,9 +82,8 @@ class FallbackNotifier:
         # After the messages of all channels, which a service that hangs must not delay.
         others = sum(len(waiting[channel][MAX_CHECKED:]) for channel in overdue_by_channel)
         call = partial(self._call_phones, run, overdue_by_channel, others)
-        if deadline.remaining():
-            none: dict[str, list[DueRow]] = {}
-            notified |= self.tools.run_logging_failure(call, otherwise=none)
+        none: dict[str, list[DueRow]] = {}
+        notified |= self.tools.run_logging_failure(call, otherwise=none)
         now = self.tools.clock()
         told = [*canaries, *(each for rows in notified.values() for each in rows)]
         marks = [partial(self._mark, each, now, deadline) for each in told]

@@ -301,7 +301,7 @@ class SweepPolicies:
     def read(self, rows: Iterable[DueRow]) -> None:
         """Read the policies of all rows' channels in parallel, since one after the other takes long in a storm.
 
-        A channel whose secret can't be read in time gets the default policy in this run.
+        A channel whose secret can't be read in time has the policy of its last copy in this run, or the default one.
         """
         deadline = self.tools.deadlines(POLICY_SECONDS)
 
@@ -309,7 +309,8 @@ class SweepPolicies:
             if deadline.remaining():
                 self.of(channel)
             else:
-                self.known.setdefault(channel, Policy())
+                copy = self.tools.channels.cached(channel)
+                self.known.setdefault(channel, copy.policy if copy else Policy())
                 self.unread.add(channel)
 
         self.tools.at_once([partial(read_one, channel) for channel in dict.fromkeys(each.channel for each in rows)])

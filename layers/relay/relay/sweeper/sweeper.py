@@ -46,8 +46,8 @@ LATEST_SECONDS = 52.0
 HEALTH_SECONDS = 8.0
 # Time limit of the probes of credentials. A run with less time left probes nothing.
 PROBES_SECONDS = 6.0
-# The same for the check of a channel's recipients.
-RECIPIENTS_SECONDS = 5.0
+# The same for the check of a channel's recipients: two requests for each, one after the other.
+RECIPIENTS_SECONDS = 15.0
 # The same for the canaries: the webhook may take so long to answer.
 CANARIES_SECONDS = 9.0
 HEARTBEAT_SECONDS = 2.0
