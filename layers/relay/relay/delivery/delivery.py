@@ -560,8 +560,8 @@ def try_store(services: Services, task: Task, entry: Entry) -> bool:
 def retry_later(services: Services, task: Task, result: Result, entry: Entry | None) -> tuple[Task, Result]:
     """Leave a failed signal to a message on the retry queue, or dead-letter it if its failure is final.
 
-    `entry` is None if the ledger fails. Then a final failure waits for the ledger, too: only by the entry of a given-up
-    critical people are told of it. A state from the queue gets its next backoff. The message of a share that
+    `entry` is None if the ledger fails. Then a final failure waits for the ledger, too, since people are told of a
+    given-up critical by its entry. A state from the queue gets its next backoff. The message of a share that
     just came is on the queue already, or is queued now; if the queue refuses it, the result stays `unsafe`. It is the
     message that wakes after FIRST_WAKE_SECONDS, whatever Retry-After says: its delay can't be changed any more. After a
     429, the channel's open circuit makes the state wait.
