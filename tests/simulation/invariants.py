@@ -1192,12 +1192,13 @@ class Invariants(Played):
         There is one list, or two if the signal was sent (`began`, epoch seconds) soon after the channel got another
         recipient: a function may have read the secret before.
         """
-        if state.channel == NOC and self.story.routed and state.is_critical and state.says_status:
-            return [self.story.routed]
+        # BigPanda's API says the status.
+        is_shown = any(at < began for at in state.shown)
+        if state.channel == NOC and self.story.routed and state.is_critical and (state.says_status or is_shown):
+            return [self.story.routed] if state.says_status else [self.story.routed, ("Ops",)]
         if state.channel in self.story.timelines:
             rules = self.conditions.recipients(state, began)
-            if not state.says_status and any(at < began for at in state.shown):
-                # BigPanda's API says the status.
+            if not state.says_status and is_shown:
                 rules = [*rules, *self.conditions.recipients(replace(state, says_status=True), began)]
             return rules
         first, second = ("Ops",), ("Ops", "Dba")
