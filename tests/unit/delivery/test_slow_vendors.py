@@ -89,6 +89,17 @@ def test_pages_that_the_ledger_knows_are_compared_before_xmatters_is_asked_about
     assert len(relay.rest.calls) == asked
 
 
+def test_callback_that_names_no_page_costs_no_request(tenant: Tenant) -> None:
+    callback = {"callback": {"token": samples.CALLBACK_TOKEN}, "recipients": ["Ops"]}
+    relay = new_relay(tenant, xmatters=callback, access={"api_key": "BPU-1", "environment_id": "e1"})
+    tenant.makes_pages = False
+    plays(relay, "critical 300")
+    asked = len(relay.rest.calls)
+    relay.call_back("response", text="Not me", page="", person="Ops", at=None)
+    relay.wake(0)
+    assert len(relay.rest.calls) == asked
+
+
 # ---- BigPanda --------------------------------------------------------------------------------------------------------
 
 

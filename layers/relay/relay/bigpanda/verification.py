@@ -136,9 +136,11 @@ class Verifier:
         otherwise must also name a recipient of that signal, or a person in xMatters.
         """
         names = {name.lower() for name in (received.callback.page_id, received.callback.page_number) if name}
-        known = (each for each in raised if names & _names(each))
-        signal = next(known, None) or next((each for each in raised if names & self._found(each, rest, deadline)), None)
-        if not names or signal is None:
+        signals = raised if names else ()
+        known = (each for each in signals if names & _names(each))
+        found = (each for each in signals if names & self._found(each, rest, deadline))
+        signal = next(known, None) or next(found, None)
+        if signal is None:
             return CallbackVerdict(Verdict.UNVERIFIED, "it names no page of the incident")
         if received.answered_at < signal.at - VENDOR_CLOCKS_DIFFER_SECONDS:
             return CallbackVerdict(Verdict.UNVERIFIED, "it is older than the page that it names")
@@ -152,7 +154,7 @@ class Verifier:
         return CallbackVerdict(Verdict.UNVERIFIED, f"xMatters does not know who it says {verb}")
 
     def _found(self, signal: AcceptedSignal, rest: Rest, deadline: Deadline) -> set[str]:
-        """Return the ids and numbers, in lower case, of a signal's pages that the ledger does not know, but xMatters.
+        """Ask xMatters for the pages of a signal, unless the ledger knows them; return their ids and numbers.
 
         A workflow may make a page after minutes, when it counts as missing.
         """

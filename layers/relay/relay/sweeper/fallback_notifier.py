@@ -34,7 +34,7 @@ from relay.sweeper.run import (
 )
 
 # Shortest time between two calls of the phones about one channel, and between two messages to the fallback topic about
-# its owed states. Of a critical that nobody heard the topic is notified in the next run: nothing more will ring for it.
+# its owed states. Of a critical that nobody heard both tell in the next run: nothing more will ring for it.
 NOTIFIED_AGAIN_SECONDS = 300.0
 # Debts of a channel that a run checks and marks for the fallback topic; the message counts the others without a check.
 # The limit keeps time for the messages of other channels: ten thousand debts of one channel would take a whole run.
