@@ -3,7 +3,6 @@
 Filter patterns only save transfer. A pattern may match too many lines, so every caller checks the lines itself.
 """
 
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from relay.foreign_text import printable
+from relay.http.client import json_object
 from relay.incidents.share import time_of
 from relayctl import moments
 
@@ -107,14 +107,8 @@ class LogReader:
 
 def parsed(event: Mapping[str, Any]) -> Line | None:
     """Return the line of an event of CloudWatch; None if Lambda or another writer logged it, not the relay."""
-    text = str(event.get("message", "")).strip()
-    if not text.startswith("{"):
-        return None
-    try:
-        fields = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(fields, dict) or "message" not in fields:
+    fields = json_object(str(event.get("message", "")).encode("utf-8", "surrogatepass"))
+    if "message" not in fields:
         return None
     return Line(time_of(fields.get("timestamp")) or float(event.get("timestamp", 0)) / 1000, fields)
 

@@ -104,12 +104,12 @@ def counts(found: Mapping[str, Any]) -> None:
     members({name: each for name, each in found.items() if each != 0})
 
 
-def result(found: Mapping[str, Any], *, as_json: bool) -> None:
-    """Print a JSON object as JSON or as text."""
+def result(found: Mapping[str, Any], *, as_json: bool, **objects: Any) -> None:
+    """Print a JSON object, and further named objects, as one JSON object or as text."""
     if as_json:
-        document(found)
+        document({**found, **objects})
     else:
-        members(found)
+        members(found, **{name: json.dumps(each) for name, each in objects.items()})
 
 
 def _texts(value: Any) -> list[str]:
@@ -178,6 +178,21 @@ def progress(title: str, of: str, clock: Callable[[], float]) -> Iterator[Callab
             click.echo(f"{title}: {done} {of}{': ' if said else ''}{said}", err=True)
 
     yield line
+
+
+_IS_INTERRUPTED = f"{__name__}.is_interrupted"
+
+
+def outlast(error: BaseException) -> None:
+    """Note that a step goes on after `error`, which may be a Ctrl-C: the step still has something to print."""
+    if isinstance(error, KeyboardInterrupt):
+        click.get_current_context().meta[_IS_INTERRUPTED] = True
+
+
+def end_if_interrupted() -> None:
+    """Raise KeyboardInterrupt if a step outlasted a Ctrl-C."""
+    if _IS_INTERRUPTED in click.get_current_context().meta:
+        raise KeyboardInterrupt
 
 
 @contextmanager

@@ -27,7 +27,6 @@ BODY: Mapping[str, str] = {
     "host": "{{primaryAlert.tags.host}}",
     "check": "{{primaryAlert.tags.check}}",
 }
-PARENT = "webhook_v2"
 _PATH = "/resources/v2.1/integrations"
 # The API key is in a file of one line, `Authorization: Bearer …`: as an argument, other users could read it.
 KEY_FILE, BODY_FILE = "bigpanda-header.txt", "webhook-v2.json"
@@ -53,7 +52,6 @@ def webhook(stack: Stack, name: str, version: str | None, reveal: bool, as_json:
     \b
     Example:
       relayctl bigpanda webhook payments --v1 --reveal
-      relayctl bigpanda webhook payments --v2 --reveal
     """
     document = ChannelStore(stack).existing(name)
     access = parse_channel(name, document.text(), stack.hosts).bigpanda
@@ -67,7 +65,7 @@ def webhook(stack: Stack, name: str, version: str | None, reveal: bool, as_json:
         event = {"enabled": True, "method": "POST", "authorization": header["value"], "body": dict(BODY)}
         config = {"base_url": url, "expects_callbacks": access is not None and access.callbacks}
         workflow = {"events": [event], "config": config}
-        body = {"name": name, "parent_system_id": PARENT, "workflow_config": workflow}
+        body = {"name": name, "parent_system_id": "webhook_v2", "workflow_config": workflow}
         request = {"method": "POST", "url": (access.base_url if access else BIGPANDA_URL) + _PATH, "body": body}
         curl = (
             f"curl --fail-with-body -X POST {shlex.quote(str(request['url']))} \\\n"

@@ -51,7 +51,7 @@ def of(store: ChannelStore, name: str) -> Iterator[Check]:
     yield from _tokens(found)
     yield from _settings(found)
     deadline = stack.deadline(VENDOR_SECONDS)
-    if not of_channel(found):
+    if not found.named_recipients:
         yield warning("recipients", "the channel names none: the URLs or the workflow in xMatters name them")
     yield from xmatters(stack, found, deadline)
     yield bigpanda(stack, found.bigpanda, deadline)
@@ -125,14 +125,14 @@ def _canary(stack: Stack, channel: Channel) -> Check:
     if parameters.get("AllowedSourceCidrs") or parameters.get("WebAclArn"):
         limits = "AllowedSourceCidrs or WebAclArn may refuse the sweeper, which calls from an address of AWS"
         return warning(what, f"{limits}: the canary fails with HTTP 403 then")
-    minutes, recipients = f"{EVERY_SECONDS / 60:.0f}", ", ".join(of_channel(channel))
+    minutes, recipients = f"{EVERY_SECONDS / 60:.0f}", ", ".join(sorted(channel.named_recipients))
     return ok(what, f"every {minutes} minutes an incident rings {recipients or 'the recipients of the form'}, and ends")
 
 
 def _settings(channel: Channel) -> Iterator[Check]:
     problems = misconfiguration.problems(channel)
     yield from (failed("settings", str(each)) for each in problems)
-    if may_notify_nobody(channel) and of_channel(channel):
+    if may_notify_nobody(channel) and channel.named_recipients:
         yield failed("critical incidents", "one that matches no route notifies nobody: xmatters.recipients is empty")
     allowed = channel.policy.allowed_recipients
     if allowed is None:
@@ -143,12 +143,6 @@ def _settings(channel: Channel) -> Iterator[Check]:
 
 # For all requests to the vendors of one channel.
 VENDOR_SECONDS = 30.0
-
-
-def of_channel(channel: Channel) -> tuple[str, ...]:
-    """Return the recipients that the secret names: in the trigger's URL, the channel's own and those of its routes."""
-    routed = (name for route in channel.policy.routes for name in route.recipients)
-    return tuple(dict.fromkeys((*channel.trigger_recipients, *channel.recipients, *routed)))
 
 
 def may_notify_nobody(channel: Channel) -> bool:
@@ -188,6 +182,7 @@ def warn(stack: Stack, channel: Channel) -> None:
         with terminal.status("checking the recipients …"):
             found = list(xmatters(stack, channel, stack.deadline(VENDOR_SECONDS))) if channel.rest else []
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001
+        terminal.outlast(error)
         found = [warning("recipients", f"not checked: {type(error).__name__}")]
     for each in found:
         if each.state != State.OK:
@@ -196,7 +191,7 @@ def warn(stack: Stack, channel: Channel) -> None:
 
 def xmatters(stack: Stack, channel: Channel, deadline: Deadline) -> Iterator[Check]:
     """Yield the results for xMatters' REST API, and for each recipient of the channel."""
-    names = of_channel(channel)
+    names = sorted(channel.named_recipients)
     if channel.rest is None:
         off = "off: without xmatters.rest every page is unconfirmed by design, and no recipient is checked"
         yield warning(_REST, off)
@@ -338,7 +333,7 @@ def _ring(store: ChannelStore, name: str, *, yes: bool) -> Iterator[Check]:
         return answer.status, said["outcome"], ", ".join([f"HTTP {answer.status}", *words])
 
     started, what = int(stack.effects.clock()), f"test incident {incident_id}"
-    with terminal.status("sharing a test incident …"):
+    with terminal.status("sharing a test incident, and its end …"):
         status, outcome, said = post("warning", started)
     is_delivered = status == 200 and outcome == "delivered"
     yield ok(what, f"delivered: {said}") if is_delivered else failed(what, f"not delivered: {said}")

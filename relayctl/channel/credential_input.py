@@ -17,7 +17,6 @@ MAX_BYTES = 65_536
 ASK = "\0"
 _STDIN = "-"
 _NAMED_FILE, _LINE = "the file that @ names", "the line on standard input"
-_HINT = "; a value that begins with @ is written @@…"
 _VISIBLE = "a credential on the command line is visible in the process list and in the shell's history"
 _SAFE = "give @FILE, or - for a line of standard input, or no value to be asked"
 _OTHERS_MAY_READ = stat.S_IRGRP | stat.S_IROTH
@@ -87,8 +86,8 @@ def _read_file(option: str, key: str, path: str) -> str:
             content = file.read(MAX_BYTES + 1)
     except OSError as error:
         # The message does not name the file: it may be a password that begins with @.
-        cause = error.strerror or "unreadable"
-        raise click.UsageError(f"{option}: cannot read {_NAMED_FILE}: {cause}{_HINT}") from error
+        cause = f"{error.strerror or 'unreadable'}; a value that begins with @ is written @@…"
+        raise click.UsageError(f"{option}: cannot read {_NAMED_FILE}: {cause}") from error
     text = _text(option, content, _NAMED_FILE).rstrip("\r\n")
     # A pipe, such as bash's <(…), is not readable by others, whatever its mode.
     if stat.S_ISREG(mode) and mode & _OTHERS_MAY_READ and _is_credential(key, text):

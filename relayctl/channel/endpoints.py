@@ -13,13 +13,14 @@ from relay.channels.cache import MARKS_SECONDS
 from relay.channels.channel import Channel, header_for
 from relay.channels.parsing import parse_channel
 from relay.channels.token import EndpointName
-from relay.failures import InvalidChannel, LedgerError, SendError
+from relay.failures import LedgerError, SendError
 from relay.foreign_text import printable
 from relay.ledger import credentials
 from relay.ledger.credentials import USE_SECONDS
 from relay.ledger.table import Table
 from relayctl import moments, terminal
 from relayctl.channel.secret_document import SecretDocument
+from relayctl.failed_calls import tried
 from relayctl.stack.deployed import Stack, StackMissingError
 
 
@@ -82,13 +83,10 @@ def needs_endpoint(document: SecretDocument, key: str) -> bool:
 
 
 def add_missing_tokens(document: SecretDocument, name: str) -> None:
-    """Add a token to a channel's secret for each endpoint that needs credentials and has none.
-
-    `inbound` always needs them, `xmatters.callback` only with bigpanda.api_key. `name` is the channel's.
-    """
+    """Add a token to the secret of the channel `name` for each endpoint that needs credentials and has none."""
     if not document.credentials("inbound"):
         document.set("inbound.token", new_token(name, "inbound"))
-    if document.has("bigpanda.api_key") and not document.has("xmatters.callback"):
+    if needs_endpoint(document, "xmatters.callback") and not document.has("xmatters.callback"):
         document.set("xmatters.callback.token", new_token(name, "xmatters.callback"))
 
 
@@ -136,11 +134,10 @@ class Use(NamedTuple):
 
 def uses_of(stack: Stack, name: str, document: SecretDocument) -> list[Use] | None:
     """Return the last use of each credential; None, with a note on stderr, if the uses cannot be read."""
-    try:
-        return read_uses(stack.bounded_table(), parse_channel(name, document.text(), stack.hosts))
-    except (InvalidChannel, LedgerError, StackMissingError) as error:
-        terminal.say(f"note: the last use of credentials is not known: {printable(str(error))}")
-        return None
+    uses, problem = tried(lambda: read_uses(stack.bounded_table(), parse_channel(name, document.text(), stack.hosts)))
+    if problem:
+        terminal.say(f"note: the last use of credentials is not known: {printable(problem)}")
+    return uses
 
 
 def read_uses(table: Table, channel: Channel) -> list[Use]:
@@ -176,14 +173,13 @@ def obstacle(uses: Sequence[Use], key: str, now: float) -> str | None:
 SETTLE_SECONDS = 5.0
 
 
-def put_in_force(
-    stack: Stack, *names: str, effect: str | None = None, advice: str = "run the command again"
-) -> str | None:
+def put_in_force(stack: Stack, *names: str, effect: str | None = None, command: str | None = None) -> str | None:
     """Mark the secrets of channels as changed, and return the time (ISO 8601) from which no copy before is used.
 
-    That time is said on stderr with `effect`; without one, credentials are revoked. Return None, after a warning that
-    ends with `advice`, if the mark could not be written, or on Ctrl-C. A function that finds the mark and cannot read
-    the secret refuses requests if credentials are revoked, else it works with its older copy.
+    That time is said on stderr with `effect`; without one, credentials are revoked. Return None, after a warning, if
+    the mark could not be written, or on Ctrl-C; `command` writes it then, if the operator's own would not. A function
+    that finds the mark and cannot read the secret refuses requests if credentials are revoked, else it works with its
+    older copy.
     """
 
     def mark() -> None:
@@ -200,7 +196,9 @@ def put_in_force(
             mark()
     # The secret is stored: the caller must still print the new credential.
     except (LedgerError, StackMissingError, KeyboardInterrupt) as error:
+        terminal.outlast(error)
         why = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
+        advice = f"to put it in force, type: {command}" if command else "run the command again"
         seconds = stack.parameters.get("SecretCacheSeconds", "300")
         terminal.say(
             f"warning: stored, but running functions may work with the settings before for {seconds} s more, and a "
@@ -214,7 +212,6 @@ def put_in_force(
 
 
 TOTAL_SECONDS = 90.0
-_LOCAL_GAP_SECONDS = 0.5
 _ANSWER_SECONDS = 10.0
 # The answer to a body that is not JSON; a caller with wrong credentials gets 401.
 _ACCEPTED = "HTTP 400"
@@ -242,15 +239,15 @@ def verify(stack: Stack, name: str, urls: Mapping[str, str], headers: Mapping[st
         f"channel {name}: waiting until the relay accepts the new credential, for up to {TOTAL_SECONDS:.0f} s …"
     )
     # A local cloud has no second copy of a secret that could be stale.
-    gap_seconds = _LOCAL_GAP_SECONDS if stack.is_local else SETTLE_SECONDS
+    gap_seconds = 0.5 if stack.is_local else SETTLE_SECONDS
     end, closed = stack.deadline(TOTAL_SECONDS), dict.fromkeys(headers, "not called")
     try:
-        with terminal.status("waiting …"):
-            while closed and end.remaining() >= gap_seconds:
-                stack.effects.sleep(gap_seconds)
-                said = {endpoint: _answer(stack, urls[endpoint], headers[endpoint]) for endpoint in closed}
-                closed = {endpoint: answer for endpoint, answer in said.items() if answer != _ACCEPTED}
-    except KeyboardInterrupt:
+        while closed and end.remaining() >= gap_seconds:
+            stack.effects.sleep(gap_seconds)
+            said = {endpoint: _answer(stack, urls[endpoint], headers[endpoint]) for endpoint in closed}
+            closed = {endpoint: answer for endpoint, answer in said.items() if answer != _ACCEPTED}
+    except KeyboardInterrupt as error:
+        terminal.outlast(error)
         closed = dict.fromkeys(closed, "interrupted")
     if not closed:
         terminal.say(f"channel {name}: the relay accepts it")

@@ -1,6 +1,5 @@
 """relayctl channel: the group with all of its verbs, and the verbs show, list and remove."""
 
-import json
 from contextlib import suppress
 from typing import Any
 
@@ -50,10 +49,7 @@ def show(stack: Stack, name: str, as_json: bool) -> None:
         policy = parse_channel(name, document.text(), stack.hosts).policy
     found = {"channel": name, **endpoints.url_members(urls), **pauses.document(policy, now)}
     found["credentials"] = [each.document() for each in uses]
-    if as_json:
-        terminal.document({**found, "secret": masked})
-    else:
-        terminal.members(found, secret=json.dumps(masked))
+    terminal.result(found, as_json=as_json, secret=masked)
 
 
 @channel.command("list")
@@ -68,8 +64,7 @@ def list_(stack: Stack, as_json: bool) -> None:
     Example:
       relayctl channel list --json
     """
-    with terminal.status("reading the channels and the ledger …"):
-        found = read_status(stack, has_logs=False)
+    found = read_status(stack, has_logs=False)
     print_status(stack, found, NO_CHANNELS, whole=False, as_json=as_json)
 
 
@@ -102,6 +97,8 @@ def remove(stack: Stack, name: str, yes: bool, as_json: bool, **options: Any) ->
     """
     store = ChannelStore(stack)
     if not store.exists(name):
+        # An earlier call may have removed it, and failed to write the mark.
+        terminal.fail_if(store.is_removed(name) and endpoints.put_in_force(stack, name) is None)
         terminal.nothing(f"there is no channel {name}")
     owed, drains = Owed.of(stack, name), options["drain"]
     _refuse(name, owed, owed.dead_lettered or owed.problems if drains else str(owed) and not options["drop_owed"])
@@ -114,13 +111,10 @@ def remove(stack: Stack, name: str, yes: bool, as_json: bool, **options: Any) ->
         owed = Owed.of(stack, name)
         _refuse(name, owed, str(owed))
     store.remove(name, options["days"])
-    is_in_force = endpoints.put_in_force(stack, name) is not None
-    if as_json:
-        document = {"channel": name, "removed": True, "drained": drains, "owed": str(owed) or None}
-        terminal.document(document)
-    else:
-        click.echo(f"channel {name}: removed")
-    terminal.fail_if(not is_in_force)
+    in_force = endpoints.put_in_force(stack, name)
+    found = {"channel": name, "removed": True, "drained": drains, "owed": str(owed) or None}
+    terminal.result(found, as_json=as_json)
+    terminal.fail_if(in_force is None)
 
 
 def _refuse(name: str, owed: Owed, is_refused: object) -> None:

@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any, Literal
 
 import click
+from botocore.exceptions import BotoCoreError, ClientError
 
 from relay.channels.parsing import parse_channel
 from relay.channels.policy import Mode, Policy
@@ -16,6 +17,7 @@ from relayctl import audit, moments, terminal
 from relayctl.channel.endpoints import put_in_force
 from relayctl.channel.secret_document import SecretDocument
 from relayctl.channel.store import NAME_OR_ALL, ChannelStore
+from relayctl.failed_calls import aws_failure
 from relayctl.stack.deployed import Stack, on_stack
 
 KEY = "policy.pauses"
@@ -55,7 +57,7 @@ def pause(
 
 
 def add(document: SecretDocument, new: Members, now: float) -> None:
-    """Add a pause to the secret. Raises UsageError if there are MOST_PAUSES others."""
+    """Add a pause, and forget those that ended long before `now`. Raises UsageError if MOST_PAUSES others are left."""
     kept = [*_remembered(document, now), new]
     if len(kept) > MOST_PAUSES:
         raise click.UsageError(f"the channel has {MOST_PAUSES} pauses, and no more fit")
@@ -230,7 +232,8 @@ def resume(stack: Stack, name: str | None, is_all: bool, texts: Sequence[str], a
       relayctl channel resume payments --when environment=staging
     """
     act = partial(end, when=parse_conditions(texts), now=stack.effects.clock())
-    _change(stack, name, act, "resumed", "it is resumed", is_all=is_all, as_json=as_json)
+    effect = "its pauses are known" if texts else "it is resumed"
+    _change(stack, name, act, "resumed", effect, is_all=is_all, as_json=as_json)
 
 
 # Changes the pauses in a secret, and returns those that it added or ended.
@@ -244,28 +247,45 @@ def _change(stack: Stack, name: str | None, act: _Act, what: str, effect: str, *
     """
     if (name is None) != is_all:
         raise click.UsageError("give the name of a channel, or --all")
-    store, has_failed, pauses = ChannelStore(stack), False, dict[str, Sequence[Members]]()
-    for each in [name] if name else store.names():
-        try:
-            secret = store.read(each)
-            if secret.version and (done := act(secret)):
-                parse_channel(each, secret.text(), stack.hosts)
-                store.write(each, secret.text(), replaces=secret.version)
-                pauses[each] = done
-        except (InvalidChannel, click.ClickException) as error:
-            if name:
-                raise
-            terminal.say(f"channel {each}: not changed: {printable(str(error))}")
-            has_failed = True
-    terminal.fail_if(has_failed and not pauses)
-    if not pauses:
-        such = "" if what == "paused" else " with such a pause"
-        terminal.nothing(f"there is no channel{f' {name}' if name else ''}{such}")
-    in_force = put_in_force(stack, *pauses, effect=effect)
-    found = [{"channel": each, what: these, "in_force_at": in_force} for each, these in pauses.items()]
-    if as_json:
+    store = ChannelStore(stack)
+    pauses, failed = _stored(store, [name] if name else list(store.names()), act, is_all=is_all)
+    # Also for a channel without such a pause: an earlier call may have ended it, and failed to write the mark.
+    in_force = put_in_force(stack, *pauses, effect=effect) if pauses else None
+    changed = {each: these for each, these in pauses.items() if these}
+    found = [{"channel": each, what: these, "in_force_at": in_force} for each, these in changed.items()]
+    if as_json and found:
         terminal.document({"channels": found} if is_all else found[0])
-    for each, one in () if as_json else ((each, one) for each, these in pauses.items() for one in these):
+    for each, one in () if as_json else ((each, one) for each, these in changed.items() for one in these):
         said = pause_words(Pause.of(one), stack.effects.clock())
         terminal.show_line(printable(f"channel {each}: {'' if what == 'paused' else 'ended: '}{said}"), indent=2)
-    terminal.fail_if(has_failed or in_force is None)
+    terminal.end_if_interrupted()
+    terminal.fail_if(failed or (pauses and in_force is None))
+    if not changed:
+        such = "" if what == "paused" else " with such a pause"
+        terminal.nothing(f"there is no channel{f' {name}' if name else ''}{such}")
+
+
+def _stored(
+    store: ChannelStore, names: Sequence[str], act: _Act, *, is_all: bool
+) -> tuple[dict[str, Sequence[Members]], Sequence[str]]:
+    """Change the pauses in secrets. Return what `act` returned by channel, and the channels that failed."""
+    done, failed = dict[str, Sequence[Members]](), list[str]()
+    for number, name in enumerate(names):
+        try:
+            secret = store.read(name)
+            if secret.version:
+                if changed := act(secret):
+                    parse_channel(name, secret.text(), store.stack.hosts)
+                    store.write(name, secret.text(), replaces=secret.version)
+                done[name] = changed
+        except (InvalidChannel, click.ClickException, ClientError, BotoCoreError) as error:
+            if not is_all:
+                raise
+            failed.append(name)
+            terminal.say(f"channel {name}: not changed: {printable(aws_failure(error) or str(error))}")
+        except KeyboardInterrupt as error:
+            terminal.outlast(error)
+            left = ", ".join(names[number:])
+            terminal.say(f"interrupted, so not changed, or not in force: {left}; run the command again")
+            break
+    return done, failed

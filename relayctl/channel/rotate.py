@@ -161,11 +161,11 @@ def _retire(store: ChannelStore, name: str, before: SecretDocument, key: str, *,
         raise click.ClickException(f"not retired: {why}; --now retires it all the same")
     # Also without a previous credential: an earlier call may have stored the secret, and failed to write the mark.
     change = write_path.prepare(store, name, before, after, overlap_seconds=None)
-    done = write_path.put(change, revokes="run the command again")
+    done = write_path.put(change, revokes=f"relayctl channel rotate {name} {endpoint.name} --retire")
     used_at = moments.iso_or_none(last_use(uses or (), endpoint.name, "previous"))
     document = {"channel": name, "kind": endpoint.name, "retired": is_there, "used_at": used_at}
     terminal.result(document | {"in_force_at": done.in_force}, as_json=as_json)
-    return done.in_force is not None
+    return done.is_complete
 
 
 def _rotate_outward(change: ChannelChange, kind: str, *, as_json: bool) -> bool:
@@ -214,7 +214,6 @@ def revoke(stack: Stack, name: str, names: tuple[str, ...], yes: bool, as_json: 
 
     \b
     Example:
-      relayctl channel revoke payments --endpoint inbound
       relayctl channel revoke payments --endpoint callback --yes
     """
     store = ChannelStore(stack)
@@ -231,8 +230,7 @@ def revoke(stack: Stack, name: str, names: tuple[str, ...], yes: bool, as_json: 
     question = f"Channel {name}: refuse the current credential, until the new one is pasted ({vendors})?"
     terminal.confirm(question, yes=yes)
     # A second `revoke` would make one more credential. Any endpoint will do: the mark is the channel's.
-    advice = f"to put it in force, type: relayctl channel rotate {name} {names[0]} --retire --now"
-    done = write_path.put(change, revokes=advice)
+    done = write_path.put(change, revokes=f"relayctl channel rotate {name} {names[0]} --retire --now")
     headers = {key: endpoints.headers(after, key) for key in keys}
     if as_json:
         found = [
@@ -244,4 +242,4 @@ def revoke(stack: Stack, name: str, names: tuple[str, ...], yes: bool, as_json: 
         terminal.document(document | {"credentials": found, "verified": done.is_verified})
     else:
         endpoints.show(change.urls, headers)
-    terminal.fail_if(done.in_force is None or not done.is_verified)
+    terminal.fail_if(not done.is_complete)

@@ -16,7 +16,7 @@ from relay.http.session import AllowList, VendorHosts
 MASK = "***"
 # Last names of the keys of credentials, outside the policy. URLs may hold one.
 _SECRETS = frozenset({"token", "password", "key", "secret", "api_key", "app_key"})
-_URLS = frozenset({"xmatters.trigger_url", "xmatters.rest.base_url", "bigpanda.base_url"})
+URLS = frozenset({"xmatters.trigger_url", "xmatters.rest.base_url", "bigpanda.base_url"})
 _PLAIN_URL = re.compile(r"https?://[A-Za-z0-9.:-]+(/(api/integration|reapi|api/xm)/[A-Za-z0-9/_-]*|/?)")
 _AUTH_MEMBERS = {name: member for each in AUTH.values() for name, member in each["properties"].items()}
 
@@ -108,7 +108,7 @@ def _mask(value: Any, key: str) -> Any:
     """Return a value with *** for each credential, and for what is not valid: it may hold a misplaced credential."""
     if isinstance(value, dict):
         return {name: _mask(member, f"{key}.{name}".lstrip(".")) for name, member in value.items()}
-    if key in _URLS and isinstance(value, str):
+    if key in URLS and isinstance(value, str):
         place, mark, _ = value.partition("?")
         return place + (f"?{MASK}" if mark else "") if _PLAIN_URL.fullmatch(place) else MASK
     schema = _schema_of(key)
@@ -145,21 +145,17 @@ def is_credential(key: str, value: Any) -> bool:
 
 
 def _is_secret_leaf(key: str, value: Any) -> bool:
-    if key in _URLS and isinstance(value, str):
+    if key in URLS and isinstance(value, str):
         place, _, query = value.partition("?")
         named = {name for name, _ in parse_qsl(query, keep_blank_values=True)}
         return not _PLAIN_URL.fullmatch(place) or not named <= {"recipients"}
     return holds_credential(key) or _schema_of(key) is None
 
 
-def is_url(key: str) -> bool:
-    return key in _URLS
-
-
 def holds_credential(key: str) -> bool:
     """True if the key is for a credential, or for a URL, which may hold one."""
     is_named_so = key.rpartition(".")[2] in _SECRETS and not key.startswith("policy.")
-    return is_url(key) or (is_named_so and holds_text(key))
+    return key in URLS or (is_named_so and holds_text(key))
 
 
 def unknown_key(key: str) -> str | None:

@@ -27,7 +27,6 @@ _KEYS = {
     "trigger_url": "xmatters.trigger_url",
     **{name: f"xmatters.auth.{name}" for name in ("client_id", "username", "password", "key", "secret")},
 }
-_FORMS = "KEY=VALUE, KEY=@FILE, KEY=- or KEY"
 
 
 @click.command("set", cls=CredentialCommand)
@@ -108,7 +107,7 @@ def set_(stack: Stack, name: str, as_json: bool, reveal: bool, **options: Any) -
         if not change.is_new:
             write_path.show_changes(change.changes)
         endpoints.show(change.urls, {key: [header] for key, header in shown.items()})
-    terminal.fail_if(not done.is_verified or not done.is_in_force)
+    terminal.fail_if(not done.is_complete)
 
 
 def _settings(options: dict[str, Any]) -> list[tuple[str, Any]]:
@@ -126,7 +125,7 @@ def _key_and_text(setting: str) -> tuple[str, str]:
     key, equals, text = setting.partition("=")
     if not key or (not equals and unknown_key(key)):
         # The setting is not quoted: it may be a credential without its key.
-        raise click.UsageError(f"--set takes {_FORMS}")
+        raise click.UsageError("--set takes KEY=VALUE, KEY=@FILE, KEY=- or KEY")
     if complaint := unknown_key(key):
         raise click.UsageError(complaint)
     return key, text if equals else ASK
@@ -167,7 +166,6 @@ def undo(stack: Stack, name: str, yes: bool, as_json: bool) -> None:
 
     \b
     Example:
-      relayctl channel undo payments
       relayctl channel undo payments --yes
     """
     store = ChannelStore(stack)
@@ -178,7 +176,7 @@ def undo(stack: Stack, name: str, yes: bool, as_json: bool) -> None:
     if not change.changes:
         terminal.nothing(
             f"nothing to undo: the last change of channel {name} changed only what BigPanda or xMatters show to the "
-            "relay; relayctl channel set makes new credentials"
+            "relay, or pauses; relayctl channel set makes new credentials, relayctl channel resume ends pauses"
         )
     if not as_json:
         write_path.show_changes(change.changes)
@@ -189,7 +187,7 @@ def undo(stack: Stack, name: str, yes: bool, as_json: bool) -> None:
         document |= {"verified": done.is_verified} if done.fresh else {}
         terminal.document(document)
     write_path.say_fresh(name, done)
-    terminal.fail_if(not done.is_verified)
+    terminal.fail_if(not done.is_complete)
 
 
 def _with_endpoints_of(current: SecretDocument, earlier: SecretDocument, name: str) -> SecretDocument:

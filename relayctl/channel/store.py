@@ -56,6 +56,14 @@ class ChannelStore:
         """True if the channel has a secret, valid or not, that is not removed."""
         return self._value(name) is not None
 
+    def is_removed(self, name: str) -> bool:
+        """True if the channel has a secret that is marked for deletion."""
+        try:
+            self._secrets.get_secret_value(SecretId=self._id(name))
+        except self._gone as error:
+            return isinstance(error, self._errors.InvalidRequestException)
+        return False
+
     def channel(self, name: str) -> Channel | None:
         """Return a channel; None if it does not exist, or is removed. Raises InvalidChannel."""
         value = self._value(name)
@@ -92,9 +100,16 @@ class ChannelStore:
         if replaces is not None:
             self._swap(name, text, replaces)
         elif removed := self._create(name, text):
-            # Should the swap fail, the channel has its old settings, and the operator runs the command again.
             self._secrets.restore_secret(SecretId=self._id(name))
-            self._swap(name, text, removed)
+            try:
+                self._swap(name, text, removed)
+            except (ClientError, BotoCoreError, KeyboardInterrupt):
+                # It is not removed again: the failed call, or another operator, may have stored new settings.
+                terminal.say(
+                    f"warning: channel {name} works again, maybe with its credentials and settings from before its "
+                    f"removal; to refuse them, type: relayctl channel remove {name}"
+                )
+                raise
 
     def _create(self, name: str, text: str) -> str | None:
         """Create a secret; if a removed one has the name, return its current version, to be restored and replaced.

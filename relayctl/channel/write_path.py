@@ -27,8 +27,6 @@ from relayctl.channel.store import ChannelStore
 # Long enough to paste the new credential at the vendor, and to notice a forgotten one.
 OVERLAP_SECONDS = 24 * 3600
 _COLORS = {"+": "green", "-": "red", "~": "yellow"}
-# Keys whose change must reach all functions within seconds.
-AT_ONCE = frozenset({"policy.mode"})
 # Advice for settings that may notify nobody, by key: in words of `channel set`, and of a settings file.
 _REMEDIES = {
     "xmatters.recipients": "name recipients (--recipient), or set xmatters.recipients_in to workflow or url "
@@ -66,7 +64,7 @@ class Done(NamedTuple):
     fresh: Mapping[str, dict[str, str]]  # The header of each new credential, by the endpoint's key
     is_verified: bool  # True if the relay accepts these credentials, or there are none
     in_force: str | None  # From when nothing uses the old value (ISO 8601), if it must act at once; None if unknown
-    is_in_force: bool  # False if running functions may still use what must not be used any more
+    is_complete: bool  # True if they are accepted, and no running function may use what must not be used any more
 
 
 def prepare(
@@ -108,18 +106,22 @@ def prepare(
 def put(change: ChannelChange, *, revokes: str | None = None) -> Done:
     """Store a change, with notes and warnings on stderr, and wait until the relay accepts the new credentials.
 
-    `revokes` is the operator's advice if the end of a credential is not in force. Raises ClickException.
+    If a credential ends, `revokes` is the command that puts that in force later. Also without a change the settings are
+    put in force: an earlier call may have stored them, and failed to do so. Raises ClickException.
     """
     stack, name, before, after = change.store.stack, change.name, change.before, change.after
     if change.changes:
         change.store.write(name, after.text(), replaces=before.version)
         seconds = stack.parameters.get("SecretCacheSeconds", "300")
         terminal.say(f"channel {name}: {'made' if change.is_new else f'changed; functions read it within {seconds} s'}")
-    in_force, must_act = None, not change.is_new and any(each["key"] in AT_ONCE for each in change.changes)
+    keys = {each["key"] for each in change.changes}
+    # A change of the mode must reach all functions within seconds.
+    in_force, must_act = None, not change.is_new and (not keys or "policy.mode" in keys)
     if revokes:
-        in_force = put_in_force(stack, name, advice=revokes)
+        in_force = put_in_force(stack, name, command=revokes)
     elif must_act:
-        in_force = put_in_force(stack, name, effect="it acts")
+        # Neither `undo` nor `apply` would do it again.
+        in_force = put_in_force(stack, name, effect="its settings act", command=f"relayctl channel set {name}")
     for key, expires_at in change.expiries.items():
         terminal.say(
             f"note: {ENDPOINTS[key].vendor}'s old credential works until {expires_at}; to end it earlier: relayctl "
@@ -133,7 +135,8 @@ def put(change: ChannelChange, *, revokes: str | None = None) -> Done:
     checks.warn(stack, change.channel)
     fresh = {key: header_for(new) for key in change.urls if (new := after.credentials(key, before))}
     is_verified = verify(stack, name, change.urls, fresh)
-    return Done(fresh, is_verified, in_force, in_force is not None or not must_act)
+    is_in_force = in_force is not None or not (revokes or must_act)
+    return Done(fresh, is_verified, in_force, is_verified and is_in_force)
 
 
 def show_changes(changes: Sequence[Mapping[str, Any]]) -> None:

@@ -15,9 +15,9 @@ import click
 from relay.failures import QueueError
 from relay.foreign_text import printable
 from relay.jobs.job import Job
-from relay.jobs.queue import Message, Queue, UnreadableMessage, attributes_of, check_message, read_envelope
+from relay.jobs.queue import Message, Queue, UnreadableMessage, attributes_of, check_message, envelope_of, read_envelope
 from relayctl import audit, terminal
-from relayctl.dlq.queue import Choice, Filter, batches, choosing, filtered, nothing_matched, say_held
+from relayctl.dlq.queue import Choice, Filter, batches, choosing, filtered, nothing_matched
 from relayctl.stack.deployed import Stack, on_stack
 
 STDOUT = "-"
@@ -62,8 +62,8 @@ def export(stack: Stack, place: str, wanted: Filter, as_json: bool) -> None:
     bodies may hold texts of incidents, so only you may read the file (mode 0600). It has no credential of
     the relay.
 
-    Messages that are no jobs of the relay are not exported; without a filter, they make the exit code 1. What another
-    reader holds is not exported either, and is counted on stderr.
+    Messages that are no jobs of the relay are not exported; without a filter, they make the exit code 1, as do messages
+    that could not be read in time. What another reader holds is not exported either, and is counted on stderr.
 
     \b
     Example:
@@ -76,32 +76,37 @@ def export(stack: Stack, place: str, wanted: Filter, as_json: bool) -> None:
     done = write_jobs(stack, place, wanted)
     if as_json:
         counts = {"exported": len(done.jobs), "unreadable": len(done.unreadable)}
-        counts |= {"about": done.depth.about, "held": done.depth.held}
+        counts |= {"about": done.depth.about, "held": done.depth.held, "unread": done.unread}
         terminal.document({"file": place if done.jobs else None, **counts})
     if not done.jobs and not done.unreadable:
-        nothing_matched(done.depth)
+        nothing_matched(done)
     if done.jobs:
         where = f" to {place}; only you may read it" if place != STDOUT else ""
         terminal.say(f"{len(done.jobs)} exported{where}. The bodies may hold texts of incidents.")
-    say_held(done.depth)
+    done.say_unseen()
     if done.unreadable:
         terminal.say(f"{len(done.unreadable)} not exported: no jobs of the relay; relayctl dlq list shows them")
-        click.get_current_context().exit(1)
+    terminal.fail_if(done.unreadable or done.unread)
 
 
 # Characters of the problem of an invalid line.
 MAX_PROBLEM = 200
 
 
-def read_line(text: bytes) -> Message:
-    """Return the message of a line. Raises UnreadableMessage, or QueueError if SQS would refuse it."""
+def read_line(text: bytes, now: float) -> Message:
+    """Return the message of a line. Raises UnreadableMessage, or QueueError if SQS would refuse it.
+
+    A job without the time at which it was dead-lettered gets `now`: if the job was dropped, the worker would take a
+    message without a mark for an older copy.
+    """
     try:
         envelope = json.loads(text)["envelope"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UnreadableMessage("it is no line of an export; the file may be cut off") from error
-    message = Message(envelope, attributes_of(read_envelope(envelope)))
+    job = read_envelope(envelope)
+    message = Message(envelope, attributes_of(job))
     check_message(message.envelope, message.attributes)
-    return message
+    return message if job.dead_lettered_at else message._replace(envelope=envelope_of(job.dead_lettered(now)))
 
 
 def send(queue: Queue, messages: Sequence[Message], stopping: Callable[[], bool]) -> Iterator[tuple[int, str | None]]:
@@ -141,7 +146,7 @@ def import_(stack: Stack, path: Path, as_json: bool) -> None:
     messages = list[Message]()
     for number, text in enumerate(content.splitlines(), start=1):
         try:
-            messages.append(read_line(text))
+            messages.append(read_line(text, stack.effects.clock()))
         except (UnreadableMessage, QueueError) as error:
             raise click.UsageError(f"nothing was sent: line {number}: {printable(str(error), MAX_PROBLEM)}") from error
     if not messages:

@@ -11,14 +11,13 @@ from relay.incidents.share import MAX_ID_LENGTH
 from relay.jobs.job import Flag, seconds_of
 from relay.jobs.queue import read_envelope
 from relayctl import terminal
-from relayctl.dlq.file import export, import_
+from relayctl.dlq.file import MAX_PROBLEM, export, import_
 from relayctl.dlq.mover import drop, replay
-from relayctl.dlq.queue import NO_STATUS, Filter, HeldMessage, choosing, filtered, nothing_matched, say_held
+from relayctl.dlq.queue import NO_STATUS, Filter, HeldMessage, choosing, filtered, nothing_matched
 from relayctl.stack.deployed import Stack, on_stack
 
 _AGE_COLUMNS = 5
 _MAX_TITLE = 82
-_MAX_PROBLEM = 200
 
 
 @click.group()
@@ -56,15 +55,16 @@ def list_(stack: Stack, wanted: Filter, as_json: bool) -> None:
         documents = [document(held) for held in found]
     depth = choice.depth
     if as_json:
-        counts = {"shown": len(documents), "about": depth.about, "held": depth.held}
+        counts = {"shown": len(documents), "about": depth.about, "held": depth.held, "unread": choice.unread}
         terminal.document({"messages": documents, **counts})
     if not documents:
-        nothing_matched(depth)
+        nothing_matched(choice)
     if not as_json:
         for each in documents:
             show(each, stack.effects.clock())
         click.echo(f"{len(documents)} of about {depth.about}", err=True)
-        say_held(depth)
+        choice.say_unseen()
+    terminal.fail_if(choice.unread)
 
 
 @dlq.command("show")
@@ -91,7 +91,7 @@ def show_(stack: Stack, identity: str, as_json: bool) -> None:
     if as_json:
         terminal.document({"messages": documents})
     if not documents:
-        nothing_matched(choice.depth)
+        nothing_matched(choice)
     for each in () if as_json else documents:
         terminal.members(each, body=each.pop("body", ""))
 
@@ -121,7 +121,7 @@ def document(held: HeldMessage, *, with_body: bool = False) -> dict[str, Any]:
 def show(document: Mapping[str, Any], now: float) -> None:
     """Print a line for a message, from its JSON object: its age, its id, its channel and incident, why it is there."""
     if "unreadable" in document:
-        problem = printable(document["unreadable"] or "", _MAX_PROBLEM)
+        problem = printable(document["unreadable"] or "", MAX_PROBLEM)
         terminal.show_line(f"{document['message_id'][:8]} unreadable: {problem}", indent=2)
         return
     # Incident ids come from BigPanda, and a message may be a stranger's. In quotes a text with spaces is one word.

@@ -21,7 +21,7 @@ from relay.jobs.queue import Message, Queue, attributes_of
 from relay.ledger.entry import Entry
 from relay.ledger.table import Ledger
 from relayctl import audit, terminal
-from relayctl.dlq.queue import DeadLetters, Filter, HeldMessage, choosing, filtered, nothing_matched, say_held
+from relayctl.dlq.queue import DeadLetters, Filter, HeldMessage, choosing, filtered, nothing_matched
 from relayctl.failed_calls import tried
 from relayctl.stack.deployed import Stack, on_stack
 from relayctl.terminal import progress
@@ -181,7 +181,6 @@ def replay(stack: Stack, wanted: Filter, yes: bool, wait: bool, as_json: bool) -
     Example:
       relayctl dlq replay --reason upstream
       relayctl dlq replay --reason upstream --newer-than 2d --yes
-      relayctl dlq replay --since 12h --no-wait --yes
     """
     moved, sums, effects = list[Moved](), dict[str, Any](), stack.effects
     changed, problem = dict[str, Any](), None
@@ -190,7 +189,7 @@ def replay(stack: Stack, wanted: Filter, yes: bool, wait: bool, as_json: bool) -
             sums = choice.summary()
             if choice.jobs and not as_json:
                 terminal.counts(sums)
-                say_held(choice.depth)
+                choice.say_unseen()
             if choice.jobs and yes:
                 retries = Queue(stack.session.client("sqs"), stack.output("RetryQueueUrl"))
                 changed = audit.begin(stack, "dlq replay", filters=wanted.document())
@@ -212,11 +211,12 @@ def replay(stack: Stack, wanted: Filter, yes: bool, wait: bool, as_json: bool) -
             terminal.counts({**counts, "results": told})
             audit.say(changed)
     if not sums["matched"]:
-        nothing_matched(choice.depth)
+        nothing_matched(choice)
     if not yes and not as_json:
         click.echo("nothing was moved; add --yes to replay them")
     # A job that is, or may be, still dead-lettered.
-    bad = counts["left"] + counts["failed"] + counts["dead_lettered"] or problem or any(each.note for each in moved)
+    is_partial = choice.unread or problem or any(each.note for each in moved)
+    bad = is_partial or counts["left"] + counts["failed"] + counts["dead_lettered"]
     terminal.fail_if(bad, is_stopped=choice.stop.is_set() and counts["left"])
 
 
@@ -335,15 +335,10 @@ def drop(stack: Stack, reason: str, wanted: Filter, is_all: bool, yes: bool, as_
     with choosing(stack, wanted) as choice:
         doing = Drop([*choice.jobs, *choice.unreadable])
         owed, problem = criticals(doing.chosen, Ledger(stack.table()))
-        sums = {
-            **choice.summary(),
-            "matched": len(doing.chosen),
-            "unreadable": len(choice.unreadable),
-            "criticals": owed,
-        }
+        sums = choice.summary() | {"matched": len(doing.chosen), "criticals": owed}
         if doing.chosen and not as_json:
             terminal.counts(sums)
-            say_held(choice.depth)
+            choice.say_unseen()
         if problem:
             terminal.say(f"which criticals are still owed is not known, the ledger cannot be read: {problem}")
         changed = dict[str, Any]()
@@ -374,5 +369,6 @@ def drop(stack: Stack, reason: str, wanted: Filter, is_all: bool, yes: bool, as_
                 terminal.counts(found)
                 audit.say(changed)
     if not doing.chosen:
-        nothing_matched(choice.depth)
-    terminal.fail_if(counts["failed"] or counts["left"], is_stopped=choice.stop.is_set() and counts["left"])
+        nothing_matched(choice)
+    bad = choice.unread or counts["failed"] or counts["left"]
+    terminal.fail_if(bad, is_stopped=choice.stop.is_set() and counts["left"])

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 # Visibility timeout of a held message. What is not moved by then is left to other readers.
 HOLD_SECONDS = 300
+# Time for the scan: the rest of the first message's hold is for what is done with the messages.
+SCAN_SECONDS = HOLD_SECONDS // 2
 # With less than this left, a batch may still be in progress when another reader receives the message.
 MOVE_SECONDS = 30
 # A long poll asks all of SQS's servers. A short poll may miss messages.
@@ -97,7 +99,7 @@ class HeldMessage:
 
 
 class QueueDepth(NamedTuple):
-    """Approximate numbers of messages on one queue; SQS counts each message in one of the three."""
+    """Approximate numbers of messages on one queue: SQS counts each message as visible, delayed or held."""
 
     visible: int  # Messages that can be received now
     delayed: int  # Messages that become visible later
@@ -124,6 +126,7 @@ class DeadLetters:
         self._url = url
         self._clock = clock
         self._held: dict[str, HeldMessage] = {}
+        self.is_scan_cut = False  # True if the last scan had no time for all visible messages
 
     @contextmanager
     def holding(self) -> Iterator[None]:
@@ -140,9 +143,14 @@ class DeadLetters:
     def scan(self, most: float = math.inf) -> Iterator[HeldMessage]:
         """Receive and hold every visible message once, until a poll is empty. Valid only inside `holding`.
 
-        In a storm no poll may be empty: the scan ends with the poll that holds the message number `most`, too.
+        In a storm no poll may be empty: the scan ends with the poll that holds the message number `most`, too. It ends
+        after SCAN_SECONDS: without an end it would receive the first messages anew once their hold is over, for ever.
         """
+        ends = self._clock() + SCAN_SECONDS
         while len(self._held) < most:
+            self.is_scan_cut = self._clock() >= ends
+            if self.is_scan_cut:
+                return
             until = self._clock() + HOLD_SECONDS
             messages = self._client.receive_message(
                 QueueUrl=self._url,
@@ -307,9 +315,22 @@ class Choice(NamedTuple):
 
     queue: DeadLetters
     depth: QueueDepth  # Numbers of messages on the queue
+    unread: int  # Approximate number of visible messages for which the time was too short
     stop: Event  # The event that the first Ctrl-C sets
     jobs: list[HeldMessage]  # The messages whose jobs match the filter, the oldest share first
     unreadable: list[HeldMessage]  # Messages that are no jobs of the relay; none with a filter
+
+    @property
+    def unseen(self) -> str:
+        """Text about the unread messages and those that another reader holds; empty if there are none."""
+        count, held = self.unread, self.depth.held
+        late = f"about {count} messages were not read in {SCAN_SECONDS} seconds; replay or drop some, and try again"
+        elsewhere = f"about {held} messages are held by another reader and cannot be read; try again in five minutes"
+        return "; ".join([late] * bool(count) + [elsewhere] * bool(held))
+
+    def say_unseen(self) -> None:
+        if self.unseen:
+            click.echo(self.unseen, err=True)
 
     def summary(self) -> dict[str, Any]:
         """Return the counts of the matching jobs by channel, kind, reason and status, as a JSON object."""
@@ -318,6 +339,8 @@ class Choice(NamedTuple):
             "matched": len(jobs),
             "about": self.depth.about,
             "held": self.depth.held,
+            "unread": self.unread,
+            "unreadable": len(self.unreadable),
             "by_channel": dict(Counter(job.channel for job in jobs)),
             "by_kind": dict(Counter(job.kind for job in jobs)),
             "by_reason": dict(Counter(job.stamps.reason for job in jobs)),
@@ -347,19 +370,13 @@ def choosing(stack: Stack, wanted: Filter) -> Iterator[Choice]:
             jobs = wanted.choose(found)
             unreadable = [held for held in found if held.job is None] if wanted.takes_all else []
             queue.let_go(set(found) - {*jobs, *unreadable})
-            yield Choice(queue, depth, stop, jobs, unreadable)
+            unread = max(1, depth.visible - len(found)) if queue.is_scan_cut else 0
+            yield Choice(queue, depth, unread, stop, jobs, unreadable)
 
 
-def nothing_matched(depth: QueueDepth) -> NoReturn:
-    unseen = [f"none of about {depth.visible} messages matched"] if depth.visible else []
-    unseen += [held_elsewhere(depth.held)] if depth.held else []
-    terminal.nothing("; ".join(unseen) or "the dead-letter queue is empty")
-
-
-def say_held(depth: QueueDepth) -> None:
-    if depth.held:
-        click.echo(held_elsewhere(depth.held), err=True)
-
-
-def held_elsewhere(count: int) -> str:
-    return f"about {count} messages are held by another reader and cannot be read; try again in five minutes"
+def nothing_matched(choice: Choice) -> NoReturn:
+    """Exit with code 3 and a message. Raises ClickException if a message that was not read in time may match."""
+    if choice.unread:
+        raise click.ClickException(f"none of those that were read matched; {choice.unseen}")
+    none = f"none of about {choice.depth.visible} messages matched" if choice.depth.visible else ""
+    terminal.nothing("; ".join(filter(None, (none, choice.unseen))) or "the dead-letter queue is empty")

@@ -98,16 +98,15 @@ class Collector:
     def _dead_letters(self) -> None:
         with self.readings.reading(DEAD_LETTERS):
             with choosing(self.stack, Filter(channel=self.channel, incident=self.incident_id)) as choice:
-                jobs, held = [message.job for message in choice.jobs if message.job], choice.depth.held
+                jobs = [message.job for message in choice.jobs if message.job]
             for job in jobs:
                 status = f" (HTTP {job.stamps.http_status})" if job.stamps.http_status else ""
                 said = f"{job.kind}, {job.stamps.reason}{status}, {job.stamps.attempts} attempts"
                 at = seconds_of(job.dead_lettered_at or job.stamps.last_failed_at or job.received_at)
                 event = Event(at, DEAD_LETTERS, "dead_letter", f"on the dead-letter queue: {said}", job.channel)
                 self.events.append(event)
-            if held:
-                unseen = f"about {held} messages are held by another reader and were not read"
-                self.readings.note(DEAD_LETTERS, unseen)
+            if choice.unseen:
+                self.readings.note(DEAD_LETTERS, choice.unseen)
 
     def _ledger(self, channels: Iterable[str]) -> None:
         with self.readings.reading(LEDGER):
@@ -129,10 +128,8 @@ class Collector:
                 self.events += of_activities(client.activities(channel.bigpanda, self.incident_id, deadline))
 
     def _pages(self, name: str, rest: Rest) -> Iterator[Event]:
-        deadline, api = (
-            self.stack.deadline(VENDOR_SECONDS),
-            Pages(self.stack.effects.outward(self.stack.hosts.xmatters)),
-        )
+        deadline = self.stack.deadline(VENDOR_SECONDS)
+        api = Pages(self.stack.effects.outward(self.stack.hosts.xmatters))
         signals = [signal for each in self.known if each.channel == name for signal in each.entry.accepted_signals]
         newest = sorted(signals, key=lambda each: each.at, reverse=True)[:MAX_SIGNALS]
         known = (each.pages or [page.id for page in api.of_request(rest, each.request_id, deadline)] for each in newest)
@@ -194,7 +191,7 @@ def of_activities(activities: Iterable[Mapping[str, Any]]) -> Iterator[Event]:
         yield Event(at, BIGPANDA, "activity", f"{words}{by}{_quoted(': ', comment)}")
 
 
-# Incidents that are shown, the newest.
+# Incidents that are shown at most.
 MAX_INCIDENTS = 500
 MAX_TITLE = 80
 _AGE_COLUMNS, _SOURCE_COLUMNS = 5, 8
@@ -207,41 +204,46 @@ class Listed(NamedTuple):
     channel: str
     incident_id: str  # BigPanda's id, as the log or the ledger's key has it
     entry: Entry | None  # Its entry in the ledger; None if there is none, or it could not be read
-    outcome: str = ""  # Outcome of its last share in the log; empty if the log was not read
+    unknown: str = ""  # Text in place of the entry's state, if there is no entry
 
     def document(self, now: float) -> dict[str, Any]:
         """Return the incident as a JSON object for programs, with its state in words."""
         entry = self.entry
-        says = [f"the last share was {self.outcome}; the ledger has no entry of it"]
         return {
             "incident_id": self.incident_id,
             "channel": self.channel,
             "title": entry.about.title or None if entry else None,
             "last_share_at": moments.iso(self.at),
-            **(timeline.document(entry, now) if entry else {"says": says}),
+            **(timeline.document(entry, now) if entry else {"says": [self.unknown]}),
         }
 
 
 def _owed(stack: Stack, readings: Readings) -> Iterator[Listed]:
+    """Yield what is owed or given up: criticals first, then the longest owed."""
     ledger = Ledger(stack.bounded_table())
-    for name, entry in (readings.read("ledger", lambda: due(ledger)) or {}).items():
+    rows = readings.read("ledger", lambda: due(ledger)) or {}
+    for name in sorted(rows, key=lambda each: (not rows[each].debt.is_critical, rows[each].debt.since or 0.0, each)):
+        entry = rows[name]
         if entry.debt.since is not None:
             came = entry.newest.came if entry.newest else entry.debt.since
             yield Listed(came, channel_of(name), incident_of(name), entry)
 
 
 def _shared(stack: Stack, readings: Readings, since: float) -> Iterator[Listed]:
+    """Yield what was shared, the newest first."""
     lines = readings.every(f"log {WEBHOOK}", stack.logs.lines(WEBHOOK, ("share",), since, MAX_ANSWERS))
     ordered = sorted(lines, key=lambda each: each.at)
     last = {(line.text("channel"), incident): line for line in ordered if (incident := line.text("incident_id"))}
-    newest = sorted(last, key=lambda each: -last[each].at)[:MAX_INCIDENTS]
+    newest = sorted(last, key=lambda each: (-last[each].at, each))[:MAX_INCIDENTS]
     ids = {channel: [incident for name, incident in newest if name == channel] for channel, _ in newest}
     entries = dict[tuple[str, str], list[Entry | None]]()
-    for one in readings.read("ledger", lambda: timeline.stored(stack, ids, with_shadow=True)) or ():
+    known = readings.read("ledger", lambda: timeline.stored(stack, ids, with_shadow=True))
+    lacking = "the ledger could not be read" if known is None else "the ledger has no entry of it"
+    for one in known or ():
         entries.setdefault((one.channel, one.incident_id), []).append(one.entry)
     for each in newest:
         for entry in entries.get(each, [None]):
-            yield Listed(last[each].at, *each, entry, last[each].text("outcome"))
+            yield Listed(last[each].at, *each, entry, f"the last share was {last[each].text('outcome')}; {lacking}")
 
 
 # `list` shows the shares of this time, unless --since says otherwise.
@@ -261,7 +263,8 @@ def incident() -> None:
 def list_(stack: Stack, owed: bool, since: float | None, channel: str | None, as_json: bool) -> None:
     """List the incidents that were shared last, the newest first, each with its state and title.
 
-    Without --owed the webhook's log says which incidents were shared. At most 500 are listed.
+    Without --owed the webhook's log says which incidents were shared. With --owed criticals come first, then what is
+    owed for longest. At most 500 are listed.
 
     \b
     Example:
@@ -270,23 +273,25 @@ def list_(stack: Stack, owed: bool, since: float | None, channel: str | None, as
       relayctl incident list --since 30m --channel payments
     """
     now = stack.effects.clock()
-    readings, earliest = Readings(), since
-    if earliest is None:
-        earliest = 0.0 if owed else now - LISTED_SECONDS
+    readings, default = Readings(), 0.0 if owed else now - LISTED_SECONDS
+    earliest = default if since is None else since
     with terminal.status("reading the log and the ledger …"):
-        every = _owed(stack, readings) if owed else _shared(stack, readings, earliest)
-        found = [each for each in every if channel in {None, each.channel} and each.at >= earliest]
-        found = sorted(found, key=lambda each: (-each.at, each.channel, each.incident_id))[:MAX_INCIDENTS]
+        read = _owed(stack, readings) if owed else _shared(stack, readings, earliest)
+        every = [each for each in read if channel in {None, each.channel} and each.at >= earliest]
+    found = every[:MAX_INCIDENTS]
     documents = [each.document(now) for each in found]
     if as_json:
-        terminal.document({"incidents": documents, "problems": readings.problems})
+        terminal.document({"incidents": documents, "owed": len(every) if owed else None, "problems": readings.problems})
     else:
         for each, document in zip(found, documents, strict=True):
             title = [quoted(document["title"], MAX_TITLE)] if document["title"] else []
             name = f"{printable(each.channel)} {identifier(each.incident_id, MAX_ID_LENGTH)}"
             lead = f"{age(now - each.at):>{_AGE_COLUMNS}}  "
             terminal.show_line(f"{name}: {'; '.join([*document['says'], *title])}", lead=lead)
+        if len(every) > len(found):
+            terminal.say(f"{len(found)} of {len(every)}")
     readings.conclude(found, "no incident is owed" if owed else "no incident was shared in that time", as_json=as_json)
+    terminal.fail_if(readings.unread)
 
 
 def _identity(_: click.Context, __: click.Parameter, value: str) -> str:
@@ -313,7 +318,6 @@ def show(stack: Stack, incident_id: str, channel: str | None, since: float, as_j
 
     \b
     Example:
-      relayctl incident show 65a1b2c3d4e5f60718293a4b
       relayctl incident show 65a1b2c3d4e5f60718293a4b --since 12h
     """
     now = stack.effects.clock()

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import replace
 from dataclasses import dataclass, field
-from itertools import count
 from typing import Any, NamedTuple
 
 from rich.console import Console
@@ -16,7 +15,7 @@ from rich.table import Table
 
 from relay.channels.channel import Channel
 from relay.delivery.delivery import row_of
-from relay.delivery.step import DeadLetter, Send, Settle, step
+from relay.delivery.rules import DeadLetter, Send, Settle, step
 from relay.delivery.task import Task
 from relay.foreign_text import printable
 from relay.incidents.share import PRESETS, State, compare
@@ -39,7 +38,7 @@ class Ring(NamedTuple):
 
 @dataclass
 class Rehearsal:
-    """Decisions of the relay about the shares of one channel."""
+    """Decisions that the relay would have made about past shares of one channel, in simulated time: nothing is sent."""
 
     channel: Channel
     now: float = 0.0  # The simulated time (epoch seconds)
@@ -48,7 +47,6 @@ class Rehearsal:
     _entries: dict[str, Entry] = field(default_factory=dict, init=False)
     # When the task that waits for an incident wakes (epoch seconds), and the task, by the entry's key.
     _waiting: dict[str, tuple[float, Task]] = field(default_factory=dict, init=False)
-    _numbers: "count[int]" = field(default_factory=count, init=False)
 
     def share(self, moment: Moment) -> None:
         """Take a share that comes at its time, after what waited until then."""
@@ -75,7 +73,7 @@ class Rehearsal:
                 self._send(task, entry, action)
             case Settle():
                 self.quiet[action.outcome] += task.is_from_webhook
-                self._entries[task.entry_key] = task.described(action.note) if action.note is not None else entry
+                self._entries[task.entry_key] = action.note or entry
             case DeadLetter():
                 self.quiet[action.reason] += 1
                 dead = entry.dead_lettering(task.state, self.now, action.reason, plan=entry.debt.plan + 1)
@@ -83,13 +81,13 @@ class Rehearsal:
             case Wait():
                 until = task.wake_at(action.until, self.now)
                 row = row_of(task, until, self.now)
-                self._entries[task.entry_key] = task.described(entry.owing_by_row(task.state, row, task.job.plan))
+                self._entries[task.entry_key] = entry.owing_by_row(task.state, row, task.job.plan)
                 self._waiting[task.entry_key] = (until, task)
 
     def _send(self, task: Task, entry: Entry, send: Send) -> None:
-        lease = Lease(task.owner, self.now + LEASE_SECONDS, entry.next_start(self.now), task.state)
-        claimed = task.described(entry.leased(lease, 1, task.job.plan))
-        audience, request_id = task.audience(send.only), f"rehearsed-{next(self._numbers)}"
+        lease = Lease("rehearsal", self.now + LEASE_SECONDS, entry.next_start(self.now), task.state)
+        claimed = entry.leased(lease, 1, task.job.plan)
+        audience, request_id = task.audience(send.only), f"rehearsed-{len(self.rings)}"
         self._entries[task.entry_key] = claimed.accepted(lease, request_id, 1, until=self.now, audience=audience)
         self._waiting.pop(task.entry_key, None)
         after = max(0.0, self.now - task.state.came)
@@ -108,8 +106,6 @@ def rehearse(histories: Sequence[History], channel: Channel) -> Rehearsal:
 
 LATE_SECONDS = 60.0
 NOISIEST = 10
-CLASSES = ("repeat", "stale", "late", "unanswered", "to_nobody")
-_PARITY = PRESETS["parity"]
 
 
 class Got(NamedTuple):
@@ -133,7 +129,7 @@ def pages_got(histories: Iterable[History]) -> Iterator[Got]:
 
 def _classes(history: History, page: Page, moment: Moment, told: State | None) -> Iterator[str]:
     status = page.status or moment.status
-    if compare(told, _state(moment)).transition not in _PARITY:
+    if compare(told, _state(moment)).transition not in PRESETS["parity"]:
         yield "repeat"
     if status != "ok" and not is_open(history.spells, page.at):
         yield "stale"
@@ -205,7 +201,7 @@ def _noisiest(past: Past, got: Sequence[Got], rehearsals: Mapping[str, Rehearsal
 
 # With at least this part of pages fewer, the settings to install with have the rule for flaps.
 _WORTH_IT = 0.05
-_SAID = {
+CLASSES = {
     "repeat": ("repeats", "of a state that people knew"),
     "stale": ("stale", "of an open incident, after its end"),
     "late": ("late", "more than a minute after the share"),
@@ -223,7 +219,7 @@ def rows(found: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
     pages = direct["pages"]
     whose = "assumed: one for each share, at once" if direct["are_assumed"] else "that xMatters made"
     yield "people got", f"{pages:,} pages, {whose}; at most {direct['most_in_a_minute']} a minute", False
-    for name, (label, what) in _SAID.items():
+    for name, (label, what) in CLASSES.items():
         if direct["are_assumed"] and name != "repeat":
             continue
         whole = direct["criticals"] if name in _OF_CRITICALS else pages

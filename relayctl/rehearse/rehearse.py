@@ -24,7 +24,7 @@ from relayctl.rehearse import fetch
 from relayctl.rehearse.fetch import Answers, Reader
 from relayctl.rehearse.findings import figures, rehearse, settings_to_install, show
 from relayctl.rehearse.history import Past, Period, read_past, with_answers
-from relayctl.settings.settings_file import channel_of_policy, channel_without_credentials
+from relayctl.settings.settings_file import channel_of, channel_without_credentials, settings_of
 from relayctl.stack.deployed import Effects
 
 MOST_DAYS = 400
@@ -107,7 +107,7 @@ def rehearse_(
     now = effects.clock()
     if not now - MOST_DAYS * moments.DAY <= since < now:
         raise click.UsageError(f"--since: use a time in the last {MOST_DAYS} days")
-    channels = {name: channel_of_policy(name, policy) for name, policy in POLICIES.items()}
+    channels = {name: channel_of(name, settings_of(policy)) for name, policy in POLICIES.items()}
     channels |= {each.name: each for each in map(channel_without_credentials, files)}
     with nullcontext(keep) if keep else tempfile.TemporaryDirectory(prefix="relayctl-rehearse-") as folder:
         answers = Answers(Path(folder))

@@ -13,12 +13,12 @@ from relay.channels.parsing import decode_secret, parse_channel
 from relay.channels.policy import Mode
 from relay.channels.routes import Route, chosen, values_of
 from relay.deadline import Deadline
-from relay.delivery.step import Action, Send, Settle, step
+from relay.delivery.rules import Action, Send, Settle, step
 from relay.delivery.task import Task, content, decision_of
 from relay.failures import BadRequest, InvalidChannel, Reason
 from relay.incidents.share import Share, State, Transition, is_open, parse_share
 from relay.jobs.job import new_job, timestamp
-from relay.jobs.outcome import Outcome
+from relay.jobs.result import Outcome
 from relay.ledger.debt import Wait
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import shadow_of
@@ -29,10 +29,9 @@ from relayctl.channel.secret_document import ANY_HOSTS
 from relayctl.channel.store import ChannelStore, checked_name
 from relayctl.failed_calls import tried
 from relayctl.incident.timeline import words
-from relayctl.settings.settings_file import channel_of_policy
+from relayctl.settings.settings_file import channel_of, settings_of
 from relayctl.stack.deployed import Stack, on_stack
 
-_OWNER = "relayctl"
 # Nothing is sent, so no time is needed.
 _NO_DEADLINE = Deadline(0.0, lambda: 0.0)
 _SETTLED = {
@@ -50,8 +49,8 @@ _ACKNOWLEDGED = "they acknowledged, and nothing worsened or reopened since"
 def task_of(channel: Channel, share: Share, body: bytes, named: tuple[str, ...], now: float) -> Task:
     """Return the task of a share that comes now (epoch seconds), as the webhook's function makes it."""
     state = State.of(share, now)
-    job = new_job(channel, share, state, body, named, _OWNER)
-    return Task.of(channel, share, job, state, _OWNER, _NO_DEADLINE, is_from_webhook=True)
+    job = new_job(channel, share, state, body, named, "relayctl")
+    return Task.of(channel, share, job, state, _NO_DEADLINE, is_from_webhook=True)
 
 
 class Case(NamedTuple):
@@ -172,9 +171,6 @@ def _routes(case: Case) -> list[dict[str, Any]]:
     ]
 
 
-_WHOLE = {"inbound", "xmatters"}
-
-
 @click.command()
 @click.argument("file", metavar="FILE", type=click.File("rb"))
 @click.option("--channel", type=checked_name, required=True, metavar="NAME", help="The channel that gets the share.")
@@ -247,9 +243,9 @@ def _source(stack: Stack, name: str, file: dict[str, Any] | None, *, offline: bo
         if stored is None:
             terminal.nothing(f"there is no channel {name}")
         return stored, "from the stack", []
-    if _WHOLE & file.keys():
+    if {"inbound", "xmatters"} & file.keys():
         return parse_channel(name, json.dumps(file), ANY_HOSTS), "from the file", []
-    alone = channel_of_policy(name, file["policy"] if file.keys() == {"policy"} else file)
+    alone = channel_of(name, settings_of(file["policy"] if file.keys() == {"policy"} else file))
     stored, problem = (None, "--offline") if offline else tried(lambda: ChannelStore(stack).channel(name))
     if stored is not None:
         return replace(stored, policy=alone.policy), "from the stack, with the file's policy", []

@@ -9,7 +9,7 @@ import click
 
 from relay.delivery.channel_health import age
 from relay.incidents.share import CANARY_PREFIX, time_of
-from relay.jobs.outcome import Outcome
+from relay.jobs.result import Outcome
 from relayctl import moments, terminal
 from relayctl.channel.store import CHANNEL, NAME
 from relayctl.failed_calls import Readings
@@ -41,25 +41,30 @@ def report(stack: Stack, since: float, channel: str | None, as_json: bool) -> No
 
     \b
     Example:
-      relayctl report
       relayctl report --since 7d --channel payments
     """
-    now, readings = stack.effects.clock(), Readings()
-    found = period_figures(_lines(stack, readings, since, channel))
-    found = {"channel": channel, "since": moments.iso(since), "until": moments.iso(now), **found}
-    if found["shares"]:
-        terminal.result({**found, "problems": readings.problems}, as_json=as_json)
-    readings.conclude(found["shares"], f"no share came since {moments.moment(since)}", as_json=as_json)
-    terminal.fail_if(readings.unread)
-
-
-def _lines(stack: Stack, readings: Readings, since: float, channel: str | None) -> list[Line]:
+    readings = Readings()
     with terminal.status("reading the logs …"):
-        found = (
+        lines = (
             readings.every(f"log {name}", stack.logs.lines(name, messages, since, MAX_ANSWERS, channel))
             for name, messages in _READ.items()
         )
-        return [line for lines in found for line in lines if not line.text("incident_id").startswith(CANARY_PREFIX)]
+        every = (line for some in lines for line in some)
+        found = period_figures(line for line in every if not line.text("incident_id").startswith(CANARY_PREFIX))
+    _print(stack, readings, since, channel, found, as_json=as_json)
+
+
+def _print(
+    stack: Stack, readings: Readings, since: float, channel: str | None, found: Mapping[str, Any], *, as_json: bool
+) -> None:
+    """Print the figures `found` of the time since. Exit with 3 if no share came, and with 1 if a log was not read."""
+    until = moments.iso(stack.effects.clock())
+    found = {"channel": channel, "since": moments.iso(since), "until": until, **found, "problems": readings.problems}
+    if as_json or found["shares"]:
+        terminal.result(found, as_json=as_json)
+    what = f"no share of channel {channel}" if channel else "no share"
+    readings.conclude(found["shares"], f"{what} came since {moments.moment(since)}", as_json=as_json)
+    terminal.fail_if(readings.unread)
 
 
 # Names of the members that `spread` returns: median, 90 % and worst.
@@ -150,7 +155,6 @@ def _answers(lines: Sequence[Line], rung: Sequence[Line]) -> tuple[int, list[flo
 
 # Answers of FilterLogEvents that a report of a channel in shadow mode reads.
 MAX_SHADOW_ANSWERS = 2000
-_UNNAMED = "recipients of the workflow"
 # Outcomes of shares that a channel in shadow mode would not signal.
 SUPPRESSED: Mapping[str, str] = {
     Outcome.UNCHANGED: "nothing that the channel announces",
@@ -175,26 +179,13 @@ def shadow_report(stack: Stack, name: str, since: float, as_json: bool) -> None:
 
     \b
     Example:
-      relayctl shadow report payments
       relayctl shadow report payments --since 24h
     """
-    now, readings = stack.effects.clock(), Readings()
+    readings = Readings()
     with terminal.status("reading the webhook's log …"):
         lines = stack.logs.lines(WEBHOOK, ("share",), since, MAX_SHADOW_ANSWERS, name)
         figures = shadow_figures(list(readings.every(f"log {WEBHOOK}", lines)))
-    found = {
-        "channel": name,
-        "since": moments.iso(since),
-        "until": moments.iso(now),
-        **figures,
-        "problems": readings.problems,
-    }
-    if as_json or found["shares"]:
-        terminal.result(found, as_json=as_json)
-    readings.conclude(
-        found["shares"], f"no share of channel {name} came since {moments.moment(since)}", as_json=as_json
-    )
-    terminal.fail_if(readings.unread)
+    _print(stack, readings, since, name, figures, as_json=as_json)
 
 
 def shadow_figures(lines: Sequence[Line]) -> dict[str, Any]:
@@ -229,4 +220,4 @@ def shadow_figures(lines: Sequence[Line]) -> dict[str, Any]:
 
 def _recipients(line: Line) -> list[str]:
     named = line.fields.get("recipients")
-    return list(map(str, named)) if isinstance(named, list) and named else [_UNNAMED]
+    return list(map(str, named)) if isinstance(named, list) and named else ["recipients of the workflow"]

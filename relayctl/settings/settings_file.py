@@ -26,10 +26,10 @@ from relayctl.channel.endpoints import ENDPOINTS, add_missing_tokens, needs_endp
 from relayctl.channel.pauses import KEY as PAUSES_KEY
 from relayctl.channel.secret_document import (
     ANY_HOSTS,
+    URLS,
     SecretDocument,
     holds_credential,
     is_credential,
-    is_url,
     leaves,
     unknown_key,
 )
@@ -122,13 +122,10 @@ SUFFIX = ".yaml"
 # The schema that an export writes beside the files.
 SCHEMA_FILE = "channel.schema.json"
 STORED = "stored"
-# Faults of a file that are shown.
-MAX_FAULTS = 20
 # Not AWS's own: a settings file must not lead the operator's key to a vendor.
 ENV_PATTERN = r"^(?!AWS_)[A-Za-z_][A-Za-z0-9_]*\Z"
 # Members that come and go with verbs of relayctl, and are no settings: `previous` credentials, and pauses.
-PREVIOUS_KEYS = frozenset(f"{endpoint}.previous" for endpoint in ENDPOINTS)
-OPERATED_KEYS = PREVIOUS_KEYS | {PAUSES_KEY}
+OPERATED_KEYS = frozenset({PAUSES_KEY, *(f"{endpoint}.previous" for endpoint in ENDPOINTS)})
 _FORMS = "{secret: stored} or {secret: stored, env: NAME}"
 # Stand-ins for credentials while a file is checked without the stack. They are stored nowhere.
 _STAND_IN = "not-in-the-file"
@@ -196,14 +193,14 @@ def parse(content: bytes) -> dict[str, Any]:
         except InvalidChannel as error:
             faults.append(str(error).removeprefix("the secret: "))
     if faults:
-        raise InvalidChannel("\n".join(faults[:MAX_FAULTS]))
+        raise InvalidChannel("\n".join(faults))
     return document
 
 
 def channel_without_credentials(path: Path) -> Channel:
     """Return the channel of a settings file with stand-ins for credentials: it can reach nobody. Raises UsageError."""
     [members] = of_each([path], _read)
-    return _channel_of(path.stem, members)
+    return channel_of(path.stem, members)
 
 
 def settings_of(policy: Mapping[str, Any]) -> dict[str, Any]:
@@ -212,18 +209,14 @@ def settings_of(policy: Mapping[str, Any]) -> dict[str, Any]:
     return {"xmatters": {"trigger_url": trigger_url, "auth": Flow(type="url")}, "policy": policy}
 
 
-def channel_of_policy(name: str, policy: Mapping[str, Any]) -> Channel:
-    """Return a channel with this policy and stand-ins for its credentials."""
-    return _channel_of(name, settings_of(policy))
-
-
-def _channel_of(name: str, members: Mapping[str, Any]) -> Channel:
+def channel_of(name: str, members: Mapping[str, Any]) -> Channel:
+    """Return a channel with these settings and stand-ins for its credentials."""
     return parse_channel(name, json.dumps(_stood_in_secret(members)), ANY_HOSTS)
 
 
 def _stood_in_secret(members: Any) -> dict[str, Any]:
     def stand_in(_: Any, key: str) -> str:
-        return _STAND_IN_URL if is_url(key) else f"{_STAND_IN}-{key}"
+        return _STAND_IN_URL if key in URLS else f"{_STAND_IN}-{key}"
 
     secret: dict[str, Any] = {"inbound": {"token": _STAND_IN}} | _mapped(members, "", stand_in)
     return secret
@@ -236,7 +229,7 @@ def _complaints(value: Any, key: str) -> Iterator[str]:
             if not isinstance(name, str) or not re.match(ENV_PATTERN, name):
                 yield f"{key}.env: must be the name of an environment variable, and none of AWS's"
         case _:
-            what = "its path or query may be a credential, which" if is_url(key) else "a credential"
+            what = "its path or query may be a credential, which" if key in URLS else "a credential"
             yield f"{key}: {what} must not stand in a file; write {_FORMS}"
 
 
@@ -318,23 +311,20 @@ def _plan(store: ChannelStore, folder: Path, *, as_json: bool) -> tuple[list[Cha
         before = store.read(path.stem)
         return write_path.prepare(store, path.stem, before, resolved(path.stem, files[path], before))
 
-    with terminal.status("reading the channels …"):
-        changes = of_each(files, change)
-        others = [name for name in store.names() if name not in {each.name for each in changes}]
-    if as_json and not changes:
-        terminal.document(document(changes, others))
+    changes = of_each(files, change)
+    others = [name for name in store.names() if name not in {each.name for each in changes}]
+    if not changes:
+        terminal.nothing(f"no file in {folder}: relayctl channel export {folder} writes them")
     # A block for each channel that differs from its file, then the channels without a file, then the counts.
     for each in () if as_json else changes:
         if each.changes:
             terminal.show_line(f"{each.name}: {'new channel' if each.is_new else counted(len(each.changes), 'change')}")
             write_path.show_changes(each.changes)
-    if others and not as_json:
-        terminal.show_line(f"not in DIR, and left as they are: {', '.join(others)}", indent=2)
-    if changes and not as_json:
+    if not as_json:
+        if others:
+            terminal.show_line(f"not in DIR, and left as they are: {', '.join(others)}", indent=2)
         counts = Counter(map(state, changes))
         terminal.show_line(", ".join(f"{counts[each]} {each}" for each in ("new", "changed", "unchanged")))
-    if not changes:
-        terminal.nothing(f"no file in {folder}: relayctl channel export {folder} writes them")
     return changes, others
 
 
@@ -357,7 +347,6 @@ def plan(stack: Stack, folder: Path, as_json: bool) -> None:
     \b
     Example:
       relayctl channel plan channels
-      relayctl channel plan channels --json
     """
     changes, others = _plan(ChannelStore(stack), folder, as_json=as_json)
     if as_json:
@@ -381,7 +370,6 @@ def apply(stack: Stack, folder: Path, yes: bool, as_json: bool) -> None:
 
     \b
     Example:
-      relayctl channel apply channels
       relayctl channel apply channels --yes
     """
     changes, others = _plan(ChannelStore(stack), folder, as_json=as_json)
@@ -393,7 +381,10 @@ def apply(stack: Stack, folder: Path, yes: bool, as_json: bool) -> None:
         for each in pending:
             done[each.name] = write_path.put(each)
             write_path.say_fresh(each.name, done[each.name])
+            terminal.end_if_interrupted()
     finally:
+        if left := [each.name for each in pending if each.name not in done]:
+            terminal.say(f"not applied: {', '.join(left)}")
         if as_json:
             found = document(changes, others)
             for each in found["channels"]:
@@ -402,7 +393,7 @@ def apply(stack: Stack, folder: Path, yes: bool, as_json: bool) -> None:
             terminal.document(found)
         else:
             terminal.show_line(f"{len(done)} of {len(pending)} applied")
-    terminal.fail_if(not all(each.is_verified for each in done.values()))
+    terminal.fail_if(not all(each.is_complete for each in done.values()))
 
 
 @click.command()
@@ -418,15 +409,13 @@ def export(stack: Stack, folder: Path, names: tuple[str, ...], overwrite: bool, 
 
     \b
     Example:
-      relayctl channel export channels
       relayctl channel export channels --channel payments --overwrite
     """
     store = ChannelStore(stack)
     wanted = names or tuple(store.names())
     if not wanted:
         terminal.nothing(NO_CHANNELS)
-    with terminal.status("reading the channels …"):
-        texts = {f"{name}{SUFFIX}": exported(name, store.existing(name)) for name in wanted}
+    texts = {f"{name}{SUFFIX}": exported(name, store.existing(name)) for name in wanted}
     if not overwrite and (taken := [folder / name for name in texts if (folder / name).exists()]):
         raise click.UsageError(f"{taken[0]} exists, and nothing was written; --overwrite replaces it")
     try:

@@ -47,7 +47,6 @@ _EXAMPLES = {"XMattersHosts": "acme.xmatters.com", "BigPandaHosts": "api.bigpand
 _RESERVED = ("BigPandaWebhookReserved", "XMattersCallbackReserved", "SweeperReserved", "ReconcileReserved")
 # Checks that a local cloud cannot answer, and their detail there.
 _ONLY_ON_AWS = frozenset({"recursion", "concurrency", "sweeper", "alarms"})
-NOT_EVALUATED = "not evaluated here"
 # SQS writes one datapoint a minute, and some of them late.
 _DATAPOINTS_SINCE = timedelta(minutes=15)
 
@@ -65,7 +64,7 @@ class StackChecks:
             state, detail = found or (State.FAILED, f"not checked: {problem}")
             is_denied = any(code in detail for code in DENIED)
             is_unknown = self._stack.is_local and what in _ONLY_ON_AWS and not is_denied
-            yield warning(what, NOT_EVALUATED) if is_unknown else Check(what, detail, state)
+            yield warning(what, "not evaluated here") if is_unknown else Check(what, detail, state)
 
     def _checks(self, now: datetime) -> Iterator[tuple[str, Callable[[], Verdict]]]:
         yield "version", self._version

@@ -70,21 +70,22 @@ def waits_for(status: ChannelStatus, now: float, quiet: float) -> list[str]:
 
 
 def drained(stack: Stack, names: Sequence[str], quiet: float, timeout: float) -> Iterator[str]:
-    """Wait for channels, and yield each once it is drained, or removed by others.
+    """Wait until nothing is owed for a channel (`waits_for`), and yield its name then, or if others removed it.
 
-    `quiet` is the least time since the last share or signal. Raises ClickException if a share comes, if a source cannot
-    be read, or at `timeout`.
+    The last share or signal must be `quiet` seconds ago. Raises ClickException if a share comes, if a source cannot be
+    read, or after `timeout` seconds.
     """
     left, began, deadline, said = list(names), stack.effects.clock(), stack.deadline(timeout), list[str]()
     while left:
-        with terminal.status("reading the ledger and the logs …"):
-            found = read_status(stack, left[0] if len(left) == 1 else None)
+        found = read_status(stack, left[0] if len(left) == 1 else None)
         wanted = [each for each in found.channels if each.name in left]
         if found.readings.problems and (
             not wanted or any(each.debts is None or each.traffic is None for each in wanted)
         ):
             raise click.ClickException(f"cannot tell what is owed: {printable('; '.join(found.readings.problems))}")
-        waiting = {each.name: _waits(each, began, found.at, quiet) for each in wanted}
+        waiting = {each.name: waits_for(each, found.at, quiet) for each in wanted}
+        for each in wanted:
+            _refuse_late_share(each, began)
         ready = [name for name in left if not waiting.get(name)]
         yield from ready
         left = [name for name in left if name not in ready]
@@ -101,15 +102,14 @@ def drained(stack: Stack, names: Sequence[str], quiet: float, timeout: float) ->
             stack.effects.sleep(PAUSE_SECONDS)
 
 
-def _waits(each: ChannelStatus, began: float, now: float, quiet: float) -> list[str]:
-    why, came = waits_for(each, now, quiet), each.traffic.last_share if each.traffic else None
+def _refuse_late_share(each: ChannelStatus, began: float) -> None:
+    came = each.traffic.last_share if each.traffic else None
     if came is not None and came > began - STILL_COME_SECONDS:
         raise click.ClickException(
             f"channel {each.name}: shares still come, the last one at {moments.iso(came)}; it was not removed. "
             "Disable AutoShare in BigPanda first. Updates of incidents that were shared before still come, "
             "until these are closed or the webhook integration is deleted there. Then run the command again"
         )
-    return why
 
 
 @click.command()
@@ -145,8 +145,7 @@ def uninstall(stack: Stack, yes: bool, place: str | None, as_json: bool, **drain
     dead_letter_file.refuse_existing(file)
     store = ChannelStore(stack)
     done = _prepare(store, drain, file) if yes else None
-    with terminal.status("reading the ledger and the queues …"):
-        owed, present = Owed.of(stack, None), list(store.names())
+    owed, present = Owed.of(stack, None), list(store.names())
     reasons = reasons_against(owed, present, len(done.jobs) + len(done.unreadable) if done else 0)
     found: dict[str, Any] = {
         "stack": stack.name,
@@ -180,12 +179,19 @@ def reasons_against(owed: Owed, present: Sequence[str], exported: int) -> list[s
 
 
 def _prepare(store: ChannelStore, drain: Mapping[str, Any], file: str) -> Choice:
-    stack = store.stack
-    for name in drained(stack, list(store.names()), drain["quiet"], drain["timeout"]):
-        if store.exists(name):
-            store.remove(name, drain["days"])
-        put_in_force(stack, name)
-        terminal.say(f"channel {name}: removed")
+    stack, names = store.stack, list(store.names())
+    try:
+        for name in drained(stack, tuple(names), drain["quiet"], drain["timeout"]):
+            if store.exists(name):
+                store.remove(name, drain["days"])
+            names.remove(name)
+            in_force = put_in_force(stack, name, command=f"relayctl channel remove {name}")
+            terminal.say(f"channel {name}: removed")
+            terminal.end_if_interrupted()
+            terminal.fail_if(in_force is None)
+    finally:
+        if names:
+            terminal.say(f"not removed: {', '.join(names)}")
     # The queues get empty, since the workers dead-letter each job of a removed channel.
     deadline = stack.deadline(drain["timeout"])
     with terminal.progress("waiting for the queues", "jobs left", stack.effects.clock) as show:

@@ -100,13 +100,11 @@ def test(stack: Stack, yes: bool, as_json: bool) -> None:
     \b
     Example:
       relayctl fallback test
-      relayctl fallback test --yes --json
     """
     terminal.confirm(
         "Notify the fallback topic, and call and text its phones now, by a test?", yes=yes, as_json=as_json
     )
-    with terminal.status("sending a test …"):
-        sent = _asked(stack, {}).get("ways")
+    sent = _asked(stack, {}).get("ways")
     if sent is None:
         raise click.ClickException("the stack's sweeper knows no test: deploy the stack again")
     asks = not as_json and sys.stdin.isatty()

@@ -14,7 +14,6 @@ from relayctl.stack.deployed import Stack, on_stack
 
 # Policies of people who look: without secrets, unless they are asked for.
 LOOKING = frozenset({"doctor", "observe"})
-_OF_SECRETS = frozenset({"ReadChannels", "KeyForChannels"})
 _TABLE: dict[str, Any] = yaml.safe_load((files("relayctl") / "policies" / "operators.yaml").read_text())
 # Purpose of each policy.
 ABOUT: dict[str, str] = _TABLE["about"]
@@ -26,13 +25,11 @@ _WRITES = ("secretsmanager:PutSecretValue", "sqs:SendMessage", "dynamodb:UpdateI
 def template(name: str) -> dict[str, Any]:
     """Return an IAM policy with placeholders such as ${LedgerTableArn}. `name` is a key of `ABOUT`."""
     grants = [each for each in _TABLE["grants"] if name in each["for"].split()]
-    return {"Version": "2012-10-17", "Statement": [*map(_statement, grants), *_for_the_key(grants)]}
-
-
-def _statement(grant: dict[str, Any]) -> dict[str, Any]:
-    found = {"Effect": "Allow"} | {name: grant[name] for name in ("Sid", "Action", "Resource")}
-    keys = {"Condition": {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": grant.get("keys")}}}
-    return found | (keys if "keys" in grant else {})
+    statements = [{"Effect": "Allow"} | {name: each[name] for name in ("Sid", "Action", "Resource")} for each in grants]
+    for grant, statement in zip(grants, statements, strict=True):
+        if "keys" in grant:
+            statement["Condition"] = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": grant["keys"]}}
+    return {"Version": "2012-10-17", "Statement": [*statements, *_for_the_key(grants)]}
 
 
 def _for_the_key(grants: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -54,7 +51,7 @@ def filled_in(name: str, stack: Stack, *, with_secrets: bool) -> dict[str, Any]:
     """
     names = _names(stack)
     document = template(name)
-    left_out = _OF_SECRETS if name in LOOKING and not with_secrets else frozenset[str]()
+    left_out = {"ReadChannels", "KeyForChannels"} if name in LOOKING and not with_secrets else set[str]()
     statements = []
     for each in document["Statement"]:
         text = Template(json.dumps(each))
@@ -100,7 +97,6 @@ def policy(stack: Stack, name: str | None, with_secrets: bool, as_json: bool) ->
     \b
     Example:
       relayctl policy
-      relayctl policy replay > replay.json
       relayctl policy doctor --secrets > ci.json
     """
     if name is not None:

@@ -31,7 +31,7 @@ from relayctl.channel import checks, pauses
 from relayctl.channel.endpoints import Use, last_use, read_uses
 from relayctl.channel.store import CHANNEL, NO_CHANNELS, ChannelStore
 from relayctl.check_results import Check, failed, ok, warning
-from relayctl.dlq.queue import Filter, QueueDepth, choosing, held_elsewhere
+from relayctl.dlq.queue import Filter, QueueDepth, choosing
 from relayctl.failed_calls import Readings, tried
 from relayctl.log_lines import JOB_WORKER, WEBHOOK, Line, LinesCutError, LogReader
 from relayctl.moments import DAY, HOUR
@@ -228,8 +228,8 @@ class Owed(NamedTuple):
         if undelivered["dead_lettered"]:
             with readings.reading("dead-letter queue"), choosing(stack, Filter(channel=channel)) as choice:
                 dead = len(choice.jobs) + len(choice.unreadable)
-                if held := choice.depth.held:
-                    readings.note("dead-letter queue", held_elsewhere(held))
+                if choice.unseen:
+                    readings.note("dead-letter queue", choice.unseen)
         return cls(debts, dead, undelivered, readings.problems)
 
     def __str__(self) -> str:
@@ -254,6 +254,7 @@ class StackStatus(NamedTuple):
     readings: Readings  # Sources that failed or were not read wholly
 
 
+@terminal.status("reading the ledger and the logs …")
 def read_status(stack: Stack, only: str | None = None, *, has_logs: bool = True) -> StackStatus:
     """Read the status of the channel `only`, or of all; without logs also without queues and removed channels."""
     readings, now, store, table = Readings(), stack.effects.clock(), ChannelStore(stack), stack.bounded_table()
@@ -265,9 +266,8 @@ def read_status(stack: Stack, only: str | None = None, *, has_logs: bool = True)
         debts[channel_of(name)].add(entry)
     traffic = read_traffic(stack.logs, readings, now) if has_logs else None
     probes = readings.read("ledger", lambda: read_probes(table, now)) or Probes()
-    none: dict[str, Canary] = {}
     # The canary of each channel as the sweeper's last run left it.
-    canaries = readings.read("ledger", lambda: parsed(table.read(KEY), canaries_of, none))
+    canaries = readings.read("ledger", lambda: parsed(table.read(KEY), canaries_of, dict[str, Canary]()))
     names = set(listed)
     if has_logs:
         # A removed channel is shown as long as a worker or the sweeper has something to do for it.
@@ -356,8 +356,7 @@ def status(stack: Stack, channel: str | None, as_json: bool) -> None:
       relayctl status
       relayctl status --channel payments
     """
-    with terminal.status("reading the ledger and the logs …"):
-        found = read_status(stack, channel)
+    found = read_status(stack, channel)
     none = NO_CHANNELS if channel is None else f"there is no channel {channel}"
     print_status(stack, found, none, whole=channel is not None, as_json=as_json)
 
@@ -396,7 +395,6 @@ def doctor(stack: Stack, as_json: bool) -> None:
     \b
     Example:
       relayctl doctor
-      relayctl doctor --json
     """
     # First: it raises an error if there is no such stack, or the stack is not a relay.
     store = ChannelStore(stack)
@@ -406,7 +404,7 @@ def doctor(stack: Stack, as_json: bool) -> None:
     of_stack.append(listed)
     of_channels, known = dict[str, list[Check]](), None
     # The checks of the stack report what it lacks.
-    with suppress(StackMissingError), terminal.status("reading the ledger and the logs …"):
+    with suppress(StackMissingError):
         known = read_status(stack)
     for name in names:
         with terminal.status(f"checking channel {name} …"):

@@ -74,6 +74,11 @@ def _answer(document: Any, status: int = 200) -> Answer:
 type Work = Callable[[Entry, State, Job, float], Entry]
 
 
+def refusal(code: str, message: str = "") -> Answer:
+    """Return AWS's answer to a call that it refuses."""
+    return _answer({"Error": {"Code": code, "Message": message}}, 403)
+
+
 def _revived(entry: Entry, state: State, job: Job, now: float) -> Entry:
     return entry.reviving(state, max(now, (job.dead_lettered_seconds or 0.0) + 0.001))
 
@@ -339,8 +344,7 @@ class Operator:
     def _refuse(self, model: Any, **_: Any) -> Answer | None:
         if model.name not in self.refused:
             return None
-        refusal = {"Code": self.refused[model.name], "Message": f"jdoe may not {model.name}"}
-        return _answer({"Error": refusal}, 403)
+        return refusal(self.refused[model.name], f"jdoe may not {model.name}")
 
 
 class Typist(io.StringIO):

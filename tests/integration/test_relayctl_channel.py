@@ -154,6 +154,31 @@ class TestRemove:
         assert secret["xmatters"] == {"trigger_url": URL, "auth": {"type": "url"}}
         assert secret["inbound"]["token"] != "old-token-of-24-characters"
 
+    def test_remove_of_a_removed_channel_writes_the_mark_that_an_earlier_call_could_not_write(
+        self, operator: Operator
+    ) -> None:
+        made(operator)
+        operator.refused = {"UpdateItem": "ThrottlingException"}
+        for _ in range(2):
+            done = operator.run("channel", "remove", "payments", "--yes", code=1)
+            assert "run the command again" in done.stderr
+        operator.refused = {}
+        assert operator.marks() == {}
+        operator.run("channel", "remove", "payments", "--yes", code=3)
+        assert operator.marks().keys() == {"payments"}
+
+    def test_removed_channel_that_set_restores_without_storing_its_settings_is_said_to_work_again(
+        self, operator: Operator
+    ) -> None:
+        made(operator)
+        operator.run("channel", "remove", "payments", "--yes", code=0)
+        operator.refused = {"PutSecretValue": "AccessDeniedException"}
+        done = set_(operator, "--trigger-url", URL, code=1)
+        assert "warning: channel payments works again" in done.stderr
+        assert "to refuse them, type: relayctl channel remove payments" in done.stderr
+        operator.refused = {}
+        operator.run("channel", "remove", "payments", "--yes", code=0)
+
     def test_remove_is_refused_while_states_are_owed_and_says_what_helps(self, operator: Operator) -> None:
         made(operator)
         operator.owe("payments", "i1", 60)

@@ -1,10 +1,12 @@
 """relayctl channel pause and resume, with AWS in memory."""
 
+from itertools import count
 from typing import Any
 
+import pytest
 from click.testing import Result
 
-from tests.integration.relayctl_cloud import Operator
+from tests.integration.relayctl_cloud import Operator, refusal
 
 # The operator's clock stands at 2027-01-15T08:00:00Z.
 NOW, TEN = "2027-01-15T08:00:00Z", "2027-01-15T10:00:00Z"
@@ -66,6 +68,61 @@ def test_resume_ends_active_pauses_now_and_removes_future_ones(operator: Operato
     ]
     assert pauses(operator) == [stored("2027-01-15T09:00:00Z")]
     assert "there is no channel payments with such a pause" in run(operator, "resume", "payments", code=3).stderr
+
+
+@pytest.mark.parametrize("operation", ["GetSecretValue", "PutSecretValue"])
+def test_all_other_channels_are_paused_if_aws_refuses_a_call_for_one(operator: Operator, operation: str) -> None:
+    operator.keep("a", "payments", "z")
+    # `pause --all` reads each secret when it lists the channels, and again.
+    calls = count(1 if operation == "PutSecretValue" else -2)
+    denied = refusal("AccessDeniedException")
+    operator.hooks[f"before-call.secretsmanager.{operation}"] = lambda **_: denied if next(calls) == 2 else None
+    done = run(operator, "pause", "--all", "--until", TEN, "--keep", code=1)
+    assert f"channel payments: not changed: AWS refused {operation}: AccessDeniedException" in done.stderr
+    assert [line.split(":")[0] for line in done.stdout.splitlines()] == ["channel a", "channel z"]
+    assert operator.marks().keys() == {"a/settings", "z/settings"}
+    assert pauses(operator) is None
+
+
+def test_ctrl_c_ends_resume_of_all_after_a_channel_and_the_rest_is_named_and_resumed_by_the_next_call(
+    operator: Operator,
+) -> None:
+    operator.keep("a", "payments", "z")
+    run(operator, "pause", "--all", "--until", TEN, "--keep")
+    before, calls = operator.marks(), count(1)
+
+    def interrupted(**_: Any) -> None:
+        if next(calls) == 2:
+            raise KeyboardInterrupt
+
+    operator.hooks["before-call.secretsmanager.PutSecretValue"] = interrupted
+    done = run(operator, "resume", "--all", code=130)
+    assert [line.split(":")[0] for line in done.stdout.splitlines()] == ["channel a"]
+    assert "not changed, or not in force: payments, z; run the command again" in done.stderr
+    marks = operator.marks()
+    assert {name for name, mark in marks.items() if mark != before[name]} == {"a/settings"}
+    assert pauses(operator) == [stored()]
+    found = operator.run_json("channel", "resume", "--all")["channels"]
+    assert [each["channel"] for each in found] == ["payments", "z"]
+    assert all(mark != marks[name] for name, mark in operator.marks().items()), "also that of a channel without a pause"
+
+
+def test_resume_writes_the_mark_that_an_earlier_call_could_not_write(operator: Operator) -> None:
+    keep(operator)
+    run(operator, "pause", "payments", "--until", TEN, "--keep")
+    before = operator.marks()
+    operator.refused = {"UpdateItem": "ThrottlingException"}
+    for _ in range(2):
+        assert "run the command again" in run(operator, "resume", "payments", code=1).stderr
+    operator.refused = {}
+    run(operator, "resume", "payments", code=3)
+    assert operator.marks() != before
+
+
+def test_undo_says_that_it_undoes_no_pause(operator: Operator) -> None:
+    keep(operator)
+    run(operator, "pause", "payments", "--until", TEN, "--keep")
+    assert "relayctl channel resume ends pauses" in run(operator, "undo", "payments", "--yes", code=3).stderr
 
 
 def test_undo_and_settings_files_leave_pauses_alone(operator: Operator, tmp_path: Any) -> None:

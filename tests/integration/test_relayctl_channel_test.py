@@ -259,7 +259,7 @@ def test_channel_set_warns_of_recipients_that_would_not_be_notified(operator: Op
     keep(operator, tenant, "Ops", "nope")
     done = operator.run("channel", "set", "payments", "--set", f"policy.routes={json.dumps(ROUTES)}", code=0)
     assert [line for line in done.stderr.splitlines() if line.startswith("warning")] == [
-        "warning: recipient nope: no user and no group of that name",
         "warning: recipient Asleep: group, nobody is on call",
+        "warning: recipient nope: no user and no group of that name",
     ]
     assert operator.secret("payments")["policy"]["routes"] == ROUTES

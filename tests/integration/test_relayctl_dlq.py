@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 from click.testing import Result
 
+from relay.delivery.rules import Standing, judge_job
 from relay.delivery.task import entry_key_of, recorded_state
-from relay.incidents.share import State, parse_share
+from relay.incidents.share import State, Transition, parse_share
 from relay.jobs.job import Job, seconds_of, timestamp
 from relay.jobs.queue import attributes_of, envelope_of, read_envelope
 from relay.ledger.entry import Entry
+from relayctl.dlq.queue import SCAN_SECONDS
 from tests.integration.relayctl_cloud import Operator, Work, delivered, failing
 from tests.samples import body, job
 
@@ -77,6 +79,40 @@ class TestList:
         assert operator.run_json("dlq", "list")["held"] == 1
         done = operator.run("dlq", "list", "--channel", "x")
         assert nothing(done, f"none of about 2 messages matched; about 1 messages {HELD}")
+
+
+def slow_queue(operator: Operator, answers: int) -> str:
+    """Let SQS answer so slowly that there is time for so many answers to relayctl; return the text about the others."""
+    seconds = SCAN_SECONDS / answers
+    operator.hooks["before-call.sqs.ReceiveMessage"] = lambda **_: operator.clock.sleep(seconds)
+    unread = operator.visible() - 10 * answers
+    return f"about {unread} messages were not read in {SCAN_SECONDS} seconds; replay or drop some, and try again"
+
+
+@pytest.mark.parametrize(
+    ("verb", "count"),
+    [
+        (["list"], "shown"),
+        (["replay"], "matched"),
+        (["replay", "--yes"], "delivered"),
+        (["drop", "--reason", "old", "--channel", "noc", "--yes"], "dropped"),
+        (["export", "FILE"], "exported"),
+    ],
+    ids=lambda verb: "-".join(verb[:2]) if isinstance(verb, list) else verb,
+)
+def test_verb_fails_and_counts_what_it_had_no_time_to_read(
+    operator: Operator, tmp_path: Path, verb: list[str], count: str
+) -> None:
+    operator.put(*jobs(25))
+    said = slow_queue(operator, 2)
+    arguments = [str(tmp_path / "jobs") if part == "FILE" else part for part in verb]
+    none = operator.run("dlq", *arguments, "--channel", "x", code=1)
+    assert (none.stdout, none.stderr.splitlines()[-1]) == ("", f"Error: none of those that were read matched; {said}")
+    done = operator.run_json("dlq", *arguments, code=1)
+    assert (done[count], done["unread"]) == (20, 5)
+    operator.put(*jobs(25 - operator.visible()))
+    (tmp_path / "jobs").unlink(missing_ok=True)
+    assert said in operator.run("dlq", *arguments, code=1).stderr.splitlines()
 
 
 def test_show_prints_a_message_with_its_body(operator: Operator) -> None:
@@ -342,6 +378,24 @@ class TestImport:
         operator.work()
         assert operator.asked == []
         assert on_queue(operator) == {each.incident_id: each for each in jobs(25)}
+
+    @pytest.mark.parametrize("dead", [MOVED, GIVEN_UP], ids=["moved by SQS", "given up"])
+    def test_job_that_was_exported_and_dropped_is_owed_again_once_it_is_imported_and_replayed(
+        self, operator: Operator, tmp_path: Path, dead: Job
+    ) -> None:
+        name, state = entry_key_of(dead), state_of(dead)
+        owed = Entry().owing(state)
+        given_up = Entry().dead_lettering(state, START + 3600, "refused", plan=1)
+        operator.ledger.write(name, Entry(), given_up if dead.dead_lettered_at else owed)
+        operator.put(dead)
+        operator.run("dlq", "export", str(tmp_path / "dead.jsonl"), code=0)
+        operator.run("dlq", "drop", "--all", *WHY, "--yes", code=0)
+        operator.run("dlq", "import", str(tmp_path / "dead.jsonl"), code=0)
+        again = on_queue(operator)["i1"]
+        assert again._replace(dead_lettered_at=None) == dead._replace(dead_lettered_at=None)
+        at = again.dead_lettered_seconds
+        judgement = judge_job(operator.ledger.read(name), state, set(Transition), plan=again.plan, dead_lettered_at=at)
+        assert judgement.standing == Standing.OWED, "the worker takes it for no older copy"
 
     def test_one_invalid_line_and_nothing_is_sent(self, operator: Operator, exported: Path) -> None:
         with exported.open("a") as file:

@@ -1,6 +1,7 @@
 """relayctl incident show: all sources in memory, and the vendors' stand-ins over real sockets."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -202,3 +203,35 @@ class TestList:
         assert self.ids(operator, "--channel", "noc") == ["i3"]
         done = operator.run("incident", "list", "--owed", "--since", "1h", code=3)
         assert (done.stdout, done.stderr) == ("", "no incident is owed\n")
+
+    def test_owed_criticals_are_listed_first_then_the_longest_owed_and_those_left_out_are_counted(
+        self, operator: Operator, logs: Logs, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for incident_id, ago, is_critical in (
+            ("w1", 9000, False),
+            ("c1", 60, True),
+            ("w2", 30, False),
+            ("c2", 120, True),
+        ):
+            operator.owe("noc", incident_id, ago, is_critical=is_critical)
+        operator.give_up("noc", "c3", status="critical")
+        assert self.ids(operator, "--owed") == ["c2", "c1", "c3", "w1", "w2"]
+        assert operator.run("incident", "list", "--owed", code=0).stderr == ""
+        monkeypatch.setattr("relayctl.incident.verbs.MAX_INCIDENTS", 3)
+        done = operator.run("incident", "list", "--owed", code=0)
+        assert re.findall(r" noc (\w+):", done.stdout) == ["c2", "c1", "c3"]
+        assert done.stderr == "3 of 5\n"
+        document = operator.run_json("incident", "list", "--owed")
+        assert (len(document["incidents"]), document["owed"]) == (3, 5)
+
+    def test_ledger_that_cannot_be_read_is_not_said_to_have_no_entry(self, operator: Operator, logs: Logs) -> None:
+        self.store(operator, ID, 300, is_owed=True)
+        self.share(logs, 300, ID)
+        operator.refused = {"BatchGetItem": "AccessDeniedException"}
+        done = operator.run("incident", "list", code=1)
+        assert " ".join(done.stdout.split()).endswith(
+            f"{ID}: the last share was delivered; the ledger could not be read"
+        )
+        assert "FAILED: ledger: DynamoDB refused: AccessDeniedException" in done.stderr
+        [listed] = operator.run_json("incident", "list", code=1)["incidents"]
+        assert listed["says"] == ["the last share was delivered; the ledger could not be read"]

@@ -140,7 +140,8 @@ def test_source_that_aws_refuses_is_named_and_the_rest_is_shown(
     operator.put(job(channel="payments", incident_id=INCIDENT))
     logs.share("payments", 10, "shadowed", incident_id=INCIDENT)
     operator.refused = {operation: "AccessDeniedException"}
-    done = operator.run(*words.split(), code=0)
+    # Without the ledger, a list of incidents knows the state of none.
+    done = operator.run(*words.split(), code=1 if words == "incident list" else 0)
     assert done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
     assert f"FAILED: {source}" in done.stderr

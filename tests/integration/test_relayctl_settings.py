@@ -192,6 +192,44 @@ class TestApplyThatFails:
         stages = {stage for name in "abc" for each in versions(operator, name).values() for stage in each}
         assert stages == {"AWSCURRENT", "AWSPREVIOUS"}
 
+    @pytest.mark.parametrize("waits", ["for the credential", "for the mark"])
+    def test_ctrl_c_while_a_channel_waits_ends_the_run_after_it_and_names_the_rest(
+        self, operator: Operator, folder: Path, waits: str
+    ) -> None:
+        edit(folder, "a", "mode: shadow", "mode: live")
+        write(folder, "0", NEW)
+        if waits == "for the mark":
+            (folder / "0.yaml").unlink()
+
+        def interrupted() -> None:
+            operator.on_pause = lambda: None
+            raise KeyboardInterrupt
+
+        operator.on_pause = interrupted
+        done = run(operator, "apply", folder, "--yes", code=130)
+        names = ["a", "b", "c"] if waits == "for the mark" else ["0", "a", "b", "c"]
+        assert done.stdout.splitlines()[-1] == f"1 of {len(names)} applied"
+        assert f"not applied: {', '.join(names[1:])}" in done.stderr.splitlines()
+        assert "(interrupted)" in done.stderr
+        assert self.presets(operator)[1:] == ["oncall"] * 2
+
+
+def test_change_that_is_not_in_force_is_a_failure_and_the_command_that_is_named_puts_it_in_force(
+    operator: Operator, folder: Path
+) -> None:
+    store(operator, "payments")
+    export(operator, folder)
+    edit(folder, "payments", "mode: shadow", "mode: live")
+    operator.refused = {"UpdateItem": "ThrottlingException"}
+    again = "channel set payments"
+    for verb in (("apply", str(folder), "--yes"), ("undo", "payments", "--yes"), ("set", "payments")):
+        assert f"to put it in force, type: relayctl {again}" in operator.run("channel", *verb, code=1).stderr
+    operator.run(*again.split(), code=1)
+    operator.refused = {}
+    assert operator.marks() == {}
+    assert operator.run(*again.split(), code=0).stdout.startswith("nothing changed\n")
+    assert operator.marks().keys() == {"payments/settings"}
+
 
 class TestExport:
     def test_export_does_not_write_through_planted_links(self, operator: Operator, folder: Path) -> None:

@@ -127,3 +127,25 @@ class TestYes:
         assert operator.run("uninstall", "--yes").exit_code == 130
         assert list(tmp_path.iterdir()) == []
         assert len(operator.run_json("channel", "list")["channels"]) == 1
+
+    @pytest.mark.parametrize("is_interrupted", [True, False], ids=["Ctrl-C", "refused"])
+    def test_removal_that_is_not_in_force_ends_the_run_and_names_the_rest(
+        self, operator: Operator, logs: Logs, *, is_interrupted: bool
+    ) -> None:
+        operator.keep("a", "b", "noc")
+
+        def interrupted() -> None:
+            raise KeyboardInterrupt
+
+        if is_interrupted:
+            operator.on_pause = interrupted
+        else:
+            operator.refused = {"UpdateItem": "AccessDeniedException"}
+        done = operator.run("uninstall", "--yes", code=130 if is_interrupted else 1)
+        assert "to put it in force, type: relayctl channel remove a" in done.stderr
+        assert "channel a: removed" in done.stderr.splitlines()
+        assert "not removed: b, noc" in done.stderr.splitlines()
+        assert (exists(operator), done.stdout) == (True, "")
+        operator.on_pause, operator.refused, before = lambda: None, {}, operator.marks()
+        operator.run("channel", "remove", "a", "--yes", code=3)
+        assert operator.marks().get("a") not in {None, before.get("a")}

@@ -129,4 +129,4 @@ def with_envelope(**members: Any) -> bytes:
 )
 def test_invalid_line_is_refused_with_its_problem(text: bytes, problem: str) -> None:
     with pytest.raises((UnreadableMessage, QueueError), match=problem):
-        read_line(text)
+        read_line(text, NOW.timestamp())

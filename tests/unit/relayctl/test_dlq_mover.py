@@ -177,6 +177,27 @@ def test_scan_ends_although_new_messages_keep_coming() -> None:
     assert len(found) == 30
 
 
+@pytest.mark.parametrize(("seconds", "read"), [(0.1, 1000), (1.0, 1000), (2.0, 750), (9.0, 170)])
+def test_scan_ends_before_its_first_messages_are_visible_again(seconds: float, read: int) -> None:
+    bench, receive = Bench(), 0
+
+    def slow(**asked: Any) -> dict[str, Any]:
+        nonlocal receive
+        receive += 1
+        assert receive <= 101, "the scan goes on"
+        found = FakeQueue.receive_message(bench.queue, **asked)
+        bench.clock.now += seconds
+        return found
+
+    vars(bench.queue)["receive_message"] = slow
+    bench.queue.put(*bodies(jobs(1000)))
+    with bench.scanned() as found:
+        assert (len(found), bench.dead_letters.is_scan_cut) == (read, read < 1000)
+        # A batch of the first messages can still be moved.
+        assert min(held.until for held in found) > bench.clock() + MOVE_SECONDS
+    assert len(bench.queue.visible()) == 1000
+
+
 MARK = NOW + 60
 
 

@@ -12,7 +12,7 @@ from relayctl.rehearse.fetch import Answers, Reader, list_incidents, read_incide
 from relayctl.rehearse.findings import Rehearsal, pages_got, rehearse
 from relayctl.rehearse.history import History, Page, Past, Period, Told, read_past, with_answers
 from relayctl.rehearse.rehearse import POLICIES
-from relayctl.settings.settings_file import channel_of_policy
+from relayctl.settings.settings_file import channel_of, settings_of
 from relayctl.stack.deployed import Effects
 
 T = 1_780_000_000
@@ -129,7 +129,7 @@ def test_page_whose_audits_xmatters_does_not_show_is_not_called_unheard(story: S
 
 
 def rehearsed(history: History, policy: str) -> Rehearsal:
-    return rehearse([history], channel_of_policy(policy, POLICIES[policy]))
+    return rehearse([history], channel_of(policy, settings_of(POLICIES[policy])))
 
 
 def test_signal_that_waits_for_its_distance_rings_later(story: Story) -> None:
