@@ -7,7 +7,6 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
@@ -19,7 +18,6 @@ from sandbox.errors import SandboxError
 from sandbox.steps import Steps
 
 WIDTH = 112
-TEMPLATE = Path(__file__).resolve().parents[1] / "template.yaml"
 # Fresh processes of each function; with `--quick`, too few to quote the figures.
 COLD_STARTS, QUICK_STARTS = 25, 5
 
@@ -28,7 +26,7 @@ BENCHMARKS: Mapping[str, Callable[[int], Section]] = {
     "cold": cold.section,
     "reconcile": lambda _: reconcile.section(),
     "cost": lambda _: cost.section(),
-    "month": lambda _: cost.month_section(TEMPLATE.read_text()),
+    "month": lambda _: cost.month_section(),
 }
 
 

@@ -6,7 +6,6 @@ duration of calls are assumed, since only AWS could show them.
 """
 
 import json
-import re
 from collections import Counter
 from collections.abc import Mapping
 from functools import cache
@@ -18,6 +17,7 @@ from bench.usage import MeteredRelay, Usage
 from relay.sweeper.canary import EVERY_SECONDS
 from relay.telemetry import CHANNEL_METRICS
 from tests import samples
+from tests.artefact.templates import of_clone
 from tests.fakes import FakeSecrets
 
 # List prices of AWS in us-east-1, without any free tier; prices change. Dollars for a million of each, unless the name
@@ -159,13 +159,10 @@ def idle_reconcile_run() -> Usage:
     return Usage.mean([used + listing, *[listing] * (RUNS_OF_A_COPY - 1)])
 
 
-def alarm_metrics_by_default(template: str) -> int:
-    """Count the metrics that alarms watch in a deployment with default parameters: AWS charges for each of them.
-
-    SilenceAlarm is off by default.
-    """
-    alarms = re.findall(r"\n    Type: AWS::CloudWatch::Alarm\n.*?(?=\n\n)", template, re.DOTALL)
-    return sum(max(1, each.count("MetricStat:")) for each in alarms if "Condition: WatchesSilence" not in each)
+def alarm_metrics_by_default() -> int:
+    """Count the metrics that alarms watch in a deployment with default parameters: AWS charges for each of them."""
+    alarms = of_clone().of_type("AWS::CloudWatch::Alarm").values()
+    return sum(max(1, sum("MetricStat" in part for part in each.get("Metrics", ()))) for each in alarms)
 
 
 def month_bill(million: float, alarm_metrics: int, sweep: Usage, reconcile_run: Usage) -> Mapping[str, float]:
@@ -190,10 +187,10 @@ def canary_bill(million: float) -> float:
     return SECRET + CANARY_METRICS * METRIC + million * CANARY_SHARES / MILLION
 
 
-def month_section(template: str) -> Section:
+def month_section() -> Section:
     """Return the table of a typical month: a few channels, with traffic that costs next to nothing."""
     million = million_bill(*owed_share()).total()
-    bill = month_bill(million, alarm_metrics_by_default(template), idle_sweep(), idle_reconcile_run())
+    bill = month_bill(million, alarm_metrics_by_default(), idle_sweep(), idle_reconcile_run())
     busy, most = (CHANNELS * metrics * METRIC for metrics in (CHANNEL_HOURLY_METRICS, len(CHANNEL_METRICS)))
     notes = (
         f"List prices, {NOTED}; no free tiers. Every share is owed, which most are not.",

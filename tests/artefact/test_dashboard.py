@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from relay.jobs.job import JobKind
-from relay.jobs.outcome import Outcome
+from relay.jobs.result import Outcome
 from tests import samples
-from tests.artefact.templates import Stack, of_clone
+from tests.artefact.templates import TEMPLATE, Stack, of_clone, stack
 from tests.fakes import new_relay
 from tests.metrics import METRICS
 
@@ -44,6 +44,18 @@ def test_dashboard_is_json_and_its_references_are_filled_in(on_aws: Stack) -> No
     references = set(re.findall(r"\$\{(\w+)", body))
     assert references <= on_aws.resources.keys()
     assert json.loads(body)["widgets"]
+
+
+def test_stacks_of_one_name_in_two_regions_have_a_dashboard_each() -> None:
+    """An account's dashboards are not regional, so a name can be taken once (docs/adopt.md)."""
+    names = set[str]()
+    for region in ("us-east-1", "eu-west-1"):
+        elsewhere = stack(TEMPLATE, {}, {"AWS::Region": region})
+        name = elsewhere.only("AWS::CloudWatch::Dashboard")["DashboardName"]
+        assert re.fullmatch(r"[A-Za-z0-9_-]{1,255}", name)
+        assert elsewhere.outputs["DashboardUrl"]["Value"].endswith(f"#dashboards/dashboard/{name}")
+        names.add(name)
+    assert names == {"relay-us-east-1", "relay-eu-west-1"}
 
 
 def test_widgets_have_views_that_cloudwatch_knows(widgets: list[dict[str, Any]]) -> None:

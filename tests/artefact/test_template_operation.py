@@ -33,6 +33,8 @@ WATCHED = {
     *("share_missed", "unauthorized_share", "signal_failed", "doubtful_resolve", "channels_overloaded", "share"),
     "debt_overdue_seconds",
 }
+# Metrics that filters of the access log count.
+OF_ACCESS_LOGS = {"api_4xx", "api_5xx"}
 # Metrics with the value at the time of a run; all others are counters.
 GAUGES = {"channels_overloaded", "debt_overdue_seconds"}
 AWS_METRICS = {
@@ -193,7 +195,10 @@ class TestAlarms:
                 [dimension] = each["Dimensions"]
                 assert each["MetricName"] in AWS_METRICS[dimension["Name"]], name
                 assert dimension["Value"].strip("${}").removesuffix(".QueueName") in chosen.resources, name
-            elif name != "RefusedRequestsAlarm":
+            elif each["MetricName"] in OF_ACCESS_LOGS:
+                # A metric filter cannot set a constant dimension.
+                assert (each["Namespace"], "Dimensions" in each, each["Statistic"]) == ("relay", False, "Sum"), name
+            else:
                 ours.add(each["MetricName"])
                 assert each["Statistic"] == ("Maximum" if each["MetricName"] in GAUGES else "Sum"), name
                 assert (each["Namespace"], each["Dimensions"]) == ("relay", [{"Name": "service", "Value": "relay"}]), (
@@ -243,12 +248,13 @@ class TestAlarms:
         [of_no_run] = re.findall(r"FILL\(errors, (\d)\)", alarm["Metrics"][0]["Expression"])
         assert 1 <= alarm["Threshold"] < 2 <= int(of_no_run)
 
+    @pytest.mark.parametrize("logging", ["create-role", "off"])
     @pytest.mark.parametrize("name", ["LateSignalsAlarm", "FunctionsAlarm"])
     def test_alarms_on_several_metrics_see_each_one_while_the_others_have_no_value(
-        self, on_aws: Stack, name: str
+        self, name: str, logging: str
     ) -> None:
         """A sum by + has no value while one metric has none; the sweeper keeps both of DeadLettersAlarm alive."""
-        alarm = _alarms(on_aws)[name]
+        alarm = _alarms(of_clone(ApiGatewayLogging=logging))[name]
         whole, *parts = alarm["Metrics"]
         assert re.fullmatch(r"(?:MAX|SUM)\(\[.+\]\)", whole["Expression"])
         assert re.findall(r"FILL\((\w+), 0\)", whole["Expression"]) == [part["Id"] for part in parts]
@@ -279,7 +285,7 @@ class TestAlarms:
 class TestRefusedRequestsAlarm:
     def test_refused_requests_alarm_watches_the_access_logs_metric_filter(self, on_aws: Stack) -> None:
         alarm = on_aws.of_type("AWS::CloudWatch::Alarm")["RefusedRequestsAlarm"]
-        metric_filter = on_aws.only("AWS::Logs::MetricFilter")
+        metric_filter = on_aws.of_type("AWS::Logs::MetricFilter")["RefusedRequestsMetric"]
         [counted] = metric_filter["MetricTransformations"]
         assert metric_filter["LogGroupName"] == "${AccessLogGroup}"
         assert (counted["MetricNamespace"], counted["MetricName"]) == (alarm["Namespace"], alarm["MetricName"])
@@ -288,7 +294,11 @@ class TestRefusedRequestsAlarm:
         assert counted["MetricValue"] == "1"
 
     def test_refused_requests_filter_counts_4xx_of_both_endpoints_without_relayctl(self, on_aws: Stack) -> None:
-        terms = on_aws.only("AWS::Logs::MetricFilter")["FilterPattern"].strip("{ }").split(" && ")
+        terms = (
+            on_aws.of_type("AWS::Logs::MetricFilter")["RefusedRequestsMetric"]["FilterPattern"]
+            .strip("{ }")
+            .split(" && ")
+        )
         assert terms == [
             '($.path = "/v1/*")',
             '($.status = "4*")',
@@ -298,7 +308,7 @@ class TestRefusedRequestsAlarm:
     def test_refused_requests_filter_reads_the_requests_path_and_other_fields_of_the_access_log(
         self, on_aws: Stack
     ) -> None:
-        pattern = on_aws.only("AWS::Logs::MetricFilter")["FilterPattern"]
+        pattern = on_aws.of_type("AWS::Logs::MetricFilter")["RefusedRequestsMetric"]["FilterPattern"]
         stage = on_aws.only("AWS::ApiGateway::Stage")
         written = json.loads(stage["AccessLogSetting"]["Format"])
         assert set(re.findall(r"\$\.(\w+)", pattern)) <= written.keys()
@@ -318,6 +328,58 @@ class TestRefusedRequestsAlarm:
         assert (alarm["MetricName"], alarm["Namespace"]) == ("rejected_request", "relay")
         assert alarm["MetricName"] in METRICS
         assert alarm["Dimensions"] == [{"Name": "service", "Value": "relay"}]
+
+
+def _matches(pattern: str, line: dict[str, str]) -> bool:
+    """Tell if a line matches a pattern of CloudWatch Logs that has all of its comparisons joined by `&&`."""
+    terms = pattern.strip("{ }").split(" && ")
+    compared = [re.fullmatch(r'\(\$\.(\w+) (=|!=) "([^"]*)"\)', term) for term in terms]
+    assert all(compared), pattern
+    return all(fnmatchcase(line[each[1]], each[3]) == (each[2] == "=") for each in compared if each)
+
+
+class TestFunctionsAlarm:
+    @pytest.mark.parametrize(
+        ("status", "error_type", "is_counted"),
+        [
+            # No function ran, or none answered in time; and a function that failed, or for which Lambda had no room.
+            *(("503", "THROTTLED", True), ("503", "INTEGRATION_FAILURE", True), ("503", "INTEGRATION_TIMEOUT", True)),
+            ("503", "DEFAULT_5XX", True),
+            # What a function answers has no type: an unsafe share, and an address whose budget is used up.
+            *(("503", "-", False), ("200", "-", False)),
+            *(("403", "ACCESS_DENIED", False), ("413", "REQUEST_TOO_LARGE", False)),
+        ],
+    )
+    @pytest.mark.parametrize("path", ["/v1/bigpanda/payments", "/v1/xmatters/payments"])
+    def test_what_api_gateway_itself_answers_5xx_sets_the_alarm_off(
+        self, on_aws: Stack, path: str, status: str, error_type: str, is_counted: bool
+    ) -> None:
+        counting = on_aws.of_type("AWS::Logs::MetricFilter")["GatewayFailuresMetric"]
+        stage = on_aws.only("AWS::ApiGateway::Stage")
+        line = json.loads(stage["AccessLogSetting"]["Format"])
+        values = {"path": path, "status": status, "error_type": error_type}
+        assert values.keys() <= line.keys()
+        assert line["error_type"] == "$context.error.responseType"
+        assert _matches(counting["FilterPattern"], line | values) is is_counted
+        assert counting["LogGroupName"] == "${AccessLogGroup}"
+        [counted] = counting["MetricTransformations"]
+        watched = [(each["Namespace"], each["MetricName"]) for each in _watched(_alarms(on_aws)["FunctionsAlarm"])]
+        assert (counted["MetricNamespace"], counted["MetricName"]) in watched
+        assert counted["MetricValue"] == "1"
+
+    @pytest.mark.parametrize("logging", ["create-role", "role-exists", "off"])
+    def test_errors_and_throttles_of_both_endpoints_and_the_job_worker_set_the_alarm_off(self, logging: str) -> None:
+        watched = _watched(_alarms(of_clone(ApiGatewayLogging=logging))["FunctionsAlarm"])
+        of_lambda = {
+            (each["Dimensions"][0]["Value"], each["MetricName"])
+            for each in watched
+            if each["Namespace"] == "AWS/Lambda"
+        }
+        # API Gateway answers 5xx itself if a function fails, or if there is no room for it.
+        by_access_log = {"XMattersCallbackFunction"} if logging != "off" else set[str]()
+        functions = {"BigPandaWebhookFunction", "XMattersCallbackFunction", "JobWorkerFunction"} - by_access_log
+        assert of_lambda == {(f"${{{name}}}", metric) for name in functions for metric in ("Errors", "Throttles")}
+        assert ("api_5xx" in {each["MetricName"] for each in watched}) is bool(by_access_log)
 
 
 @pytest.mark.parametrize("hours", ["2", "8", "24"])
