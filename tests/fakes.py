@@ -27,8 +27,8 @@ from relay.failures import LedgerError, SendError, UnknownChannel
 from relay.http.session import HttpAnswer, Session, VendorHosts
 from relay.incidents.share import State, parse_share
 from relay.jobs.job import Job
-from relay.jobs.outcome import Result
 from relay.jobs.queue import Queue, envelope_of, read_envelope
+from relay.jobs.result import Result
 from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.credentials import change_mark
 from relay.ledger.entry import Entry

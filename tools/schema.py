@@ -7,7 +7,7 @@ same text. docs/architecture.md gets the tables of the core.
 from collections.abc import Iterable
 from pathlib import Path
 
-from relay.delivery.step import HOLDS, RULES
+from relay.delivery.rules import HOLDS, RULES
 from relayctl.settings.settings_file import SCHEMA_FILE, schema_text
 from tests.simulation.phases import TRANSITIONS, Phase
 

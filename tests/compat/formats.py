@@ -14,8 +14,8 @@ from relay.delivery.channel_health import ShareWatch
 from relay.failures import Reason
 from relay.incidents.share import State
 from relay.jobs.job import Acceptance, Flag, Job, Stamps
-from relay.jobs.outcome import Exchange, Notices, Outcome, Result, Subject
 from relay.jobs.queue import attributes_of, envelope_of, read_envelope
+from relay.jobs.result import Exchange, Notices, Outcome, Result, Subject
 from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.credentials import MARKS_KEY, change_mark, read_marks
 from relay.ledger.debt import Debt, Row, Slot, Ticket, stored_key
@@ -154,7 +154,7 @@ RUN = {
     "notified": {"noc": NOW - 60},
     "called": {"noc": NOW - 60},
     "above": {"noc": (NOW - 180, NOW - 60)},
-    "health": {"noc": ChannelState(NOW - 99, "why", 3, 2, 1, NOW - 1, Told.ALARM, NOW - 60, 2, "page", NOW - 61)},
+    "health": {"noc": ChannelState(NOW - 99, "why", 3, 2, 1, NOW - 1, Told.ALARM, NOW - 60, "page", NOW - 61)},
     "expected": {"noc": ShareWatch(7200.0, NOW - 3600)},
     "canaries": {"canary": Canary("closed", NOW - 400, NOW - 60, failure="nobody notified", judged_at=NOW - 3000)},
     "surveyed_at": NOW - 600,

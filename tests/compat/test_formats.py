@@ -35,6 +35,7 @@ SAMPLES: dict[str, Any] = {
     "secret-1": json.loads((GOLDEN / "secret-1.json").read_text()),
     "share_line-1": formats.RESULT,
     "sweeper-1": formats.RUN,
+    "sweeper-2": formats.RUN,
 }
 LINES = [name for name in SAMPLES if "_line-" in name]
 CHANGED = """

@@ -23,8 +23,7 @@ from tests.metrics import METRICS
 from tools import schema
 
 ROOT = Path(__file__).resolve().parents[2]
-TEMPLATE_TEXT = (ROOT / "template.yaml").read_text()
-TEMPLATE = yaml_parse(TEMPLATE_TEXT)
+TEMPLATE = yaml_parse((ROOT / "template.yaml").read_text())
 INSTALL = (ROOT / "docs/install.md").read_text()
 OPERATE = (ROOT / "docs/operate.md").read_text()
 DECISIONS = (ROOT / "docs/decisions.md").read_text()
@@ -326,7 +325,7 @@ def test_no_document_or_help_text_shows_a_credential_on_the_command_line() -> No
 
 def test_readme_has_the_dollars_of_a_million_shares_and_of_a_month() -> None:
     readme = " ".join(README.split())
-    million, month = cost.section().figures[-1], cost.month_section(TEMPLATE_TEXT).figures[-1]
+    million, month = cost.section().figures[-1], cost.month_section().figures[-1]
     assert million.is_met
     assert month.is_met
     assert f"about **${month.values[0]:.0f}** for five channels and 20,000 shares" in readme
@@ -335,6 +334,6 @@ def test_readme_has_the_dollars_of_a_million_shares_and_of_a_month() -> None:
 
 def test_month_and_install_guide_have_the_same_price_of_a_canary() -> None:
     price = f"{cost.canary_bill(cost.section().figures[-1].values[0]):.2f}"
-    notes = " ".join(cost.month_section(TEMPLATE_TEXT).notes)
+    notes = " ".join(cost.month_section().notes)
     assert f"A canary, off by default and not included, adds ${price}" in notes
     assert f"about ${price} a month" in " ".join(INSTALL.split())

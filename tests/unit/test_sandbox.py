@@ -8,7 +8,7 @@ import pytest
 
 from relay.failures import Reason
 from relay.jobs.job import JobKind
-from relay.jobs.outcome import Outcome
+from relay.jobs.result import Outcome
 from relay.ledger.entry_key import key
 from sandbox.bigpanda.life import ACTIONS
 from sandbox.demo.script import SCRIPTS

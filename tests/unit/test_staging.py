@@ -80,6 +80,7 @@ OUTPUTS = {
     "FallbackTopicArn": "arn:aws:sns:us-east-1:123456789012:fallback",
     "LedgerTableName": "ledger",
     "JobWorkerFunction": "worker",
+    "DashboardUrl": "https://us-east-1.console.aws.amazon.com/#dashboards/dashboard/relay-us-east-1",
 }
 ANSWERS: Mapping[str, Any] = {
     "GetAccountSettings": {"AccountLimit": {"ConcurrentExecutions": 1000}},

@@ -246,7 +246,8 @@ def storm(target: Target) -> Iterator[Seen]:
 
 @check("docs/install.md", "relayctl doctor # the whole stack, and every channel")
 def tools_of_operators(target: Target) -> Iterator[Seen]:
-    body = target.client("cloudwatch").get_dashboard(DashboardName=target.stack)["DashboardBody"]
+    _, _, name = target.outputs["DashboardUrl"].rpartition("/")
+    body = target.client("cloudwatch").get_dashboard(DashboardName=name)["DashboardBody"]
     widgets = len(json.loads(body)["widgets"])
     yield judged("widgets of the dashboard", widgets, holds=widgets > 0)
     found = json.loads(target.relayctl("doctor", "--json", codes=(0, 1)))["checks"]

@@ -20,8 +20,8 @@ from relay.failures import HANDLING, BadRequest, Reason, Unauthorized
 from relay.foreign_text import identifier, printable
 from relay.incidents.share import CANARY_PREFIX
 from relay.jobs.job import Job, JobKind
-from relay.jobs.outcome import Outcome, Result
 from relay.jobs.queue import MAX_LOGGED_CHARACTERS, MAX_LOGGED_IDS
+from relay.jobs.result import Outcome, Result
 
 if TYPE_CHECKING:
     from relay.channels.authentication import Request

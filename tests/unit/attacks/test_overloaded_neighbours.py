@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from relay.jobs.outcome import Outcome
+from relay.jobs.result import Outcome
 from tests import samples
 from tests.fakes import Relay, new_relay
 

@@ -129,6 +129,11 @@ class TestFailing:
         relay = acted(requests.ReadTimeout(), activities(there), DONE, waits=(0, 60))
         assert asked(relay) == [self.POST, self.READ, self.POST]
 
+    def test_comment_in_doubt_stays_in_doubt_while_bigpanda_refuses_the_search_for_it(self) -> None:
+        there = activities(f"{WORDS} {TAG}")
+        relay = acted(requests.ReadTimeout(), samples.refused(429), there, DONE, waits=(0, 60, 120))
+        assert asked(relay) == [self.POST, self.READ, self.READ]
+
 
 HELD: dict[str, Any] = {"callbacks": True, "app_key": "app-canary"}
 

@@ -39,6 +39,13 @@ def test_log_line_of_a_share_in_shadow_mode_names_the_recipients_of_the_signal_t
     assert "jdoe" in line["recipients"]
 
 
+def test_share_that_only_shadow_mode_saw_rings_if_it_comes_again_once_the_channel_is_live() -> None:
+    relay = new_relay(policy={"mode": "shadow"})
+    assert relay.share().outcome == "shadowed"
+    relay.change_policy()
+    assert [relay.share().outcome for _ in range(2)] == ["delivered", "duplicate"]
+
+
 # ---- Shares with bad timestamps --------------------------------------------------------------------------------------
 
 

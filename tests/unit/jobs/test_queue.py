@@ -19,6 +19,7 @@ from relay.jobs.queue import (
     attributes_of,
     check_message,
     envelope_of,
+    followup_job,
     legal_text,
     read_envelope,
 )
@@ -209,6 +210,11 @@ def test_revived_job_starts_anew_later_than_its_dead_lettering_on_a_slow_clock()
     assert (revived.revived_at, revived.stamps.replays) == ("2027-01-15T08:00:00.010Z", 1)
     assert (revived.not_before, revived.ledger_down_since, revived.flags) == (None, None, frozenset())
     assert revived.age_counts_from == seconds_of("2027-01-15T08:00:00.010Z")
+
+
+def test_age_of_a_follow_up_counts_from_its_signal_and_not_from_the_wait_before() -> None:
+    waited = samples.job(revived_at=EARLY, dead_lettered_at=EARLY)
+    assert followup_job(waited, seconds_of(LATE) + 9).age_counts_from == seconds_of(LATE) + 9
 
 
 CAME = 1_800_000_000.0

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.channels.policy import FlapRule, Policy
-from relay.delivery.step import Standing, judge_share
+from relay.delivery.rules import Standing, judge_share
 from relay.failures import LedgerError
 from relay.incidents.share import PRESETS, State
 from relay.ledger.accepted_signal import AcceptedSignal, Audience
@@ -305,6 +305,11 @@ def test_pause_that_ends_early_is_recorded_with_its_end() -> None:
     assert replace(paused, paused_until=NOW + 30).resumed(NOW + 60).paused_until == NOW + 30
 
 
+def test_pause_of_a_state_that_was_signalled_says_nothing_of_the_next_one() -> None:
+    paused = Debt(since=NOW, plan=2, paused_until=NOW + 3600, paused_by="p1", claim_hold_until=NOW + 60)
+    assert paused.settled() == Debt(plan=2)
+
+
 @pytest.mark.parametrize(
     ("claimed_at", "came", "begins"), [(0.0, NOW, True), (NOW, NOW + 119, False), (NOW, NOW + 120, True)]
 )
@@ -319,6 +324,13 @@ def test_answer_to_an_older_page_is_out_of_date_and_one_to_the_newest_is_not(pag
     again = lease(state(10), 10)
     entry = announced(state()).leased(again, 1, 0).accepted(again, "r2", 1, until=again.began)
     assert entry.is_overtaken(NOW + 20, entry.accepted_signals[page]) is is_overtaken
+
+
+def test_signal_to_further_recipients_leaves_an_answer_to_the_first_page_in_date() -> None:
+    entry = announced(state())
+    [first] = entry.accepted_signals
+    further = replace(first, at=first.at + 10, request_id="r2", is_further=True)
+    assert not replace(entry, accepted_signals=(first, further)).is_overtaken(first.at + 5, first)
 
 
 @pytest.mark.parametrize(("told", "owed", "is_worse"), [("warning", "critical", True), ("critical", "warning", False)])

@@ -284,6 +284,15 @@ def test_unknown_incident_that_is_not_critical_is_logged_alone() -> None:
     assert (line["incident_id"], line["status"], line["channel"]) == ("i1", "warning", "noc")
 
 
+def test_unknown_warning_that_was_logged_and_becomes_critical_is_told_to_the_topic() -> None:
+    scene = reporting()
+    scene.has(incident(scene.relay.clock, status="Warning"))
+    assert scene.run_twice()["unknown"] == 1
+    scene.has(incident(scene.relay.clock, status="Critical"))
+    assert scene.run_twice()["unknown"] == 1
+    assert len(notices(scene)) == 1
+
+
 def test_one_message_names_the_criticals_of_a_run() -> None:
     scene = reporting()
     scene.has(*(incident(scene.relay.clock, f"i{number:02}") for number in range(13)))

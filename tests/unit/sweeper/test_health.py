@@ -12,7 +12,7 @@ from relay.ledger.rate_limit_and_circuit import gate_of
 from relay.sweeper.credential_probe import PROBES_KEY
 from relay.sweeper.health_announcement import ChannelState, Told
 from tests import samples
-from tests.fakes import FakeSession, FakeSns, HookedDynamoDb, Relay, Step, new_relay, table_down
+from tests.fakes import FakeSecrets, FakeSession, FakeSns, HookedDynamoDb, Relay, Step, new_relay, table_down
 from tests.unit.xmatters_tenant import REST
 
 ALARM = "arn:aws:sns:eu-central-1:000000000000:wake"
@@ -157,6 +157,16 @@ def test_channel_without_a_share_for_too_long_wakes_people() -> None:
     runs(relay, 3)
     assert told(relay.sns) == [("alarm", "Channel noc is sick: 0 critical, 0 other incidents wait")]
     assert "no share came for 4h, and one is expected every 4h" in texts(relay.sns)[0]
+
+
+def test_silent_channel_does_not_count_as_well_while_a_new_process_cannot_read_its_secret() -> None:
+    relay = watched(policy={"expect_share_every": EVERY})
+    relay.post(status="ok")
+    minutes(relay, 5)
+    unreadable = FakeSecrets(noc=ChannelUnreadable("Secrets Manager refused to read the secret"))
+    new = replace(relay, secrets=unreadable)
+    minutes(new, 1)
+    assert [kind for kind, _ in told(relay.sns)] == ["alarm"]
 
 
 def test_channels_that_cannot_be_listed_are_listed_again_five_minutes_later() -> None:

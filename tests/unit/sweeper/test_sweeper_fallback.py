@@ -135,6 +135,18 @@ class TestPhones:
         relay.sweep_for(120)
         assert (len(subjects(relay)), len(relay.messaging.sent)) == (1 if is_topic_down else 2, 8)
 
+    def test_critical_of_which_no_way_could_tell_is_told_of_once_one_can(self) -> None:
+        def refuse(*_: object) -> None:
+            raise SNS_DOWN
+
+        relay = self.owing("noc")
+        relay.messaging.before, relay.sns.failure = refuse, SNS_DOWN
+        relay.sweep_for(420)
+        assert not relay.ledger.read(key("noc", (), "noc-1")).debt.is_notified
+        relay.messaging.before, relay.sns.failure = lambda *_: None, None
+        assert relay.sweep(60)["notified"] == 1
+        assert len(subjects(relay)) == 1
+
 
 class TestOfTheLastResort:
     """Test of the last resort, which `relayctl fallback test` asks the sweeper for."""

@@ -7,7 +7,7 @@ import pytest
 from relay.channels.authentication import Request
 from relay.failures import BadRequest, Reason, Unauthorized
 from relay.jobs.job import Job
-from relay.jobs.outcome import Outcome, Result, Subject
+from relay.jobs.result import Outcome, Result, Subject
 from relay.telemetry import CHANNEL_METRICS
 from tests import samples
 from tests.fakes import LAMBDA_CONTEXT, Recorder

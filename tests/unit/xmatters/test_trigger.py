@@ -14,7 +14,7 @@ import urllib3
 from relay.deadline import Deadline
 from relay.failures import ChannelUnreadable, Reason, SendError
 from relay.http.session import HttpAnswer
-from relay.jobs.outcome import SendResult
+from relay.jobs.result import SendResult
 from relay.xmatters.trigger import with_recipients
 from tests import samples
 from tests.fakes import Call, FakeSecrets, FakeSession, Relay, Step, Trigger

@@ -3,7 +3,7 @@
 `bigpanda.writeback` decides if a callback is written, and ensures that a callback is written only once.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -27,9 +27,10 @@ class CallbackToWrite(NamedTuple):
 
     Attributes:
         came: Arrival of the callback (epoch seconds).
-        outdated: Reason why the callback is out of date; empty if it is not. It is out of date if the channel signalled
-            the incident again after the callback came, or if the incident ended since. So it is if a later signal of an
-            open state was accepted than that whose page it names, or if a worse or reopened state is owed.
+        outdated: Returns why the callback is out of date now; empty if it is not. It is out of date if the channel
+            signalled the incident again after the callback came, or if the incident ended since. So it is if a later
+            signal of an open state was accepted than that whose page it names, or if a worse or reopened state is owed.
+            Raises LedgerError.
         is_over: True if the incident is over, as far as the ledger knows.
     """
 
@@ -39,7 +40,7 @@ class CallbackToWrite(NamedTuple):
     responses: ResponseMeanings
     is_verified: bool
     came: float
-    outdated: str
+    outdated: Callable[[], str]
     is_over: bool
 
 
@@ -100,12 +101,13 @@ class IncidentWriter:
         """
         until = int(to_write.came + action.minutes * MINUTE_SECONDS)
         is_snooze = action.deed == Deed.SNOOZE
-        if to_write.outdated:
-            return f"(Not {_DONE[action.deed]}: {to_write.outdated}.)"
+        # After the wait, which may take seconds.
+        self.rate_limit.wait(to_write.access, action.deed)
+        if outdated := to_write.outdated():
+            return f"(Not {_DONE[action.deed]}: {outdated}.)"
         if is_snooze and until <= self.clock():
             return f"(Not {_DONE[action.deed]}: that time is over.)"
         try:
-            self.rate_limit.wait(to_write.access, action.deed)
             if is_snooze:
                 self.bigpanda.snooze(to_write.access, to_write.incident, until, text, deadline)
             else:

@@ -73,7 +73,10 @@ class ListingPage(NamedTuple):
 
 @dataclass(frozen=True)
 class Lister:
-    """Reads incidents from BigPanda, within its rate limit. Methods raise SendError, and LedgerError of its counts."""
+    """Reads incidents from BigPanda, within its rate limit.
+
+    Methods raise SendError, and LedgerError if the rate limit's counts can't be read or written.
+    """
 
     bigpanda: BigPanda
     rate_limit: RateLimit

@@ -23,7 +23,7 @@ from relay.deadline import Clock, Deadline
 from relay.failures import LedgerError, Reason, SendError
 from relay.incidents.callback import Callback, parse_callback
 from relay.jobs.job import Job, seconds_of
-from relay.jobs.outcome import Exchange, Outcome, Result, Subject
+from relay.jobs.result import Exchange, Outcome, Result
 from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key
@@ -102,7 +102,7 @@ class Writeback:
         """
         callback, came = parse_callback(job.body), seconds_of(job.received_at)
         if not channel.wants_callback(callback):
-            return _result(job, Outcome.UNCHANGED)
+            return Result.of_job(job, Outcome.UNCHANGED)
         try:
             entries = self._entries(channel, callback.incident_id)
             action = channel.bigpanda.action_of(callback) if channel.bigpanda else None
@@ -117,14 +117,14 @@ class Writeback:
                 wait = max(SHORTEST_WRITEBACK_WAIT_SECONDS, now - came)
                 again = min(now + wait, came + EARLY_CALLBACK_SECONDS)
                 again = max(again, now + MINUTE_SECONDS) if is_after_failure else again
-                return replace(_failed(job, found.reason, found.why), until=again)
+                return replace(Result.unsafe(job, found.reason, found.why), until=again)
             if found.signal and (until := _end_waits_until(received, entries, found.signal, self.clock())):
                 why = "the answer that ended the page may be on its way, or a follow-up has not found the page"
-                return replace(_failed(job, Reason.IN_FLIGHT, why), until=until)
+                return replace(Result.unsafe(job, Reason.IN_FLIGHT, why), until=until)
             result = self._written(job, channel, received, entries, deadline, found=found)
         except LedgerError as error:
             # Retried later, since no page depends on a callback.
-            return _failed(job, Reason.INTERNAL, str(error))
+            return Result.unsafe(job, Reason.INTERNAL, str(error))
         if found.verdict == Verdict.VERIFIED:
             return result
         return replace(result, notices=replace(result.notices, unverified=found.why))
@@ -151,17 +151,22 @@ class Writeback:
             self._note_who_acknowledged(entries, callback.target, received.came, found.signal)
         access = channel.bigpanda
         if access is None or found.verdict == Verdict.STRANGE:
-            return _result(job, Outcome.UNCHANGED)
+            return Result.of_job(job, Outcome.UNCHANGED)
         if not access.writes(callback) and not (is_verified and access.action_of(callback)):
-            return _result(job, Outcome.UNCHANGED)
+            return Result.of_job(job, Outcome.UNCHANGED)
         incident = _incident(callback, access, entries)
         if incident is None:
-            return _failed(job, Reason.REFUSED, "its environment is unknown: set bigpanda.environment_id")
-        outdated = ""
-        if any(entry.is_overtaken(received.came, found.signal) for _, entry in entries):
-            outdated = "it changed since that page"
-        elif any(entry.owes_worse for _, entry in entries):
-            outdated = "it got worse or opened again since that page, and nobody was told of that yet"
+            return Result.unsafe(job, Reason.REFUSED, "its environment is unknown: set bigpanda.environment_id")
+
+        def outdated() -> str:
+            # Read again: while vendors were asked, the incident may have changed.
+            known = [entry for _, entry in self._entries(channel, callback.incident_id)]
+            if any(entry.is_overtaken(received.came, found.signal) for entry in known):
+                return "it changed since that page"
+            if any(entry.owes_worse for entry in known):
+                return "it got worse or opened again since that page, and nobody was told of that yet"
+            return ""
+
         is_over = all(entry.newest is not None and not entry.newest.is_open for _, entry in entries if entry.sequence)
         to_write = CallbackToWrite(
             callback, incident, access, channel.responses, is_verified, received.came, outdated, is_over
@@ -176,13 +181,13 @@ class Writeback:
         """
         access = channel.bigpanda
         if access is None or not access.callbacks:
-            return _result(job, Outcome.UNCHANGED)
+            return Result.of_job(job, Outcome.UNCHANGED)
         try:
             self.writer.release(access, job.incident_id, json.loads(job.body)["event"], deadline)
         except LedgerError as error:
-            return _failed(job, Reason.INTERNAL, str(error))
+            return Result.unsafe(job, Reason.INTERNAL, str(error))
         except SendError as error:
-            return _result(job, Outcome.UNSAFE).failed(error)
+            return Result.of_job(job, Outcome.UNSAFE).failed(error)
         return _delivered(job)
 
     def _note_who_acknowledged(
@@ -252,12 +257,14 @@ class Writeback:
         name, now = f"writeback/{job.channel}/{job.delivery_id}", self.clock()
         progress = WritebackProgress.read(self.table, name)
         if progress.is_written:
-            return _result(job, Outcome.DUPLICATE)
+            return Result.of_job(job, Outcome.DUPLICATE)
         if progress.until > now:
-            return replace(_failed(job, Reason.IN_FLIGHT, "another worker has the lease"), until=progress.until + 1)
+            return replace(
+                Result.unsafe(job, Reason.IN_FLIGHT, "another worker has the lease"), until=progress.until + 1
+            )
         what, most = ("verified", VERIFIED_A_MINUTE) if to_write.is_verified else ("unverified", UNVERIFIED_A_MINUTE)
         if not progress.sequence and not self.writer.rate_limit.has_room(f"callbacks/{what}/{job.channel}", most):
-            busy = _failed(job, Reason.PACED, f"the channel had {most} {what} callbacks in this minute")
+            busy = Result.unsafe(job, Reason.PACED, f"the channel had {most} {what} callbacks in this minute")
             return replace(busy, until=now + MINUTE_SECONDS)
         # A worker whose lease expired may have written the comment.
         progress = replace(
@@ -265,7 +272,9 @@ class Writeback:
         )
         leased = progress.write(self.table, name)
         if leased is None:
-            return replace(_failed(job, Reason.IN_FLIGHT, "another worker took the lease"), until=now + RACE_SECONDS)
+            return replace(
+                Result.unsafe(job, Reason.IN_FLIGHT, "another worker took the lease"), until=now + RACE_SECONDS
+            )
         try:
             comment = comment_of(
                 to_write.callback, to_write.responses, tag_of(job.delivery_id), is_verified=to_write.is_verified
@@ -273,7 +282,7 @@ class Writeback:
             self.writer.write(to_write, comment, deadline, may_be_written=leased.in_doubt)
         except SendError as error:
             replace(leased, in_doubt=leased.in_doubt or error.may_have_acted, until=0.0).write(self.table, name)
-            return _result(job, Outcome.UNSAFE).failed(error)
+            return Result.of_job(job, Outcome.UNSAFE).failed(error)
         replace(leased, is_written=True, until=0.0).write(self.table, name)
         return _delivered(job)
 
@@ -309,13 +318,5 @@ def _incident(callback: Callback, access: BigPandaAccess, entries: Sequence[tupl
     return Incident(environment_id, callback.incident_id) if environment_id else None
 
 
-def _result(job: Job, outcome: Outcome) -> Result:
-    return Result(outcome, Subject(job.channel, job.incident_id, job.delivery_id))
-
-
 def _delivered(job: Job) -> Result:
-    return replace(_result(job, Outcome.DELIVERED), exchange=Exchange(attempts=1))
-
-
-def _failed(job: Job, reason: Reason, detail: str) -> Result:
-    return replace(_result(job, Outcome.UNSAFE), reason=reason, detail=detail)
+    return replace(Result.of_job(job, Outcome.DELIVERED), exchange=Exchange(attempts=1))

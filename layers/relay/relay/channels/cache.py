@@ -128,15 +128,20 @@ class ChangeMarks:
         self.read_at = 0.0
 
     def current_marks(self, channel: str) -> Marks:
-        """Return a channel's two change marks. They are read at most every ten seconds.
+        """Return the marks of a channel's last changes: if one differs from a cached copy's, that copy is out of date.
 
-        If the read fails, the result has the marks of the last successful read.
+        All marks are read at most every ten seconds. If the read fails, they are those of the last successful read.
         """
         now = self._clock()
         # A clock that was set back makes the difference negative.
         if not 0 <= now - self._tried_at < MARKS_SECONDS:
             self._read(now)
         return self.known_marks(channel)
+
+    @property
+    def are_unread(self) -> bool:
+        """True if the last read failed: a channel may have changed since."""
+        return self.read_at < self._tried_at
 
     def known_marks(self, channel: str) -> Marks:
         """Return a channel's two change marks as of the last successful read, without a read."""
@@ -277,16 +282,18 @@ class ChannelCache:
     def for_work(self, name: str) -> Channel:
         """Return the channel for work on a job or a debt: read again if its change marks differ from the cached copy's.
 
-        While the secret can't be read, the cached copy stays in use. Raises as `get` does.
+        While the marks can't be read, the secret is read every ten seconds. While it can't be read either, the cached
+        copy stays in use. Raises as `get` does.
         """
         return self._for_work(name, self._change_marks.current_marks(name))
 
     def _for_work(self, name: str, marks: Marks) -> Channel:
         copy = self._copies.get(name)
-        if copy is None or not copy.is_outdated(marks):
+        is_outdated = copy is not None and copy.is_outdated(marks)
+        if copy is None or not (is_outdated or self._change_marks.are_unread):
             return self.get(name)
-        # A failing read takes seconds, so not every job attempts one.
-        if copy.failure and 0 <= self._clock() - copy.read_at < REFRESH_SECONDS:
+        # A failing read takes seconds, so not every job attempts one. Nor does it without marks to compare.
+        if (copy.failure or not is_outdated) and 0 <= self._clock() - copy.read_at < REFRESH_SECONDS:
             return copy.channel
         return self._read_again(name, copy)
 

@@ -216,7 +216,7 @@ class Channel:
 
     @property
     def named_recipients(self) -> frozenset[str]:
-        """Every recipient that the secret names: in the trigger's URL, in routes, and for the channel's signals."""
+        """Recipients that the secret names: in the trigger's URL, for all signals, in routes, and if nobody answers."""
         routed = (name for route in self.policy.routes for name in route.recipients)
         return frozenset((*self.trigger_recipients, *self.recipients, *routed, *self.policy.unanswered_recipients))
 

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from relay.channels.policy import Mode
-from relay.delivery.step import (
+from relay.delivery.rules import (
     FLOOD_CONTROL_SECONDS,
     MAX_CATCH_UP_SECONDS,
     Action,
@@ -39,7 +39,6 @@ from relay.delivery.task import UNGUARDED_AFTER_SECONDS, Services, Task, entry_k
 from relay.failures import HANDLING, LONGEST_WAIT_SECONDS, MAX_ATTEMPTS, LedgerError, Reason, wait_seconds
 from relay.incidents.share import State
 from relay.jobs.job import Acceptance, Flag, Job, new_job, seconds_of, timestamp
-from relay.jobs.outcome import Outcome, Result, SendResult, after_failure
 from relay.jobs.queue import (
     FIRST_QUESTION_SECONDS,
     RECOVERY_SECONDS,
@@ -50,6 +49,7 @@ from relay.jobs.queue import (
     recovery_job,
     stored_envelope,
 )
+from relay.jobs.result import Outcome, Result, SendResult, after_failure
 from relay.ledger.debt import FALLBACK_DESCRIPTION, FOR_OTHERS, Debt, Row, Ticket, Wait
 from relay.ledger.entry import LEASE_SECONDS, Entry, Lease
 
@@ -81,8 +81,8 @@ FOLLOW_END_SECONDS = 5.0
 STORED_SECONDS = 2 * 24 * 3600.0
 # Waits whose end can change: the ledger alone has the state, and the sweeper wakes it.
 WAITS_WITHOUT_MESSAGE = frozenset({Reason.PAUSED, Reason.FLAPPING, Reason.CIRCUIT_OPEN})
-# Wait before a job is offered again to a dead-letter queue that did not accept it.
-DEAD_LETTER_AGAIN_SECONDS = 60.0
+# Wait before a job is offered again to a queue that did not accept it.
+REFUSED_AGAIN_SECONDS = 60.0
 # Time between two reads of a failing ledger.
 UNGUARDED_WAIT_SECONDS = 30.0
 # Wait before an unguarded signal is recorded again. It is short: a resolve is owed only if the signal is recorded.
@@ -114,7 +114,7 @@ class Delivery:
         # To the millisecond, as a message has it.
         state = State.of(share, round(self.services.clock(), 3))
         job = new_job(channel, share, state, body, recipients, correlation_id)
-        task = Task.of(channel, share, job, state, self.services.owner(), deadline, is_from_webhook=True)
+        task = Task.of(channel, share, job, state, deadline, is_from_webhook=True)
         if channel.policy.mode is Mode.SHADOW:
             # Imported here, since most channels are never in this mode: this keeps the import out of cold starts.
             from relay.delivery import shadow  # noqa: PLC0415
@@ -131,7 +131,7 @@ class Delivery:
         removed, or it expired while its channel can't be read. If the result is `unsafe`, only the job's own message
         has the state.
         """
-        task = Task.of(channel, share, job, state_of(job, share), self.services.owner(), deadline)
+        task = Task.of(channel, share, job, state_of(job, share), deadline)
         task = task._replace(given_up=given_up)
         if job.accepted:
             return catch_up(self.services, task, job.accepted)
@@ -176,7 +176,10 @@ class Delivery:
             return without_ledger(services, task, str(error))
         # Other senders keep changing the entry, so they are announcing this incident.
         later = Wait(Reason.IN_FLIGHT, services.clock() + FIRST_WAKE_SECONDS)
-        return put_off(services, task, later, "the entry was changed each time it was read")
+        why = "the entry was changed each time it was read"
+        if result := _queued(services, task, later, why):
+            return result
+        return without_ledger(services, task, why) if task.is_from_webhook else _not_taken(task, Reason.INTERNAL, why)
 
 
 def _act(services: Services, task: Task, entry: Entry, action: Action) -> Result | Task:
@@ -229,12 +232,11 @@ def _settle(services: Services, task: Task, entry: Entry, action: Settle) -> Res
         why = "no queue accepted the job that asks BigPanda about the end, or terminates pages"
         failed = replace(result, outcome=Outcome.UNSAFE, reason=Reason.INTERNAL, detail=why)
         return failed.with_last_copy(last_copy(task.job))
-    if action.is_claim:
+    if action.queue == "ledger":
         result = replace(result, reason=Reason.CLAIMED)
     if note is None:
         return result
     try:
-        note = note if action.is_claim else task.described(note)
         if services.ledger.write(task.entry_key, entry, note) is None:
             return None
     except LedgerError as error:
@@ -257,7 +259,7 @@ def attempt(services: Services, task: Task, entry: Entry, send: Send, ticket: Ti
         task = keep(services, task, wait, plan=next_plan(task, entry))
     after, lease = _leased(services, task, entry, send)
     try:
-        leased = services.ledger.write(task.entry_key, entry, after) or _own_lease(services, task)
+        leased = services.ledger.write(task.entry_key, entry, after) or _own_lease(services, task, lease)
     except LedgerError as error:
         result = without_ledger(services, task, str(error))
         if not result.exchange.attempts:
@@ -290,24 +292,25 @@ def _give_back(services: Services, ticket: Ticket) -> None:
 
 def _leased(services: Services, task: Task, entry: Entry, send: Send) -> tuple[Entry, Lease]:
     """Return the entry to write, with a new lease for this sender, and the lease."""
-    now, is_queued, described = services.clock(), task.is_on_queue, task.described(entry)
-    lease = Lease(task.owner, now + LEASE_SECONDS, described.next_start(now), task.state)
-    after = described.leased(lease, send.max_attempts, task.job.plan if is_queued else None)
+    now, is_queued = services.clock(), task.is_on_queue
+    lease = Lease(services.owner(), now + LEASE_SECONDS, entry.next_start(now), task.state)
+    after = entry.leased(lease, send.max_attempts, task.job.plan if is_queued else None)
     if after.debt.paused_until:
         after = replace(after, debt=after.debt.resumed(task.pause_end(now)))
-    if entry.debt.row and is_queued and try_store(services, task, entry):
-        # An older state is owed already. The row must name this state, in case its sender dies.
-        row = row_of(task, lease.until, services.clock())
-        # A new lease does not reset the number of begun bells: the worker may die before it has a result.
-        begun = entry.debt.row.begun if entry.debt.row.job == row.job else 0
+    if (entry.debt.row or not task.is_from_webhook) and is_queued and try_store(services, task, entry):
+        # A row must name this state, in case its sender dies: the last one did, or an older state is owed already.
+        row, known = row_of(task, lease.until, services.clock()), entry.debt.row
+        # The worker may die before it has a result, which begins the count anew. A bell is counted already.
+        begun = known.begun if known and known.job == row.job else 0
+        begun += Flag.BELL not in task.job.flags
         after = replace(after, debt=replace(after.debt, row=replace(row, begun=begun)))
     return after, lease
 
 
-def _own_lease(services: Services, task: Task) -> Entry | None:
+def _own_lease(services: Services, task: Task, lease: Lease) -> Entry | None:
     """Return the entry if it has this sender's lease: DynamoDB's answer was lost, and the AWS client wrote again."""
     entry = services.ledger.read(task.entry_key)
-    return entry if entry.lease and entry.lease.owner == task.owner else None
+    return entry if entry.lease and entry.lease.owner == lease.owner else None
 
 
 def _record_acceptance(
@@ -380,14 +383,18 @@ def _record_failure(
         if at is not None:
             dead = failed.dead_lettering(task.state, at, result.reason or "", plan=next_plan(task, leased))
             return _over_untold(task, dead, math.inf)
-        return failed if task.is_flapping else _over_untold(task, failed, result.until or until)
+        return _over_untold(task, failed, result.until or until) if ends else failed
 
-    _follow_end(services, task, leased, change(leased))
+    ends = not task.is_flapping
+    # Its next message tries again. A dead letter's follow-up is queued.
+    ends = ends and (at is not None or _follow_end(services, task, leased, change(leased)))
     try:
         services.ledger.change(task.entry_key, change, leased)
         is_recorded = True
     except LedgerError:
         is_recorded = False
+        if at is not None:
+            _give_up_again(services, before, leased, result)
     if result.queue:
         return result
     if row and is_recorded:
@@ -441,7 +448,6 @@ def let_wait(services: Services, task: Task, entry: Entry, wait: Wait) -> Result
     has_message = needs_message and task.is_kept
     try:
         owed = _held(services, task, entry, wait, has_message=has_message)
-        _follow_end(services, task, entry, owed)
         if services.ledger.write(task.entry_key, entry, owed) is None:
             return task
     except LedgerError as error:
@@ -456,23 +462,34 @@ def let_wait(services: Services, task: Task, entry: Entry, wait: Wait) -> Result
 
 
 def _held(services: Services, task: Task, entry: Entry, wait: Wait, *, has_message: bool) -> Entry:
-    """Return the entry with the task's state owed until the end of `wait`. Its job is stored. Raises LedgerError."""
+    """Return the entry with the task's state owed until the end of `wait`. Raises LedgerError.
+
+    Its job is stored. A late resolve ends the incident's pages, unless no queue takes the follow-up for that.
+    """
     now, is_paused = services.clock(), wait.reason == Reason.PAUSED
     # The stored job has to outlive the pause, which may have been prolonged since the job was stored.
     if is_paused or entry.debt.job != task.job.stored_name:
         store_job(services.ledger, task.job.stored_name, task, now)
     row = row_of(task, wait.until, now, has_message=has_message)
-    owed = task.described(entry.owing_by_row(task.state, row, task.job.plan))
+    owed = entry.owing_by_row(task.state, row, task.job.plan)
     # relayctl shows the reason for the wait of a replayed job. The reason `paused` is replaced after a pause.
     is_shown = entry.debt.revived_at or owed.debt.reason == Reason.PAUSED
     reason = wait.reason if is_shown else owed.debt.reason
-    if wait.reason == Reason.PAUSED or not task.is_flapping:
-        owed = _over_untold(task, owed, math.inf if wait.reason in WAITS_WITHOUT_MESSAGE else wait.until)
+    if is_paused or not task.is_flapping:
+        ended = _over_untold(task, owed, math.inf if wait.reason in WAITS_WITHOUT_MESSAGE else wait.until)
+        if _follow_end(services, task, entry, ended):
+            owed = ended
+        else:
+            # The state wakes soon, and tries again.
+            soon = replace(row, due=min(row.due, now + REFUSED_AGAIN_SECONDS))
+            owed = replace(owed, debt=replace(owed.debt, row=soon))
     debt = replace(owed.debt, slot=wait.slot or entry.debt.slot, reason=reason)
     if wait.reason == Reason.CLAIMED:
         debt = replace(debt, claim_hold_until=wait.until)
     if is_paused:
-        debt = replace(debt, paused_until=wait.until, paused_by=wait.paused_by, reason=Reason.PAUSED)
+        pause = task.pause(now)
+        by = pause.id if pause else debt.paused_by
+        debt = replace(debt, paused_until=wait.until, paused_by=by, reason=Reason.PAUSED)
     return replace(owed, debt=debt if is_paused else debt.resumed(task.pause_end(now)))
 
 
@@ -489,7 +506,7 @@ def _follow_end(services: Services, task: Task, before: Entry, after: Entry) -> 
     """Queue the follow-up that terminates an incident's pages, if `after` records their end and `before` did not.
 
     It is queued before `after` is written, since the sender may die then, or the answer to the write be lost. Returns
-    False if the queue fails: the pages of a resolve that waits are terminated after it is announced.
+    False if the queue fails.
     """
     if task.channel.rest is None or not before.has_live_pages() or after.has_live_pages():
         return True
@@ -593,10 +610,23 @@ def retry_later(services: Services, task: Task, result: Result, entry: Entry | N
     return task, replace(result.queued("retry") if task.is_kept else result, until=until, job=task.job)
 
 
-def dead_letter_and_record(services: Services, task: Task, entry: Entry, reason: Reason) -> Result:
-    """Dead-letter an owed state as `expired`, `channel_removed` or `shadowed`, and record that in the ledger."""
+def dead_letter_and_record(services: Services, task: Task, entry: Entry, reason: Reason) -> Result | Task:
+    """Dead-letter an owed state as `expired`, `channel_removed` or `shadowed`, and record that in the ledger.
+
+    A message whose state the ledger does not know waits until the ledger takes it, since people are told by the ledger.
+    Returns the task if another writer changed the entry meanwhile.
+    """
+    if not task.is_from_webhook and not entry.debt.row:
+        try:
+            written = services.ledger.write(task.entry_key, entry, entry.owing(task.state, task.job.plan))
+        except LedgerError as error:
+            again = Wait(reason, services.clock() + REFUSED_AGAIN_SECONDS)
+            return _queued(services, task, again, str(error)) or _not_taken(task, reason, str(error))
+        if written is None:
+            return task
+        entry = written
     result = dead_letter(services, task, replace(task.result(Outcome.UNSAFE), reason=reason), entry)
-    at, until = dead_lettered_at(result), services.clock() + DEAD_LETTER_AGAIN_SECONDS + OVERDUE_SECONDS
+    at, until = dead_lettered_at(result), services.clock() + REFUSED_AGAIN_SECONDS + OVERDUE_SECONDS
 
     def change(now: Entry) -> Entry:
         if at is None:
@@ -604,29 +634,46 @@ def dead_letter_and_record(services: Services, task: Task, entry: Entry, reason:
         dead = now.dead_lettering(task.state, at, reason, plan=next_plan(task, entry))
         return _over_untold(task, dead, math.inf)
 
-    _follow_end(services, task, entry, change(entry))
-    # If the ledger fails, a remaining message of the debt records it later.
-    with suppress(LedgerError):
+    try:
         services.ledger.change(task.entry_key, change, entry)
+    except LedgerError:
+        if at is not None:
+            _give_up_again(services, task, entry, result)
     return result
+
+
+def _give_up_again(services: Services, task: Task, entry: Entry, result: Result) -> None:
+    """Keep a message of a dead-lettered state that the ledger could not record: people are told of it by the ledger.
+
+    The state is given up once more then. If it has a row, the sweeper wakes it.
+    """
+    if not task.is_from_webhook and not entry.debt.row:
+        again = Wait(result.reason or Reason.INTERNAL, services.clock() + REFUSED_AGAIN_SECONDS)
+        keep(services, task, again, plan=task.job.plan)
 
 
 def dead_letter(services: Services, task: Task, result: Result, entry: Entry | None) -> Result:
     """Put the job of a state on the dead-letter queue, and return `result` with that recorded.
 
-    `entry` is None if the ledger fails. If that queue fails, a job from the retry queue stays there for another
-    attempt. A new share is then answered `unsafe`.
+    `entry` is None if the ledger fails. If that queue fails, or no queue takes the follow-up that ends the pages of a
+    resolve, a job from the retry queue stays there for another attempt. A new share is then answered `unsafe`.
     """
     job = after_failure(task.job, result, services.clock())
     job = job.planned(next_plan(task, entry)) if entry else job
-    dead_lettered = services.outbox.dead_letter(job)
+    ended = _over_untold(task, entry.owing(task.state), math.inf) if entry else None
+    is_followed = entry is None or ended is None or _follow_end(services, task, entry, ended)
+    if not is_followed:
+        # A further message is told that the state is dead-lettered, and its worker queues the follow-up.
+        again = Wait(result.reason or Reason.INTERNAL, services.clock() + REFUSED_AGAIN_SECONDS)
+        task = keep(services, task, again, plan=task.job.plan)
+    dead_lettered = services.outbox.dead_letter(job) if is_followed or task.is_kept else None
     if dead_lettered:
         if task.state.is_critical:
             with suppress(LedgerError):
                 store_job(services.ledger, FALLBACK_DESCRIPTION, task, services.clock())
         return replace(result.queued("dead_letter"), job=dead_lettered)
     if not task.is_from_webhook:
-        again = Wait(result.reason or Reason.INTERNAL, services.clock() + DEAD_LETTER_AGAIN_SECONDS)
+        again = Wait(result.reason or Reason.INTERNAL, services.clock() + REFUSED_AGAIN_SECONDS)
         task = keep(services, replace(task, job=job), again, plan=task.job.plan)
     if task.is_kept:
         return replace(result.queued("retry"), until=task.wakes_at, job=job)
@@ -770,7 +817,7 @@ def catch_up(services: Services, task: Task, accepted: Acceptance) -> Result:
     if now > task.expires_at:
         result = replace(task.result(Outcome.UNSAFE), reason=Reason.EXPIRED)
         return dead_letter(services, task, result, None).with_unguarded(why)
-    return put_off(services, task, _soon(task, now), why)
+    return _queued(services, task, _soon(task, now), why) or _not_taken(task, Reason.INTERNAL, why)
 
 
 def note_later(services: Services, task: Task, why: str) -> Result:
@@ -781,20 +828,7 @@ def note_later(services: Services, task: Task, why: str) -> Result:
     now = services.clock()
     if final_reason(task, now):
         return task.result(Outcome.UNCHANGED)
-    return put_off(services, task, _soon(task, now), why)
-
-
-def put_off(services: Services, task: Task, wait: Wait, why: str) -> Result:
-    """Leave the state to its job on the retry queue, until the end of `wait`; send it if the queue does not accept it.
-
-    `why` is the reason for which the ledger could not be used. The result names it.
-    """
-    result = _queued(services, task, wait, why)
-    if result:
-        return result
-    if not task.is_from_webhook:
-        return _not_taken(task, Reason.INTERNAL, why)
-    return without_ledger(services, task, why)
+    return _queued(services, task, _soon(task, now), why) or _not_taken(task, Reason.INTERNAL, why)
 
 
 def _soon(task: Task, now: float) -> Wait:

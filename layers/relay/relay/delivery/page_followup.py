@@ -18,8 +18,8 @@ from relay.deadline import Clock, Deadline
 from relay.delivery.task import entry_key_of
 from relay.failures import LedgerError, Reason, SendError
 from relay.jobs.job import MILLISECOND, Job, seconds_of
-from relay.jobs.outcome import Notices, Outcome, Result, Subject
 from relay.jobs.queue import stored_envelope
+from relay.jobs.result import Notices, Outcome, Result
 from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.debt import FALLBACK_DESCRIPTION
 from relay.ledger.entry import Entry
@@ -109,7 +109,7 @@ class Followup:
             entry = self.ledger.read(entry_key_of(job))
             return self._followed(job, entry, channel, deadline)
         except LedgerError as error:
-            return replace(_result(job, Outcome.UNSAFE), reason=Reason.INTERNAL, detail=str(error))
+            return Result.unsafe(job, Reason.INTERNAL, str(error))
 
     def _followed(self, job: Job, entry: Entry, channel: Channel, deadline: Deadline) -> Result:
         checked: dict[str, AcceptedSignal] = {}
@@ -203,7 +203,7 @@ class Followup:
             return replace(failed, until=_asked_again_at(after, channel, failure, now))
         if not is_noted:
             # Without a record xMatters is asked the same again, so not at each retry of the backoff.
-            failed = replace(_result(job, Outcome.UNSAFE), reason=Reason.INTERNAL, detail="the ledger write failed")
+            failed = Result.unsafe(job, Reason.INTERNAL, "the ledger write failed")
             return replace(failed, until=now + LONGEST_SEARCH_WAIT_SECONDS)
         again = self._again(after, channel, now)
         # The follow-up of a newer signal follows all signals of the incident.
@@ -284,4 +284,4 @@ def _try_change(ledger: Ledger, job: Job, entry: Entry, change: Callable[[Entry]
 
 
 def _result(job: Job, outcome: Outcome, without_page: tuple[str, ...] = ()) -> Result:
-    return Result(outcome, Subject.of_job(job), notices=Notices(without_page=without_page), job=job)
+    return replace(Result.of_job(job, outcome), notices=Notices(without_page=without_page))

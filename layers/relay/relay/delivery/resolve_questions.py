@@ -31,8 +31,8 @@ from relay.delivery.task import Task, entry_key_of, state_of
 from relay.failures import LedgerError, Reason, SendError
 from relay.incidents.share import Share, State, is_open, parse_share
 from relay.jobs.job import Flag, Job, new_job, timestamp
-from relay.jobs.outcome import Notices, Outcome, Result, Subject
 from relay.jobs.queue import FIRST_QUESTION_SECONDS, Outbox
+from relay.jobs.result import Notices, Outcome, Result
 from relay.ledger.entry import CLAIM_SECONDS, End, Entry
 from relay.ledger.table import Ledger
 
@@ -118,7 +118,7 @@ class ResolveQuestions:
                 return _waiting(question.job, _next_question(entry.end, now))
             return self._over(question, with_facts(answer.share, entry.about.facts))
         except LedgerError as error:
-            return replace(_result(job, Outcome.UNSAFE), reason=Reason.INTERNAL, detail=str(error))
+            return Result.unsafe(job, Reason.INTERNAL, str(error))
 
     def _answer(self, access: BigPandaAccess, question: _Question) -> _Answer:
         """Ask BigPanda in the environment that the entry names, then in the channel's others. Raises LedgerError.
@@ -165,7 +165,7 @@ class ResolveQuestions:
         after = self._record(question, lambda end: end.answered_open(asked_at))
         is_refuted = asked_at - end.claimed_at >= CLAIM_SECONDS
         result = _waiting(question.job, _next_question(end, self.clock()))
-        result = result if after.is_claimed else _result(question.job, Outcome.DUPLICATE)
+        result = result if after.is_claimed else Result.of_job(question.job, Outcome.DUPLICATE)
         return replace(result, notices=Notices(end="refuted" if is_refuted else None))
 
     def _record(self, question: _Question, change: Callable[[End], End]) -> End:
@@ -176,7 +176,7 @@ class ResolveQuestions:
         newest = question.entry.newest
         if newest and question.entry.is_after_claim(newest):
             self._record(question, lambda end: End(end.at) if end == question.entry.end else end)
-            return _result(question.job, Outcome.DUPLICATE)
+            return Result.of_job(question.job, Outcome.DUPLICATE)
         return self._over(question, parse_share(question.job.body), notice=notice)
 
     def _over(self, question: _Question, share: Share, *, notice: str | None = None) -> Result:
@@ -187,12 +187,12 @@ class ResolveQuestions:
         """
         job, entry, channel, deadline, _ = question
         now, signal = self.clock(), _signal_job(question, share).planned(entry.debt.plan + 1)
-        task = Task.of(channel, share, signal, state_of(signal, share), "", deadline)
+        task = Task.of(channel, share, signal, state_of(signal, share), deadline)
         if channel.policy.mode is Mode.SHADOW:
             self.ledger.change(
                 question.key, lambda each: each.unchanged(task.state) if each.newest == entry.newest else each, entry
             )
-            return _result(job, Outcome.DUPLICATE)
+            return Result.of_job(job, Outcome.DUPLICATE)
         store_job(self.ledger, signal.stored_name, task, now)
         row = row_of(task, now, now)
 
@@ -228,7 +228,7 @@ def _unclaimed(job: Job, entry: Entry, now: float) -> Result:
     """Return the result of a question without a claim in the ledger: it is answered, or not written yet."""
     written_by = job.age_counts_from + WRITTEN_SECONDS
     is_early = Flag.ASKED not in job.flags and not entry.end.is_claimed and now < written_by
-    return _waiting(job, written_by) if is_early else _result(job, Outcome.DUPLICATE)
+    return _waiting(job, written_by) if is_early else Result.of_job(job, Outcome.DUPLICATE)
 
 
 def _signal_job(question: _Question, share: Share) -> Job:
@@ -257,9 +257,5 @@ def _asked(job: Job, calls: int, now: float) -> Job:
     return asked.with_flags(Flag.ASKED) if calls else asked
 
 
-def _result(job: Job, outcome: Outcome) -> Result:
-    return Result(outcome, Subject.of_job(job), job=job)
-
-
 def _waiting(job: Job, until: float) -> Result:
-    return _result(job, Outcome.QUEUED).waiting(Reason.CLAIMED, until)
+    return Result.of_job(job, Outcome.QUEUED).waiting(Reason.CLAIMED, until)

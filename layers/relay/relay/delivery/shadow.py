@@ -10,10 +10,10 @@ announced, notified or replayed after the mode, and a reconcile run knows the in
 from copy import replace
 from functools import partial
 
-from relay.delivery.step import Settle, step
+from relay.delivery.rules import Settle, step
 from relay.delivery.task import Services, Task
 from relay.failures import LedgerError, Reason
-from relay.jobs.outcome import Outcome, Result
+from relay.jobs.result import Outcome, Result
 from relay.ledger.accepted_signal import Audience
 from relay.ledger.debt import Wait
 from relay.ledger.entry import Entry
@@ -44,7 +44,7 @@ def observe(services: Services, task: Task) -> Result:
             else:
                 audience = Audience(task.recipients)
                 result, note = task.result(Outcome.SHADOWED), entry.announcing(task.state, None, now, audience)
-            if note is None or services.ledger.write(entry_key, stored, task.described(note)) is not None:
+            if note is None or services.ledger.write(entry_key, stored, note) is not None:
                 return result
     except LedgerError as error:
         return task.result(Outcome.SHADOWED).with_unguarded(str(error))
@@ -61,6 +61,4 @@ def _settled(task: Task, now: float, entry: Entry) -> Entry:
     else:
         # Without its digest, so that a copy of the share counts as news once the channel is live.
         entry = entry.unchanged(replace(task.state, digest=""), is_left_out=True)
-    return task.described(
-        replace(entry, debt=replace(entry.debt, row=None), receipt=replace(entry.receipt, is_open=False))
-    )
+    return replace(entry, debt=replace(entry.debt, row=None), receipt=replace(entry.receipt, is_open=False))

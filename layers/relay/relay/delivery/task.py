@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 from relay.failures import Reason
 from relay.incidents.share import TEST_PREFIX, Change, Share, State, is_open
 from relay.jobs.job import Flag, Job, seconds_of, timestamp
-from relay.jobs.outcome import Exchange, Notices, Outcome, Result, SendResult, Subject
+from relay.jobs.result import Exchange, Notices, Outcome, Result, SendResult, Subject
 from relay.ledger.accepted_signal import Audience
 from relay.ledger.debt import Wait
 from relay.ledger.entry import About, Entry
@@ -82,7 +82,6 @@ class Task(NamedTuple):
 
     Attributes:
         entry_key: Key of the incident's entry in the ledger.
-        owner: Unique name of the sender, as the owner of its lease.
         deadline: Time limit of the request or job: no attempt is made after it.
         share: The share of the job's body.
         recipients: Names of the signal's recipients; empty if the xMatters workflow chooses them.
@@ -108,7 +107,6 @@ class Task(NamedTuple):
     entry_key: str
     state: State
     channel: "Channel"
-    owner: str
     deadline: "Deadline"
     share: Share
     recipients: tuple[str, ...] = ()
@@ -131,12 +129,11 @@ class Task(NamedTuple):
         share: Share,
         job: Job,
         state: State,
-        owner: str,
         deadline: "Deadline",
         *,
         is_from_webhook: bool = False,
     ) -> Self:
-        """Return the task that announces the `state` of a job. `owner` names this sender in the incident's lease.
+        """Return the task that announces the `state` of a job.
 
         The recipients are chosen here, by the channel's routes as they are now: each attempt of a job chooses anew.
         """
@@ -149,7 +146,6 @@ class Task(NamedTuple):
             name,
             state,
             channel,
-            owner,
             deadline,
             share,
             recipients,

@@ -21,8 +21,8 @@ from relay.failures import BadRequest, ChannelUnreadable, Reason, UncheckableSen
 from relay.incidents.callback import parse_callback
 from relay.incidents.share import parse_share
 from relay.jobs.job import Job, JobKind, Stamps, timestamp
-from relay.jobs.outcome import Outcome, Result, Subject
 from relay.jobs.queue import FIRST_EVENT, Outbox, last_copy, release_job
+from relay.jobs.result import Outcome, Result, Subject
 from relay.ledger.credentials import Uses, use_key
 from relay.ledger.sources import Sources
 from relay.telemetry import Telemetry

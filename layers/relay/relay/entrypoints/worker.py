@@ -31,8 +31,8 @@ from relay.delivery.page_followup import Followup
 from relay.failures import HANDLING, ChannelError, Reason, wait_seconds
 from relay.incidents.share import CANARY_PREFIX, State, is_open, parse_share
 from relay.jobs.job import Flag, Job, JobKind, seconds_of
-from relay.jobs.outcome import Outcome, Result, after_failure
 from relay.jobs.queue import MAX_RECEIVES, Outbox, UnreadableMessage, followup_job, read_envelope
+from relay.jobs.result import Outcome, Result, after_failure
 from relay.ledger.debt import Wait
 from relay.ledger.sources import Sources
 from relay.telemetry import Telemetry, history
@@ -119,6 +119,8 @@ FALLBACK_SECONDS = 3.0
 UNGUARDED_NOTICE_SECONDS = 900.0
 # Delay of a follow-up. Most workflows have made their page by then.
 FOLLOW_SECONDS = 10.0
+# Until a further message of a delivered state does what failed after its signal (`Worker._completed`).
+INCOMPLETE_SECONDS = 60.0
 # A job is worked up to this much before its time.
 EARLY_JOB_SECONDS = 1.0
 
@@ -222,12 +224,7 @@ class Worker:
                 return self._do_chore(job, channel, deadline)
             share = parse_share(job.body)
             result = self.delivery.resume(job, share, channel, deadline)
-            if result.outcome in {Outcome.DELIVERED, Outcome.DUPLICATE}:
-                # The function that took the share may have died before it noted that.
-                self.sources.record_incident(channel, job.incident_id, job.url_recipients, deadline)
-            is_over = not is_open(share)
-            is_followed = channel.rest is not None or channel.asks_about_answers
-            return self._followed(job, result, is_over=is_over) if is_followed else result
+            return self._completed(job, channel, result, deadline, is_over=not is_open(share))
         except ChannelError as error:
             return self._without_channel(job, error, deadline)
         except Exception as error:  # noqa: BLE001 - a fault in one job must not hide the results of the others
@@ -243,24 +240,51 @@ class Worker:
         is_same = (renewed.rest, renewed.bigpanda) == (channel.rest, channel.bigpanda)
         return result if is_same else self.chores.do(job, renewed, deadline, own_wait=None)
 
-    def _followed(self, job: Job, result: Result, *, is_over: bool) -> Result:
-        """Queue a follow-up job for a signal, and return the signal's result. `is_over` is True for a resolve."""
+    def _completed(self, job: Job, channel: Channel, result: Result, deadline: Deadline, *, is_over: bool) -> Result:
+        """Record the URL's recipients of an announced state, queue its follow-up, and return the result.
+
+        `is_over` is True for a resolve. If one of the two fails, a further message of the state does both: it is a
+        duplicate then. If the signal was sent without the ledger, that is the message that records it.
+        """
+        # The function that took the share may have failed to record them.
+        is_announced = result.outcome in {Outcome.DELIVERED, Outcome.DUPLICATE}
+        is_recorded = not is_announced or self.sources.record_incident(
+            channel, job.incident_id, job.url_recipients, deadline
+        )
+        has_followups = channel.rest is not None or channel.asks_about_answers
+        is_followed = not has_followups or self._follow(job, result, is_over=is_over)
+        if is_recorded and is_followed:
+            return result
+        again = job.without_flags(Flag.BELL)
+        if result.outcome == Outcome.DELIVERED and (
+            result.notices.unguarded or self.outbox.enqueue(again, until=self.clock() + INCOMPLETE_SECONDS)
+        ):
+            return result
+        missing = "a follow-up: no queue accepted it" if is_recorded else "a record of the URL's recipients"
+        return replace(result, outcome=Outcome.UNSAFE, detail=f"{result.outcome}, without {missing}")
+
+    def _follow(self, job: Job, result: Result, *, is_over: bool) -> bool:
+        """Queue a follow-up job for a signal that needs one. Return False if no queue accepts it."""
         now = self.clock()
         followup = followup_job(result.job or job, now)
-        if result.outcome == Outcome.DELIVERED:
-            # The result is ignored: without a follow-up the page is not confirmed, but the signal did not fail.
-            # A resolve's workflow makes no page that is to be found, and the pages of the incident end at once.
-            self.outbox.enqueue(followup, until=now if is_over else now + FOLLOW_SECONDS)
-        elif result.outcome == Outcome.DUPLICATE or (result.outcome == Outcome.UNCHANGED and is_over):
-            # Either the safety job of a signal that was sent inline, or a resolve that the policy does not announce. If
-            # it stays on its queue, it queues the follow-up later.
-            if not self.outbox.enqueue(followup, until=now):
-                return replace(result, outcome=Outcome.UNSAFE, detail="no queue accepted its follow-up")
-        elif result.outcome == Outcome.SUPERSEDED:
-            # The newer state's message follows up all signals of the incident, but may wake later. This follow-up
-            # terminates outdated pages now.
-            self.outbox.enqueue(followup, until=now)
-        return result
+        match result.outcome:
+            case Outcome.DELIVERED:
+                # A resolve's workflow makes no page that is to be found, and the pages of the incident end at once.
+                return self.outbox.enqueue(followup, until=now if is_over else now + FOLLOW_SECONDS)
+            case Outcome.DUPLICATE:
+                # The safety job of a signal that was sent inline.
+                return self.outbox.enqueue(followup, until=now)
+            case Outcome.UNCHANGED if is_over:
+                # A resolve that the policy does not announce.
+                return self.outbox.enqueue(followup, until=now)
+            case Outcome.QUEUED if is_over and result.queue == "dead_letter" and result.reason is None:
+                # A resolve that an earlier attempt dead-lettered, maybe without a follow-up.
+                return self.outbox.enqueue(followup, until=now)
+            case Outcome.SUPERSEDED:
+                # The newer state's message follows up all signals of the incident, but may wake later. This follow-up
+                # terminates outdated pages now.
+                self.outbox.enqueue(followup, until=now)
+        return True
 
     def _without_channel(self, job: Job, error: ChannelError, deadline: Deadline) -> Result:
         """Return the result of a job whose channel can't be read (`error`).
@@ -282,9 +306,10 @@ class Worker:
         age = now - job.age_counts_from
         wait = wait_seconds(error.reason, age, None, self.random(), is_critical=is_critical)
         again = after_failure(job, result, now).without_flags(Flag.BELL)
+        # Also if the queue fails: the channel is what failed, and no worker died.
+        self.delivery.postpone(job, now + wait)
         if not self.outbox.enqueue(again, until=now + wait):
             return result
-        self.delivery.postpone(job, now + wait)
         return replace(result.queued("retry"), until=now + wait, job=again)
 
     def _dead_lettered(self, job: Job, result: Result, deadline: Deadline) -> Result:

@@ -8,7 +8,7 @@ count as missing. `Fields` reads the members of all foreign JSON so.
 `State` has the members that decide the order and the transition. A state is compared with the announced state, never
 with one that was merely seen: the docstring of `compare` lists every case. A state that xMatters did not accept does
 not count as announced, so a comment that arrives while a page is owed does not cancel the page. Which transitions are
-signalled is the policy's `notify_on`; `delivery.step.judge_change` applies it.
+signalled is the policy's `notify_on`; `delivery.rules.judge_change` applies it.
 """
 
 import hashlib

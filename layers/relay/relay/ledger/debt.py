@@ -28,14 +28,12 @@ class Wait(NamedTuple):
 
     Attributes:
         slot: The time that the rate limiter reserved for the signal; None if it reserved none.
-        paused_by: Id of the pause for whose end the state waits (`Pause.id`); empty for another reason.
         is_probe: True if the state's message wakes it at the end of the wait for an open circuit, to probe the circuit.
     """
 
     reason: Reason
     until: float
     slot: Slot | None = None
-    paused_by: str = ""
     is_probe: bool = False
 
 
@@ -65,6 +63,10 @@ JOB, RUNG, BEGUN = "job", "rung", "begun"
 ATTRIBUTES = (SHARD, AT, JOB, RUNG, BEGUN)
 
 
+# A state is dead-lettered after so many begun attempts without a recorded result (docs/decisions.md, D-poison-debt).
+MAX_BEGUN = 5
+
+
 class Row(NamedTuple):
     """Row of a debt in the table's `due` index.
 
@@ -73,7 +75,8 @@ class Row(NamedTuple):
             debt without a message, it is the end of the wait.
         job: Name of the stored job, from which the sweeper makes a message; empty for a given-up state, and for an
             open receipt: of these only the fallback topic is notified.
-        begun: Number of messages of the sweeper ("bells") that workers began to work since the last recorded result.
+        begun: Number of times that workers began to work a message of the sweeper ("bell"), or another attempt, since
+            the last recorded result.
         is_unbegun: True if the sweeper sent one more, and no worker began to work it. Then the sweeper invokes the
             worker in place of a further message.
         is_critical: True if the owed state is critical, or a receipt is open: known once it is stored (`table.row_of`).
@@ -173,6 +176,10 @@ class Debt(NamedTuple):
         return self.row is not None and self.row.is_critical
 
     @property
+    def begun(self) -> int:
+        return self.row.begun if self.row else 0
+
+    @property
     def due(self) -> float:
         """Time from which the sweeper acts on the debt (epoch seconds); 0 without a row in the table's index."""
         return self.row.due if self.row else 0.0
@@ -215,7 +222,7 @@ class Debt(NamedTuple):
         return replace(self, row=replace(self.row, due=until, is_unbegun=True)) if self.row else self
 
     def bell_begun(self) -> "Debt":
-        """Return the debt after a worker began a bell: one from before the last recorded result does not count."""
+        """Return the debt after a worker began a bell. Each time counts: SQS delivers it again if a worker dies."""
         if self.row is None:
             return self
-        return replace(self, row=replace(self.row, begun=self.row.begun + self.row.is_unbegun, is_unbegun=False))
+        return replace(self, row=replace(self.row, begun=self.row.begun + 1, is_unbegun=False))

@@ -688,18 +688,22 @@ class Entry(NamedTuple):
         is_dropped = self.is_given_up and self.debt.dead_lettered_at <= at
         return replace(self, debt=replace(self.debt, since=None, row=None)) if is_dropped else self
 
-    def told(self, missed: str, at: float) -> "Entry":
-        """Return the entry after the fallback topic was notified at `at` (epoch seconds).
+    def told(self, about: "Entry", missed: str, at: float) -> "Entry":
+        """Return the entry after the fallback topic was notified at `at` (epoch seconds) of the entry as it was.
 
-        `missed` is the receipt's step (`Missed`) that the message told of, too; empty for none.
+        `about` is that entry. `missed` is the receipt's step (`Missed`) that the message told of, too; empty for none.
+        A debt or a receipt that began since then was not told of.
 
         A row without a stored job goes. A given-up state keeps its row (see `Debt`), unless an operator dropped it.
         """
-        is_notified = self.debt.is_notified or self.debt.since is not None
-        debt = replace(self.debt, is_notified=is_notified, row=self.debt.row if self.debt.job else None)
+        is_told = self.debt.since is not None and self.debt.since == about.debt.since
+        debt = replace(
+            self.debt, is_notified=self.debt.is_notified or is_told, row=self.debt.row if self.debt.job else None
+        )
         if self.is_given_up and self.newest and debt.since is not None:
             debt = debt.dead_lettered(self.newest, debt.dead_lettered_at)
-        return replace(self, debt=debt, receipt=self.receipt.told(missed, at) if missed else self.receipt)
+        is_missed = bool(missed) and self.receipt.since == about.receipt.since
+        return replace(self, debt=debt, receipt=self.receipt.told(missed, at) if is_missed else self.receipt)
 
     def _counting(self, lease: Lease, maybe_accepted: int, at: float) -> "Entry":
         """Return the entry with `maybe_accepted` signals of a lease at `at`, in place of those counted at its start."""

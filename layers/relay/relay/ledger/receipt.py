@@ -133,7 +133,10 @@ class Receipt(NamedTuple):
         return replace(self, missed=Missed.NOBODY_ANSWERED if self.notified_at else Missed.NOBODY_NOTIFIED)
 
     def told(self, step: str, at: float) -> "Receipt":
-        """Return the receipt after the fallback topic was notified of the missed `step` at `at` (epoch seconds)."""
+        """Return the receipt after the fallback topic was notified at `at` (epoch seconds) that a `step` was missed.
+
+        It is closed then. A receipt that is closed already stays as it is.
+        """
         return replace(self, is_open=False, missed=step, told_at=at) if self.is_open else self
 
     def awaits_a_step(self, policy: Policy) -> bool:

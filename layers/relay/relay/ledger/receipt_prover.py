@@ -14,7 +14,7 @@ from relay.deadline import Clock, Deadline
 from relay.failures import SendError
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import incident_of
-from relay.ledger.receipt import Answer, Heard
+from relay.ledger.receipt import Answer, Heard, Receipt
 from relay.ledger.table import Ledger
 
 
@@ -60,17 +60,17 @@ class ReceiptProver:
                 heard = self.heard_of(channel.rest, pages, deadline)
                 now = self.clock()
 
-                def hear(each: Entry) -> Entry:
-                    return replace(each, receipt=each.receipt.heard(heard, channel.policy, channel.responses, now))
+                def hear(receipt: Receipt) -> Receipt:
+                    return receipt.heard(heard, channel.policy, channel.responses, now)
 
-                noted = self.ledger.change(name, hear, noted)
+                noted = self.ledger.change(name, _of_same_critical(noted, hear), noted)
         except SendError as error:
             failure = error
         if channel.bigpanda and channel.asks_about_answers and not is_early and noted.receipt.is_open:
             noted = self._answered_in_bigpanda(name, noted, channel.bigpanda)
         if failure:
             # It may be asked again.
-            self.ledger.change(name, lambda each: replace(each, receipt=replace(each.receipt, questions=before)), noted)
+            self.ledger.change(name, _of_same_critical(noted, lambda each: replace(each, questions=before)), noted)
             raise failure
         return noted
 
@@ -79,8 +79,16 @@ class ReceiptProver:
         # Without BigPanda the fallback topic is notified: a false alarm, not a silence.
         with suppress(SendError):
             answer = self.answered_in_bigpanda(access, incident_of(name), entry.receipt.since)
-        return (
-            self.ledger.change(name, lambda each: replace(each, receipt=each.receipt.answered(*answer)), entry)
-            if answer
-            else entry
-        )
+        if answer is None:
+            return entry
+        return self.ledger.change(name, _of_same_critical(entry, lambda each: each.answered(*answer)), entry)
+
+
+def _of_same_critical(asked: Entry, change: Callable[[Receipt], Receipt]) -> Callable[[Entry], Entry]:
+    """Return a change of an entry's receipt, unless a critical rang anew since the vendors were asked about `asked`."""
+
+    def changed(entry: Entry) -> Entry:
+        is_same = entry.receipt.since == asked.receipt.since
+        return replace(entry, receipt=change(entry.receipt)) if is_same else entry
+
+    return changed

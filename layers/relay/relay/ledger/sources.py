@@ -112,14 +112,15 @@ class Sources:
         if self._try_change(_key(channel.name), with_share, deadline):
             self._noted[share] = now + NOTE_AGAIN_SECONDS
 
-    def record_incident(self, channel: Channel, incident_id: str, recipients: Recipients, deadline: Deadline) -> None:
-        """Record the recipients that the webhook's URL names for an incident. Errors of the table are ignored.
+    def record_incident(self, channel: Channel, incident_id: str, recipients: Recipients, deadline: Deadline) -> bool:
+        """Record the recipients that the webhook's URL names for an incident. Return False if the table fails.
 
         Write-backs and reconcile runs need them to find the incident's entries.
         """
-        if recipients and (channel.bigpanda or channel.callback):
-            key, named = _incident_key(channel.name, incident_id), tuple(sorted(set(recipients)))
-            self._try_change(key, partial(_with_set, recipients=named), deadline)
+        if not recipients or not (channel.bigpanda or channel.callback):
+            return True
+        key, named = _incident_key(channel.name, incident_id), tuple(sorted(set(recipients)))
+        return self._try_change(key, partial(_with_set, recipients=named), deadline)
 
     def of_incident(self, channel: Channel, incident_id: str) -> tuple[Recipients, ...]:
         """Return the sets of URL recipients with which an incident was shared, without the empty set.

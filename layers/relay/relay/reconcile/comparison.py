@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import batched
 
 from relay.deadline import Clock
-from relay.delivery.step import Standing, judge_change, was_shared
+from relay.delivery.rules import Standing, judge_change, was_shared
 from relay.failures import LedgerError
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key, shadow_of
@@ -35,9 +35,9 @@ class Comparison:
     clock: Clock
 
     def compare(self, run: Progress, incidents: Sequence[Seen]) -> None:
-        """Compare a page of incidents with the ledgers of the listing's channels. Record in `run` what differs.
+        """Compare some incidents of a listing with the ledger entries of its channels. Record in `run` what differs.
 
-        What was found of these incidents on earlier pages is replaced. Raises LedgerError.
+        What an earlier part of the listing said of the same incidents is replaced. Raises LedgerError.
         """
         for seen in incidents:
             run.unknown.pop(seen.name, None)

@@ -21,7 +21,8 @@ from relay.delivery.task import recorded_state
 from relay.failures import LedgerError, Reason
 from relay.jobs.job import Flag, Job
 from relay.jobs.queue import Outbox, envelope_of
-from relay.ledger.debt import FALLBACK_DESCRIPTION, Row
+from relay.ledger.debt import FALLBACK_DESCRIPTION, MAX_BEGUN, Row
+from relay.ledger.entry import Entry
 from relay.ledger.rate_limit_and_circuit import circuit_of
 from relay.ledger.table import MAX_BATCH
 from relay.sweeper.run import DueRow, DueRows, SweeperRun, SweepPolicies, Tools, is_resumed
@@ -35,9 +36,6 @@ MAX_INVOCATIONS = 200
 # In one run, the messages of a channel's criticals become visible this much before its others. Workers take messages in
 # parallel, so the order of sending alone would not let the criticals ring first.
 CRITICALS_FIRST_SECONDS = 5.0
-# The job of a debt is dead-lettered after workers began this many of its bells without a recorded result
-# (docs/decisions.md, D-poison-debt).
-MAX_BEGUN_BELLS = 5
 # Debts of a channel that a run wakes once the open time of its circuit is over, if a pause may hold some of them.
 HALF_OPEN_BELLS = 20
 # If the retry queue has more visible messages than this, only criticals are woken (docs/decisions.md,
@@ -149,7 +147,7 @@ class Bells:
             self._postpone(row)
             return False
         debt_row = row.entry.debt.row or Row(0.0)
-        if debt_row.begun >= MAX_BEGUN_BELLS:
+        if debt_row.begun >= MAX_BEGUN:
             self._dead_letter(row, job)
             return False
         now, expires_at = self.tools.clock(), self._expires_at(row)
@@ -198,7 +196,11 @@ class Bells:
         self.rows.change(row, lambda entry: replace(entry, debt=entry.debt.postponed(until)))
 
     def _record_bell(self, row: DueRow, until: float) -> None:
-        self.rows.change(row, lambda entry: replace(entry, debt=entry.debt.rung(until)))
+        def rung(entry: Entry) -> Entry:
+            # The worker may have finished already: its record stays.
+            return replace(entry, debt=entry.debt.rung(until)) if entry.debt.row == row.entry.debt.row else entry
+
+        self.rows.change(row, rung)
 
 
 def _interleaved(rows: Iterable[DueRow]) -> list[DueRow]:

@@ -46,7 +46,6 @@ class ChannelState(NamedTuple):
         well_runs: Consecutive runs that found it well.
         judged_at: Time of the last run.
         told_at: Time of the last message to people.
-        times_told: Number of messages about this sickness.
         momentary: Momentary reasons of the last run that found any, in words.
         momentary_at: Time of that run.
     """
@@ -59,7 +58,6 @@ class ChannelState(NamedTuple):
     judged_at: float = 0.0
     told: str = Told.NOTHING
     told_at: float = 0.0
-    times_told: int = 0
     momentary: str = ""
     momentary_at: float = 0.0
 
@@ -115,7 +113,7 @@ class ChannelState(NamedTuple):
         return bool(self.told) and self.well_runs >= RUNS_WELL and self._may_tell(now)
 
     def told_sick(self, told: Told, now: float) -> "ChannelState":
-        return self._replace(told=told, told_at=now, times_told=self.times_told + 1)
+        return self._replace(told=told, told_at=now)
 
     def told_well(self, now: float) -> "ChannelState":
         return ChannelState(well_runs=self.well_runs, judged_at=self.judged_at, told_at=now)

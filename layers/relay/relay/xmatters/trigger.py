@@ -27,7 +27,7 @@ from relay.failures import (
 from relay.foreign_text import url_part
 from relay.http.client import HttpClient, json_object
 from relay.http.session import HttpAnswer
-from relay.jobs.outcome import SendResult
+from relay.jobs.result import SendResult
 from relay.xmatters.authorization import Login, Logins
 from relay.xmatters.signal import Signal
 

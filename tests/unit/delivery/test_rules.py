@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from relay.delivery.step import Judgement, earliest_send_time, judge_job, judge_share, was_shared, with_superseded_ease
+from relay.delivery.rules import Judgement, earliest_send_time, judge_job, judge_share, was_shared, with_superseded_ease
 from relay.incidents.share import PRESETS, State, Transition
 from relay.ledger.entry import Entry
 from tests.unit.states import NOW, announced, lease, over, state, unstamped

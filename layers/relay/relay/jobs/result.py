@@ -132,9 +132,13 @@ class Result(NamedTuple):
     job: Job | None = None
 
     @classmethod
+    def of_job(cls, job: Job, outcome: Outcome) -> Self:
+        return cls(outcome, Subject.of_job(job), job=job)
+
+    @classmethod
     def unsafe(cls, job: Job, reason: Reason, detail: str) -> Self:
         """Return the result of a job that failed or can't be attempted now, and that is on no queue yet."""
-        return cls(Outcome.UNSAFE, Subject.of_job(job), reason, detail)
+        return cls(Outcome.UNSAFE, Subject.of_job(job), reason, detail, job=job)
 
     def failed(self, error: SendError) -> Self:
         failed = self._replace(outcome=Outcome.UNSAFE, reason=error.reason, detail=error.detail)

@@ -15,9 +15,9 @@ from relay.delivery.task import Task
 from relay.failures import AMBIGUOUS_WAIT_SECONDS, MAX_ATTEMPTS, Reason
 from relay.incidents.share import Change, State, Transition, compare
 from relay.jobs.job import Flag, Job, seconds_of, timestamp
-from relay.jobs.outcome import Outcome
 from relay.jobs.queue import question_job
-from relay.ledger.debt import Wait
+from relay.jobs.result import Outcome
+from relay.ledger.debt import MAX_BEGUN, Wait
 from relay.ledger.entry import Acknowledgement, Entry, Flap
 
 if TYPE_CHECKING:
@@ -210,15 +210,13 @@ class Settle(NamedTuple):
     Attributes:
         note: Ledger entry to write; None to write nothing.
         question: Job to queue, which asks BigPanda if the incident is over; None for none.
-        queue: Place where the state waits: `retry`, `dead_letter`, or `ledger` for its entry alone; None if nowhere.
-        is_claim: True if the state is a claimed resolve: it may be forged, so nothing that it says is kept.
+        queue: Place where the state waits: `retry`, `dead_letter`, or `ledger` for a claimed resolve; None if nowhere.
     """
 
     outcome: Outcome
     note: Entry | None = None
     question: Job | None = None
     queue: str | None = None
-    is_claim: bool = False
 
 
 class DeadLetter(NamedTuple):
@@ -289,8 +287,9 @@ def step(task: Task, entry: Entry, now: float) -> tuple[Task, Entry, Action]:
     """Return the task, the entry, and the next action. `now` is in epoch seconds.
 
     The task takes over the attempts that the entry counted for its state, and the timestamps of the entry's newest
-    state if its state has none. The entry's memory of flapping is updated, an ease is recorded
-    (`with_superseded_ease`), and a dead-lettered state that an operator replayed is owed again.
+    state if its state has none. The entry is described by the share, unless that is a claimed resolve, which may be
+    forged. Its memory of flapping is updated, an ease is recorded (`with_superseded_ease`), and a dead-lettered state
+    that an operator replayed is owed again.
     """
     state, notify_on = _state_after_newest(task, entry), task.channel.policy.notify_on
     if entry.debt.since is not None:
@@ -298,7 +297,7 @@ def step(task: Task, entry: Entry, now: float) -> tuple[Task, Entry, Action]:
     task, standing = _judged(task, entry, state)
     if claimed := _claimed(Case(task, entry, standing, now)):
         return _explained(task, "BigPanda is asked first"), entry, claimed
-    task, entry = _flapping(task, entry, standing, now)
+    task, entry = _flapping(task, task.described(entry), standing, now)
     if standing == Standing.OWED and _is_to_revive(task, entry):
         entry = entry.reviving(task.state, task.job.age_counts_from, task.job.plan)
     case = Case(task, entry, standing, now, task.pause(now) if task.pauses else None)
@@ -310,8 +309,7 @@ def step(task: Task, entry: Entry, now: float) -> tuple[Task, Entry, Action]:
 def hold(case: Case) -> Wait | None:
     """Return the wait for the end of the latest hold; None if nothing holds the state."""
     latest, until = max(((each, each.until(case)) for each in HOLDS), key=lambda each: each[1])
-    paused_by = case.pause.id if case.pause and latest.reason == Reason.PAUSED else ""
-    return Wait(latest.reason, until, paused_by=paused_by) if until > case.now else None
+    return Wait(latest.reason, until) if until > case.now else None
 
 
 def _judged(task: Task, entry: Entry, state: State) -> tuple[Task, Standing]:
@@ -323,12 +321,13 @@ def _judged(task: Task, entry: Entry, state: State) -> tuple[Task, Standing]:
         dead_lettered_at = task.job.dead_lettered_seconds
         judgement = judge_job(entry, state, notify_on, plan=task.job.plan, dead_lettered_at=dead_lettered_at)
     others = task.channel.policy.unanswered_recipients
-    further: tuple[str, ...] = ()
+    recipients, further = task.job.stamps.recipients, tuple[str, ...]()
     if found := _further(task, entry, state, judgement.standing):
         judgement, further = Judgement(Standing.OWED, found[0]), found[1]
     elif others and judgement.standing == Standing.OWED and entry.awaits_others(state):
         # What is owed to all takes the place of the signal to further recipients.
-        task = replace(task, recipients=task.channel.fitting((*task.recipients, *others)))
+        recipients = task.channel.fitting((*recipients, *others))
+    task = replace(task, recipients=recipients)
     job, change, debt = task.job, judgement.change, entry.debt
     if debt.attempts > job.stamps.attempts and state.is_of_same_share(entry.newest):
         job = job.stamped(attempts=debt.attempts)
@@ -463,7 +462,7 @@ def _claimed(case: Case) -> Settle | None:
         return Settle(Outcome.SUPERSEDED)
     note = entry.claiming(state)
     question = question_job(task.job, case.now) if entry.end.begins_claim(state.came) else None
-    return Settle(Outcome.QUEUED, None if note == entry else note, question, queue="ledger", is_claim=True)
+    return Settle(Outcome.QUEUED, None if note == entry else note, question, queue="ledger")
 
 
 def _is_left_out(case: Case) -> bool:
@@ -504,7 +503,10 @@ def final_reason(task: Task, now: float) -> Reason | None:
 
 
 def _given_up(case: Case) -> DeadLetter | None:
-    reason = final_reason(case.task, case.now)
+    debt, job = case.entry.debt, case.task.job
+    # A bell is counted before it is worked. An older state's attempts do not count.
+    begun = debt.begun - (Flag.BELL in job.flags) if debt.job == job.stored_name else 0
+    reason = final_reason(case.task, case.now) or (Reason.INTERNAL if begun >= MAX_BEGUN else None)
     return DeadLetter(reason) if reason and not case.entry.is_busy(case.now) else None
 
 
@@ -612,7 +614,7 @@ RULES = (
     ),
     Rule(
         "given up",
-        "The state is too old, or its channel was removed or is in shadow mode: it must not ring any more.",
+        "The state is too old, its channel was removed or is in shadow mode, or its senders die: it must ring no more.",
         "dead; unchanged as long as another sender has the incident's lease",
         _given_up,
     ),

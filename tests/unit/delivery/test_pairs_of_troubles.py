@@ -1,0 +1,341 @@
+"""Two troubles at once: a queue or the ledger fails, or the incident changes, while something else is under way."""
+
+import json
+from collections.abc import Callable
+from copy import replace
+from typing import Any
+
+import pytest
+
+from relay.failures import ChannelUnreadable
+from relay.http.session import HttpAnswer
+from relay.jobs.job import Flag
+from relay.jobs.queue import read_envelope
+from tests import samples
+from tests.fakes import (
+    TABLE_DOWN,
+    Call,
+    FakeSecrets,
+    FakeSession,
+    HookedDynamoDb,
+    Relay,
+    dies,
+    hooked,
+    new_relay,
+    worked,
+)
+from tests.unit import xmatters_tenant
+from tests.unit.xmatters_tenant import Tenant
+
+REFUSED = samples.refused(400)
+DONE = HttpAnswer(204, {}, b"")
+JANE = {"target": "jane"}
+
+
+@pytest.fixture
+def tenant() -> Tenant:
+    made = Tenant()
+    made.status["jane"] = "ACTIVE"
+    return made
+
+
+def once(act: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that calls `act` the first time, and does nothing afterwards."""
+    left = [act]
+
+    def call(*args: Any) -> None:
+        if left:
+            left.pop()(*args)
+
+    return call
+
+
+def refuse_next_follow_up(relay: Relay) -> None:
+    """Let the chore queue refuse the next follow-up."""
+
+    def refuse(message: dict[str, Any]) -> None:
+        if read_envelope(message["MessageBody"]).kind == "followup":
+            relay.chores.before = lambda _: None
+            raise TABLE_DOWN.with_traceback(None)
+
+    relay.chores.before = refuse
+
+
+# ---- A queue refuses one message -------------------------------------------------------------------------------------
+
+
+def test_pages_end_although_a_queue_refuses_the_follow_up_of_a_resolve_once(tenant: Tenant) -> None:
+    relay = xmatters_tenant.new_relay(tenant)
+    relay.play("critical 20 critical 20")
+    relay.session.steps = [samples.refused(503), samples.refused(503), samples.refused(503), tenant.accept]
+    relay.play("ok")
+    refuse_next_follow_up(relay)
+    for _ in range(20):
+        relay.wake(20)
+    assert tenant.ended == ["page-1"]
+
+
+def test_pages_end_although_a_queue_refuses_the_follow_up_of_a_resolve_that_a_pause_holds(tenant: Tenant) -> None:
+    relay = xmatters_tenant.new_relay(tenant)
+    relay.play("critical 20 20 20")
+    relay.change_policy(pauses=[samples.pause("keep", until=8 * 3600)], notified_within_seconds=0)
+    refuse_next_follow_up(relay)
+    assert relay.play("ok") == ["queued paused"]
+    relay.sweep_for(300)
+    assert (tenant.ended, relay.statuses()) == (["page-1"], "critical")
+
+
+def test_pages_end_although_a_queue_refuses_the_follow_up_of_a_resolve_that_xmatters_refuses(tenant: Tenant) -> None:
+    relay = xmatters_tenant.new_relay(tenant)
+    relay.play("critical 20 20 20")
+    sent = len(relay.session.calls)
+    relay.session.steps, relay.chores.failure = [REFUSED], TABLE_DOWN
+    relay.play("ok")
+    for _ in range(10):
+        relay.wake(60)
+    assert tenant.ended == []
+    relay.chores.failure = None
+    relay.wake(60)
+    relay.wake(5)
+    assert (tenant.ended, len(relay.dead_letters.messages)) == (["page-1"], 1)
+    assert len(relay.session.calls) == sent + 1
+
+
+def test_recipients_of_a_webhook_are_recorded_once_the_table_takes_writes(tenant: Tenant) -> None:
+    access = {"api_key": "BPU-x", "environment_id": "e1", "reconcile": False}
+    xmatters = {"callback": {"token": samples.CALLBACK_TOKEN}}
+    policy = {"confirm_resolve": False}
+    relay = xmatters_tenant.new_relay(
+        tenant, policy=policy, xmatters=xmatters, access=access, bigpanda=FakeSession(DONE)
+    )
+    update, ends = relay.dynamodb.update_item, relay.clock.now + 60
+
+    def throttled(**request: Any) -> Any:
+        if request["Key"]["pk"]["S"].startswith("shared/") and relay.clock.now < ends:
+            raise TABLE_DOWN.with_traceback(None)
+        return update(**request)
+
+    relay.dynamodb.update_item = throttled  # type: ignore[method-assign]
+    relay.post(recipients=("dba",))
+    relay.wake(40)
+    relay.wake(40)
+    relay.call_back("response", "Acknowledge", page="page-1", person=JANE)
+    relay.drain()
+    assert [call.url.rpartition("/")[2] for call in relay.bigpanda.calls] == ["comments"]
+
+
+def test_state_that_was_sent_without_the_ledger_rings_once_although_a_queue_refuses_its_follow_up(
+    tenant: Tenant,
+) -> None:
+    relay = xmatters_tenant.new_relay(tenant)
+    relay.dynamodb.failure = relay.chores.failure = TABLE_DOWN
+    relay.play("warning")
+    for _ in range(30):
+        relay.wake(60)
+    assert len(relay.session.calls) == 1
+    relay.dynamodb.failure = relay.chores.failure = None
+    relay.wake(60)
+    assert ([signal.pages for signal in relay.entry().accepted_signals], len(relay.session.calls)) == ([("page-1",)], 1)
+
+
+def test_bell_whose_channel_cannot_be_read_is_no_poison_although_a_queue_refuses_its_next_message() -> None:
+    relay = new_relay(samples.refused(503))
+    relay.play("critical")
+    relay.retries.messages.clear()
+    relay.sweep(400)
+    [bell] = relay.retries.jobs()
+    relay = replace(relay, secrets=FakeSecrets(noc=ChannelUnreadable("refused")))
+    relay.retries.failure = TABLE_DOWN
+    for _ in range(7):
+        relay.clock.now += 180
+        assert worked(relay, bell) == ["m1"]
+    assert relay.entry().debt.begun == 0
+    assert relay.dead_letters.messages == []
+
+
+# ---- The ledger fails ------------------------------------------------------------------------------------------------
+
+
+def test_people_are_told_of_a_refused_critical_that_the_ledger_could_not_record() -> None:
+    relay, table = hooked(samples.refused(503))
+    table.failure = TABLE_DOWN
+    relay.play("critical")
+    table.failure = None
+
+    def refuse(_: Call) -> HttpAnswer:
+        table.failure = TABLE_DOWN
+        return REFUSED
+
+    relay.session.steps = [refuse, REFUSED]
+    relay.wake(40)
+    table.failure = None
+    assert len(relay.dead_letters.messages) == 1
+    relay.sweep_for(300)
+    assert relay.entry().is_given_up
+    assert len(relay.sns.published) == 1
+
+
+@pytest.mark.parametrize("change", ["pause", "shadow"])
+def test_pause_and_shadow_mode_are_learnt_within_seconds_while_the_table_cannot_be_read(change: str) -> None:
+    relay = new_relay()
+    relay.play("critical 20")
+    signals = len(relay.session.calls)
+
+    def unread(**_: Any) -> Any:
+        raise TABLE_DOWN.with_traceback(None)
+
+    for table in (relay.dynamodb, relay.credentials):
+        table.get_item = unread  # type: ignore[method-assign]
+    pauses = [samples.pause("keep")]
+    relay.edit_secret(
+        lambda secret: secret["policy"].update({"pauses": pauses} if change == "pause" else {"mode": change})
+    )
+    reads = len(relay.secrets.reads)
+    relay.clock.now += 15
+    for number in range(4):
+        relay.post(id=f"later{number}")
+    assert (len(relay.session.calls), len(relay.secrets.reads)) == (signals, reads + 1)
+
+
+# ---- The incident changes meanwhile ----------------------------------------------------------------------------------
+
+
+def test_answer_does_not_resolve_an_incident_that_gets_worse_while_bigpanda_is_slow(tenant: Tenant) -> None:
+    def bigpanda(call: Call) -> HttpAnswer:
+        if "Users" in call.url:
+            return HttpAnswer(200, {}, json.dumps({"Resources": [{"id": "u1", "userName": "jane"}]}).encode())
+        if call.url.endswith("/assignment"):
+            relay.clock.now += 3
+            relay.play("critical")
+        return DONE
+
+    access = {"api_key": "BPU-x", "environment_id": "e1", "reconcile": False, "assign": True}
+    relay = xmatters_tenant.new_relay(
+        tenant,
+        policy={"confirm_resolve": False},
+        xmatters={"callback": {"token": samples.CALLBACK_TOKEN}, "recipients": ["Ops"]},
+        access=access | {"actions": {"Acknowledge": {"do": "resolve"}}},
+        bigpanda=FakeSession(bigpanda),
+    )
+    relay.play("warning 15")
+    relay.call_back("response", "Acknowledge", page="page-1", person=JANE)
+    relay.wake(0)
+    last = relay.bigpanda.calls[-1]
+    assert last.url.endswith("/comments")
+    assert b"(Not resolved: it changed since that page.)" in last.body
+
+
+def test_answer_to_a_page_of_an_earlier_critical_says_nothing_of_a_later_one(tenant: Tenant) -> None:
+    policy = {"notified_within_seconds": 120, "answered_within_seconds": 600}
+    relay = xmatters_tenant.new_relay(tenant, policy=policy, xmatters={"recipients": ["Ops"]})
+    relay.play("critical")
+    tenant.audits = {"page-1": ["DELIVERED", "Acknowledge"]}
+    ends = once(lambda: relay.play("ok critical"))
+
+    def rest(call: Call) -> HttpAnswer:
+        if "/audits" in call.url:
+            relay.clock.now += 1
+            ends()
+        return tenant.rest(call)
+
+    relay.rest.steps = [rest]
+    for _ in range(30):
+        relay.wake(5)
+    relay.sweep_for(600)
+    assert relay.entry().receipt.answered_at == 0
+    assert len(relay.sns.published) == 1
+
+
+@pytest.mark.parametrize("second", ["rang", "owed"])
+def test_topic_is_told_of_a_critical_that_comes_while_it_is_told_of_an_earlier_one(second: str, tenant: Tenant) -> None:
+    relay = xmatters_tenant.new_relay(tenant, policy={"notified_within_seconds": 120}, xmatters={"recipients": ["Ops"]})
+    relay.play("critical")
+
+    def comes_again(_: dict[str, Any]) -> None:
+        relay.clock.now += 3
+        if second == "owed":
+            relay.session.steps = [tenant.accept, samples.refused(503)]
+        relay.play("ok critical")
+
+    relay.sns.before = once(comes_again)
+    relay.sweep_for(1200)
+    assert len(relay.sns.published) == 2
+
+
+def test_bell_does_not_overwrite_what_a_quick_worker_recorded() -> None:
+    relay = new_relay(samples.refused(503))
+    relay.share()
+    relay.retries.messages.clear()
+    relay.close_circuits()
+    relay.retries.before = once(lambda message: worked(relay, read_envelope(message["MessageBody"])))
+    relay.sweep(300)
+    row = relay.entry().debt.row
+    assert row is not None
+    assert (row.is_unbegun, row.begun) == (False, 0)
+
+
+@pytest.mark.parametrize("is_bell", [False, True])
+def test_state_whose_sender_dies_each_time_is_given_up_although_no_further_bell_rings(is_bell: bool) -> None:
+    relay = new_relay(samples.refused(503), samples.refused(503), samples.refused(503), dies)
+    relay.play("critical")
+    relay.close_circuits()
+    [job] = relay.retries.jobs()
+    job = job.with_flags(Flag.BELL) if is_bell else job
+    for _ in range(5):
+        relay.clock.now += 180
+        with pytest.raises(SystemExit):
+            worked(relay, job)
+    relay.clock.now += 180
+    worked(relay, job)
+    assert [dead.stamps.reason for dead in relay.dead_letters.jobs()] == ["internal"]
+    relay.sweep(60)
+    assert len(relay.sns.published) == 1
+
+
+def test_comment_never_rings_although_neither_the_table_nor_a_queue_takes_it() -> None:
+    relay = new_relay()
+    relay.play("critical")
+    relay.dynamodb.refuses_writes, relay.retries.failure = True, TABLE_DOWN
+    [came] = relay.play("comment")
+    assert (came, len(relay.session.calls)) == ("unsafe internal", 1)
+
+
+def test_recipients_who_were_signalled_meanwhile_are_not_signalled_again_with_the_next_update(tenant: Tenant) -> None:
+    policy = {"answered_within_seconds": 300, "unanswered_recipients": ["Boss"], "notify_on": ["opened", "grew"]}
+    table = HookedDynamoDb()
+    relay = xmatters_tenant.new_relay(tenant, policy=policy, xmatters={"recipients": ["Ops"]}, dynamodb=table)
+    relay.play("critical", alerts=[{"id": "a1"}])
+    tenant.audits = {"page-1": ["DELIVERED"]}
+    for _ in range(6):
+        relay.sweep(60)
+    table.before_next(lambda: relay.wake(0))
+    relay.play("critical", alerts=[{"id": "a1"}, {"id": "a2"}])
+    assert [call.url.partition("recipients=")[2] for call in relay.session.calls] == ["Ops", "Boss", "Ops"]
+
+
+def test_critical_that_expires_while_the_table_refuses_writes_is_dead_lettered_once_and_told_of() -> None:
+    relay = new_relay(samples.refused(503), policy={"max_age_seconds": 120, "fallback_after_seconds": 60})
+    relay.dynamodb.refuses_writes = True
+    relay.play("critical")
+    for _ in range(10):
+        relay.wake(60)
+    relay.dynamodb.refuses_writes = False
+    relay.wake(60)
+    relay.sweep(60)
+    assert [dead.stamps.reason for dead in relay.dead_letters.jobs()] == ["expired"]
+    assert relay.sns.published[-1]["Subject"] == "CRITICAL, xMatters did not notify: incident i1 of channel noc"
+
+
+def test_critical_rings_although_an_older_state_of_its_incident_killed_its_workers() -> None:
+    relay = new_relay(samples.refused(503))
+    relay.play("warning")
+    relay.session.steps = [dies]
+    [job] = relay.retries.jobs()
+    for _ in range(5):
+        relay.clock.now += 180
+        with pytest.raises(SystemExit):
+            worked(relay, job)
+    relay.close_circuits()
+    relay.session.steps = [samples.accepted("r9")]
+    relay.clock.now += 40
+    assert relay.play("critical") == ["delivered worsened"]
