@@ -10,8 +10,10 @@ from tests.simulation.phones import Page
 from tests.simulation.played import NEEDED, CautiousJudge, may_be_unrecorded
 from tests.simulation.story import Said
 
-# From a signal's acceptance to its record in the ledger. An answer's worker reads the ledger when it starts.
+# From a signal's acceptance to its record in the ledger.
 RECORDED_SECONDS = 16.0
+# From the last read of the ledger before an act to the request that acts.
+CHECKED_SECONDS = 2.0
 # From the arrival of an answer to its act, if its page can be found at once.
 ACTS_SECONDS = 60.0
 # An answer must act only if a search finds its page so soon: the relay verifies the answer for five minutes, with long
@@ -82,14 +84,14 @@ class ActingAnswers(CautiousJudge):
                 yield f"idle: {answer.name} did nothing with {answer.said.incident}: {texts}"
 
     def _overtaken(self, answer: Answer, act: Act) -> Iterator[str]:
-        """Check that no newer signal forbade the act: the ledger had none when the worker started.
+        """Check that no newer signal forbade the act: the ledger had none just before it.
 
         Such a signal announces an open state after the answered page, or a resolve after the answer.
         """
         assert answer.page
         for ring in self.phones.rings:
             is_of_it = ring.incident.partition("@")[0] == act.incident and ring.channel == answer.page.ring.channel
-            is_known = ring.at + RECORDED_SECONDS < act.process.started_at and self.is_accepted(ring)
+            is_known = ring.at + RECORDED_SECONDS < act.at - CHECKED_SECONDS and self.is_accepted(ring)
             is_open = self.told_by(ring).is_open
             since = answer.page.ring.began if is_open else answer.came + NOTED_SECONDS
             if is_of_it and is_known and ring.began > since:

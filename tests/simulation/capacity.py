@@ -91,7 +91,7 @@ class Capacity(Played):
         A signal that failed for want of a token counts as sent.
         """
         # A ticket stays counted if its sender dies, or can't write to the table.
-        if not self.is_steady(*NEEDED):
+        if not self.is_steady(*NEEDED) or self.phones.killed:
             return
         for key, item in self.dynamodb.items.items():
             place, _, channel = key.partition("/")

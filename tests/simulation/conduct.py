@@ -33,6 +33,8 @@ BREAKING = {"503", "503 for minutes", "504", "504 rang", "gone", "reset rang", "
 # The relay searches a page for three minutes, and a follow-up may wake two minutes later.
 LOOKED_FOR_SECONDS = 320.0
 TOLD_TWICE_SECONDS = 299.0
+# Workers that one signal kills at most: those of five bells, and of the state's own messages until then.
+MOST_KILLED = 8
 # While the ledger fails: the shortest time between two criticals of one incident from one function.
 UNGUARDED_SECONDS = 120.0
 
@@ -55,6 +57,7 @@ class Conduct(Played):
             yield from self._wrong_attempts()
         yield from self._unfit_dead_letters()
         yield from self._untold()
+        yield from self._poisoned()
         yield from self._unmarked()
         if self.is_steady(*NEEDED, "rest", "sns"):
             yield from self._silent()
@@ -102,7 +105,7 @@ class Conduct(Played):
                 case "shadowed":
                     is_fit = quiet is not None and quiet.kind == "shadow" and quiet.begins > 0
                 case _:
-                    is_fit = bool(self.spells("sqs"))
+                    is_fit = bool(self.spells("sqs")) or job["incident_id"] in self.story.poison
             if not is_fit:
                 yield f"unfit: a dead letter says {job['reason']}, {at - since:.0f} s after it came"
 
@@ -132,14 +135,31 @@ class Conduct(Played):
         if not self.spells("dynamodb", "sqs") and not is_dropped and told < len(dead_lettered):
             yield f"the fallback topic was told of {told} critical incidents, and there are {len(dead_lettered)}"
 
+    def _poisoned(self) -> Iterator[str]:
+        """Check that a signal that kills workers is given up before it kills many, and that people are told of it."""
+        dead = {job["incident_id"] for job in self.dead_letters.jobs()}
+        for incident, times in self.phones.killed.items():
+            is_critical = any(state.is_critical for state in self.states_of(incident))
+            if times > MOST_KILLED:
+                yield f"poison: {incident} killed {times} workers"
+            if incident not in dead:
+                yield f"poison: {incident} killed {times} workers, and is not dead-lettered"
+            if is_critical and not any(tells_of(notice.text, incident) for notice in self.sns.told):
+                yield f"poison: {incident} killed {times} workers, and nobody was told of it"
+
     def _silent(self) -> Iterator[str]:
         """Check that the topic is notified of an accepted critical signal for which xMatters made no page."""
         if self.has_operators or not (self.story.has_rest and self.are_pages_followed):
             return
         paged = {page.request_id for page in self.phones.pages}
+        # A ledger's entry that became unreadable has no signals.
+        forgotten = {incident for _, incident in self.story.damaged}
         for post in self.phones.posts:
             is_silent = post.is_accepted and post.is_critical and post.channel == NOC and post.request_id not in paged
-            if not is_silent or post.calls_boss or self._is_followed(post, paged):
+            is_boss_called = any(
+                call.incident == post.incident and call.began <= post.began for call in self.phones.calls
+            )
+            if not is_silent or is_boss_called or post.incident in forgotten or self._is_followed(post, paged):
                 continue
             notices = (notice for notice in self.sns.told if notice.channel == NOC and notice.at > post.began)
             if not any(tells_of(notice.text, post.incident.partition("@")[0]) for notice in notices):

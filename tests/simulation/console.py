@@ -23,6 +23,8 @@ MOST_CALLS, CALLS_SECONDS = 20, 2.0
 # The name of the first channel's webhook, and that of another one beside it.
 MOVED_TO = "e2"
 WEBHOOK, OTHER_WEBHOOK = "webhook.noc", "webhook.other"
+# BigPanda's id of the person who answers in the stories.
+USER = "u9"
 # BigPanda's answers: it did what was asked; the incident is unknown, or is over or snoozed already.
 DONE, UNKNOWN, CONFLICT = 204, 404, 409
 
@@ -58,6 +60,8 @@ class Console(Session):
         written: number of comments by answer.
         page: number of incidents on a page, whatever page size a request has.
         others: further open incidents, which nobody changes, as the API shows them.
+        assigned: time (epoch seconds) and incident of each assignment to the person who answers in the stories.
+        released: ids of the incidents whose first shares were reported as received.
     """
 
     edge: Edge
@@ -75,6 +79,8 @@ class Console(Session):
     page: int = A_PAGE
     others: Sequence[Mapping[str, Any]] = ()
     remarks: Sequence[tuple[float, str]] = ()
+    assigned: list[tuple[float, str]] = field(default_factory=list)
+    released: set[str] = field(default_factory=set)
 
     def problems(self) -> Iterator[str]:
         """Yield a problem for each endpoint that got more than MOST_CALLS within CALLS_SECONDS."""
@@ -129,6 +135,14 @@ class Console(Session):
             self._write(document["comment"])
             self.commented(incident)
             return DONE
+        if deed == "callback":
+            self.released.add(document["incident_id"])
+            return DONE
+        if deed == "assignment":
+            assert document == {"assignee": USER}
+            self.assigned.append((self.edge.world.now, incident))
+            self.commented(incident)
+            return DONE
         world, text = self.edge.world, document.get("comments") or document["comment"]
         until = document.get("end_time", 0)
         status = self.resolve(incident) if deed == "resolve" else self.snooze(incident, until)
@@ -142,6 +156,9 @@ class Console(Session):
         parts = urlsplit(url)
         *_, incident, last = parts.path.split("/")
         query = parse_qs(parts.query)
+        if last == "Users":
+            is_known = '"jdoe"' in query["filter"][0]
+            return {"Resources": [{"id": USER, "userName": "jdoe"}] if is_known else []}
         if last == "activities" and query.get("types") == ["incident_shared"]:
             foreign = self.story.foreign
             names = [WEBHOOK] if not foreign else [OTHER_WEBHOOK] if incident in foreign else [WEBHOOK, OTHER_WEBHOOK]

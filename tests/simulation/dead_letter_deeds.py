@@ -66,6 +66,6 @@ class DeadLetterDeeds:
         self.world.say(f"dropped: {drop.counts()}{f', not recorded: {why}' if why else ''}")
 
     def _import(self) -> None:
-        messages = [read_line(each.encode()) for each in self.file]
+        messages = [read_line(each.encode(), self.world.now) for each in self.file]
         *_, (sent, problem) = [(0, None), *send(queue_of(self.queue), messages, lambda: False)]
         self.world.say(f"imported: {sent} of {len(self.file)} {problem or ''}")

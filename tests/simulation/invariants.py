@@ -232,6 +232,9 @@ class Invariants(Played):
         self._check_ages()
         self._check_recipients()
         self._check_answers()
+        self._check_assigned()
+        self._check_released()
+        self._check_damaged()
         shared, doubted = self.played, set(+self.phones.doubts)
         untrusted, unreadable = self._untrusted(), self._unreadable()
         failed = self.unguarded | self.unqueued | set(+self.doubts)
@@ -780,12 +783,14 @@ class Invariants(Played):
             return
         for ring in rings:
             state = self.told_by(ring)
-            shown = max((at for at in state.shown if at < ring.began), default=0.0)
+            shown = any(at < ring.began for at in state.shown)
+            # Its share may have come since, too: without timestamps the order of arrivals decides.
+            came = max((at for at in state.arrivals if at < ring.began), default=0.0)
             for other in self.states_of(ring.incident) if shown and state.version is None else ():
                 is_over = not other.is_open and other.version is None and bool(other.answered)
                 if (
                     is_over
-                    and min(other.arrivals) > shown + self._clocks_differ
+                    and min(other.arrivals) > came + self._clocks_differ
                     and ring.began > min(other.answered) + SENDS_SECONDS
                     and not self._has_waited_for_answer(state, ring)
                 ):
@@ -1153,6 +1158,41 @@ class Invariants(Played):
         for text in self.console.texts:
             if forged & set(answers_in(text)) and not text.startswith("Unverified"):
                 self._problem(f"forged: {text}")
+
+    def _check_assigned(self) -> None:
+        """Check that incidents are assigned to those who acknowledged them, and to nobody else."""
+        for at, incident in self.console.assigned:
+            if not any(said == incident and came < at for came, said in self._acknowledged()):
+                self._problem(f"assigned: {incident} is assigned to somebody who did not acknowledge it")
+        assigned = {incident for _, incident in self.console.assigned}
+        for answer in self.answers.values() if self.story.assigns else ():
+            texts = [text for text in self.console.texts if answer.name in answers_in(text)]
+            is_verified = bool(texts) and not texts[0].startswith("Unverified")
+            is_acknowledgement = is_verified and answer.said.response == "Acknowledge"
+            if is_acknowledgement and answer.said.incident not in assigned:
+                self._problem(
+                    f"assigned: {answer.said.incident} is assigned to nobody, though {answer.name} acknowledged it"
+                )
+
+    def _check_released(self) -> None:
+        """Check that an incident's first share is reported as received, so that BigPanda sends its updates."""
+        if not self.story.withholds or not self.is_steady(*NEEDED):
+            return
+        for state in self.states.values():
+            if state.answered and state.id not in self.console.released:
+                self._problem(f"withheld: {state.id} is not released, so BigPanda sends no update of it")
+
+    def _check_damaged(self) -> None:
+        """Check that the end of an incident is announced although its entry became unreadable after it rang."""
+        for at, incident in self.story.damaged:
+            states, damaged_at = self.states_of(incident), self.world.began + at
+            last = max(states, key=lambda state: state.at, default=None)
+            came = min(last.answered, default=0.0) if last else 0.0
+            rings = self.rings_of(incident)
+            rang = any(self.told_by(ring).is_open and ring.at < damaged_at for ring in rings)
+            is_due = last is not None and not last.is_open and rang and damaged_at < came
+            if last and is_due and self._told(incident) is not last and not self._is_on_a_queue(last):
+                self._problem(f"damaged: {last} was not announced")
 
     def _check_ages(self) -> None:
         """Check that no signal is older than the policy allows, unless an operator replayed it."""

@@ -84,7 +84,7 @@ MUTATIONS = (
         "ledger.entry:Entry._without_lease",
         "self if self.lease is None else replace(self, lease=None)._doubting(self.lease.state)",
         "replace(self, lease=None)",
-        seed=54,
+        seed=715,
     ),
     Mutation(
         "what may have paged is forgotten",
@@ -105,14 +105,14 @@ MUTATIONS = (
         "ledger.entry:Entry.maybe_announced",
         "(self.announced, *self.doubtful, *in_flight)",
         "(self.announced, *self.doubtful)",
-        seed=54,
+        seed=75,
     ),
     Mutation(
         "versions are compared by updatedOn alone",
         "incidents.share:Share.version",
         "(self.changed_on, self.updated_on)",
         "(self.updated_on,)",
-        seed=1,
+        seed=19,
     ),
     Mutation(
         "versions are compared by changedOn alone",
@@ -126,7 +126,7 @@ MUTATIONS = (
         "incidents.share:Share.trusted_version",
         "None if version and version[0] > came + MAX_AHEAD_SECONDS else version",
         "version",
-        seed=1,
+        seed=17,
     ),
     Mutation(
         "what got better unheard is forgotten",
@@ -143,7 +143,7 @@ MUTATIONS = (
     ),
     Mutation(
         "signals of an incident need no time in between",
-        "delivery.step:earliest_send_time",
+        "delivery.rules:earliest_send_time",
         "entry.signal_times[-1] + min_seconds",
         "entry.signal_times[-1]",
         seed=6,
@@ -192,10 +192,10 @@ MUTATIONS = (
     ),
     Mutation(
         "the message with the recorded plan is dropped",
-        "delivery.step:judge_job",
+        "delivery.rules:judge_job",
         "plan < entry.debt.plan",
         "plan <= entry.debt.plan",
-        seed=1,
+        seed=0,
     ),
     Mutation(
         "a bell has the plan of the stored job",
@@ -272,7 +272,7 @@ MUTATIONS = (
         "delivery.page_followup:Followup._without_known_page",
         "not signal.is_page_missing",
         "now - signal.at < 40",
-        seed=46,
+        seed=11,
     ),
     Mutation(
         "a replacement that is not there yet ends the page before",
@@ -290,9 +290,9 @@ MUTATIONS = (
     ),
     Mutation(
         "nobody follows what the worker sent",
-        "entrypoints.worker:Worker._followed",
-        "self.outbox.enqueue(followup, until=now if is_over else now + FOLLOW_SECONDS)",
-        "pass",
+        "entrypoints.worker:Worker._follow",
+        "return self.outbox.enqueue(followup, until=now if is_over else now + FOLLOW_SECONDS)",
+        "return True",
         seed=24,
     ),
     Mutation(
@@ -300,7 +300,7 @@ MUTATIONS = (
         "delivery.delivery:_follow_end",
         "task.channel.rest is None or not before.has_live_pages() or after.has_live_pages()",
         "True",
-        seed=567,
+        seed=84,
     ),
     Mutation(
         "an incident that opens again before its end was announced rings nobody",
@@ -326,7 +326,7 @@ MUTATIONS = (
     Mutation(
         "the pages of an incident that flaps end while its resolve waits for the rate limit",
         "delivery.delivery:_held",
-        "wait.reason == Reason.PAUSED or not task.is_flapping",
+        "is_paused or not task.is_flapping",
         "wait.reason != Reason.FLAPPING",
         seed=20486,
     ),
@@ -356,14 +356,14 @@ MUTATIONS = (
         "bigpanda.writeback:Writeback._write_once",
         "self.writer.write(to_write, comment, deadline, may_be_written=leased.in_doubt)",
         "self.writer.write(to_write, comment, deadline, may_be_written=leased.in_doubt and leased.is_written)",
-        seed=26,
+        seed=45,
     ),
     Mutation(
         "a callback that comes twice is written twice",
         "bigpanda.writeback:Writeback._write_once",
         "progress.is_written",
         "progress.is_written and progress.in_doubt",
-        seed=1,
+        seed=2,
     ),
     Mutation(
         "a comment that BigPanda did not take is given up",
@@ -388,7 +388,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a job that was overtaken is sent all the same",
-        "delivery.step:judge_job",
+        "delivery.rules:judge_job",
         "Judgement(Standing.DUPLICATE if is_announced else Standing.SUPERSEDED)",
         "judge_change(entry, state, notify_on)",
         seed=2,
@@ -405,11 +405,11 @@ MUTATIONS = (
         "ledger.table:Table.write",
         "None if written is None else before + 1",
         "before + 1",
-        seed=1,
+        seed=25,
     ),
     Mutation(
         "flood control is not thought of",
-        "delivery.step:",
+        "delivery.rules:",
         "FLOOD_CONTROL_SIGNALS = 4",
         "FLOOD_CONTROL_SIGNALS = 40",
         seed=13,
@@ -423,7 +423,7 @@ MUTATIONS = (
     ),
     Mutation(
         "what came once is not looked for again",
-        "delivery.step:was_shared",
+        "delivery.rules:was_shared",
         "entry.is_busy(now)",
         "entry.sequence",
         seed=11,
@@ -443,7 +443,7 @@ MUTATIONS = (
     ),
     Mutation(
         "what is as announced is never news, though a snooze ended",
-        "delivery.step:judge_job",
+        "delivery.rules:judge_job",
         "is_announced and not entry.eased and not is_owed_anew",
         "is_announced and not is_owed_anew",
         seed=11562,
@@ -460,7 +460,7 @@ MUTATIONS = (
         "incidents.share:",
         "_ONCALL | {Transition.EASED}",
         "_ONCALL | {Transition.EASED, Transition.TOUCHED}",
-        seed=1,
+        seed=2,
     ),
     Mutation(
         "a fast fail of the circuit counts as a try",
@@ -473,7 +473,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a job is never too old",
-        "delivery.step:final_reason",
+        "delivery.rules:final_reason",
         "now > task.expires_at",
         "now > self.expires_at + 1000 * self.channel.policy.max_age_seconds",
         seed=3,
@@ -481,7 +481,7 @@ MUTATIONS = (
     Mutation(
         "what xMatters refuses is thrown away",
         "delivery.delivery:dead_letter",
-        "dead_lettered = services.outbox.dead_letter(job)",
+        "dead_lettered = services.outbox.dead_letter(job) if is_followed or task.is_kept else None",
         """
             dead_lettered = replace(job.waiting(job.stamps.reason, 0.0), dead_lettered_at=job.received_at)
         """,
@@ -489,7 +489,7 @@ MUTATIONS = (
     ),
     Mutation(
         "what comes back from the dead-letter queue is dead-lettered still",
-        "delivery.step:judge_job",
+        "delivery.rules:judge_job",
         "dead_lettered_at < entry.debt.dead_lettered_at",
         "dead_lettered_at <= entry.debt.dead_lettered_at",
         seed=10,
@@ -547,7 +547,7 @@ MUTATIONS = (
         "sweeper.bells:Bells._is_overdue",
         "bool(entry.debt.job) and is_due and not entry.is_busy(now)",
         "False",
-        seed=1,
+        seed=2,
     ),
     Mutation(
         "a backoff lasts for hours",
@@ -586,14 +586,14 @@ MUTATIONS = (
     ),
     Mutation(
         "a resolve waits for its distance",
-        "delivery.step:",
+        "delivery.rules:",
         "{Transition.WORSENED, Transition.RESOLVED, Transition.UNANSWERED}",
         "{Transition.WORSENED, Transition.UNANSWERED}",
         seed=97,
     ),
     Mutation(
         "what got worse waits for its distance",
-        "delivery.step:",
+        "delivery.rules:",
         "{Transition.WORSENED, Transition.RESOLVED, Transition.UNANSWERED}",
         "{Transition.RESOLVED, Transition.UNANSWERED}",
         seed=97,
@@ -603,7 +603,7 @@ MUTATIONS = (
         "ledger.rate_limit_and_circuit:RateLimiter.leave",
         "ticket.taken.items()",
         "()",
-        seed=1,
+        seed=42,
     ),
     Mutation(
         "an asker that found no room stays counted",
@@ -614,7 +614,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a job lives twice as long as it may",
-        "delivery.step:final_reason",
+        "delivery.rules:final_reason",
         "now > task.expires_at",
         "now > self.expires_at + self.channel.policy.max_age_seconds",
         seed=3,
@@ -664,7 +664,7 @@ MUTATIONS = (
     ),
     Mutation(
         "what got worse rings the acknowledger alone",
-        "delivery.step:",
+        "delivery.rules:",
         "{Transition.OPENED, Transition.WORSENED, Transition.REOPENED}",
         "{Transition.OPENED, Transition.REOPENED}",
         seed=321,
@@ -746,7 +746,7 @@ MUTATIONS = (
     ),
     Mutation(
         "what is bad again within a second is a copy",
-        "delivery.step:_is_late_copy",
+        "delivery.rules:_is_late_copy",
         "entry.has_seen(state) and entry.newest is not None and not state.is_worse_than(entry.newest)",
         "entry.has_seen(state)",
         seed=35,
@@ -792,21 +792,21 @@ MUTATIONS = (
         """
             Debt(row=self.row, plan=self.plan, attempts=self.attempts, reason=self.reason, revived_at=self.revived_at)
         """,
-        seed=1,
+        seed=0,
     ),
     Mutation(
         "a job that nothing wakes is never handed over",
         "sweeper.bells:Bells._heal_one",
         "not is_direct and run.has_queue and not debt_row.is_unbegun",
         "not is_direct and run.has_queue",
-        seed=1,
+        seed=34,
     ),
     Mutation(
         "nobody is told that no page came",
         "delivery.page_followup:Followup._noted",
         "_unpaged_criticals(after, checked)",
         "False",
-        seed=11,
+        seed=23,
     ),
     Mutation(
         "BigPanda is asked as often as there is something to ask",
@@ -838,7 +838,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a pause holds no job from the queue",
-        "delivery.step:_pause",
+        "delivery.rules:_pause",
         "case.pause.until if case.pause else 0.0",
         "case.pause.until if case.pause and case.task.is_from_webhook else 0.0",
         seed=83,
@@ -897,7 +897,7 @@ MUTATIONS = (
         "channels.routes:Pause.postpones",
         "self.keeps_states or owed_since < self.since",
         "owed_since < self.since",
-        seed=26,
+        seed=38,
     ),
     Mutation(
         "a pause that leaves states out takes those from before with it",
@@ -922,7 +922,7 @@ MUTATIONS = (
     ),
     Mutation(
         "what is worse than what was acknowledged goes to that person alone",
-        "delivery.step:_is_known_as_bad",
+        "delivery.rules:_is_known_as_bad",
         "task.channel.policy.flap is not None and rank is not None and rank <= known.rank",
         "task.channel.policy.flap is not None and rank is not None",
         seed=25,
@@ -931,12 +931,12 @@ MUTATIONS = (
         "an answer ends what was signalled after it",
         "bigpanda.incident_writer:IncidentWriter._resolve_or_snooze",
         """
-            if to_write.outdated:
-                return f"(Not {_DONE[action.deed]}: {to_write.outdated}.)"
+            if outdated := to_write.outdated():
+                return f"(Not {_DONE[action.deed]}: {outdated}.)"
         """,
         """
-            if to_write.outdated and until == 0:
-                return f"(Not {_DONE[action.deed]}: {to_write.outdated}.)"
+            if (outdated := to_write.outdated()) and until == 0:
+                return f"(Not {_DONE[action.deed]}: {outdated}.)"
         """,
         seed=323,
     ),
@@ -1029,7 +1029,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a state that a reconcile run found is never too old",
-        "delivery.step:final_reason",
+        "delivery.rules:final_reason",
         "now > task.expires_at",
         "now > self.expires_at + (10**7 if Flag.FOUND in self.job.flags else 0)",
         seed=185,
@@ -1046,7 +1046,7 @@ MUTATIONS = (
         "delivery.resolve_questions:ResolveQuestions._over",
         "each.owing_by_row(task.state, row, signal.plan)",
         "each.owing(task.state, signal.plan)",
-        seed=1,
+        seed=19,
     ),
     Mutation(
         "a pause that could not be recorded is slept through although it ends early",
@@ -1067,11 +1067,11 @@ MUTATIONS = (
         "bigpanda.incident_writer:IncidentWriter.write",
         "may_be_written and self._is_written(to_write, comment, deadline)",
         "may_be_written and not changes and self._is_written(to_write, comment, deadline)",
-        seed=411,
+        seed=676,
     ),
     Mutation(
         "a share's arrival is not pushed behind the newest one when clocks differ",
-        "delivery.step:_state_after_newest",
+        "delivery.rules:_state_after_newest",
         "max(state.came, seconds_of(timestamp(newest.came + 0.001)))",
         "task.state.came",
         seed=405,
@@ -1184,7 +1184,7 @@ MUTATIONS = (
     Mutation(
         "an unheard critical is told again and again",
         "ledger.entry:Entry.told",
-        "self.receipt.told(missed, at) if missed else self.receipt",
+        "self.receipt.told(missed, at) if is_missed else self.receipt",
         "self.receipt",
         seed=287,
     ),
@@ -1225,21 +1225,21 @@ MUTATIONS = (
     ),
     Mutation(
         "a tag that comes late rings nobody",
-        "delivery.step:_further",
+        "delivery.rules:_further",
         "_rerouted(task, entry, state)",
         "()",
         seed=219,
     ),
     Mutation(
         "a tag that comes late rings all recipients of its route each time",
-        "delivery.step:_rerouted",
+        "delivery.rules:_rerouted",
         "not any(each.is_for(name) for each in signals)",
         "True",
         seed=558,
     ),
     Mutation(
         "a tag rings whenever it comes",
-        "delivery.step:_rerouted",
+        "delivery.rules:_rerouted",
         "came - signals[-1].at > policy.reroute_within_seconds or not policy.reroute_within_seconds",
         "False",
         seed=219,
@@ -1367,7 +1367,7 @@ MUTATIONS = (
     Mutation(
         "a message about a receipt counts as the message about the incident's next debt",
         "ledger.entry:Entry.told",
-        "self.debt.is_notified or self.debt.since is not None",
+        "self.debt.is_notified or is_told",
         "True",
         seed=153,
     ),
@@ -1411,7 +1411,7 @@ MUTATIONS = (
             if isinstance(entered, Wait):
                 return entered
         """,
-        seed=490,
+        seed=854,
     ),
     Mutation(
         "what is not critical goes at its slot, although criticals wait",
@@ -1449,7 +1449,7 @@ MUTATIONS = (
         "reconcile.ownership:Ownership.judge",
         "names[channel] <= targets",
         "names[channel] & targets",
-        seed=39,
+        seed=410,
     ),
     Mutation(
         "what is too old waits for the channel's circuit, too, in place of being dead-lettered",
@@ -1479,21 +1479,21 @@ MUTATIONS = (
     ),
     Mutation(
         "flood control counts from the oldest known signal",
-        "delivery.step:earliest_send_time",
+        "delivery.rules:earliest_send_time",
         "entry.signal_times[-FLOOD_CONTROL_SIGNALS]",
         "entry.signal_times[0]",
         seed=70,
     ),
     Mutation(
         "a critical waits for the slot of the milder state before it",
-        "delivery.step:_slot",
+        "delivery.rules:_slot",
         "slot is not None and (slot.is_critical or not task.state.is_critical)",
         "slot is not None",
         seed=123,
     ),
     Mutation(
         "a pause leaves out a newer state of an incident that was owed before it",
-        "delivery.step:_is_left_out",
+        "delivery.rules:_is_left_out",
         "came if debt.since is None else min(came, debt.since)",
         "came",
         seed=838,
@@ -1606,7 +1606,7 @@ MUTATIONS = (
             newest = question.entry.newest
             if newest and question.entry.is_after_claim(newest):
                 self._record(question, lambda end: End(end.at) if end == question.entry.end else end)
-                return _result(question.job, Outcome.DUPLICATE)
+                return Result.of_job(question.job, Outcome.DUPLICATE)
             return self._over(question, parse_share(question.job.body), notice=notice)
         """,
         "return self._over(question, parse_share(question.job.body), notice=notice)",
@@ -1621,14 +1621,14 @@ MUTATIONS = (
     ),
     Mutation(
         "a late tag rings further recipients although somebody acknowledged the incident",
-        "delivery.step:_rerouted",
+        "delivery.rules:_rerouted",
         "not is_routed or not signals or entry.acknowledgement is not None or task.is_snoozed",
         "not is_routed or not signals or task.is_snoozed",
         seed=212,
     ),
     Mutation(
         "inline attempts take no heed of the signals of the last minute",
-        "delivery.step:_send",
+        "delivery.rules:_send",
         "max(1, min(MAX_ATTEMPTS, room_for_signals(entry, case.now)))",
         "MAX_ATTEMPTS",
         seed=33,
@@ -1715,7 +1715,7 @@ MUTATIONS = (
     ),
     Mutation(
         "what got worse keeps the distance of signals, too",
-        "delivery.step:",
+        "delivery.rules:",
         "frozenset({Transition.WORSENED, Transition.RESOLVED, Transition.UNANSWERED})",
         "frozenset({Transition.RESOLVED, Transition.UNANSWERED})",
         seed=346,
@@ -1741,5 +1741,68 @@ MUTATIONS = (
         "self.is_open and self.rank is None",
         "False",
         seed=491,
+    ),
+    Mutation(
+        "a critical that a person snoozed is told to people as unheard",
+        "delivery.task:Task.described",
+        "entry.receipt.ended() if self.is_snoozed else entry.receipt",
+        "entry.receipt",
+        seed=43,
+    ),
+    Mutation(
+        "an answer that nobody verified assigns its incident",
+        "bigpanda.incident_writer:_is_to_assign",
+        "to_write.is_verified and to_write.access.assign",
+        "to_write.access.assign",
+        seed=249,
+    ),
+    Mutation(
+        "a verified answer assigns nobody",
+        "bigpanda.incident_writer:_is_to_assign",
+        "to_write.is_verified and to_write.access.assign",
+        "False",
+        seed=152,
+    ),
+    Mutation(
+        "the updates that BigPanda withholds are released by nobody",
+        "entrypoints.http_endpoints:take_share",
+        "is_held and result.subject.is_first and result.outcome != Outcome.UNSAFE and result.job",
+        "False",
+        seed=128,
+    ),
+    Mutation(
+        "a state that kills its workers is given up after fifty of them",
+        "delivery.rules:_given_up",
+        "begun >= MAX_BEGUN",
+        "begun >= 50",
+        seed=26,
+    ),
+    Mutation(
+        "of many channels that get sick at once, people are told of one",
+        "sweeper.health_watch:_together",
+        "[ordered] if len(ordered) >= MANY else [[each] for each in ordered]",
+        "[ordered[:1]]",
+        seed=28,
+    ),
+    Mutation(
+        "a body that is cut loses the facts that routes ask about",
+        "jobs.reduced_body:_facts",
+        "size <= room",
+        "False",
+        seed=428,
+    ),
+    Mutation(
+        "a recipient of the URL that the channel does not allow rings",
+        "channels.channel:Channel.permits",
+        "allowed is None or name in allowed",
+        "True",
+        seed=251,
+    ),
+    Mutation(
+        "an update of a critical that nobody heard rings no further recipients",
+        "delivery.rules:_judged",
+        "(*recipients, *others)",
+        "recipients",
+        seed=196,
     ),
 )

@@ -42,11 +42,11 @@ def with_narrow_kind(seed: int, story: Story) -> Story:
     return with_rarities(seed, story, _FAMILIES) if story.crashes < MANY_CRASHES else story
 
 
-def _one_of(kinds: Sequence[Change]) -> Change:
+def one_of(kinds: Sequence[Change]) -> Change:
     return lambda random, story: random.choice(kinds)(random, story)
 
 
-def _plain(story: Story, posts: Iterable[Post], **members: Any) -> Story:
+def plain(story: Story, posts: Iterable[Post], **members: Any) -> Story:
     """Return the story with these shares alone, with room for all signals in its policy, and in the usual cloud.
 
     `members` are those of `alone`. The member `policy` has only what is added to the policy.
@@ -55,7 +55,7 @@ def _plain(story: Story, posts: Iterable[Post], **members: Any) -> Story:
     return alone(story, posts, policy=policy, cloud=USUAL, **members)
 
 
-def _courses(
+def incidents(
     random: Random, letter: str, counts: Sequence[int], courses: Sequence[str], latest: float, *seconds: float
 ) -> list[SharedState]:
     """Return the states of some incidents, each with one of the courses. They begin by `latest`."""
@@ -66,7 +66,7 @@ def _courses(
     return states
 
 
-def _not_me(at: float, incident: str) -> list[Said]:
+def not_me(at: float, incident: str) -> list[Said]:
     """Return an answer that changes nothing. BigPanda's key and the callback's token are parts of a story with one."""
     return [Said(at, 0, incident, "Not me", 1)]
 
@@ -89,12 +89,12 @@ def _with_late_answers(random: Random, story: Story) -> Story:
             answers.append(replace(said, is_to_the_first=random.random() < 0.8))
     policy = {"confirm_resolve": False, "replace": random.random() < 0.5}
     receipts = {"notified_within_seconds": 0.0, "answered_within_seconds": random.choice([600.0, 900.0])}
-    return _plain(
+    return plain(
         story,
         in_time(states),
         policy=policy,
         routed=(),
-        answers=answers or _not_me(1000.0, "u0"),
+        answers=answers or not_me(1000.0, "u0"),
         has_rest=True,
         receipts=receipts,
         has_dead_ends=True,
@@ -104,7 +104,7 @@ def _with_late_answers(random: Random, story: Story) -> Story:
 def _with_a_deaf_topic(random: Random, story: Story) -> Story:
     """Return a story of criticals that xMatters does not take, while the fallback topic fails when it is due."""
     delay = random.choice([60, 300])
-    states = _courses(random, "i", [1, 2, 3], ["critical", "critical", "warning critical"], 60, 20.0)
+    states = incidents(random, "i", [1, 2, 3], ["critical", "critical", "warning critical"], 60, 20.0)
     begins = delay + random.uniform(-30, 60)
     spells = [
         Spell("xmatters", random.choice(["503", "gone"]), 0.0, random.uniform(1200, 1800), 1.0),
@@ -113,7 +113,7 @@ def _with_a_deaf_topic(random: Random, story: Story) -> Story:
     has_phones = random.random() < 0.5
     # A signal without a page, which the relay searches for, is told of at any time.
     members = {"has_phones": has_phones, "has_rest": story.has_rest and not has_phones}
-    return _plain(story, in_time(states), policy={"fallback_after_seconds": delay}, spells=spells, **members)
+    return plain(story, in_time(states), policy={"fallback_after_seconds": delay}, spells=spells, **members)
 
 
 def _with_hard_ends(random: Random, story: Story) -> Story:
@@ -128,8 +128,8 @@ def _with_hard_ends(random: Random, story: Story) -> Story:
         service = random.choice(["sqs", "sqs", "dynamodb", "bigpanda"])
         begins = end.at - random.uniform(0, 5)
         spells.append(Spell(service, random.choice(FAULTS[service]), begins, begins + random.uniform(5, 40), 1.0))
-    answers = _not_me(1000.0, "e0")
-    return _plain(story, in_time(states), policy={"confirm_resolve": True}, spells=spells, answers=answers)
+    answers = not_me(1000.0, "e0")
+    return plain(story, in_time(states), policy={"confirm_resolve": True}, spells=spells, answers=answers)
 
 
 # Twice, since it is the kind with the most ways to go.
@@ -144,16 +144,16 @@ def _with_an_unreadable_secret(random: Random, story: Story) -> Story:
 
 def _with_a_debt_after_a_message(random: Random, story: Story) -> Story:
     """Return a story of criticals that no device gets, and that become owed again once xMatters takes no signal."""
-    states = _courses(random, "d", [1, 2], ["critical critical", "critical critical critical"], 40, 350.0)
+    states = incidents(random, "d", [1, 2], ["critical critical", "critical critical critical"], 40, 350.0)
     wants = ["opened", "worsened", "grew", "resolved"]
     policy = {"notify_on": wants, "confirm_resolve": False, "fallback_after_seconds": random.choice([60, 300])}
-    return _plain(
+    return plain(
         story,
         in_time(states),
         policy=policy,
         routed=(),
         spells=[Spell("xmatters", random.choice(["503", "gone"]), random.uniform(180, 230), 1800.0, 1.0)],
-        answers=_not_me(1500.0, "d0"),
+        answers=not_me(1500.0, "d0"),
         has_rest=True,
         receipts={"notified_within_seconds": 120.0},
         has_dead_ends=True,
@@ -171,8 +171,8 @@ def _with_routed_ends(random: Random, story: Story) -> Story:
         states += [replace(state, severity=worst, environment=environment, team=team) for state in own]
     conditions = (("environment", "prod-eu", "Europe"), ("tag.team", "web", "Web"))
     timelines = {NOC: Timeline([with_routes(({fact: [value]}, name) for fact, value, name in conditions)])}
-    members = {"routed": (), "timelines": timelines, "answers": _not_me(1000.0, "g0")}
-    return _plain(story, in_time(states), policy={"confirm_resolve": True}, **members)
+    members = {"routed": (), "timelines": timelines, "answers": not_me(1000.0, "g0")}
+    return plain(story, in_time(states), policy={"confirm_resolve": True}, **members)
 
 
 def _with_two_ends(random: Random, story: Story) -> Story:
@@ -187,7 +187,7 @@ def _with_two_ends(random: Random, story: Story) -> Story:
         own = course(f"e{number}", random.uniform(0, 60), "critical ok critical ok", times.__next__)
         posts += [Post(state.at, state, is_lost=state.number == 2) for state in own]
     policy = {"confirm_resolve": True, "notify_on": ["opened", "worsened", "reopened", "resolved"]}
-    return _plain(story, posts, policy=policy, answers=_not_me(1000.0, "e0"), api_lag=random.choice([20.0, 45.0]))
+    return plain(story, posts, policy=policy, answers=not_me(1000.0, "e0"), api_lag=random.choice([20.0, 45.0]))
 
 
 def _with_quick_answers(random: Random, story: Story) -> Story:
@@ -200,7 +200,7 @@ def _with_quick_answers(random: Random, story: Story) -> Story:
         at, response = own[0].at + random.uniform(1, 40), random.choice(["Acknowledge", "Not me"])
         answers.append(Said(at, number, f"q{number}", response, 1))
     members = {"answers": answers, "has_rest": True, "has_late_twins": True}
-    return _plain(story, in_time(states), policy={"confirm_resolve": random.random() < 0.5}, **members)
+    return plain(story, in_time(states), policy={"confirm_resolve": random.random() < 0.5}, **members)
 
 
 def _with_separate_limits(random: Random, story: Story) -> Story:
@@ -210,7 +210,7 @@ def _with_separate_limits(random: Random, story: Story) -> Story:
         at = random.uniform(0, 4) if number < 5 else random.uniform(12, 25) if number == 5 else 100.0 * number
         [state] = course(f"l{number}", at, random.choice(["critical", "warning"]), waits(random, 1.0))
         states.append(state.elsewhere(NOC, ("Ann",) if number < 5 else ("Bob",)))
-    story = _plain(story, in_time(states), routed=())
+    story = plain(story, in_time(states), routed=())
     return replace(story, policy=story.policy | {"max_per_minute": 4, "max_per_minute_per_recipients": 2})
 
 
@@ -223,15 +223,15 @@ def _with_a_full_line(random: Random, story: Story) -> Story:
         for state in course(f"f{number}", begins + random.uniform(0, 8), "warning", waits(random, 1.0))
     ]
     states += course("f30", begins + random.uniform(5, 8), "critical", waits(random, 1.0))
-    return _plain(story, in_time(states), policy={"max_per_minute": 2})
+    return plain(story, in_time(states), policy={"max_per_minute": 2})
 
 
 def _with_a_long_pause_by_xmatters(random: Random, story: Story) -> Story:
     """Return a story of states that get too old while xMatters has asked for no signal for long."""
-    states = _courses(random, "t", [2, 4], ["critical", "warning"], 40, 1.0)
+    states = incidents(random, "t", [2, 4], ["critical", "warning"], 40, 1.0)
     spell = Spell("xmatters", "429 for long", 0.0, random.uniform(45, 90), 1.0)
     policy = {"max_age_seconds": random.choice([100, 300])}
-    return _plain(story, in_time(states), policy=policy, spells=[spell, *_full_dead_letters(random, 400.0)])
+    return plain(story, in_time(states), policy=policy, spells=[spell, *_full_dead_letters(random, 400.0)])
 
 
 def _full_dead_letters(random: Random, until: float) -> list[Spell]:
@@ -266,7 +266,7 @@ def _with_another_webhook(random: Random, story: Story) -> Story:
         status = random.choice(["critical", "warning"])
         [state] = course(name, random.uniform(0, 200), status, waits(random, 1.0))
         posts.append(Post(state.at, state, is_lost=number > 1))
-    return _plain(story, posts, reconcile_interval=120.0, foreign=frozenset({"x3", "x4"}))
+    return plain(story, posts, reconcile_interval=120.0, foreign=frozenset({"x3", "x4"}))
 
 
 def _with_two_recipients(random: Random, story: Story) -> Story:
@@ -276,10 +276,10 @@ def _with_two_recipients(random: Random, story: Story) -> Story:
 
 def _with_late_recipients(random: Random, story: Story) -> Story:
     """Return a story of criticals of which a late tag brings in other people, who may be the only ones with a page."""
-    states = _courses(random, "w", [3, 4], ["critical critical"], 60, 60.0)
+    states = incidents(random, "w", [3, 4], ["critical critical"], 60, 60.0)
     states = [replace(state, environment="prod-eu", team="db" if state.number else "") for state in states]
     timelines = {NOC: Timeline([with_routes([({"tag.team": ["db"]}, "Dba")])])}
-    return _plain(story, in_time(states), routed=(), timelines=timelines, has_rest=True)
+    return plain(story, in_time(states), routed=(), timelines=timelines, has_rest=True)
 
 
 def _with_comments_in_bigpanda(random: Random, story: Story) -> Story:
@@ -299,12 +299,12 @@ def _with_comments_in_bigpanda(random: Random, story: Story) -> Story:
     policy = {"confirm_resolve": False, "notify_on": ["opened", "worsened", "resolved"]}
     answered = random.choice([300.0, 600.0])
     receipts = {"notified_within_seconds": 120.0 if answered > 300 else 0.0, "answered_within_seconds": answered}
-    return _plain(
+    return plain(
         story,
         in_time(states),
         policy=policy,
         routed=(),
-        answers=answers or _not_me(1500.0, "u0"),
+        answers=answers or not_me(1500.0, "u0"),
         has_rest=True,
         receipts=receipts,
         remarks=sorted(remarks),
@@ -313,11 +313,11 @@ def _with_comments_in_bigpanda(random: Random, story: Story) -> Story:
 
 def _with_moved_incidents(random: Random, story: Story) -> Story:
     """Return a story of ends, some of incidents that BigPanda has in another environment than their shares say."""
-    states = _courses(random, "m", [2, 3], ["critical ok"], 60, 60.0, 150.0)
+    states = incidents(random, "m", [2, 3], ["critical ok"], 60, 60.0, 150.0)
     states = [replace(state, environment="prod-eu", environment_id="e") for state in states]
     moved = frozenset(state.id for state in states if random.random() < 0.6)
-    members = {"routed": (), "answers": _not_me(1500.0, "m0"), "moved": moved}
-    return _plain(story, in_time(states), policy={"confirm_resolve": True}, **members)
+    members = {"routed": (), "answers": not_me(1500.0, "m0"), "moved": moved}
+    return plain(story, in_time(states), policy={"confirm_resolve": True}, **members)
 
 
 def _with_a_silent_bigpanda(random: Random, story: Story) -> Story:
@@ -329,8 +329,8 @@ def _with_a_silent_bigpanda(random: Random, story: Story) -> Story:
         states += course(f"e{number}", random.uniform(0, 60), random.choice(courses), times)
     fault = random.choice(["503", "timeout"])
     spell = Spell("bigpanda", fault, 0.0, random.uniform(1500, 2500), 1.0)
-    members = {"routed": (), "answers": _not_me(2800.0, "e0")}
-    return _plain(story, in_time(states), policy={"confirm_resolve": True}, spells=[spell], **members)
+    members = {"routed": (), "answers": not_me(2800.0, "e0")}
+    return plain(story, in_time(states), policy={"confirm_resolve": True}, spells=[spell], **members)
 
 
 def _with_a_deaf_phone(random: Random, story: Story) -> Story:
@@ -345,7 +345,7 @@ def _with_refusals_for_good(random: Random, story: Story) -> Story:
         at, status = number * random.uniform(4, 6), random.choice(["critical", "warning"])
         states += course(f"n{number}", at, status, waits(random, 1.0))
     spells = [Spell("xmatters", "refused", 0.0, random.uniform(50, 70), 1.0), *_full_dead_letters(random, 100.0)]
-    return _plain(story, in_time(states), spells=spells)
+    return plain(story, in_time(states), spells=spells)
 
 
 def _with_acknowledged_incidents(random: Random, story: Story) -> Story:
@@ -358,16 +358,16 @@ def _with_acknowledged_incidents(random: Random, story: Story) -> Story:
         posts.append(Post(at, replace(post.state, at=at)))
         if not post.state.number and random.random() < 0.7:
             answers.append(Said(at + random.uniform(30, 60), len(answers), post.state.id, "Acknowledge", 1))
-    return replace(story, posts=posts, answers=answers or _not_me(1500.0, "w0"))
+    return replace(story, posts=posts, answers=answers or not_me(1500.0, "w0"))
 
 
 def _with_a_row_of_ambiguous_answers(random: Random, story: Story) -> Story:
     """Return a story of incidents that change each few seconds, while xMatters accepts signals without an answer."""
     courses = ["critical warning critical", "warning critical critical"]
-    states = _courses(random, "r", [1, 2], courses, 40, 4.0, 12.0)
+    states = incidents(random, "r", [1, 2], courses, 40, 4.0, 12.0)
     policy = {"notify_on": ["opened", "worsened", "grew", "eased", "resolved"]}
     spell = Spell("xmatters", random.choice(["reset rang", "504 rang"]), 0.0, random.uniform(60, 120), 1.0)
-    return _plain(story, in_time(states), policy=policy, spells=[spell], routed=())
+    return plain(story, in_time(states), policy=policy, spells=[spell], routed=())
 
 
 def _with_recipients_in_the_url(random: Random, story: Story) -> Story:
@@ -401,19 +401,19 @@ def _with_a_pause_beside_receipts(random: Random, story: Story) -> Story:
 
 def _with_refused_bells(random: Random, story: Story) -> Story:
     """Return a story of signals that fail at first, while the retry queue loses messages and then takes none."""
-    states = _courses(random, "b", [2, 4], ["critical", "critical", "warning"], 20, 1.0)
+    states = incidents(random, "b", [2, 4], ["critical", "critical", "warning"], 20, 1.0)
     ends = random.uniform(20, 60)
     begins = random.choice([0.0, ends + 30])
     spells = [
         Spell("xmatters", "503", 0.0, ends, 1.0),
         Spell("sqs", "refuses", begins, begins + random.uniform(300, 900), 1.0),
     ]
-    return _plain(story, in_time(states), spells=spells, vanishing=random.choice([0.0, 0.5, 1.0]))
+    return plain(story, in_time(states), spells=spells, vanishing=random.choice([0.0, 0.5, 1.0]))
 
 
 def _with_a_dead_ledger(random: Random, story: Story) -> Story:
     """Return a story of states that get too old while the ledger fails, and xMatters at first."""
-    states = _courses(random, "o", [2, 3], ["critical"], 40, 1.0)
+    states = incidents(random, "o", [2, 3], ["critical"], 40, 1.0)
     age = random.choice([60, 100, 200])
     ends = 40 + age + random.uniform(-20, 60)
     faults = random.choice(["refuses", "refuses writes"])
@@ -421,26 +421,26 @@ def _with_a_dead_ledger(random: Random, story: Story) -> Story:
         Spell("xmatters", random.choice(["503", "gone"]), 0.0, ends, 1.0),
         Spell("dynamodb", faults, random.choice([0.0, 30.0]), ends + random.uniform(100, 500), 1.0),
     ]
-    return _plain(story, in_time(states), policy={"max_age_seconds": age}, spells=spells)
+    return plain(story, in_time(states), policy={"max_age_seconds": age}, spells=spells)
 
 
 def _with_slow_apis(random: Random, story: Story) -> Story:
     """Return a story of incidents that end and open again, while the vendors' APIs take seconds for each answer."""
     courses = ["critical ok critical ok", "critical ok critical ok critical ok", "critical warning ok critical ok"]
-    states = _courses(random, "s", [1, 2, 3], courses, 60, 35.0, 60.0)
+    states = incidents(random, "s", [1, 2, 3], courses, 60, 35.0, 60.0)
     ends = states[-1].at + random.uniform(100, 900)
     policy = {"confirm_resolve": random.random() < 0.5, "replace": random.random() < 0.7}
     receipts = {"notified_within_seconds": 300.0, "answered_within_seconds": random.choice([0.0, 900.0])}
     spells = [Spell("rest", "slow", 0.0, ends, random.choice([0.5, 1.0]))]
     if random.random() < 0.5:
         spells.append(Spell("bigpanda", "slow answer", 0.0, ends, random.choice([0.5, 1.0])))
-    members = {"answers": _not_me(states[0].at + 100, states[0].incident), "receipts": receipts}
-    return _plain(story, in_time(states), policy=policy, spells=spells, has_rest=True, routed=(), **members)
+    members = {"answers": not_me(states[0].at + 100, states[0].incident), "receipts": receipts}
+    return plain(story, in_time(states), policy=policy, spells=spells, has_rest=True, routed=(), **members)
 
 
 def _with_unrecorded_replays(random: Random, story: Story) -> Story:
     """Return a story of signals that xMatters refuses, and that operators replay while the ledger fails."""
-    states = _courses(random, "d", [1, 2, 3], ["critical", "warning critical", "critical ok", "warning"], 20, 20.0)
+    states = incidents(random, "d", [1, 2, 3], ["critical", "warning critical", "critical ok", "warning"], 20, 20.0)
     replayed_at = states[-1].at + random.uniform(100, 400)
     begins = replayed_at + random.uniform(-20, 5)
     ends = begins + random.uniform(30, 300)
@@ -449,17 +449,17 @@ def _with_unrecorded_replays(random: Random, story: Story) -> Story:
         Spell("dynamodb", random.choice(["refuses", "refuses writes"]), begins, ends, 1.0),
     ]
     operations = [(replayed_at, random.choice(["redrive", "replay"]))]
-    return _plain(story, in_time(states), spells=spells, operations=operations)
+    return plain(story, in_time(states), spells=spells, operations=operations)
 
 
 def _with_troubled_follow_ups(random: Random, story: Story) -> Story:
     """Return a story of pages that have to end, while xMatters' REST API fails now and then."""
     courses = ["critical ok", "warning critical ok", "critical critical critical ok"]
-    states = _courses(random, "v", [2, 3], courses, 60, 30.0, 90.0)
+    states = incidents(random, "v", [2, 3], courses, 60, 30.0, 90.0)
     spell = Spell("rest", random.choice(["503", "timeout"]), 0.0, random.uniform(300, 600), random.choice([0.3, 0.6]))
     wants = ["opened", "worsened", "grew", "resolved"]
     policy = {"confirm_resolve": False, "notify_on": wants, "replace": True}
-    return _plain(story, in_time(states), policy=policy, spells=[spell], has_rest=True)
+    return plain(story, in_time(states), policy=policy, spells=[spell], has_rest=True)
 
 
 def _with_ended_snoozes(random: Random, story: Story) -> Story:
@@ -475,7 +475,7 @@ def _with_ended_snoozes(random: Random, story: Story) -> Story:
     policy = {"notify_on": ["opened", "worsened", "grew", "resolved", "reopened"]}
     # An API that lags shows a snooze after the incident rang at its end.
     lags = {"reconcile_interval": 120.0, "api_lag": 0.0}
-    return _plain(story, in_time(states), policy=policy, routed=(), naps=naps, **lags)
+    return plain(story, in_time(states), policy=policy, routed=(), naps=naps, **lags)
 
 
 _UNSEEN = (
@@ -521,10 +521,10 @@ def _with_forged_deliveries(random: Random, story: Story) -> Story:
 def _with_dead_pages(random: Random, story: Story) -> Story:
     """Return a story of pages that others replace, some of which xMatters ends when it makes them."""
     courses = ["warning critical", "critical critical critical", "warning critical critical ok"]
-    states = _courses(random, "y", [2, 3], courses, 60, 40.0, 120.0)
+    states = incidents(random, "y", [2, 3], courses, 60, 40.0, 120.0)
     wants = ["opened", "worsened", "grew", "resolved"]
     policy = {"confirm_resolve": False, "notify_on": wants, "replace": True}
-    return _plain(story, in_time(states), policy=policy, routed=(), has_rest=True, has_dead_pages=True)
+    return plain(story, in_time(states), policy=policy, routed=(), has_rest=True, has_dead_pages=True)
 
 
 def _with_distances(random: Random, story: Story) -> Story:
@@ -535,15 +535,15 @@ def _with_distances(random: Random, story: Story) -> Story:
         "warning critical ok critical",
         "critical ok warning critical",
     ]
-    states = _courses(random, "s", [1, 2, 3], courses, 200, 6.0, 20.0, 45.0)
-    story = _plain(story, in_time(states), policy={"confirm_resolve": True}, routed=(), answers=_not_me(1000.0, "s0"))
+    states = incidents(random, "s", [1, 2, 3], courses, 200, 6.0, 20.0, 45.0)
+    story = plain(story, in_time(states), policy={"confirm_resolve": True}, routed=(), answers=not_me(1000.0, "s0"))
     policy = {**story.policy, "min_seconds_between_signals": random.choice([60, 120, 300])}
     return replace(story, policy=policy, api_lag=random.choice([0.0, 20.0, 45.0]))
 
 
 def _with_escalations(random: Random, story: Story) -> Story:
     """Return a story of pages that one person escalates, and that another one may answer."""
-    states = _courses(random, "e", [2, 3], ["critical", "warning critical"], 60, 30.0)
+    states = incidents(random, "e", [2, 3], ["critical", "warning critical"], 60, 30.0)
     answers: list[Said] = []
     for name in sorted({state.incident for state in states}):
         at = max(state.at for state in states if state.incident == name) + random.uniform(30, 70)
@@ -554,7 +554,7 @@ def _with_escalations(random: Random, story: Story) -> Story:
     receipts = {"notified_within_seconds": random.choice([0.0, 120.0]), "answered_within_seconds": 300.0}
     policy = {"confirm_resolve": False}
     members = {"routed": (), "answers": answers, "has_rest": True, "receipts": receipts}
-    return _plain(story, in_time(states), policy=policy, **members)
+    return plain(story, in_time(states), policy=policy, **members)
 
 
 def _with_untold_ends(random: Random, story: Story) -> Story:
@@ -563,17 +563,17 @@ def _with_untold_ends(random: Random, story: Story) -> Story:
     Their pages end all the same.
     """
     courses = ["critical ok", "critical ok critical", "critical ok warning", "critical warning ok critical"]
-    states = _courses(random, "e", [2, 3, 4], courses, 60, 100.0, 300.0)
+    states = incidents(random, "e", [2, 3, 4], courses, 60, 100.0, 300.0)
     ages = [100, 300, 3600, 21600]
     policy: dict[str, Any] = {"confirm_resolve": random.random() < 0.3, "max_age_seconds": random.choice(ages)}
     begins, ends = random.randrange(60, 200), random.randrange(400, 1000)
     if random.random() < 0.4:
         policy["notify_on"] = ["opened", "worsened", "reopened", "resolved"]
-        story = _plain(story, in_time([state.elsewhere("quiet") for state in states]), routed=(), has_rest=True)
+        story = plain(story, in_time([state.elsewhere("quiet") for state in states]), routed=(), has_rest=True)
         others = {"quiet": roomy(story.policy, min_seconds_between_signals=0, **policy)}
         return replace(story, others=others, quiet={"quiet": Quiet("keep", begins, ends, ends)})
     spell = Spell("xmatters", random.choice(["503", "timeout", "429", "gone"]), begins, ends, 1.0)
-    return _plain(story, in_time(states), policy=policy, spells=[spell], routed=(), has_rest=True)
+    return plain(story, in_time(states), policy=policy, spells=[spell], routed=(), has_rest=True)
 
 
 def _with_further_trouble(random: Random, story: Story) -> Story:
@@ -595,16 +595,16 @@ def _with_further_trouble(random: Random, story: Story) -> Story:
 _LATEST = (_with_forged_deliveries, _with_dead_pages, _with_distances, _with_escalations)
 _TROUBLES = (*[_with_further_trouble] * 4, *_LATEST[:2])
 _WITHOUT_CRASHES: Sequence[Rarity] = (
-    ("narrow of {}", 0.105, 0.275, _one_of(_KINDS)),
-    ("troubles of {}", 0.32, 0.4, _one_of(_TROUBLES)),
-    ("paces of {}", 0.93, 0.99, _one_of(_LATEST[2:])),
+    ("narrow of {}", 0.105, 0.275, one_of(_KINDS)),
+    ("troubles of {}", 0.32, 0.4, one_of(_TROUBLES)),
+    ("paces of {}", 0.93, 0.99, one_of(_LATEST[2:])),
     ("untold ends of {}", 0.389, 0.449, _with_untold_ends),
 )
 _FAMILIES: Sequence[Rarity] = (
-    ("unseen of {}", 0.24, 0.4, _one_of(_UNSEEN)),
-    ("later kinds of {}", 0.42, 0.54, _one_of(_LATER)),
-    ("pairs of {}", 0.021, 0.101, _one_of(_PAIRS)),
-    ("floods of {}", 0.7, 0.72, _one_of((_with_a_row_of_ambiguous_answers,))),
+    ("unseen of {}", 0.24, 0.4, one_of(_UNSEEN)),
+    ("later kinds of {}", 0.42, 0.54, one_of(_LATER)),
+    ("pairs of {}", 0.021, 0.101, one_of(_PAIRS)),
+    ("floods of {}", 0.7, 0.72, one_of((_with_a_row_of_ambiguous_answers,))),
     ("slow apis of {}", 0.1373, 0.1773, _with_slow_apis),
     ("unrecorded replays of {}", 0.8964, 0.9385, _with_unrecorded_replays),
 )

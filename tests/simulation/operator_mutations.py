@@ -15,7 +15,7 @@ OPERATOR_MUTATIONS = (
         "channels.routes:pauses_for",
         "not each.when or meets(each.when, share, is_open=is_open)",
         "not each.when",
-        seed=127,
+        seed=137,
     ),
     Mutation(
         "one condition of a route is enough",
@@ -29,7 +29,7 @@ OPERATOR_MUTATIONS = (
         "ledger.debt:Debt.settled",
         "Debt(plan=self.plan, attempts=self.attempts, reason=self.reason, revived_at=self.revived_at)",
         "replace(self, row=None, since=None, is_notified=False, slot=None, claim_hold_until=0.0, dead_lettered_at=0.0)",
-        seed=1124,
+        seed=8274,
     ),
     Mutation(
         "what the ledger keeps of the last share's facts is not given to what a run found",
@@ -43,7 +43,7 @@ OPERATOR_MUTATIONS = (
         "reconcile.reconciler:Queueing._whole",
         "as_seen(found, now)",
         "as_seen(found, self.clock())",
-        seed=973,
+        seed=982,
     ),
     Mutation(
         "a reconcile run works beside another one",

@@ -11,6 +11,7 @@ from tests.simulation import story as stories
 from tests.simulation.cloud import USUAL
 from tests.simulation.dead_letter_deeds import DEEDS
 from tests.simulation.narrow_stories import with_narrow_kind
+from tests.simulation.rare_stories import with_rare_conditions
 from tests.simulation.settings import Pause, Settings, Timeline, When, with_routes
 from tests.simulation.story import (
     NOC,
@@ -67,7 +68,8 @@ def tell(seed: int) -> Story:
             _with_close_shares(random, story, story.reconcile_interval or interval) if random.random() < 0.2 else story
         )
     story = with_narrow_kind(seed, with_rarities(seed, story, _FACTS))
-    return with_rarities(seed, story, [("moves of dead letters of {}", 0.7, 0.9, _with_moves)])
+    story = with_rarities(seed, story, [("moves of dead letters of {}", 0.7, 0.9, _with_moves)])
+    return with_rare_conditions(seed, story)
 
 
 def _with_moves(random: Random, story: Story) -> Story:

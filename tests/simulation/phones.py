@@ -122,6 +122,7 @@ class Phones(Session):
         refused_tokens: times of the requests for a token that got none, in epoch seconds.
         questions: number of requests for audits, by page.
         looks: number of requests to the REST API.
+        killed: number of workers that died of a signal, by incident.
         answers: time (epoch seconds), incident's id and text of each answer that the relay was called back with.
     """
 
@@ -142,6 +143,7 @@ class Phones(Session):
     refused_tokens: list[float] = field(default_factory=list)
     questions: Counter[str] = field(default_factory=Counter)
     looks: int = 0
+    killed: Counter[str] = field(default_factory=Counter)
     answers: list[tuple[float, str, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -171,6 +173,9 @@ class Phones(Session):
         delivery, share = headers["X-Relay-Delivery-Id"], document["share"]
         channel, incident = _channel(url), document.get("entry", document["id"])
         post = Post(world.process(), delivery, began, incident, share, channel, is_critical, is_marked)
+        if incident in self.story.poison and world.process().name.startswith("worker"):
+            self.killed[incident] += 1
+            world.die()
         self.edge.reach()
         if world.now > began + seconds:
             # The real session also checks the clock before the first byte, since a function may have been frozen. A

@@ -540,8 +540,10 @@ class Promptness(CautiousJudge):
             last = max((at for at, _ in told if at < by), default=-math.inf)
             by = max(by, last + BETWEEN_MESSAGES_SECONDS + LATE_SECONDS)
             rings = [ring.at for ring in self.rings_of(debt.state.incident) if ring.at < by]
-            # A message about a receipt, from before the debt, does not tell of the debt.
-            told = [each for each in told if each[0] > first.begins or not tells_of_unheard(each[1])]
+            # A message about a receipt, from before the debt, does not tell of the debt, unless the debt began with it:
+            # then further recipients are owed a signal.
+            has_others = "unanswered_recipients" in self.policies[channel]
+            told = [each for each in told if each[0] > first.begins or not tells_of_unheard(each[1]) or has_others]
             from_on = max(rings, default=0.0)
             if (
                 debt.ends > by

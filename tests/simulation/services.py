@@ -544,6 +544,15 @@ class SimulatedDynamoDb(FakeDynamoDb):
             self._rows.pop(key, None)
             self._index.pop(key, None)
 
+    def damage(self, key: str) -> bool:
+        """Make an entry unreadable; return False if there is none."""
+        if key not in self.items:
+            return False
+        self.items[key] = {**self.items[key], "text": {"S": '{"seen_digests": 5}'}}
+        if key in self._rows:
+            self._rows[key] = self.items[key]
+        return True
+
     def forgotten(self) -> list[str]:
         """Return the entries that lost a member which a newer version had written."""
         entries = [item for key, item in self.items.items() if key.startswith("incident/") and "newer" in item]

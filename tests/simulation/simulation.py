@@ -239,6 +239,8 @@ class Simulation:
             if at is not None:
                 self.world.at(began + at, change)
         self._schedule_quiets()
+        for at, incident in self.story.damaged:
+            self.world.at(began + at, partial(self._damage, incident))
         for channel, line in self.story.timelines.items():
             for settings in line[1:]:
                 self.world.at(began + settings.at, partial(self._change_settings, channel, settings))
@@ -297,6 +299,12 @@ class Simulation:
         """Store an item without a call of DynamoDB."""
         self.dynamodb.items[pk] = {"pk": {"S": pk}, "text": {"S": json.dumps(document)}, "sequence": {"N": "1"}}
 
+    def _damage(self, incident: str) -> None:
+        """Let the ledger's entry of an incident become unreadable: a member of it gets another type."""
+        if self.dynamodb.damage(key(NOC, (), incident)):
+            self.world.say(f"the entry of {incident} becomes unreadable")
+            self.invariants.unguarded.add(incident)
+
     def _change_settings(self, channel: str, settings: Settings) -> None:
         """Store, or delete, the channel's secret, and mark the change, as relayctl does."""
         self.world.say(f"an operator: {channel} {settings.deed}")
@@ -340,7 +348,9 @@ class Simulation:
             xmatters["callback"] = {"token": CALLBACK_TOKEN}
         if self.story.answers or self.story.reconcile_interval:
             looks = ("report" if self.story.reports else "ring") if self.story.reconcile_interval else False
-            more = {"environments": [MOVED_TO]} if self.story.moved else {}
+            more: dict[str, Any] = {"environments": [MOVED_TO]} if self.story.moved else {}
+            more |= {"assign": True} if self.story.assigns else {}
+            more |= {"callbacks": True, "app_key": "a"} if self.story.withholds else {}
             document["bigpanda"] = {"api_key": self._now["api_key"], "environment_id": "e", "reconcile": looks, **more}
         if self.story.actions:
             document["bigpanda"]["actions"] = self.story.actions
@@ -471,8 +481,9 @@ class Simulation:
         if state.channel != NOC and (line := self.story.timelines.get(state.channel)):
             # An operator pastes a new token into BigPanda once the channel is made anew.
             token = line.now(self.world.now - PASTED_SECONDS).token(state.channel)
-        headers, body = {"authorization": f"Bearer {token}"}, state.body().decode()
-        request = Request(state.channel, headers, state.url_recipients, body, is_base64=False, id="r")
+        headers, body = {"authorization": f"Bearer {token}"}, state.sent().decode()
+        refused = (self.story.refused_recipient,) if self.story.refused_recipient else ()
+        request = Request(state.channel, headers, (*refused, *state.url_recipients), body, is_base64=False, id="r")
         reply = functions.webhook.serve(request)
         self.world.note(reply.status, reply.document)
         said = f"{reply.status} {reply.document.get('outcome')} {reply.document.get('reason') or ''}"

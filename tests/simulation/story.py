@@ -1,5 +1,6 @@
 """Stories: the incidents, shares, faults and operators' actions of a schedule, all derived from a seed."""
 
+import base64
 import itertools
 import json
 from collections import Counter
@@ -57,6 +58,8 @@ class SharedState:
         team: value of the incident's tag `team`, with an environment; empty if the share has no such tag.
         severity: the worst status of the incident so far; empty if the share has none.
         says_status: False if the share leaves the status out, which is that of the state before.
+        is_snoozed: True if the share says that people snoozed the incident.
+        padding: number of characters of an alert's description, which no algorithm compresses.
     """
 
     incident: str
@@ -78,6 +81,8 @@ class SharedState:
     severity: str = ""
     environment_id: str = ""
     says_status: bool = True
+    is_snoozed: bool = False
+    padding: int = 0
 
     @property
     def facts(self) -> Facts:
@@ -119,8 +124,8 @@ class SharedState:
 
     def tells_the_same(self, other: "SharedState") -> bool:
         """Return True if both states are equal in openness, status and alerts."""
-        mine = (self.is_open, self.status, self.alerts, self.says_status)
-        return mine == (other.is_open, other.status, other.alerts, other.says_status)
+        mine = (self.is_open, self.status, self.alerts, self.says_status, self.is_snoozed)
+        return mine == (other.is_open, other.status, other.alerts, other.says_status, other.is_snoozed)
 
     def body(self) -> bytes:
         """Return the webhook's body."""
@@ -136,6 +141,8 @@ class SharedState:
             incident["status"] = self.status
         if self.severity:
             incident["severity"] = self.severity
+        if self.is_snoozed:
+            incident["snooze"] = {"snoozed": True}
         if self.incident != self.id:
             # For the simulated xMatters, which sees only the body.
             incident["entry"] = self.incident
@@ -146,6 +153,16 @@ class SharedState:
         metadata = {"environment": self.environment}
         metadata |= {"environment_id": self.environment_id} if self.environment_id else {}
         return json.dumps({"incident": incident, "metadata": metadata}).encode()
+
+    def sent(self) -> bytes:
+        """Return the webhook's body with the padding, which no judge needs, in an alert that has the tags."""
+        if not self.padding:
+            return self.body()
+        document = json.loads(self.body())
+        noise = Random(f"{self.incident} {self.number}").randbytes(self.padding * 3 // 4)
+        alert = document["incident"]["alerts"][0]
+        alert |= {"description": base64.b64encode(noise).decode(), "tags": document["incident"].pop("tags")}
+        return json.dumps(document).encode()
 
     def in_the_api(self, *, is_snoozed: bool) -> dict[str, Any]:
         """Return the state as BigPanda's API shows it."""
@@ -303,6 +320,11 @@ class Story:
         has_url_recipient: True if the trigger's URL names DESK.
         has_forged_deliveries: True if a stranger calls back that devices got pages.
         has_dead_pages: True if xMatters ends some pages at once, since it can notify nobody.
+        assigns: True if the first channel assigns incidents to those who acknowledge them.
+        withholds: True if BigPanda withholds updates until an incident's first share is reported as received.
+        poison: incidents whose signals kill each worker.
+        damaged: time and incident of each ledger entry that becomes unreadable.
+        refused_recipient: name in the URLs of webhooks that the channel does not permit; empty for none.
     """
 
     policy: dict[str, Any]
@@ -344,6 +366,11 @@ class Story:
     has_url_recipient: bool = False
     has_forged_deliveries: bool = False
     has_dead_pages: bool = False
+    assigns: bool = False
+    withholds: bool = False
+    poison: frozenset[str] = frozenset()
+    damaged: list[tuple[float, str]] = field(default_factory=list)
+    refused_recipient: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "posts", sorted(self.posts, key=lambda post: post.at))

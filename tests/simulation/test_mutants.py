@@ -20,7 +20,7 @@ HARMLESS = Mutation(
 )
 SPACED = Mutation(
     "no time in between",
-    "delivery.step:earliest_send_time",
+    "delivery.rules:earliest_send_time",
     "entry.signal_times[-1] + min_seconds if entry.signal_times and transition not in _UNSPACED else 0.0",
     "entry.signal_times[-1]",
 )
@@ -64,7 +64,7 @@ def test_mutation_whose_right_code_the_function_does_not_have_once_is_refused(ri
             ),
             id="names in the function",
         ),
-        pytest.param(replace(SPACED, place="delivery.step:next_time"), id="the function's name"),
+        pytest.param(replace(SPACED, place="delivery.rules:next_time"), id="the function's name"),
         pytest.param(replace(SPACED, place=ELSEWHERE), id="the module's name"),
     ],
 )

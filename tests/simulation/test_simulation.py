@@ -46,9 +46,9 @@ def test_the_schedules_hold_what_they_promise() -> None:
     """Check that every kind of trouble occurs often enough to find its faults."""
     stories = [tell(seed) for seed in range(SCHEDULES)]
     faults = [(spell.service.partition("/")[0], spell.fault) for story in stories for spell in story.spells]
-    assert min(map(faults.count, set(faults))) >= 10
+    assert min(map(faults.count, set(faults))) >= 8
     assert {service for service, _ in faults} == set(FAULTS)
-    assert sum(story.crashes > 0 for story in stories) > SCHEDULES / 3
+    assert sum(story.crashes > 0 for story in stories) > SCHEDULES / 4
     assert sum(bool(story.operations) for story in stories) > SCHEDULES / 3
     assert sum(story.rotates_at is not None for story in stories) > SCHEDULES / 20
     assert any(state.state.version is None for story in stories for state in story.posts)

@@ -77,14 +77,15 @@ class Unheard(Played):
                 yield from self._wrong(incident, spans, notice, line)
             if not self._is_troubled():
                 yield from self._repeated(incident, spans, told)
-            yield from self._called(incident, spans, [notice for notice, _ in told])
+            yield from self._called(incident, spans, [notice for notice, _ in named], [notice for notice, _ in told])
         if most := [page for page, count in self.phones.questions.items() if count > MOST_QUESTIONS]:
             yield f"xMatters was asked more than {MOST_QUESTIONS} times about {most}"
 
     def _spans(self, incident: str) -> Iterator[Span]:
         states = {state.number: state for state in self.states_of(incident)}
         rings = [ring for ring in self.rings_of(incident) if ring.share in states]
-        others = [each for each in states.values() if each.status != "critical"]
+        # Who snoozed it knows of it.
+        others = [each for each in states.values() if each.status != "critical" or each.is_snoozed]
         ends = -math.inf
         for ring in rings:
             told = states[ring.share]
@@ -227,12 +228,17 @@ class Unheard(Played):
             if len(times) > 1:
                 yield f"unheard: {incident} is told of {len(times)} times since {self.moment(span.began)}"
 
-    def _called(self, incident: str, spans: Sequence[Span], told: Sequence[Notice]) -> Iterator[str]:
-        """Check that BOSS is called once after the fallback topic was told of a critical, and never otherwise."""
+    def _called(
+        self, incident: str, spans: Sequence[Span], named: Sequence[Notice], told: Sequence[Notice]
+    ) -> Iterator[str]:
+        """Check that BOSS is called once after the fallback topic was told of a critical, and never otherwise.
+
+        `named` are the messages that name the incident, and `told` those that tell of a step.
+        """
         calls = [call for call in self.phones.calls if call.incident == incident]
         for call in calls:
             span = next((span for span in reversed(spans) if span.began < call.began), None)
-            first = min((notice.began for notice in told if span and notice.at > span.began), default=math.inf)
+            first = min((notice.began for notice in named if span and notice.at > span.began), default=math.inf)
             if span is None or call.began < first:
                 yield f"unheard: {BOSS} is called for {incident} at {self.moment(call.began)}, before the topic"
             # An answer to a page that a follow-up cannot find in time is not verified.

@@ -1,0 +1,157 @@
+"""Stories of settings, sizes and damages that the other stories leave out, in place of some of those."""
+
+from copy import replace
+from random import Random
+
+from tests.simulation.narrow_stories import incidents, not_me, one_of, plain
+from tests.simulation.settings import Timeline, with_routes
+from tests.simulation.story import (
+    BOSS,
+    NOC,
+    Said,
+    SharedState,
+    Story,
+    course,
+    in_time,
+    roomy,
+    waits,
+    with_rarities,
+)
+from tests.simulation.weather import Spell
+
+# A stored job has up to 390 KB, and a message 1 MiB: characters of a description that is too long for either.
+TOO_LONG_TO_STORE, TOO_LONG_TO_QUEUE = 430_000, 1_150_000
+
+
+def _with_snoozed_criticals(random: Random, story: Story) -> Story:
+    """Return a story of criticals that nobody may hear, some of which people snooze in BigPanda: a share says so."""
+    states: list[SharedState] = []
+    for number in range(random.choice([3, 4])):
+        statuses = random.choice(["critical critical", "critical critical ok critical", "critical critical critical"])
+        own = course(f"z{number}", random.uniform(0, 60), statuses, waits(random, 50.0, 150.0, 400.0))
+        is_snoozed = random.random() < 0.7
+        states += [replace(state, is_snoozed=is_snoozed and state.number == 1) for state in own]
+    policy = {"confirm_resolve": False, "notify_on": ["opened", "worsened", "eased", "resolved", "reopened"]}
+    receipts = {
+        "notified_within_seconds": random.choice([0.0, 120.0]),
+        "answered_within_seconds": random.choice([300.0, 600.0]),
+    }
+    members = {"answers": not_me(1500.0, "z0"), "has_rest": True, "has_dead_ends": random.random() < 0.5}
+    return plain(story, in_time(states), policy=policy, routed=(), receipts=receipts, **members)
+
+
+def _with_assignments(random: Random, story: Story) -> Story:
+    """Return a story of acknowledgements, by which BigPanda's incidents are assigned to people."""
+    states = incidents(random, "a", [2, 3], ["critical", "warning critical", "critical ok"], 60, 60.0, 200.0)
+    answers: list[Said] = []
+    for name in sorted({state.incident for state in states}):
+        for _ in range(random.choice([1, 2])):
+            at, response = random.uniform(80, 400), random.choice(["Acknowledge", "Acknowledge", "Not me"])
+            said = Said(at, len(answers), name, response, random.choice([1, 2]))
+            answers.append(replace(said, is_forged=random.random() < 0.2))
+    ends = random.uniform(200, 500)
+    spells = [
+        Spell("bigpanda", random.choice(["503", "429", "timeout did it"]), 100.0, ends, random.choice([0.3, 1.0]))
+    ]
+    members = {"answers": answers, "has_rest": True, "assigns": True}
+    spells = spells if random.random() < 0.5 else []
+    return plain(story, in_time(states), policy={"confirm_resolve": False}, routed=(), spells=spells, **members)
+
+
+def _with_withheld_updates(random: Random, story: Story) -> Story:
+    """Return a story of incidents whose updates BigPanda withholds until their first shares are reported."""
+    states = incidents(random, "h", [3, 5], ["critical ok", "warning critical", "warning"], 100, 60.0)
+    services = random.sample(["bigpanda", "xmatters"], random.choice([0, 1]))
+    spells = [Spell(service, random.choice(["503", "timeout"]), 0.0, 300.0, 1.0) for service in services]
+    members = {"answers": not_me(1500.0, "h0"), "withholds": True}
+    return plain(story, in_time(states), policy={"confirm_resolve": False}, spells=spells, **members)
+
+
+def _with_poison(random: Random, story: Story) -> Story:
+    """Return a story of incidents whose signals kill each worker, among others."""
+    states = incidents(random, "p", [2, 3], ["critical", "warning"], 20, 60.0)
+    poison = frozenset(state.incident for state in states if random.random() < 0.6) or {states[0].incident}
+    spells = [Spell("xmatters", random.choice(["503", "gone"]), 0.0, random.uniform(40, 60), 1.0)]
+    return plain(story, in_time(states), routed=(), spells=spells, poison=frozenset(poison))
+
+
+def _with_many_sick_channels(random: Random, story: Story) -> Story:
+    """Return a story of many channels whose triggers fail at once, so that people get one message about all."""
+    others = {
+        f"c{number}": roomy(story.policy, min_seconds_between_signals=0) for number in range(random.choice([5, 7]))
+    }
+    states = [
+        state.elsewhere(channel)
+        for channel in others
+        for state in course(
+            f"i{channel}", random.uniform(0, 40), random.choice(["critical", "warning"]), waits(random, 1.0)
+        )
+    ]
+    ends, fault = random.uniform(1000, 1500), random.choice(["503", "gone"])
+    spells = [Spell(f"xmatters/{channel}", fault, 0.0, ends, 1.0) for channel in others]
+    topics = random.choice([("alarm", "notice"), ("alarm",), ("notice",)])
+    return plain(story, in_time(states), others=others, spells=spells, topics=topics)
+
+
+def _with_large_shares(random: Random, story: Story) -> Story:
+    """Return a story of shares that are too large for the ledger or the queue, and that have to wait."""
+    states: list[SharedState] = []
+    for number in range(random.choice([1, 2])):
+        size, team = random.choice([TOO_LONG_TO_STORE, TOO_LONG_TO_QUEUE]), random.choice(["web", "db"])
+        own = course(
+            f"l{number}", random.uniform(0, 40), random.choice(["critical", "critical ok"]), waits(random, 60.0)
+        )
+        states += [replace(state, environment="prod-eu", team=team, padding=size) for state in own]
+    # The tags name the recipients, also of what is cut to fit.
+    routes = with_routes([({"tag.team": ["web"]}, "Web"), ({"tag.team": ["db"]}, "Dba")])
+    spells = [Spell("xmatters", random.choice(["503", "gone"]), 0.0, random.uniform(100, 300), 1.0)]
+    vanishing = random.choice([0.0, 1.0])
+    members = {"timelines": {NOC: Timeline([routes])}, "vanishing": vanishing, "routed": ()}
+    return plain(story, in_time(states), spells=spells, **members)
+
+
+def _with_damaged_entries(random: Random, story: Story) -> Story:
+    """Return a story of incidents whose ledger entries become unreadable while they are open."""
+    states = incidents(random, "d", [2, 3], ["critical ok", "warning critical ok", "critical"], 60, 150.0)
+    damaged = [(random.uniform(60, 150), name) for name in sorted({state.incident for state in states})]
+    spells = [Spell("xmatters", "503", 0.0, random.uniform(30, 200), 1.0)] if random.random() < 0.4 else []
+    policy = {"notify_on": ["opened", "worsened", "reopened", "resolved"]}
+    return plain(story, in_time(states), policy=policy, routed=(), spells=spells, damaged=damaged)
+
+
+def _with_refused_recipients(random: Random, story: Story) -> Story:
+    """Return a story of webhooks whose URLs name people whom the channel permits, and one whom it does not."""
+    states = incidents(random, "u", [2, 3], ["critical ok", "warning critical"], 60, 60.0)
+    named = [("Ann",), ("Bob", "Ann"), ("Ops", "Bob")]
+    states = [state.elsewhere(NOC, named[int(state.id[1:])]) for state in states]
+    policy = {"allowed_recipients": ["ann", "b?b", "ops"]}
+    return plain(story, in_time(states), policy=policy, routed=(), refused_recipient="Mallory")
+
+
+def _with_unheard_updates(random: Random, story: Story) -> Story:
+    """Return a story of criticals that nobody hears, and that get alerts while xMatters takes no signal."""
+    states = incidents(random, "w", [2, 3], ["critical critical", "critical critical critical"], 40, 200.0)
+    policy = {"confirm_resolve": False, "notify_on": ["opened", "worsened", "grew", "resolved"]}
+    spells = [Spell("xmatters", random.choice(["503", "gone"]), 60.0, random.uniform(300, 600), 1.0)]
+    receipts = {"notified_within_seconds": 120.0}
+    members = {"answers": not_me(1500.0, "w0"), "has_rest": True, "has_dead_ends": True, "receipts": receipts}
+    story = plain(story, in_time(states), policy=policy, routed=(), spells=spells, **members)
+    return replace(story, policy={**story.policy, "unanswered_recipients": [BOSS]})
+
+
+_KINDS = (
+    _with_snoozed_criticals,
+    _with_assignments,
+    _with_withheld_updates,
+    _with_poison,
+    _with_many_sick_channels,
+    _with_large_shares,
+    _with_damaged_entries,
+    _with_refused_recipients,
+    _with_unheard_updates,
+)
+
+
+def with_rare_conditions(seed: int, story: Story) -> Story:
+    """Return the story, or one with a rare condition in its place."""
+    return with_rarities(seed, story, [("rarities of {}", 0.1099, 0.2299, one_of(_KINDS))])
