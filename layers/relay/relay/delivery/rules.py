@@ -503,9 +503,9 @@ def final_reason(task: Task, now: float) -> Reason | None:
 
 
 def _given_up(case: Case) -> DeadLetter | None:
-    debt, job = case.entry.debt, case.task.job
+    row, job = case.entry.debt.row, case.task.job
     # A bell is counted before it is worked. An older state's attempts do not count.
-    begun = debt.begun - (Flag.BELL in job.flags) if debt.job == job.stored_name else 0
+    begun = row.begun - (Flag.BELL in job.flags) if row and row.job == job.stored_name else 0
     reason = final_reason(case.task, case.now) or (Reason.INTERNAL if begun >= MAX_BEGUN else None)
     return DeadLetter(reason) if reason and not case.entry.is_busy(case.now) else None
 

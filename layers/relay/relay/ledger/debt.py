@@ -176,10 +176,6 @@ class Debt(NamedTuple):
         return self.row is not None and self.row.is_critical
 
     @property
-    def begun(self) -> int:
-        return self.row.begun if self.row else 0
-
-    @property
     def due(self) -> float:
         """Time from which the sweeper acts on the debt (epoch seconds); 0 without a row in the table's index."""
         return self.row.due if self.row else 0.0
