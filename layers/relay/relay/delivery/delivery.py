@@ -386,7 +386,7 @@ def _record_failure(
         return _over_untold(task, failed, result.until or until) if ends else failed
 
     ends = not task.is_flapping
-    # Its next message tries again. A dead letter's follow-up is queued.
+    # Without the follow-up, the state's next message tries again. `dead_letter` saw to that of a dead letter.
     ends = ends and (at is not None or _follow_end(services, task, leased, change(leased)))
     try:
         services.ledger.change(task.entry_key, change, leased)
@@ -655,15 +655,16 @@ def _give_up_again(services: Services, task: Task, entry: Entry, result: Result)
 def dead_letter(services: Services, task: Task, result: Result, entry: Entry | None) -> Result:
     """Put the job of a state on the dead-letter queue, and return `result` with that recorded.
 
-    `entry` is None if the ledger fails. If that queue fails, or no queue takes the follow-up that ends the pages of a
-    resolve, a job from the retry queue stays there for another attempt. A new share is then answered `unsafe`.
+    `entry` is None if the ledger fails. If that queue fails, the retry queue keeps the job for another attempt. If no
+    queue takes the follow-up that ends the pages of a resolve, a further message of the resolve queues it later. If the
+    retry queue fails, too, a worker's message stays on its queue, and a new share is answered `unsafe`.
     """
     job = after_failure(task.job, result, services.clock())
     job = job.planned(next_plan(task, entry)) if entry else job
     ended = _over_untold(task, entry.owing(task.state), math.inf) if entry else None
     is_followed = entry is None or ended is None or _follow_end(services, task, entry, ended)
     if not is_followed:
-        # A further message is told that the state is dead-lettered, and its worker queues the follow-up.
+        # Its worker finds the state dead-lettered, and queues the follow-up.
         again = Wait(result.reason or Reason.INTERNAL, services.clock() + REFUSED_AGAIN_SECONDS)
         task = keep(services, task, again, plan=task.job.plan)
     dead_lettered = services.outbox.dead_letter(job) if is_followed or task.is_kept else None

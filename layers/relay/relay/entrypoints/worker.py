@@ -243,8 +243,9 @@ class Worker:
     def _completed(self, job: Job, channel: Channel, result: Result, deadline: Deadline, *, is_over: bool) -> Result:
         """Record the URL's recipients of an announced state, queue its follow-up, and return the result.
 
-        `is_over` is True for a resolve. If one of the two fails, a further message of the state does both: it is a
-        duplicate then. If the signal was sent without the ledger, that is the message that records it.
+        `is_over` is True for a resolve. If the table or the queue fails, a worker tries both again with a further
+        message of the state. That sends nothing, since the ledger has the signal. If the signal was sent without the
+        ledger, the message that records it there is that message.
         """
         # The function that took the share may have failed to record them.
         is_announced = result.outcome in {Outcome.DELIVERED, Outcome.DUPLICATE}
