@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from tests.simulation.conduct import seconds_of
 from tests.simulation.phones import Ring
 from tests.simulation.played import IN_FLIGHT_SECONDS, NEEDED, CautiousJudge
-from tests.simulation.services import HealthMessage, Message, Notice
+from tests.simulation.services import HealthMessage, Message, Notice, tells_of, tells_of_unheard
 from tests.simulation.story import NOC, SharedState
 
 # From the sweeper's read of what is owed to its message about that, with a topic that is slow.
@@ -110,6 +110,11 @@ class Truth(CautiousJudge):
     def _may_owe_one(self, incident: str, at: float, known_by: float) -> bool:
         states = self.states_of(incident)
         if incident in self.untrusted or any(nap.incident == incident for nap in self.naps):
+            return True
+        if "unanswered_recipients" in self.story.policy and any(
+            tells_of_unheard(each.text) and tells_of(each.text, states[0].id) and each.at < at for each in self.sns.told
+        ):
+            # Its signal to further recipients is owed since then.
             return True
         came = [arrival for state in states for arrival in state.arrivals if arrival < at]
         criticals = [state for state in states if state.status == "critical" and any(a < at for a in state.arrivals)]

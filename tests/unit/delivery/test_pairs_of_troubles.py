@@ -11,6 +11,7 @@ from relay.failures import ChannelUnreadable
 from relay.http.session import HttpAnswer
 from relay.jobs.job import Flag
 from relay.jobs.queue import read_envelope
+from relay.ledger.entry_key import key
 from tests import samples
 from tests.fakes import (
     TABLE_DOWN,
@@ -341,3 +342,19 @@ def test_critical_rings_although_an_older_state_of_its_incident_killed_its_worke
     relay.session.steps = [samples.accepted("r9")]
     relay.clock.now += 40
     assert relay.play("critical") == ["delivered worsened"]
+
+
+def test_critical_that_waits_by_its_row_alone_rings_although_an_older_state_begins_its_unreadable_entry_anew() -> None:
+    relay = new_relay(samples.refused(503))
+    relay.play("warning")
+    [older] = relay.retries.jobs()
+    relay.close_circuits()
+    relay.change_policy(pauses=[samples.pause("keep")])
+    assert relay.play("critical") == ["queued paused"]
+    relay.change_policy()
+    relay.dynamodb.items[key("noc", (), "i1")]["text"]["S"] = "damaged"
+    relay.session.steps = [samples.accepted("r1"), samples.accepted("r2")]
+    relay.retries.messages = []
+    worked(relay, older)
+    relay.wake(60)
+    assert relay.statuses().endswith("warning critical")

@@ -164,6 +164,9 @@ class Delivery:
         try:
             for _ in range(MAX_READS):
                 entry = services.ledger.read(task.entry_key)
+                if entry.is_unreadable:
+                    # The entry begins anew. What it owed is known by its row alone.
+                    _wake_other(services, task, entry)
                 task, entry, action = step(task, entry, services.clock())
                 done = _act(services, task, entry, action)
                 if isinstance(done, Task):
@@ -334,13 +337,13 @@ def _record_acceptance(
     except LedgerError:
         accepted = Acceptance(lease.began, sent.request_id, only, bool(task.further))
         return record_or_queue(services, task, result, accepted, "the sent signal could not be recorded", change)
-    _wake_next(services, task, recorded)
+    _wake_other(services, task, recorded)
     owe_to_others(services, task, recorded)
     return result
 
 
-def _wake_next(services: Services, task: Task, entry: Entry) -> None:
-    """Wake a newer state now, if its share came while this sender had the incident's lease.
+def _wake_other(services: Services, task: Task, entry: Entry) -> None:
+    """Wake another state now, whose stored job the entry's row names: one that came while this sender had the lease.
 
     Its message is delayed past the planned end of the lease, which has ended earlier. So a copy with the same plan is
     queued: the first of the two that wakes acts.
