@@ -139,6 +139,24 @@ def test_state_that_was_sent_without_the_ledger_rings_once_although_a_queue_refu
     assert ([signal.pages for signal in relay.entry().accepted_signals], len(relay.session.calls)) == ([("page-1",)], 1)
 
 
+def test_page_is_found_although_the_rate_limiter_failed_and_a_queue_refuses_the_follow_up_once(tenant: Tenant) -> None:
+    relay = xmatters_tenant.new_relay(tenant)
+    relay.session.steps = [samples.refused(503), samples.refused(503), samples.refused(503), tenant.accept]
+    relay.play("critical")
+    update = relay.dynamodb.update_item
+
+    def without_gates(**request: Any) -> Any:
+        if request["Key"]["pk"]["S"].startswith("gate/"):
+            raise TABLE_DOWN.with_traceback(None)
+        return update(**request)
+
+    relay.dynamodb.update_item = without_gates  # type: ignore[method-assign]
+    refuse_next_follow_up(relay)
+    for _ in range(20):
+        relay.wake(20)
+    assert [signal.pages for signal in relay.entry().accepted_signals] == [("page-1",)]
+
+
 def test_bell_whose_channel_cannot_be_read_is_no_poison_although_a_queue_refuses_its_next_message() -> None:
     relay = new_relay(samples.refused(503))
     relay.play("critical")

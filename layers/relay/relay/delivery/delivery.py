@@ -784,8 +784,9 @@ def record_or_queue(
 ) -> Result:
     """Record an accepted signal in its incident's entry; if the ledger fails, queue a job that records it later.
 
-    Without the record, the incident's resolve would not become owed. `change` returns the entry with the signal; None
-    if the sender has no lease. `why` says why the entry lacks the signal: the result contains it in both cases.
+    Without the record, the incident's resolve would not become owed. The result's queue is `retry` then. `change`
+    returns the entry with the signal; None if the sender has no lease. `why` says why the entry lacks the signal: the
+    result contains it in both cases.
     """
     try:
         owe_to_others(services, task, services.ledger.change(task.entry_key, change or _announced(task, accepted)))
@@ -793,6 +794,7 @@ def record_or_queue(
         sent = task.job.after_attempts(result.exchange.attempts)
         note = sent.with_reason(Reason.INTERNAL)._replace(accepted=accepted)
         services.outbox.enqueue(note, until=services.clock() + CATCH_UP_SECONDS)
+        result = replace(result, queue="retry")
     return result.with_unguarded(why)
 
 

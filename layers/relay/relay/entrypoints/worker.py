@@ -207,7 +207,8 @@ class Worker:
             return False
         if job.kind != JobKind.SIGNAL:
             return self._put_back_if_waiting(result.job or job, result)
-        if result.notices.unguarded and result.queue == "retry" and result.reason != Reason.PAUSED:
+        is_waiting = result.outcome == Outcome.QUEUED and result.queue == "retry" and result.reason != Reason.PAUSED
+        if result.notices.unguarded and is_waiting:
             try:
                 self._notify_without_ledger(job, result, deadline)
             except Exception as error:  # noqa: BLE001 - the state's next message is queued already: the old one must go
@@ -244,8 +245,8 @@ class Worker:
         """Record the URL's recipients of an announced state, queue its follow-up, and return the result.
 
         `is_over` is True for a resolve. If the table or the queue fails, a worker tries both again with a further
-        message of the state. That sends nothing, since the ledger has the signal. If the signal was sent without the
-        ledger, the message that records it there is that message.
+        message of the state. That sends nothing, since the ledger has the signal. If the ledger lacks it, the message
+        that records it there is that message.
         """
         # The function that took the share may have failed to record them.
         is_announced = result.outcome in {Outcome.DELIVERED, Outcome.DUPLICATE}
@@ -258,7 +259,7 @@ class Worker:
             return result
         again = job.without_flags(Flag.BELL)
         if result.outcome == Outcome.DELIVERED and (
-            result.notices.unguarded or self.outbox.enqueue(again, until=self.clock() + INCOMPLETE_SECONDS)
+            result.queue == "retry" or self.outbox.enqueue(again, until=self.clock() + INCOMPLETE_SECONDS)
         ):
             return result
         missing = "a follow-up: no queue accepted it" if is_recorded else "a record of the URL's recipients"
