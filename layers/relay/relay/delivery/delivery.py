@@ -666,9 +666,9 @@ def dead_letter(services: Services, task: Task, result: Result, entry: Entry | N
     job = job.planned(next_plan(task, entry)) if entry else job
     ended = _over_untold(task, entry.owing(task.state), math.inf) if entry else None
     is_followed = entry is None or ended is None or _follow_end(services, task, entry, ended)
+    again = Wait(result.reason or Reason.INTERNAL, services.clock() + REFUSED_AGAIN_SECONDS)
     if not is_followed:
         # Its worker finds the state dead-lettered, and queues the follow-up.
-        again = Wait(result.reason or Reason.INTERNAL, services.clock() + REFUSED_AGAIN_SECONDS)
         task = keep(services, task, again, plan=task.job.plan)
     dead_lettered = services.outbox.dead_letter(job) if is_followed or task.is_kept else None
     if dead_lettered:
@@ -677,7 +677,6 @@ def dead_letter(services: Services, task: Task, result: Result, entry: Entry | N
                 store_job(services.ledger, FALLBACK_DESCRIPTION, task, services.clock())
         return replace(result.queued("dead_letter"), job=dead_lettered)
     if not task.is_from_webhook:
-        again = Wait(result.reason or Reason.INTERNAL, services.clock() + REFUSED_AGAIN_SECONDS)
         task = keep(services, replace(task, job=job), again, plan=task.job.plan)
     if task.is_kept:
         return replace(result.queued("retry"), until=task.wakes_at, job=job)
