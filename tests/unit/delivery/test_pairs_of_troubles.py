@@ -376,3 +376,24 @@ def test_critical_that_waits_by_its_row_alone_rings_although_an_older_state_begi
     worked(relay, older)
     relay.wake(60)
     assert relay.statuses().endswith("warning critical")
+
+
+def test_bell_lets_a_signal_be_recorded_first_that_was_accepted_when_the_ledger_failed() -> None:
+    relay, table = hooked()
+    relay.session.steps = [samples.refused(503)] * 3
+    relay.play("critical")
+
+    def accept_last(_: Call) -> HttpAnswer:
+        table.failure = TABLE_DOWN
+        return samples.accepted("r1")
+
+    relay.session.steps = [accept_last]
+    relay.wake(40)
+    relay.clock.now += 300
+    table.failure = None
+    [note] = relay.retries.jobs()
+    relay.sweep(0)
+    _, bell = relay.retries.jobs()
+    assert note.accepted
+    assert bell.accepted is None
+    assert relay.retries.delays()[1] > 30

@@ -17,6 +17,7 @@ from itertools import batched
 from relay.channels.policy import Mode
 from relay.deadline import Deadline
 from relay.delivery.delivery import OVERAGE_SECONDS, STORED_SECONDS
+from relay.delivery.rules import MAX_CATCH_UP_SECONDS
 from relay.delivery.task import recorded_state
 from relay.failures import LedgerError, Reason
 from relay.jobs.job import Flag, Job
@@ -36,6 +37,9 @@ MAX_INVOCATIONS = 200
 # In one run, the messages of a channel's criticals become visible this much before its others. Workers take messages in
 # parallel, so the order of sending alone would not let the criticals ring first.
 CRITICALS_FIRST_SECONDS = 5.0
+# A state whose last sender left its lease wakes so much later: the ledger may have failed, and its signal is then
+# recorded first.
+UNRECORDED_SECONDS = MAX_CATCH_UP_SECONDS + 5.0
 # Debts of a channel that a run wakes once the open time of its circuit is over, if a pause may hold some of them.
 HALF_OPEN_BELLS = 20
 # If the retry queue has more visible messages than this, only criticals are woken (docs/decisions.md,
@@ -89,6 +93,7 @@ class Bells:
                 if self._is_overdue(each, ahead) and is_to_see(each):
                     is_second = each.channel in with_criticals and not each.entry.debt.is_critical
                     delay = CRITICALS_FIRST_SECONDS if is_second else 0.0
+                    delay = UNRECORDED_SECONDS if each.entry.lease else delay
                     heal = partial(self._heal_one, run, each, delay, may_ring=may_ring(each))
                     healed[each.channel] += self.tools.run_logging_failure(heal, otherwise=False)
         return sum(healed.values())
