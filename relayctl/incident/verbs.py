@@ -229,13 +229,14 @@ def _owed(stack: Stack, readings: Readings) -> Iterator[Listed]:
             yield Listed(came, channel_of(name), incident_of(name), entry)
 
 
-def _shared(stack: Stack, readings: Readings, since: float) -> Iterator[Listed]:
-    """Yield what was shared, the newest first."""
+def _shared(stack: Stack, readings: Readings, since: float, channel: str | None) -> Iterator[Listed]:
+    """Yield what was shared, the newest first; None for all channels."""
     lines = readings.every(f"log {WEBHOOK}", stack.logs.lines(WEBHOOK, ("share",), since, MAX_ANSWERS))
     ordered = sorted(lines, key=lambda each: each.at)
     last = {(line.text("channel"), incident): line for line in ordered if (incident := line.text("incident_id"))}
+    last = {name: line for name, line in last.items() if channel in {None, name[0]}}
     newest = sorted(last, key=lambda each: (-last[each].at, each))[:MAX_INCIDENTS]
-    ids = {channel: [incident for name, incident in newest if name == channel] for channel, _ in newest}
+    ids = {name: [incident for other, incident in newest if other == name] for name, _ in newest}
     entries = dict[tuple[str, str], list[Entry | None]]()
     known = readings.read("ledger", lambda: timeline.stored(stack, ids, with_shadow=True))
     lacking = "the ledger could not be read" if known is None else "the ledger has no entry of it"
@@ -276,7 +277,7 @@ def list_(stack: Stack, owed: bool, since: float | None, channel: str | None, as
     readings, default = Readings(), 0.0 if owed else now - LISTED_SECONDS
     earliest = default if since is None else since
     with terminal.status("reading the log and the ledger …"):
-        read = _owed(stack, readings) if owed else _shared(stack, readings, earliest)
+        read = _owed(stack, readings) if owed else _shared(stack, readings, earliest, channel)
         every = [each for each in read if channel in {None, each.channel} and each.at >= earliest]
     found = every[:MAX_INCIDENTS]
     documents = [each.document(now) for each in found]

@@ -194,11 +194,14 @@ class TestList:
         [first] = operator.run_json("incident", "list", "--since", "70s")["incidents"]
         assert (first["incident_id"], first["state"], first["title"]) == ("i2", "open, critical", None)
 
-    def test_only_owed_incidents_and_those_of_a_channel_are_listed(self, operator: Operator, logs: Logs) -> None:
+    def test_only_owed_incidents_and_those_of_a_channel_are_listed(
+        self, operator: Operator, logs: Logs, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("relayctl.incident.verbs.MAX_INCIDENTS", 1)
         self.store(operator, ID, 9000, is_owed=True, title="Disk full")
         self.store(operator, "i2", 60)
         self.share(logs, 60, "i2")
-        self.share(logs, 60, "i3", channel="noc")
+        self.share(logs, 70, "i3", channel="noc")
         assert self.ids(operator, "--owed") == [ID]
         assert self.ids(operator, "--channel", "noc") == ["i3"]
         done = operator.run("incident", "list", "--owed", "--since", "1h", code=3)
