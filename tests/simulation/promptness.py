@@ -284,6 +284,8 @@ class Promptness(CautiousJudge):
             backoff = 0.0 if debt.state.is_critical else LONGEST_BACKOFF_SECONDS
             if self.cloud.has_newer_schema:
                 backoff += UNREAD_SECONDS
+            # A state that kills its workers may take a run's only probe of the circuit.
+            backoff += LATE_SECONDS * len(self.story.poison)
             # The recovery after an outage may not see a row that the index does not show yet: the next run does. So it
             # does if a newer share came after the message that was to probe the circuit.
             shown_at = allowed + self.cloud.index_lag
