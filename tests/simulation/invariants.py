@@ -818,7 +818,8 @@ class Invariants(Played):
 
     def _is_rerouted(self, told: SharedState | None, now: SharedState, ring: Ring) -> bool:
         """Return True if a signal was for recipients whom a late tag chose, and who had no signal of it yet."""
-        if told is None or now.shown or ring.channel not in self.story.timelines:
+        is_shared = any(at < ring.began and at not in now.shown for at in now.arrivals)
+        if told is None or not is_shared or ring.channel not in self.story.timelines:
             return False
         before = [each for each in self.rings_of(ring.incident) if each.at < ring.began]
         ends = [each.at for each in before if not self.told_by(each).is_open]
