@@ -152,12 +152,10 @@ GATE = Gate({int(NOW): 2}, NOW + 91.5, NOW + 122, Circuit(NOW + 30, 5, NOW + 30,
 MARKS = {"noc": "m1", "noc/settings": "m2"}
 RUN = {
     "notified": {"noc": NOW - 60},
-    "called": {"noc": NOW - 60},
     "above": {"noc": (NOW - 180, NOW - 60)},
     "health": {"noc": ChannelState(NOW - 99, "why", 3, 2, 1, NOW - 1, Told.ALARM, NOW - 60, "page", NOW - 61)},
     "expected": {"noc": ShareWatch(7200.0, NOW - 3600)},
     "canaries": {"canary": Canary("closed", NOW - 400, NOW - 60, failure="nobody notified", judged_at=NOW - 3000)},
-    "surveyed_at": NOW - 600,
 }
 LISTING = History(
     {"noc": ChannelHistory(NOW - 900, NOW - 300, {"i1": Difference("13", NOW - 300, NOW)})},

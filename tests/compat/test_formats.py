@@ -36,6 +36,7 @@ SAMPLES: dict[str, Any] = {
     "share_line-1": formats.RESULT,
     "sweeper-1": formats.RUN,
     "sweeper-2": formats.RUN,
+    "sweeper-3": formats.RUN,
 }
 LINES = [name for name in SAMPLES if "_line-" in name]
 CHANGED = """

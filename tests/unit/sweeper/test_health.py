@@ -172,14 +172,14 @@ def test_silent_channel_does_not_count_as_well_while_a_new_process_cannot_read_i
 def test_channels_that_cannot_be_listed_are_listed_again_five_minutes_later() -> None:
     relay = watched(policy={"expect_share_every": EVERY})
     assert relay.sweeper.health
-    survey = relay.sweeper.health.survey
+    probe = relay.sweeper.health.probe
     asked: list[float] = []
 
     def names() -> list[str]:
         asked.append(relay.clock.now)
         raise ChannelUnreadable("Secrets Manager refused to list the channels")
 
-    health = replace(relay.sweeper.health, survey=replace(survey, tools=replace(survey.tools, names=names)))
+    health = replace(relay.sweeper.health, probe=replace(probe, tools=replace(probe.tools, names=names)))
     relay.sweeper = replace(relay.sweeper, health=health)
     runs(relay, 11)
     assert len(asked) == 3

@@ -18,9 +18,7 @@ from relay.ledger.accepted_signal import Audience
 from relay.ledger.debt import Wait
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import shadow_of
-
-# Reads of the entry for one share. More conflicts than this mean that other functions record shares of the incident.
-MAX_READS = 4
+from relay.ledger.table import until_written
 
 
 def observe(services: Services, task: Task) -> Result:
@@ -33,22 +31,24 @@ def observe(services: Services, task: Task) -> Result:
     entry_key = shadow_of(task.entry_key)
     try:
         services.ledger.change(task.entry_key, partial(_settled, task, services.clock()))
-        for _ in range(MAX_READS):
-            stored, now = services.ledger.read(entry_key), services.clock()
-            task, entry, action = step(task, stored, now)
-            if isinstance(action, Settle):
-                result, note = task.result(action.outcome), action.note
-            elif isinstance(action, Wait) and action.reason == Reason.FLAPPING:
-                # As in a live channel, people know the incident as bad as this until it is calm.
-                result, note = task.result(Outcome.UNCHANGED), entry.owing(task.state)
-            else:
-                audience = Audience(task.recipients)
-                result, note = task.result(Outcome.SHADOWED), entry.announcing(task.state, None, now, audience)
-            if note is None or services.ledger.write(entry_key, stored, note) is not None:
-                return result
+        return until_written(lambda: services.ledger.read(entry_key), partial(_observed, services, task, entry_key))
     except LedgerError as error:
         return task.result(Outcome.SHADOWED).with_unguarded(str(error))
-    return task.result(Outcome.SHADOWED).with_unguarded("the entry was changed each time it was read")
+
+
+def _observed(services: Services, task: Task, entry_key: str, stored: Entry) -> Result | None:
+    """Record what the channel would do with a share; None if another function changed the entry since it was read."""
+    now = services.clock()
+    task, entry, action = step(task, stored, now)
+    if isinstance(action, Settle):
+        result, note = task.result(action.outcome), action.note
+    elif isinstance(action, Wait) and action.reason == Reason.FLAPPING:
+        # As in a live channel, people know the incident as bad as this until it is calm.
+        result, note = task.result(Outcome.UNCHANGED), entry.owing(task.state)
+    else:
+        audience = Audience(task.recipients)
+        result, note = task.result(Outcome.SHADOWED), entry.announcing(task.state, None, now, audience)
+    return result if note is None or services.ledger.write(entry_key, stored, note) is not None else None
 
 
 def _settled(task: Task, now: float, entry: Entry) -> Entry:

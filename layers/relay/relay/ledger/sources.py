@@ -132,24 +132,16 @@ class Sources:
     def of_incidents(self, channel: str, incident_ids: Collection[str]) -> dict[str, tuple[Recipients, ...]]:
         """Return the sets of URL recipients with which incidents were shared, by incident id. Raises LedgerError.
 
-        An incident that was shared without URL recipients has no sets. Incidents that DynamoDB did not process are
-        missing.
+        An incident that was shared without URL recipients has no sets.
         """
         keys = {incident_id: _incident_key(channel, incident_id) for incident_id in incident_ids}
         found = self.table.read_many(set(keys.values()))
-        return {each: tuple(_sets(found[key])) for each, key in keys.items() if key in found}
+        return {each: tuple(_sets(found[key])) for each, key in keys.items()}
 
     def naming_recipients(self, channels: Sequence[Channel]) -> set[str]:
-        """Return the names of channels with a webhook URL that may name recipients. Raises LedgerError.
-
-        A channel that DynamoDB did not process is included: a needless search for recipients does no harm.
-        """
+        """Return the names of channels with a webhook URL that named recipients. Raises LedgerError."""
         found = self.table.read_many([_key(channel.name) for channel in channels])
-        return {
-            channel.name
-            for channel in channels
-            if _key(channel.name) not in found or _Seen.of(found[_key(channel.name)]).names_recipients
-        }
+        return {channel.name for channel in channels if _Seen.of(found[_key(channel.name)]).names_recipients}
 
     def suggested(self, channel: Channel) -> tuple[str, ...]:
         """Return the ids of environments that recent shares named, and that the channel's secret does not list.

@@ -107,7 +107,7 @@ class Table:
     def read_many(self, keys: Collection[str]) -> dict[str, Text | None]:
         """Return the documents at these keys (strongly consistent reads); None for a key without a document.
 
-        Unprocessed keys are read again as long as each answer makes progress. The result lacks those that remain.
+        Unprocessed keys are read again. Raises LedgerError for an answer that makes no progress, too.
         """
         found: dict[str, Text | None] = {}
         left = list(keys)
@@ -120,8 +120,9 @@ class Table:
             found |= {key: None for key in asked if key not in unprocessed}
             for item in answer.get("Responses", {}).get(self._name, ()):
                 found[item["pk"]["S"]] = _document(item)
-            if len(unprocessed) < len(asked):
-                left += unprocessed
+            if len(unprocessed) == len(asked):
+                raise LedgerError("DynamoDB processed none of the keys")
+            left += unprocessed
         return found
 
     def change(self, key: str, change: Callable[[Text | None], str | None]) -> None:
@@ -510,10 +511,7 @@ class Ledger:
             yield found.key, decoded(found)
 
     def read_many(self, names: Collection[str]) -> dict[str, Entry]:
-        """Return the entries by key. A key without an item gives an entry without any state.
-
-        Keys that DynamoDB did not process are missing from the result.
-        """
+        """Return the entries by key. A key without an item gives an entry without any state."""
         found = self.table.read_many(names)
         return {name: Entry() if text is None else decoded(text) for name, text in found.items()}
 

@@ -6,7 +6,6 @@ from itertools import batched
 
 from relay.deadline import Clock
 from relay.delivery.rules import Standing, judge_change, was_shared
-from relay.failures import LedgerError
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key, shadow_of
 from relay.ledger.sources import Recipients, Sources
@@ -67,7 +66,7 @@ class Comparison:
             run.go_on()
             named = self.sources.of_incidents(channel, list(unknown))
             keys = {key(channel, each, name): name for name in unknown for each in ((), *named.get(name, ()))}
-            found = self._read_all(set(keys))
+            found = self.ledger.read_many(set(keys))
             run.known |= {unknown[keys[name]] for name, entry in found.items() if entry.sequence}
 
     def _read(self, members: Sequence[Member], incidents: Sequence[Seen]) -> dict[tuple[str, str], list[KnownEntry]]:
@@ -76,14 +75,11 @@ class Comparison:
         for member in members:
             ids = [each.share.incident_id for each in incidents]
             named = self.sources.of_incidents(member.name, ids) if member.names_recipients else dict.fromkeys(ids, ())
-            # A missing answer must not count as a missing entry.
-            if len(named) < len(set(ids)):
-                raise LedgerError("DynamoDB did not answer for all incidents")
             for incident_id in ids:
                 # Each set of recipients in webhook URLs has an entry of its own.
                 for each in ((), *named[incident_id]):
                     keys[member.name, incident_id, each] = key(member.name, each, incident_id)
-        found = self._read_all(set(keys.values()))
+        found = self.ledger.read_many(set(keys.values()))
         # A sender with the webhook's token can name any recipients. Only recipients of an announced state count, or of
         # one that would have been announced but for shadow mode.
         unannounced = {
@@ -91,19 +87,13 @@ class Comparison:
             for (*_, recipients), name in keys.items()
             if recipients and found[name].sequence and not found[name].announced
         }
-        shadows = self._read_all(set(map(shadow_of, unannounced)))
+        shadows = self.ledger.read_many(set(map(shadow_of, unannounced)))
         entries: dict[tuple[str, str], list[KnownEntry]] = {}
         for (channel, incident_id, recipients), name in keys.items():
             is_known = name not in unannounced or shadows[shadow_of(name)].announced
             if found[name].sequence and is_known:
                 entries.setdefault((channel, incident_id), []).append(KnownEntry(recipients, found[name]))
         return entries
-
-    def _read_all(self, names: set[str]) -> dict[str, Entry]:
-        found = self.ledger.read_many(names)
-        if any(name not in found for name in names):
-            raise LedgerError("DynamoDB did not answer for all incidents")
-        return found
 
     def _compare_one(self, run: Progress, member: Member, seen: Seen, known: list[KnownEntry]) -> list[Finding]:
         """Compare an incident with a channel's ledger entries of it (`known`), and return what is to be queued."""

@@ -117,8 +117,11 @@ class CredentialProbe:
         found = {name: self._still_refused(name, probe) for name, probe in probes.channels.items()}
         return {name: kinds for name, kinds in found.items() if kinds}
 
-    def run(self, deadline: Deadline) -> list[str]:
-        """Probe the channels that are due, the oldest first; return the names of all channels. Raises LedgerError."""
+    def run(self, deadline: Deadline) -> tuple[list[str], list[str]]:
+        """Probe the channels that are due, the oldest first. Raises LedgerError.
+
+        Returns the names of all channels, and of those that were due.
+        """
         probes = read_probes(self.tools.table, self.tools.clock())
         is_changed = self._list(probes, deadline)
         due = self._due(probes)
@@ -126,7 +129,7 @@ class CredentialProbe:
             self._probe(probes, due, deadline)
         if due or is_changed:
             store_probes(self.tools.table, probes)
-        return list(probes.channels)
+        return list(probes.channels), due
 
     def _list(self, probes: Probes, deadline: Deadline) -> bool:
         """List all channels again if that is due. Returns True if `probes` has to be stored: a listing was due."""

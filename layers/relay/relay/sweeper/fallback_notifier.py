@@ -139,17 +139,11 @@ class FallbackNotifier:
         return {channel: due[channel] for channel in notified}
 
     def _call_phones(self, run: SweeperRun, due: Mapping[str, list[DueRow]], others: int) -> dict[str, list[DueRow]]:
-        """Call and text the phones about the channels in `due` with unheard criticals, or without a call for some time.
+        """Call and text the phones about the channels in `due`.
 
         Returns the debts of which the phones were told, by channel; none if the service accepted nothing. `others` is
         the number of further overdue debts.
         """
-        now = self.tools.clock()
-        due = {
-            name: rows
-            for name, rows in due.items()
-            if now - run.called.get(name, 0.0) >= NOTIFIED_AGAIN_SECONDS or any(map(self._is_unheard, rows))
-        }
         debts = [self._brief_debt(each) for rows in due.values() for each in rows]
         failures = self.fallback.call(list(due), debts, others) if debts else {}
         accepted = [way for way, failure in failures.items() if not failure]
@@ -165,9 +159,8 @@ class FallbackNotifier:
             )
         if not accepted:
             return {}
-        run.called.update(dict.fromkeys(due, now))
         run.record_notified(self.tools.table, due, self.tools.clock())
-        return due
+        return dict(due)
 
     def _mark(self, row: DueRow, now: float, deadline: Deadline) -> None:
         """Record that the fallback topic was notified. If there is no time, the next message repeats the incident."""

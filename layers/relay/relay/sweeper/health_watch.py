@@ -4,12 +4,12 @@ A topic that hangs or fails delays neither the bells nor the fallback topic: the
 of its own. A message that SNS does not accept is sent again by the next run.
 
 A silent channel (no share came for longer than `expect_share_every` of its policy) that owes nothing has no row in the
-ledger's `due` index. So all channels' policies are read once an hour. The last use of a channel's credentials is
-recorded once an hour, too, so `expect_share_every` is two hours at least.
+ledger's `due` index. So each channel's policy is read once an hour, when its credentials are probed. The last use of a
+channel's credentials is recorded once an hour, too, so `expect_share_every` is two hours at least.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -41,9 +41,6 @@ from relay.telemetry import channel_list
 if TYPE_CHECKING:
     from relay.xmatters.directory import Directory
 
-SURVEY_SECONDS = 3600.0
-# Time until the next survey after one that failed or did not end.
-SURVEY_AGAIN_SECONDS = 300.0
 # Channels that expect shares, which the sweeper remembers in one item of the table.
 MAX_EXPECTED = 1000
 
@@ -58,8 +55,6 @@ class ShareSurvey:
     def silent(self, run: SweeperRun, deadline: Deadline) -> dict[str, ShareWatch]:
         """Return the expectation of shares of each silent channel. Raises LedgerError."""
         now = self.tools.clock()
-        if now - run.surveyed_at >= SURVEY_SECONDS:
-            self._survey(run, deadline)
         # The time of a last share only grows, so it is read only when the known one is too old.
         overdue = [name for name, each in run.expected.items() if each.is_silent(now)]
         reads = self.tools.at_once([partial(self._read, run, name, deadline) for name in overdue])
@@ -71,21 +66,14 @@ class ShareSurvey:
         expected = {name: run.expected[name] for name in sure if name in run.expected}
         return {name: each for name, each in expected.items() if each.is_silent(now)}
 
-    def _survey(self, run: SweeperRun, deadline: Deadline) -> None:
-        """Read the policies of all channels. An unreadable channel keeps its known expectation of shares.
+    def learn(self, run: SweeperRun, names: Collection[str], probed: Sequence[str], deadline: Deadline) -> None:
+        """Read the policies of the `probed` channels, and forget those that are not among the `names` of all channels.
 
-        The next survey comes after SURVEY_AGAIN_SECONDS if the list of channels failed, or if time ran out.
+        An unreadable channel keeps its known expectation of shares. Raises LedgerError.
         """
-        run.surveyed_at = self.tools.clock() - SURVEY_SECONDS + SURVEY_AGAIN_SECONDS
-        names = self.tools.all_names(deadline)
-        if names is None:
-            return
         run.expected = {name: each for name, each in run.expected.items() if name in names}
         run.canaries = {name: each for name, each in run.canaries.items() if name in names}
-        self.tools.at_once([partial(self._read, run, name, deadline) for name in names])
-        # A secret that cannot be read may stay so for days, and does not repeat the survey.
-        if deadline.remaining():
-            run.surveyed_at = self.tools.clock()
+        self.tools.at_once([partial(self._read, run, name, deadline) for name in probed])
 
     def _read(self, run: SweeperRun, name: str, deadline: Deadline) -> bool:
         """Record in `run` if a channel has a canary, how often it expects shares, and the time of the last share.

@@ -86,15 +86,10 @@ class DueRows:
                 run.is_whole = False
 
     def current(self, rows: Iterable[DueRow]) -> Iterator[DueRow]:
-        """Yield the rows with their entries as read from the table, since the index lags behind.
-
-        Rows that DynamoDB did not process are left out.
-        """
+        """Yield the rows with their entries as read from the table, since the index lags behind."""
         for batch in batched(rows, MAX_BATCH, strict=False):
             entries = self.ledger.read_many([each.key for each in batch])
-            for each in batch:
-                if each.key in entries:
-                    yield replace(each, entry=entries[each.key])
+            yield from (replace(each, entry=entries[each.key]) for each in batch)
 
     def change(self, row: DueRow, change: Callable[[Entry], Entry]) -> None:
         self.ledger.change(row.key, change, row.entry)
@@ -183,13 +178,11 @@ class SweeperRun:
     Attributes:
         until: End of the lease (epoch seconds).
         notified: Time of the last notification by the fallback topic or the phones (epoch seconds), by channel.
-        called: Time of the phones' last call (epoch seconds), by channel.
         above: Times of the first and the last consecutive run that found a channel above its rate limit (epoch
             seconds), by channel.
         health: State of each channel that is sick, or was a short time ago.
         expected: Expectation of shares, by channel, for each channel whose policy has `expect_share_every`.
         canaries: Canary of each channel whose policy has `canary`.
-        surveyed_at: Time of the last search for channels that expect shares (epoch seconds); 0 for never.
         is_whole: False if a shard of the `due` index has more rows than this run reads.
         has_queue: False if the retry queue failed in this run.
         invocations: Number of times that the run invoked the worker directly.
@@ -197,12 +190,10 @@ class SweeperRun:
 
     until: float
     notified: dict[str, float] = field(default_factory=dict)
-    called: dict[str, float] = field(default_factory=dict)
     above: dict[str, tuple[float, float]] = field(default_factory=dict)
     health: dict[str, ChannelState] = field(default_factory=dict)
     expected: dict[str, ShareWatch] = field(default_factory=dict)
     canaries: dict[str, Canary] = field(default_factory=dict)
-    surveyed_at: float = 0.0
     is_whole: bool = True
     has_queue: bool = True
     invocations: int = 0
@@ -217,19 +208,16 @@ class SweeperRun:
         # A longer lease is none of a run's: it would keep all runs out, and no alarm would go off.
         if 0 < float(before.get("until", 0.0)) - now <= 2 * SWEEP_LEASE_SECONDS:
             return None
-        notified, called = (
-            {name: at for name, at in before.get(kind, {}).items() if now - at < NOTES_KEPT_SECONDS}
-            for kind in ("notified", "called")
-        )
+        told = before.get("notified", {})
+        notified = {name: at for name, at in told.items() if now - at < NOTES_KEPT_SECONDS}
         above = {name: (began, last) for name, (began, last) in before.get("above", {}).items()}
-        run = cls(now + SWEEP_LEASE_SECONDS, notified, called, above, _sequence=found.sequence if found else 0)
+        run = cls(now + SWEEP_LEASE_SECONDS, notified, above, _sequence=found.sequence if found else 0)
         # A state that cannot be read is lost: one message is repeated, and the fallback is notified all the same.
         with suppress(TypeError, ValueError, AttributeError):
             run.health = {name: ChannelState.of(members) for name, members in before.get("health", {}).items()}
             expected = before.get("expected", {}).items()
             run.expected = {name: ShareWatch(float(every), float(since)) for name, (every, since) in expected}
             run.canaries = canaries_of(before)
-            run.surveyed_at = float(before.get("surveyed_at", 0.0))
         return run if run.record(table) else None
 
     def record_notified(self, table: Table, channels: Iterable[str], now: float) -> None:
@@ -257,12 +245,10 @@ class SweeperRun:
         members = {
             "until": self.until,
             "notified": self.notified,
-            "called": self.called,
             "above": self.above,
             "health": {name: state.members() for name, state in self.health.items()},
             "expected": self.expected,
             "canaries": self.canaries,
-            "surveyed_at": self.surveyed_at,
         }
         sequence = table.write(KEY, self._sequence, json.dumps(members, separators=(",", ":")))
         self._sequence = sequence or self._sequence

@@ -196,7 +196,9 @@ class Sweeper:
             self.health.judge(run, owed, deadline)
             # After the messages, so that a vendor that hangs does not delay them.
             if latest.remaining() >= PROBES_SECONDS:
-                names = self.health.probe.run(self.tools.deadlines(PROBES_SECONDS))
+                deadline = self.tools.deadlines(PROBES_SECONDS)
+                names, probed = self.health.probe.run(deadline)
+                self.health.survey.learn(run, names, probed, deadline)
                 if latest.remaining() >= RECIPIENTS_SECONDS:
                     self.health.recipients.run(names, self.tools.deadlines(RECIPIENTS_SECONDS))
             if self.health.canaries and latest.remaining() >= CANARIES_SECONDS:
