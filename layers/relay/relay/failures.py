@@ -1,19 +1,10 @@
 """Failures: reasons of failed attempts and of waits, how each is handled, the backoff, and the exceptions.
 
-| failed attempt | wait until the next one |
-| --- | --- |
-| of a new share, while BigPanda waits | a random time below 0.5 s, then below 1 s: `xmatters.trigger` |
-| the last one while BigPanda waits | until 36 s after the first attempt: `delivery.delivery.FIRST_WAKE_SECONDS` |
-| from the retry queue | a random time below the job's age, which bounds it from 30 to 900 s: so the waits double |
-| from the retry queue, of a critical that certainly did not page | the same, but below 60 s |
-| from the retry queue, with an ambiguous answer | as in the row "from the retry queue", but at least 30 s |
-| from the retry queue, with refused credentials | 300 s, whatever Retry-After says |
-| from the retry queue, with another Retry-After | at least the Retry-After, up to 900 s |
-
-The wait of a new share's job is not a backoff: it is always `delivery.delivery.FIRST_WAKE_SECONDS`. The job is put
-on the queue with that delay before the first attempt, and SQS can't change the delay of a queued message. So a
-Retry-After from the first attempts does not change that wait. If it came with a 429, the channel's circuit opens for
-that time (5 to 900 s). When the job wakes, it waits until the circuit is no longer open.
+docs/operate.md, "Reasons", says after which time each is tried again. The wait of a new share's job is not a backoff:
+it is always `delivery.delivery.FIRST_WAKE_SECONDS`. The job is put on the queue with that delay before the first
+attempt, and SQS can't change the delay of a queued message. So a Retry-After from the first attempts does not change
+that wait. If it came with a 429, the channel's circuit opens for that time (5 to 900 s). When the job wakes, it waits
+until the circuit is no longer open.
 """
 
 from collections.abc import Mapping

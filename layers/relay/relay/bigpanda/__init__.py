@@ -1,4 +1,1 @@
-"""BigPanda's API: listings of incidents, and write-back of callbacks as comments, within its rate limit.
-
-Imports `relay.ledger`, `relay.jobs` and what they import.
-"""
+"""BigPanda's API: listings of incidents, and write-back of callbacks as comments, within its rate limit."""

@@ -1,4 +1,1 @@
-"""Delivery: decide if a state is signalled, send the signal, retry it, and follow up on its page.
-
-It may import every package of `relay` but `relay.reconcile` and `relay.entrypoints`.
-"""
+"""Delivery: decide if a state is signalled, send the signal, retry it, and follow up on its page."""

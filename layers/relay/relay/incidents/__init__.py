@@ -1,4 +1,1 @@
-"""Incidents: parse and compare BigPanda's shares, and parse xMatters' callbacks. Pure code.
-
-Imports only `relay.failures` and `relay.foreign_text`.
-"""
+"""Incidents: parse and compare BigPanda's shares, and parse xMatters' callbacks. Pure code."""

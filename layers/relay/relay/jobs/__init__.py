@@ -1,4 +1,1 @@
-"""Jobs: queue messages (an "envelope" is a job as message text), SQS queues, and outcomes.
-
-Imports `relay.channels` and `relay.incidents`.
-"""
+"""Jobs: queue messages (an "envelope" is a job as message text), SQS queues, and outcomes."""

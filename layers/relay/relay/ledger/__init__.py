@@ -1,4 +1,4 @@
 """The ledger in DynamoDB: entries of incidents, rows of debts (owed states), rate limits and circuit breakers.
 
-Concurrent writers of an entry use optimistic locking. Imports `relay.channels` and `relay.incidents`.
+Concurrent writers of an entry use optimistic locking.
 """

@@ -1,5 +1,4 @@
 """Sweeper: a function that looks after debts and channels every minute, independently of the queues.
 
-It notifies the fallback topic, replaces messages that vanished, ends long waits, and judges the health of channels. It
-may import every package of `relay` but `relay.entrypoints` and `relay.reconcile`.
+It notifies the fallback topic, replaces messages that vanished, ends long waits, and judges the health of channels.
 """

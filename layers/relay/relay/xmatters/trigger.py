@@ -1,9 +1,6 @@
 """Client for xMatters' triggers: request, authentication, classification of the answer, and in-request retries.
 
-`http.client._retry_after` reads the Retry-After header of an error answer. Within the request, the client waits for it,
-if there is time. On the retry queue, `failures.wait_seconds` makes the backoff at least as long, within bounds. After a
-429, `ledger.rate_limit_and_circuit.RateLimiter.report` stops the whole channel for that time, within bounds. Facts and
-open questions: docs/vendors.md, "The xMatters trigger".
+Facts and open questions: docs/vendors.md, "The xMatters trigger".
 """
 
 import json
