@@ -5,6 +5,7 @@ become a link, or pass for a text of the relay.
 """
 
 import re
+from collections.abc import Sequence
 from urllib.parse import quote
 
 ELLIPSIS = "…"
@@ -74,6 +75,12 @@ def url_part(text: str) -> str:
 def cut(text: str, most: int) -> str:
     """Return the text, cut to `most` characters with an ellipsis at the end if it is longer."""
     return text if len(text) <= most else text[: most - 1] + ELLIPSIS
+
+
+def first_of(names: Sequence[str], most: int) -> str:
+    """Return the first `most` names with commas, and how many more there are."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def _cleaned(text: str, most: int) -> str:

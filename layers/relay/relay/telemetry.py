@@ -17,7 +17,7 @@ from aws_lambda_powertools.metrics import EphemeralMetrics, Metrics, MetricUnit
 
 from relay.channels.channel import is_channel_name
 from relay.failures import HANDLING, BadRequest, Reason, Unauthorized
-from relay.foreign_text import identifier, printable
+from relay.foreign_text import first_of, identifier, printable
 from relay.incidents.share import CANARY_PREFIX
 from relay.jobs.job import Job, JobKind
 from relay.jobs.queue import MAX_LOGGED_CHARACTERS, MAX_LOGGED_IDS
@@ -100,8 +100,7 @@ def _shown(value: Any) -> Any:
 
 
 def channel_list(names: Sequence[str]) -> str:
-    more = len(names) - MAX_LISTED_CHANNELS
-    return ", ".join(names[:MAX_LISTED_CHANNELS]) + (f" and {more} more" if more > 0 else "")
+    return first_of(names, MAX_LISTED_CHANNELS)
 
 
 def result_fields(result: Result, spent: Mapping[str, float], correlation_id: str) -> dict[str, Any]:

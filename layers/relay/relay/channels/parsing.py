@@ -29,6 +29,7 @@ from relay.incidents.callback import (
     ResponseAction,
     ResponseMeanings,
 )
+from relay.incidents.share import iso_time
 
 
 def parse_channel(name: str, text: str, hosts: VendorHosts) -> Channel:
@@ -200,11 +201,7 @@ def _check_canary(policy: Mapping[str, Any], xmatters: Mapping[str, Any], *, has
 
 
 def _check_moment(text: str, key: str) -> None:
-    try:
-        aware = datetime.fromisoformat(text).tzinfo is not None
-    except ValueError:
-        aware = False
-    if not aware:
+    if iso_time(text) is None:
         raise InvalidChannel(f"{key}: must be an ISO 8601 time with an offset, such as 2030-01-31T12:00:00Z")
 
 

@@ -12,7 +12,7 @@ from relay.channels.channel import ApiKind
 from relay.delivery import sns_topic
 from relay.delivery.delivery import OVERDUE_SECONDS
 from relay.failures import Reason
-from relay.foreign_text import one_line, quoted
+from relay.foreign_text import first_of, one_line, quoted
 from relay.jobs.job import timestamp
 from relay.ledger.entry import Entry
 from relay.ledger.rate_limit_and_circuit import Circuit
@@ -342,6 +342,4 @@ def _counts(notices: Sequence[ChannelNotice], what: str = "") -> str:
 
 
 def _first(notices: Sequence[ChannelNotice]) -> str:
-    more = len(notices) - MAX_NAMED_IN_SMS
-    named = ", ".join(each.channel for each in notices[:MAX_NAMED_IN_SMS])
-    return named + (f" and {more} more" if more > 0 else "")
+    return first_of([each.channel for each in notices], MAX_NAMED_IN_SMS)

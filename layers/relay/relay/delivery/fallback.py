@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 from relay.delivery import sns_topic
 from relay.failures import BadRequest, Reason
-from relay.foreign_text import MAX_IDENTIFIER, identifier, is_bigpanda_link, quoted
+from relay.foreign_text import MAX_IDENTIFIER, first_of, identifier, is_bigpanda_link, quoted
 from relay.incidents.details import Details, console_link, details_of
 from relay.incidents.share import Share, parse_share
 from relay.jobs.job import Job, seconds_of, timestamp
@@ -139,9 +139,7 @@ class Fallback:
         """
         if not self.phones:
             return {}
-        more = len(channels) - 1
-        named = f"{channels[0]} and {more} more" if more else channels[0]
-        worst = debts[0]
+        named, worst = first_of(channels, 1), debts[0]
         words = quoted(worst.description, MAX_SPOKEN_WORDS) if worst.description else _id(worst.incident_id)
         spoken = f"{_opening(named, debts, others)} The worst is {words}. Look at your e-mail."
         written = sns_topic.plain(_sms(named, debts, others), sns_topic.MAX_SMS)
@@ -172,8 +170,7 @@ class Fallback:
 
         `channels` are all that they may belong to, since BigPanda's API does not name the channel.
         """
-        more = len(found) - 1
-        subject = f"CRITICAL, not paged: incident {_id(found[0].incident_id)}{f' and {more} more' if more else ''}"
+        subject = f"CRITICAL, not paged: incident {first_of([_id(each.incident_id) for each in found], 1)}"
         return self._publish(subject, _unknown_texts(channels, found), {})
 
     def _publish(self, subject: str, texts: Mapping[str, str], attributes: Mapping[str, str]) -> bool:
@@ -249,9 +246,7 @@ def _id(incident_id: str) -> str:
 
 
 def _names(recipients: Sequence[str]) -> str:
-    more = len(recipients) - MAX_RECIPIENTS
-    named = ", ".join(quoted(name, MAX_IDENTIFIER) for name in recipients[:MAX_RECIPIENTS])
-    return named + (f" and {more} more" if more > 0 else "")
+    return first_of([quoted(name, MAX_IDENTIFIER) for name in recipients], MAX_RECIPIENTS)
 
 
 def _words(incident_id: str, description: str) -> str:

@@ -341,11 +341,8 @@ def _is_unreplaced(absence: Fields, now: float) -> bool:
     """True if a person is absent at `now` (epoch seconds), for direct notifications, too, and nobody replaces them."""
     if "group" in absence or "replacement" in absence or absence.first("includedirectnotifications") is False:
         return False
-    try:
-        begins, ends = (datetime.fromisoformat(scalar(absence.first(name)) or "") for name in ("start", "end"))
-    except ValueError:
-        return False
-    return begins.timestamp() <= now < ends.timestamp()
+    begins, ends = (iso_time(absence.first(name)) for name in ("start", "end"))
+    return begins is not None and ends is not None and begins <= now < ends
 
 
 def _not_known(name: str, detail: str) -> RecipientCheck:
