@@ -161,6 +161,23 @@ def test_followup_out_of_time_goes_on_at_once_if_it_made_progress(tenant: Tenant
 # ---- Pages end -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("status", [400, 403, 500])
+def test_page_that_xmatters_does_not_end_keeps_others_from_no_end_and_people_from_no_question(
+    status: int, tenant: Tenant
+) -> None:
+    def refuse_first(call: Call) -> HttpAnswer:
+        is_first = call.method == "POST" and json.loads(call.body)["id"] == "page-1"
+        return HttpAnswer(status, {}, b"{}") if is_first else tenant.rest(call)
+
+    tenant.audits["page-2"] = ["DELIVERED", "Acknowledge"]
+    policy = {"notified_within_seconds": 300, "answered_within_seconds": 900}
+    relay = new_relay(tenant, policy=policy, rest=FakeSession(refuse_first))
+    relay.play("warning 15 15 critical 15 30m")
+    assert (relay.entry().receipt.answered_by, relay.sns.published) == ("jdoe", [])
+    relay.play("ok 15 15")
+    assert tenant.ended == ["page-2"]
+
+
 @pytest.mark.parametrize(
     ("policy", "steps", "events", "ended", "again"),
     [

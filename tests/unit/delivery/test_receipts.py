@@ -98,6 +98,9 @@ STORIES: dict[str, Story] = {
     "audit of a delivery": Story("critical 30m", (), {}, ["FAILED", "DELIVERED"], 1),
     "no audit of an answer": Story("critical 30m", UNANSWERED, BOTH, ["DELIVERED"], 2),
     "audit of an acknowledgement": Story("critical 30m", (), BOTH, ["DELIVERED", "Escalate", "Acknowledge"], 1),
+    "audit of an acknowledgement, which is awaited before the delivery": Story(
+        "critical 30m", (), {**NOTIFIED, "answered_within_seconds": 120}, ["DELIVERED", "Acknowledge"], 1
+    ),
     "forged deliveries": Story(
         " ".join(["critical 15", *(f"delivery:Delivered=jdoe{number} 0" for number in range(5)), "7m"]),
         UNNOTIFIED, {}, [], 2,
@@ -370,3 +373,14 @@ class TestUnansweredRecipients:
         relay.play("critical 60 240 sweep", alerts=["a1"])
         relay.play("critical comment comment", alerts=["a1", "a2"])
         assert rung(relay).split() == [",".join(names), ",".join([*names, "Boss"]), "Boss,Duty"]
+
+
+def test_answer_counts_although_it_is_awaited_for_longer_than_a_job_may_live() -> None:
+    tenant = Tenant()
+    tenant.audits["page-1"] = ["DELIVERED"]
+    relay = watched({"notified_within_seconds": 300, "answered_within_seconds": 8 * 3600}, tenant=tenant)
+    relay.play("critical 15 15 15 60m")
+    tenant.audits["page-1"].append("Acknowledge")
+    relay.sweep_for(6.9 * 3600, step=300)
+    relay.sweep_for(0.2 * 3600, step=30)
+    assert (heard(relay), told(relay), relay.dead_letters.messages) == ((False, True, True), [], [])

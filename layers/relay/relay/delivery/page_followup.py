@@ -7,7 +7,7 @@ there.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from copy import replace
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ from relay.channels.channel import Channel, Rest
 from relay.channels.policy import Policy
 from relay.deadline import Clock, Deadline
 from relay.delivery.task import entry_key_of
-from relay.failures import LedgerError, Reason, SendError
-from relay.jobs.job import MILLISECOND, Job, seconds_of
+from relay.failures import HANDLING, BadAnswer, LedgerError, Reason, SendError
+from relay.jobs.job import MILLISECOND, Job, seconds_of, timestamp
 from relay.jobs.queue import stored_envelope
 from relay.jobs.result import Notices, Outcome, Result
 from relay.ledger.accepted_signal import AcceptedSignal
@@ -35,7 +35,7 @@ def terminated(
     """Terminate the pages of a past state's signal, and return the signal with them. Raises SendError.
 
     None for a signal without a page if a newer page replaces it, or if the resolve is not announced yet: its workflow
-    may make a page before the next search.
+    may make a page before the next search. A page that xMatters does not end does not keep the others from their end.
     """
     # Searched again: the workflow may have made a page later, or a second one.
     found = pages.of_request(rest, signal.request_id, deadline)
@@ -43,9 +43,15 @@ def terminated(
     if not ids and (signal.at >= entry.end.at or entry.debt.since is not None):
         return None
     ended = {*(page.id for page in found if not page.is_active), *(signal.pages if signal.is_over else ())}
+    refused: BadAnswer | None = None
     for page in ids:
-        if page not in ended:
-            pages.terminate(rest, page, deadline)
+        try:
+            if page not in ended:
+                pages.terminate(rest, page, deadline)
+        except BadAnswer as error:
+            refused = refused or error
+    if refused:
+        raise refused
     return replace(signal, pages=ids, is_over=True)
 
 
@@ -113,21 +119,22 @@ class Followup:
 
     def _followed(self, job: Job, entry: Entry, channel: Channel, deadline: Deadline) -> Result:
         checked: dict[str, AcceptedSignal] = {}
+        refused: dict[str, BadAnswer] = {}
         failure: SendError | None = None
         is_suppressed = False
         try:
             # What is most urgent comes first, since an API that is slow leaves no time for the rest.
             if channel.rest:
-                self._terminate(entry, channel.rest, channel.policy, checked, math.inf, deadline)
+                self._terminate(entry, channel.rest, channel.policy, checked, refused, math.inf, deadline)
             entry = self._asked(job, entry, channel, checked, deadline)
             if channel.rest:
-                self._follow_pages(entry, channel.rest, channel.policy, checked, deadline)
+                self._follow_pages(entry, channel.rest, channel.policy, checked, refused, deadline)
                 if lost := _unpaged_criticals(entry.followed(checked), checked):
                     is_suppressed = self.pages.were_suppressed(channel.rest, min(lost), deadline)
                 entry = self._asked(job, entry, channel, checked, deadline)
         except SendError as error:
             failure = error
-        return self._noted(job, entry, channel, checked, failure, is_suppressed=is_suppressed)
+        return self._noted(job, entry, channel, checked, failure, [*refused.values()], is_suppressed=is_suppressed)
 
     def _asked(
         self, job: Job, entry: Entry, channel: Channel, checked: Mapping[str, AcceptedSignal], deadline: Deadline
@@ -141,13 +148,19 @@ class Followup:
         return self.prover.ask(entry_key_of(job), entry, channel, pages, deadline, is_early=False)
 
     def _follow_pages(
-        self, entry: Entry, rest: Rest, policy: Policy, checked: dict[str, AcceptedSignal], deadline: Deadline
+        self,
+        entry: Entry,
+        rest: Rest,
+        policy: Policy,
+        checked: dict[str, AcceptedSignal],
+        refused: dict[str, BadAnswer],
+        deadline: Deadline,
     ) -> None:
         """Put the followed signals into `checked` by request id, also if a later request fails. Raises SendError."""
         for signal in self._without_known_page(entry):
             checked[signal.request_id] = self._looked_for(signal, rest, policy.page_within_seconds, deadline)
         since = self.clock() - policy.page_within_seconds - LAST_SEARCH_SECONDS
-        self._terminate(entry.followed(checked), rest, policy, checked, since, deadline)
+        self._terminate(entry.followed(checked), rest, policy, checked, refused, since, deadline)
 
     def _terminate(
         self,
@@ -155,14 +168,24 @@ class Followup:
         rest: Rest,
         policy: Policy,
         checked: dict[str, AcceptedSignal],
+        refused: dict[str, BadAnswer],
         young_since: float,
         deadline: Deadline,
     ) -> None:
-        """Terminate the pages of past states (see `signals_to_terminate`), unless this run did. Raises SendError."""
+        """Terminate the pages of past states (see `signals_to_terminate`), unless this run did. Raises SendError.
+
+        An error answer about one signal's pages is put into `refused` by request id: the other pages end all the same.
+        """
         for signal in signals_to_terminate(entry, replaces=policy.replace, young_since=young_since):
-            is_done = signal.request_id in checked and checked[signal.request_id].is_over
-            if not is_done and (ended := terminated(self.pages, rest, entry, signal, deadline)):
-                checked[signal.request_id] = ended
+            name = signal.request_id
+            is_done = name in refused or (name in checked and checked[name].is_over)
+            try:
+                if not is_done and (ended := terminated(self.pages, rest, entry, signal, deadline)):
+                    checked[name] = ended
+            except BadAnswer as error:
+                if error.reason == Reason.RATE_LIMITED:
+                    raise
+                refused[name] = error
 
     def _noted(
         self,
@@ -171,6 +194,7 @@ class Followup:
         channel: Channel,
         checked: dict[str, AcceptedSignal],
         failure: SendError | None,
+        refused: Sequence[BadAnswer],
         *,
         is_suppressed: bool,
     ) -> Result:
@@ -208,9 +232,18 @@ class Followup:
         again = self._again(after, channel, now)
         # The follow-up of a newer signal follows all signals of the incident.
         is_newest = after.announced is None or after.announced.came <= seconds_of(job.received_at) + MILLISECOND
-        if again is None or not is_newest:
+        again = again if is_newest else None
+        if again is None and refused:
+            failed = _result(job, Outcome.UNSAFE, without_page).failed(refused[0])
+            return replace(failed, exchange=replace(failed.exchange, may_have_acted=False))
+        if again is None:
             return _result(job, Outcome.DUPLICATE, without_page)
-        return _result(job, Outcome.QUEUED, without_page).waiting(Reason.IN_FLIGHT, again)
+        # Before it is given up, xMatters is asked about people.
+        if refused and not HANDLING[refused[0].reason].is_final:
+            again = min(again, now + LONGEST_SEARCH_WAIT_SECONDS)
+        # Its age counts anew, since a receipt may be awaited for a day.
+        later = job._replace(revived_at=timestamp(again))
+        return _result(later, Outcome.QUEUED, without_page).waiting(Reason.IN_FLIGHT, again)
 
     def _again(self, entry: Entry, channel: Channel, now: float) -> float | None:
         """Return when the follow-up runs again: to search for pages, or to ask about people; None if it is done."""

@@ -334,7 +334,8 @@ class Worker:
         its next attempt.
         """
         now = self.clock()
-        # The policy's age limit is for signals. Chores get at least the default limit.
+        # The policy's age limit is for signals. Chores get at least the default limit. A follow-up counts its age from
+        # the time at which it runs next.
         if now - job.age_counts_from > max(policy.max_age_seconds, Policy().max_age_seconds):
             return Wait(Reason.EXPIRED, now)
         not_before = seconds_of(job.not_before) if job.not_before else 0.0

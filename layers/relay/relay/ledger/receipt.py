@@ -169,9 +169,10 @@ class Receipt(NamedTuple):
         if not self.is_open or self.missed:
             return None
         awaits_device = self._awaits_device(policy)
-        seconds = policy.notified_within_seconds if awaits_device else policy.answered_within_seconds
+        times = [policy.notified_within_seconds] if awaits_device else []
+        times += [policy.answered_within_seconds] if policy.answered_within_seconds else []
         most = EARLY_QUESTIONS + (1 if awaits_device else 2)
-        return self.since + seconds - ASKED_BEFORE_SECONDS if seconds and self.questions < most else None
+        return self.since + min(times) - ASKED_BEFORE_SECONDS if times and self.questions < most else None
 
     def _awaits_device(self, policy: Policy) -> bool:
         return not self.notified_at and policy.notified_within_seconds > 0
