@@ -122,6 +122,8 @@ ENTRY_WITH_FAILED = replace(ENTRY, accepted_signals=(replace(_SIGNAL, failed="0a
 # Then it got the mark of a signal to further recipients.
 _FAILED, _ = ENTRY_WITH_FAILED.accepted_signals
 ENTRY_WITH_FURTHER = replace(ENTRY, accepted_signals=(replace(_FAILED, is_further=True), _RESOLVE))
+# Then the acknowledgement got its time.
+ENTRY_WITH_TIME = replace(ENTRY_WITH_FURTHER, acknowledgement=Acknowledgement("jdoe", 2, NOW - 30))
 JOB = Job(
     "signal",
     "noc",

@@ -22,6 +22,7 @@ SAMPLES: dict[str, Any] = {
     "entry-1": formats.ENTRY,
     "entry-2": formats.ENTRY_WITH_FAILED,
     "entry-3": formats.ENTRY_WITH_FURTHER,
+    "entry-4": formats.ENTRY_WITH_TIME,
     "gate-1": formats.GATE,
     "job-1": formats.STORED_JOB,
     "job-2": formats.STORED_JOB_TO_SEND,

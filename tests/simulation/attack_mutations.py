@@ -105,8 +105,8 @@ ATTACK_MUTATIONS = (
     _mutation(
         "an unverified acknowledgement is noted",
         "bigpanda.writeback:Writeback._written",
-        "is_verified and channel.signals_acknowledger_only and received.is_acknowledgement and callback.target",
-        "channel.signals_acknowledger_only and received.is_acknowledgement and callback.target",
+        "is_verified and received.is_acknowledgement and callback.target",
+        "received.is_acknowledgement and callback.target",
         seed=1,
     ),
     _mutation(

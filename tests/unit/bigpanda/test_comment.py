@@ -58,7 +58,7 @@ def test_comment_of_an_unverified_callback_begins_with_unverified() -> None:
         ),
         (
             {"kind": "failure", "group": "Ops", "reason": "nobody on call"},
-            'Nobody is left for xMatters page 408005: "Ops" could not be notified: "nobody on call".',
+            'xMatters page 408005 could not notify "Ops": "nobody on call".',
         ),
         (
             {"kind": "status", "status": "TERMINATED_EXTERNAL"},

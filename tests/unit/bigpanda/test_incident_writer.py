@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from relay.http.session import HttpAnswer
+from relay.ledger.entry_key import key
 from tests import samples
-from tests.fakes import FakeSession, Relay, Step
+from tests.fakes import Call, FakeSession, Relay, Step
 from tests.unit.xmatters_tenant import Tenant
 from tests.unit.xmatters_tenant import new_relay as tenant_relay
 
@@ -91,7 +92,7 @@ ONLY_COMMENTS: dict[str, tuple[list[Step], list[Step], str, list[str], str]] = {
         [samples.refused(409), DONE],
         "critical 5 response:Resolve 0",
         ["resolve", "comments"],
-        "(Not resolved: BigPanda answered 409, it is over.)",
+        "(BigPanda answered 409: it is over.)",
     ),
     # An answer to an earlier signal does not end what came later.
     **{
@@ -147,3 +148,94 @@ def test_answer_that_xmatters_does_not_confirm_is_a_comment_alone() -> None:
     assert paths(relay) == ["comments"]
     assert writes(relay)[0][1]["comment"].startswith("Unverified")
     assert "crash" not in relay.recorder.metrics(), "it waits for xMatters to know the page"
+
+
+# ---- Several people answer -------------------------------------------------------------------------------------------
+
+
+def assigning(*, down_for: float = 0.0) -> Relay:
+    """Return a relay that assigns incidents to `jane` and `ed`, and whose BigPanda is down at first."""
+
+    def answer(call: Call) -> HttpAnswer:
+        if relay.clock.now < began + down_for:
+            return samples.refused(503)
+        if "/scim/" not in call.url:
+            return HttpAnswer(200, {}, b"[]")
+        name = "jane" if "jane" in call.url else "ed"
+        return HttpAnswer(200, {}, json.dumps({"Resources": [{"id": f"U-{name}", "userName": name}]}).encode())
+
+    tenant = Tenant()
+    tenant.status |= {"jane": "ACTIVE", "ed": "ACTIVE"}
+    relay = tenant_relay(
+        tenant,
+        policy={"confirm_resolve": False},
+        xmatters={"callback": {"token": samples.CALLBACK_TOKEN}, "recipients": ["Ops"]},
+        access={"api_key": "BPU-canary", "environment_id": "e1", "assign": True, "reconcile": False},
+        bigpanda=FakeSession(answer),
+    )
+    began = relay.clock.now
+    return relay
+
+
+def assigned(relay: Relay) -> list[str]:
+    return [body["assignee"] for path, body in writes(relay) if path.endswith("/assignment")]
+
+
+def test_acknowledgement_that_is_retried_does_not_replace_a_later_one() -> None:
+    relay = assigning(down_for=34)
+    relay.play("critical 15 15 response:Acknowledge@page-1=jane 0 5 response:Acknowledge@page-1=ed 0 6m")
+    assert (relay.entry().acknowledged_by, assigned(relay)) == ("ed", ["U-ed"])
+    last = writes(relay)[-1][1]["comment"]
+    assert last.startswith("jane acknowledged xMatters page page-1. (Not assigned: somebody acknowledged it later.)")
+
+
+def test_acknowledgement_of_an_earlier_page_does_not_take_the_reopened_incident_from_its_assignee() -> None:
+    relay = assigning(down_for=660)
+    relay.play("critical 15 15 response:Acknowledge@page-1=jane 0 10m ok 15 critical 15")
+    relay.call_back("response", "Acknowledge", page=relay.entry().accepted_signals[-1].pages[0], person="ed")
+    relay.play("60m")
+    assert (relay.entry().acknowledged_by, assigned(relay)) == ("ed", ["U-ed"])
+
+
+def test_person_whom_a_page_still_rings_takes_over_although_a_signal_went_to_the_acknowledger_alone() -> None:
+    relay = assigning()
+    relay.play("critical 15 15 response:Acknowledge@page-1=jane 1 warning 15 15 response:Acknowledge@page-1=ed 1")
+    assert (relay.entry().acknowledged_by, assigned(relay)) == ("ed", ["U-jane", "U-ed"])
+
+
+def test_acknowledgement_counts_for_the_entry_whose_page_it_names() -> None:
+    relay = assigning()
+    for recipient, status in (("a", "critical"), ("b", "critical"), ("b", "ok")):
+        relay.clock.now += 1
+        relay.post(recipients=(recipient,), status=status, changedOn=int(relay.clock.now))
+        relay.wake(15)
+    relay.play("response:Acknowledge@page-2=ed 0 6m")
+    assert [relay.ledger.read(key("noc", (name,), "i1")).acknowledged_by for name in "ab"] == ["", ""]
+
+
+def test_acknowledged_test_page_is_not_looked_for_in_bigpanda() -> None:
+    relay = assigning()
+    relay.share(samples.body(id="relayctl-test-1", status="critical"))
+    relay.wake(15)
+    relay.call_back("response", "Acknowledge", page="page-1", person="jane", incident_id="relayctl-test-1")
+    relay.play("6m")
+    assert (writes(relay), relay.dead_letters.messages) == ([], [])
+
+
+def test_answer_to_a_page_that_the_workflow_made_later_is_verified() -> None:
+    relay = assigning()
+    relay.play("critical 15 15")
+    read = relay.rest.steps[0]
+    assert callable(read)
+
+    def with_second(call: Call) -> HttpAnswer:
+        found = read(call)
+        if "requestId=" not in call.url:
+            return found
+        document = json.loads(found.body)
+        document["data"].append(document["data"][0] | {"id": "page-1b", "eventId": "9"})
+        return HttpAnswer(200, {}, json.dumps(document).encode())
+
+    relay.rest.steps = [with_second]
+    relay.play("response:Acknowledge@page-1b=jane 0 30")
+    assert assigned(relay) == ["U-jane"]

@@ -89,7 +89,7 @@ def _action(callback: Callback, responses: ResponseMeanings) -> str:
         case Kind.ESCALATION:
             return f"{page} was escalated{f' in {group}' if group else ''}{because}."
         case Kind.FAILURE:
-            return f"Nobody is left for {page}: {group or _who(callback)} could not be notified{because}."
+            return f"{page} could not notify {group or _who(callback)}{because}."
         case Kind.STATUS:
             by = f" by {_who(callback)}" if callback.target or callback.name else ""
             return f"{page} is {_status(callback.text)}{by}."

@@ -27,6 +27,8 @@ class CallbackToWrite(NamedTuple):
 
     Attributes:
         came: Arrival of the callback (epoch seconds).
+        not_assigned: Returns why the incident must not be assigned to who acknowledged it: the incident was signalled
+            again, ended, or was acknowledged by another person later. Empty to assign it. Raises LedgerError.
         outdated: Returns why the callback is out of date now; empty if it is not. It is out of date if the channel
             signalled the incident again after the callback came, or if the incident ended since. So it is if a later
             signal of an open state was accepted than that whose page it names, or if a worse or reopened state is owed.
@@ -40,6 +42,7 @@ class CallbackToWrite(NamedTuple):
     responses: ResponseMeanings
     is_verified: bool
     came: float
+    not_assigned: Callable[[], str]
     outdated: Callable[[], str]
     is_over: bool
 
@@ -114,7 +117,8 @@ class IncidentWriter:
                 self.bigpanda.resolve(to_write.access, to_write.incident, text, deadline)
         except BadAnswer as error:
             if error.http_status == CONFLICT:
-                return f"(Not {_DONE[action.deed]}: BigPanda answered 409, {_CONFLICTS[action.deed]}.)"
+                # An earlier attempt, whose answer was lost, may have done it.
+                return f"(BigPanda answered 409: {_CONFLICTS[action.deed]}.)"
             error.detail = f"BigPanda did not {action.deed} the incident: {error.detail}"
             raise
         return ""
@@ -130,6 +134,8 @@ class IncidentWriter:
             if user_id is None:
                 return "(Not assigned: BigPanda has no user of that name.)"
             self.rate_limit.wait(to_write.access, "assignment")
+            if why := to_write.not_assigned():
+                return f"(Not assigned: {why}.)"
             self.bigpanda.assign(to_write.access, to_write.incident, user_id, deadline)
         except BadAnswer as error:
             if error.reason not in {Reason.REFUSED, Reason.CREDENTIALS}:

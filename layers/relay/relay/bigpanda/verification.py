@@ -23,6 +23,8 @@ from relay.ledger.entry import Entry
 EARLY_CALLBACK_SECONDS = 300.0
 # Upper bound of the difference between the clocks of xMatters and AWS.
 VENDOR_CLOCKS_DIFFER_SECONDS = 60.0
+# Signals with known pages whose further pages are searched for a callback. Each costs a request to xMatters.
+MAX_FURTHER = 2
 
 
 class Verdict(StrEnum):
@@ -138,7 +140,7 @@ class Verifier:
         names = {name.lower() for name in (received.callback.page_id, received.callback.page_number) if name}
         signals = raised if names else ()
         known = (each for each in signals if names & _names(each))
-        found = (each for each in signals if names & self._found(each, rest, deadline))
+        found = (each for each in _to_ask_about(signals) if names & self._found(each, rest, deadline))
         signal = next(known, None) or next(found, None)
         if signal is None:
             return CallbackVerdict(Verdict.UNVERIFIED, "it names no page of the incident")
@@ -154,11 +156,18 @@ class Verifier:
         return CallbackVerdict(Verdict.UNVERIFIED, f"xMatters does not know who it says {verb}")
 
     def _found(self, signal: AcceptedSignal, rest: Rest, deadline: Deadline) -> set[str]:
-        """Ask xMatters for the pages of a signal, unless the ledger knows them; return their ids and numbers.
+        """Ask xMatters for the pages of a signal; return their ids and numbers."""
+        return {name.lower() for name in self.pages_of(rest, signal.request_id, deadline)}
 
-        A workflow may make a page after minutes, when it counts as missing.
-        """
-        return set() if _names(signal) else {name.lower() for name in self.pages_of(rest, signal.request_id, deadline)}
+
+def _to_ask_about(signals: Sequence[AcceptedSignal]) -> Iterator[AcceptedSignal]:
+    """Yield the signals of which xMatters may have pages that the ledger does not know.
+
+    Those are the signals without known pages, since a workflow may make a page after minutes, when it counts as
+    missing. And the last MAX_FURTHER others of open states, of which it may have made a further page.
+    """
+    yield from (each for each in signals if not _names(each))
+    yield from [each for each in signals if each.is_open and _names(each)][-MAX_FURTHER:]
 
 
 def _names(signal: AcceptedSignal) -> set[str]:

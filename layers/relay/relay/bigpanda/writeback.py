@@ -22,6 +22,7 @@ from relay.channels.channel import BigPandaAccess, Channel
 from relay.deadline import Clock, Deadline
 from relay.failures import LedgerError, Reason, SendError
 from relay.incidents.callback import Callback, parse_callback
+from relay.incidents.share import TEST_PREFIX
 from relay.jobs.job import Job, seconds_of
 from relay.jobs.result import Exchange, Outcome, Result
 from relay.ledger.accepted_signal import AcceptedSignal
@@ -147,10 +148,12 @@ class Writeback:
         callback, is_verified = received.callback, found.verdict == Verdict.VERIFIED
         if is_verified and channel.policy.awaits_receipt:
             self._note_proof(channel, received, entries, found.signal, deadline)
-        if is_verified and channel.signals_acknowledger_only and received.is_acknowledgement and callback.target:
+        if is_verified and received.is_acknowledgement and callback.target:
             self._note_who_acknowledged(entries, callback.target, received.came, found.signal)
         access = channel.bigpanda
-        if access is None or found.verdict == Verdict.STRANGE:
+        # BigPanda has no incident of `relayctl channel test`.
+        is_test = callback.incident_id.startswith(TEST_PREFIX)
+        if access is None or is_test or found.verdict == Verdict.STRANGE:
             return Result.of_job(job, Outcome.UNCHANGED)
         if not access.writes(callback) and not (is_verified and access.action_of(callback)):
             return Result.of_job(job, Outcome.UNCHANGED)
@@ -158,20 +161,44 @@ class Writeback:
         if incident is None:
             return Result.unsafe(job, Reason.REFUSED, "its environment is unknown: set bigpanda.environment_id")
 
-        def outdated() -> str:
-            # Read again: while vendors were asked, the incident may have changed.
-            known = [entry for _, entry in self._entries(channel, callback.incident_id)]
-            if any(entry.is_overtaken(received.came, found.signal) for entry in known):
+        to_write = self._to_write(channel, incident, access, received, entries, found)
+        return self._write_once(job, to_write, deadline)
+
+    def _to_write(
+        self,
+        channel: Channel,
+        incident: Incident,
+        access: BigPandaAccess,
+        received: ReceivedCallback,
+        entries: Sequence[tuple[str, Entry]],
+        found: CallbackVerdict,
+    ) -> CallbackToWrite:
+        callback, came = received.callback, received.came
+
+        # Read anew by each call: while vendors were asked, the incident may have changed.
+        def known() -> list[Entry]:
+            return [entry for _, entry in self._entries(channel, callback.incident_id)]
+
+        def not_assigned() -> str:
+            entries = known()
+            if any(entry.is_overtaken(came, found.signal, as_acknowledgement=True) for entry in entries):
                 return "it changed since that page"
-            if any(entry.owes_worse for entry in known):
+            later = (entry.acknowledgement and entry.acknowledgement.at > came for entry in entries)
+            return "somebody acknowledged it later" if any(later) else ""
+
+        def outdated() -> str:
+            entries = known()
+            if any(entry.is_overtaken(came, found.signal) for entry in entries):
+                return "it changed since that page"
+            if any(entry.owes_worse for entry in entries):
                 return "it got worse or opened again since that page, and nobody was told of that yet"
             return ""
 
         is_over = all(entry.newest is not None and not entry.newest.is_open for _, entry in entries if entry.sequence)
-        to_write = CallbackToWrite(
-            callback, incident, access, channel.responses, is_verified, received.came, outdated, is_over
+        is_verified = found.verdict == Verdict.VERIFIED
+        return CallbackToWrite(
+            callback, incident, access, channel.responses, is_verified, came, not_assigned, outdated, is_over
         )
-        return self._write_once(job, to_write, deadline)
 
     def release(self, job: Job, channel: Channel, deadline: Deadline) -> Result:
         """Report an incident's first share to BigPanda as received (`BigPanda.release`).
@@ -195,11 +222,15 @@ class Writeback:
     ) -> None:
         """Record in the incident's ledger entry that the person `target` acknowledged. Raises LedgerError.
 
-        An acknowledgement from before the entry's last signal, or of the page of an earlier one, is ignored. It can
-        still come here, since a job may be retried for hours, or replayed. If several entries of the incident are open,
-        nothing is recorded, since a callback does not tell which entry it belongs to.
+        An acknowledgement from before the entry's last signal or acknowledgement, or of the page of an earlier signal,
+        is ignored. It can still come here, since a job may be retried for hours, or replayed. If several entries of the
+        incident are open, nothing is recorded, unless the `signal` tells to which of them the callback belongs.
         """
-        open_ones = [name for name, entry in entries if entry.announced and entry.announced.is_open]
+        open_ones = [
+            name
+            for name, entry in entries
+            if entry.announced and entry.announced.is_open and (signal is None or entry.has_signal(signal))
+        ]
         if len(open_ones) != 1:
             return
         [name] = open_ones

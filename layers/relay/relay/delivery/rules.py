@@ -365,7 +365,8 @@ def _rerouted(task: Task, entry: Entry, state: State) -> tuple[str, ...]:
     """
     policy, signals, announced = task.channel.policy, entry.open_signals, entry.announced
     is_routed = task.route is not None and not task.route.is_undecided and Flag.FOUND not in task.job.flags
-    if not is_routed or not signals or entry.acknowledgement is not None or task.is_snoozed:
+    is_quiet = entry.acknowledgement is not None and task.channel.signals_acknowledger_only
+    if not is_routed or not signals or is_quiet or task.is_snoozed:
         return ()
     came = state.came if entry.debt.since is None else min(state.came, entry.debt.since)
     if came - signals[-1].at > policy.reroute_within_seconds or not policy.reroute_within_seconds:

@@ -181,10 +181,12 @@ class Acknowledgement(NamedTuple):
 
     Attributes:
         rank: Severity of the state; 0 if it has none.
+        at: Arrival of the acknowledgement (epoch seconds).
     """
 
     by: str
     rank: int
+    at: float = 0.0
 
 
 class About(NamedTuple):
@@ -515,20 +517,26 @@ class Entry(NamedTuple):
         )
 
     def acknowledged(self, target: str, came: float, answered: AcceptedSignal | None = None) -> "Entry":
-        """Return the entry with an acknowledgement by `target`, unless it is over, or the answer `is_overtaken`."""
+        """Return the entry with an acknowledgement by `target`, unless it is over, or the answer `is_overtaken`.
+
+        So it stays if the acknowledgement that it has came later.
+        """
         announced = self.announced
         if announced is None or not announced.is_open:
             return self
         is_recorded = any(signal.at >= announced.came for signal in self.accepted_signals)
-        if (came < announced.came and not is_recorded) or self.is_overtaken(came, answered):
+        is_early = came < announced.came and not is_recorded
+        is_second = self.acknowledgement is not None and came < self.acknowledgement.at
+        if is_early or is_second or self.is_overtaken(came, answered, as_acknowledgement=True):
             return self
-        return replace(self, acknowledgement=Acknowledgement(target, announced.rank or 0))
+        return replace(self, acknowledgement=Acknowledgement(target, announced.rank or 0, came))
+
+    def has_signal(self, signal: AcceptedSignal) -> bool:
+        return signal.request_id in {each.request_id for each in self.accepted_signals}
 
     def awaits_proof_by(self, signal: AcceptedSignal) -> bool:
         """True if a signal is one of the critical whose receipt is open: a page from before it proves nothing."""
-        return signal.at >= self.receipt.since and signal.request_id in {
-            each.request_id for each in self.accepted_signals
-        }
+        return signal.at >= self.receipt.since and self.has_signal(signal)
 
     def unheard(self, callback: "Callback", signal: AcceptedSignal | None, policy: Policy) -> "Entry":
         """Return the entry after a callback that may mean that xMatters notifies nobody else (`Callback.is_dead_end`).
@@ -630,14 +638,21 @@ class Entry(NamedTuple):
             entry = entry._doubting(lease.state)
         return entry
 
-    def is_overtaken(self, came: float, answered: AcceptedSignal | None = None) -> bool:
+    def is_overtaken(
+        self, came: float, answered: AcceptedSignal | None = None, *, as_acknowledgement: bool = False
+    ) -> bool:
         """True if a person's answer to a page is out of date: the incident was signalled again, or ended.
 
         `came` is the answer's arrival (epoch seconds). `answered` is the signal whose page the answer names; None if
         unknown. A signal of an open state that was sent after `answered` makes the answer out of date, too. A signal to
-        further recipients does not: nothing changed.
+        further recipients does not: nothing changed. Nor does a signal to the acknowledger alone make another person's
+        acknowledgement out of date.
         """
-        signals = [signal for signal in self.accepted_signals if not signal.is_further]
+        signals = [
+            signal
+            for signal in self.accepted_signals
+            if not signal.is_further and not (signal.is_for_one and as_acknowledgement)
+        ]
         if came < max([self.end.at, *(signal.at for signal in signals)]):
             return True
         known = [signal for signal in self.accepted_signals if answered and signal.request_id == answered.request_id]

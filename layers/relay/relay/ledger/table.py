@@ -416,7 +416,7 @@ def _flap(members: Sequence[Any] | None) -> Flap:
 
 
 def _acknowledgement(members: Sequence[Any] | None) -> Acknowledgement | None:
-    return Acknowledgement(members[0], members[1]) if members else None
+    return Acknowledgement(*members[: len(Acknowledgement._fields)]) if members else None
 
 
 def _receipt(members: Sequence[Any] | None) -> Receipt:
