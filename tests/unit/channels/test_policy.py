@@ -85,6 +85,7 @@ SHARE = {
         "severity": "critical",
         "alerts": [
             {"id": "a1", "source_system": "nagios.east", "tags": [{"name": "team", "value": "Payments"}]},
+            {"id": "a3", "tags": {"place": " Caf\u00e9 Nord "}},
             {"id": "a2", "source_system": "zabbix.prod", "tags": [{"name": "team", "value": "Storage"}]},
         ],
     },
@@ -112,6 +113,7 @@ def first(*routes: Route, document: dict[str, Any] | None = None, is_open: bool 
         ({"source_system": "zabbix.*"}, True),
         ({"tag_team": "storage"}, True),
         ({"tag_TEAM": "pay?ents"}, True),
+        ({"tag_place": "cafe\u0301 *"}, True),
         ({"status": "critical", "tag_team": "payments"}, True),
         ({}, True),
         ({"status": "warning"}, False),

@@ -74,6 +74,10 @@ class TestIncident:
         assert share.tags_by_name()["team"] == ["x", "a", "b", "a", "b"]
         assert "none" not in share.tags_by_name()
 
+    def test_tags_are_found_beside_an_empty_list_of_incident_tags_and_with_boolean_values(self) -> None:
+        share = of_incident(incident_tags=[], tags={"team": "x", "customer_facing": True})
+        assert share.tags_by_name() == {"team": ["x"], "customer_facing": ["true"]}
+
 
 class TestLink:
     @pytest.mark.parametrize(

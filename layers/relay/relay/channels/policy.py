@@ -124,7 +124,7 @@ class Policy(NamedTuple):
         if "allowed_recipients" in members:
             chosen["allowed_recipients"] = tuple(name.strip().lower() for name in members["allowed_recipients"])
         if "unanswered_recipients" in members:
-            chosen["unanswered_recipients"] = tuple(members["unanswered_recipients"])
+            chosen["unanswered_recipients"] = tuple(name.strip() for name in members["unanswered_recipients"])
         chosen["priorities"] = {**PRIORITIES, **members.get("priorities", {})}
         chosen["mode"] = Mode(members.get("mode", Mode.LIVE))
         # Imported late: most channels need none of these, and the imports would slow their cold starts.

@@ -12,6 +12,7 @@ from datetime import datetime
 from fnmatch import fnmatchcase
 from itertools import islice
 from typing import Any, NamedTuple, Self
+from unicodedata import normalize
 
 from relay.incidents.details import details_of, kept_values
 from relay.incidents.share import Share
@@ -60,9 +61,14 @@ class Route(NamedTuple):
 def conditions_of(members: Mapping[str, Any]) -> Conditions:
     """Return the conditions in the member `when` of a route or a pause of a valid secret."""
     return tuple(
-        (fact, tuple(text.lower() for text in (patterns if isinstance(patterns, list) else [patterns])))
+        (fact, tuple(map(_compared, patterns if isinstance(patterns, list) else [patterns])))
         for fact, patterns in members.items()
     )
+
+
+def _compared(text: str) -> str:
+    """Return a value or a pattern as it is compared: an accent may be a letter's own, or a character of its own."""
+    return normalize("NFC", text.strip().lower())
 
 
 class TooMuchWork(Exception):
@@ -128,7 +134,7 @@ class _Facts:
 
     def read(self, fact: str) -> _Fact:
         if fact not in self._known:
-            compared = (value[:MAX_LENGTH].lower() for value in self._values(fact))
+            compared = (_compared(value[:MAX_LENGTH]) for value in self._values(fact))
             values = dict.fromkeys(islice(dict.fromkeys(compared), MAX_VALUES))
             self._known[fact] = _Fact(values, sum(map(len, values)))
         return self._known[fact]

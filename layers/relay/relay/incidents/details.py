@@ -76,7 +76,7 @@ def details_of(share: Share) -> Details:
     return Details(
         environments=environments_of(share),
         alerts=tuple(sorted(alerts, key=lambda alert: -RANKS.get(alert.status, RANKS["unknown"]))),
-        tags=tuple(_tags(incident.first("incidenttags", "tags"))),
+        tags=tuple(tag for name in ("incidenttags", "tags") for tag in _tags(incident.get(name))),
         description=scalar(incident.first("description")) or "",
         link=_link(incident, share.incident_id),
     )
@@ -130,7 +130,7 @@ def _tags(value: Any) -> Iterator[tuple[str, str]]:
         if place >= MAX_TAGS:
             return
         for each in _listed(held)[:MAX_VALUES]:
-            text = scalar(each)
+            text = str(each).lower() if isinstance(each, bool) else scalar(each)
             if name and text is not None:
                 yield str(name), text
 
