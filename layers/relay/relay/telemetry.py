@@ -157,6 +157,8 @@ class Telemetry:
         self.logger = logger
         self._metrics = metrics
         self._by_channel = by_channel
+        # Names of the metrics that were counted since the last `flush`.
+        self._counted: set[str] = set()
 
     @classmethod
     def from_environment(cls, *, has_channel_metrics: bool = False, is_traced: bool = False) -> "Telemetry":
@@ -188,12 +190,14 @@ class Telemetry:
         """Write the metrics that were counted since the last call, and forget them."""
         if self._metrics.metric_set:
             self._metrics.flush_metrics()
+        self._counted.clear()
         if self._by_channel:
             self._by_channel.flush(self._metrics)
 
     def count(self, name: str, value: float = 1) -> None:
         # Unit Count for all: CloudWatch keeps values of one metric with different units apart.
         self._metrics.add_metric(name, MetricUnit.Count, value)
+        self._counted.add(name)
 
     def count_of_channel(self, channel: str, name: str, value: int = 1) -> None:
         """Count a metric of CHANNEL_METRICS for a channel, if the stack wants such metrics."""
@@ -201,8 +205,11 @@ class Telemetry:
             self._by_channel.add(channel, name, value)
 
     def has_counted(self, name: str) -> bool:
-        """True if a metric of that name was counted since the last `flush`."""
-        return name in self._metrics.metric_set
+        """True if a metric of that name was counted since the last `flush`.
+
+        Powertools alone does not say: it writes and forgets its metrics once it has a hundred values of one of them.
+        """
+        return name in self._counted
 
     def share(self, result: Result, spent: Mapping[str, float], *, correlation_id: str) -> None:
         """Log and count the result of a share.

@@ -261,6 +261,15 @@ def test_unknown_critical_is_reported_once_and_not_signalled(setting: Any) -> No
     assert "share_missed" not in scene.relay.recorder.metrics()
 
 
+def test_unknown_critical_of_two_environments_is_reported_once() -> None:
+    scene = make_scene(reconcile="report", environments=["e0", "e1"], environment_id=None)
+    scene.has(incident(scene.relay.clock))
+    for _ in range(3):
+        scene.relay.reconcile()
+        scene.relay.clock.now += 90
+    assert (len(notices(scene)), scene.relay.recorder.metrics()["unknown_incident"]) == (1, 1)
+
+
 def test_unknown_critical_is_reported_after_the_pause_of_its_only_channel() -> None:
     pause = {"since": "2027-01-15T07:43:20Z", "until": "2027-01-17T00:00:00Z", "then": "keep"}
     scene = make_scene(reconcile="report", policy={"pauses": [pause]})

@@ -31,6 +31,16 @@ def test_quiet_hour_counts_shares_alone(recorder: Recorder) -> None:
     assert tuple(recorder.metrics()) == ("share",)
 
 
+def test_counted_metric_is_known_although_powertools_wrote_its_metrics_meanwhile(recorder: Recorder) -> None:
+    telemetry = recorder.telemetry
+    telemetry.count("reconcile_failed")
+    for _ in range(100):
+        telemetry.count("unknown_incident")
+    assert telemetry.has_counted("reconcile_failed")
+    telemetry.flush()
+    assert not telemetry.has_counted("reconcile_failed")
+
+
 class TestLines:
     # Powertools logs whole events, headers included, if a variable asks for it; `log_event=False` prevents that.
     def test_event_with_its_headers_is_not_logged_although_powertools_is_told_to(

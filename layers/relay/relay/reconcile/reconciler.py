@@ -45,8 +45,11 @@ class Reporter:
     telemetry: Telemetry
     clock: Clock
 
-    def report(self, run: Progress) -> None:
+    def report(self, run: Progress, told: set[str]) -> None:
         """Report open incidents that no channel of the listing knows: to the log, criticals to the fallback topic, too.
+
+        `told` has the short names of those that were reported for another listing: an incident may be in two
+        environments. Those reported here are added.
 
         A channel knows an incident that has an entry in its ledger. An incident that did not change since the last
         complete run is not reported: an earlier run reported it, or it changed before the comparisons began.
@@ -69,7 +72,11 @@ class Reporter:
             # Renewed, since a history forgets an incident after a day, and a pause may delay the report for longer.
             noted[seen.name] = replace(noted[seen.name], since=now - SETTLES_SECONDS)
         channels = [each.name for each in run.listing.members]
-        reported = self._notified(run, channels, found)
+        for seen in found:
+            if seen.name in told:
+                noted[seen.name] = replace(noted[seen.name], queued=now)
+        reported = self._notified(run, channels, [seen for seen in found if seen.name not in told])
+        told |= {seen.name for seen in reported}
         for seen in reported:
             noted[seen.name] = replace(noted[seen.name], queued=now)
             share = seen.share
@@ -260,6 +267,7 @@ class Reconciler:
         whose calls hung, since BigPanda is then left alone for some time. Raises LeaseLost.
         """
         later: list[Progress] = []
+        told: set[str] = set()
         hangs = False
         in_turn = sorted(listings, key=lambda each: (each.number < lease.start, each.number))
         for number, listing in enumerate(in_turn):
@@ -268,7 +276,7 @@ class Reconciler:
                 self.telemetry.notice("reconcile_failed", f"there was no time for {left} of {len(listings)} listings")
                 break
             lease.start = lease.start if hangs else listing.number + 1.0
-            run = self._compared(listing, lease, whole)
+            run = self._compared(listing, lease, whole, told)
             hangs = hangs or (run.failure is not None and run.failure.reason in {Reason.TIMEOUT, Reason.CIRCUIT_OPEN})
             if run.findings:
                 later.append(run)
@@ -277,8 +285,11 @@ class Reconciler:
         for run in later:
             self._end(run, done)
 
-    def _compared(self, listing: Listing, lease: Lease, deadline: Deadline) -> Progress:
-        """Compare a listing with its channels, queue criticals, and report incidents that no channel knows."""
+    def _compared(self, listing: Listing, lease: Lease, deadline: Deadline, told: set[str]) -> Progress:
+        """Compare a listing with its channels, queue criticals, and report incidents that no channel knows.
+
+        `told` has those that were reported for another listing.
+        """
         now = self.clock()
         run = Progress(listing, listing.accesses[0], History(), now, deadline, lease)
         with self._failing(run), times_collected(run.spent):
@@ -295,7 +306,7 @@ class Reconciler:
                 self.queueing.queue(run, criticals_alone=True)
                 self.ownership.judge(run, names, criticals_alone=False)
             self.comparison.recognize(run)
-            self.reporter.report(run)
+            self.reporter.report(run, told)
             if run.findings:
                 run.history.write(self.table, listing.name)
         return run

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from relay.channels.channel import Channel, Rest
 from relay.channels.policy import Policy
@@ -113,8 +113,8 @@ class ShareSurvey:
         return max(known.since, newest or 0.0)
 
 
-# Keys of the table's items: the times of all channels' last checks, and whom people were told of, for a channel.
-TIMES_KEY, TOLD_KEY = "channels/recipients", "recipients/"
+# Keys of the table's items: time and number of each channel's last check, and whom people were told of, for a channel.
+CHECKS_KEY, TOLD_KEY = "channels/checks", "recipients/"
 KEPT_SECONDS = 7 * 86_400.0
 CHECK_SECONDS = 3600.0
 # Recipients in a check; the next check has the next ones. xMatters' limits are not published.
@@ -138,21 +138,22 @@ class RecipientWatch:
 
     def run(self, names: Iterable[str], deadline: Deadline) -> None:
         """Check the channel that is due, of those named. Raises LedgerError."""
-        known, now = self._read(TIMES_KEY), self.tools.clock()
-        times = {name: known.get(name, 0.0) for name in names}
-        name = min(times, key=lambda each: times[each], default=None)
-        if name is None or now - times[name] < CHECK_SECONDS:
+        known, now = self._read(CHECKS_KEY), self.tools.clock()
+        checks = {name: known.get(name, (0.0, 0)) for name in names}
+        name = min(checks, key=lambda each: checks[each], default=None)
+        if name is None or now - checks[name][0] < CHECK_SECONDS:
             return
+        number = int(checks[name][1])
         # Stored first: a channel whose check fails must not keep the others from theirs.
-        self._store(TIMES_KEY, times | {name: now})
+        self._store(CHECKS_KEY, checks | {name: (now, number + 1)})
         with suppress(ChannelError):
             channel = self.tools.channels.get(name)
             if channel.rest and channel.named_recipients:
-                self._check(channel, channel.rest, deadline)
+                self._check(channel, channel.rest, number, deadline)
 
-    def _check(self, channel: Channel, rest: Rest, deadline: Deadline) -> None:
+    def _check(self, channel: Channel, rest: Rest, number: int, deadline: Deadline) -> None:
         now, names = self.tools.clock(), sorted(channel.named_recipients)
-        start = int(now // CHECK_SECONDS) * MAX_CHECKED % len(names)
+        start = number * MAX_CHECKED % len(names)
         checked = [*names[start:], *names[:start]][:MAX_CHECKED]
         hindrances = self.directory().hindrances(rest, checked, now, deadline)
         found = {name: why for name, why in hindrances.items() if why}
@@ -163,11 +164,11 @@ class RecipientWatch:
         if told != known:
             self._store(TOLD_KEY + channel.name, told)
 
-    def _read(self, key: str) -> dict[str, float]:
-        none: dict[str, float] = {}
+    def _read(self, key: str) -> dict[str, Any]:
+        none: dict[str, Any] = {}
         return parsed(self.tools.table.read(key), dict, none)
 
-    def _store(self, key: str, times: dict[str, float]) -> None:
+    def _store(self, key: str, times: dict[str, Any]) -> None:
         self.tools.table.store(key, json.dumps(times, separators=(",", ":")), lasts=KEPT_SECONDS)
 
 
