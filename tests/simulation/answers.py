@@ -19,6 +19,8 @@ ACTS_SECONDS = 60.0
 # An answer must act only if a search finds its page so soon: the relay verifies the answer for five minutes, with long
 # waits at the end.
 FOUND_SECONDS = 100.0
+# Words of a comment that say why an answer did nothing.
+EXPLAINED = ("(Not ", "(BigPanda answered 409: ", "Unverified")
 
 
 @dataclass
@@ -78,7 +80,7 @@ class ActingAnswers(CautiousJudge):
                 yield f"acted: {answer.name} did {acts[0].deed} {acts[0].incident} {len(acts)} times"
             if any(not may_be_unrecorded(act) for act in acts) and texts:
                 yield f"acted: {answer.name} did {acts[0].deed} {acts[0].incident}, and was a comment too: {texts[0]}"
-            if any("(Not " not in text and not text.startswith("Unverified") for text in texts):
+            if any(not any(words in text for words in EXPLAINED) for text in texts):
                 yield f"unexplained: {answer.name} did nothing, and its comment does not say why: {texts[0]}"
             if not acts and answer.is_credible and self._has_to_act(answer):
                 yield f"idle: {answer.name} did nothing with {answer.said.incident}: {texts}"
