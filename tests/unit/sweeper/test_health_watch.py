@@ -116,10 +116,13 @@ def test_check_has_few_recipients_and_all_have_their_turn(company: Tenant) -> No
 
 def test_all_recipients_have_their_turn_although_a_check_comes_only_every_other_hour(company: Tenant) -> None:
     relay = watched(company, *(f"user{number:02}" for number in range(20)))
-    for _ in range(4):
+    for number in range(6):
         relay.clock.now += 7200
-        runs(relay, 1)
+        if number == 1:
+            relay.secrets.texts["new"] = json.dumps(samples.secret())
+        runs(relay, 2)
     assert len({path for path in company.paths if path.startswith("people/")}) == 20
+    assert "crash" not in relay.recorder.metrics()
 
 
 def test_check_of_ten_groups_ends_although_each_answer_takes_a_third_of_a_second(company: Tenant) -> None:

@@ -88,6 +88,9 @@ LONGEST_SEARCH_WAIT_SECONDS = 60.0
 QUESTION_AGAIN_SECONDS = 15.0
 # The last search for further pages may come so late.
 LAST_SEARCH_SECONDS = 300.0
+# Answers of xMatters that are not about a page: to a credential, and beyond a rate limit. After more than MAX_REFUSED
+# others in a run, xMatters is left alone, too.
+OF_ALL_PAGES, MAX_REFUSED = frozenset({401, 429}), 2
 # The default age limit of a job, so that an outage of the REST API is bridged. Older signals without a search were sent
 # before the channel had credentials for the REST API.
 OLD_SIGNAL_SECONDS = 6 * 3600.0
@@ -183,9 +186,9 @@ class Followup:
                 if not is_done and (ended := terminated(self.pages, rest, entry, signal, deadline)):
                     checked[name] = ended
             except BadAnswer as error:
-                if error.reason == Reason.RATE_LIMITED:
-                    raise
                 refused[name] = error
+                if error.http_status in OF_ALL_PAGES or len(refused) > MAX_REFUSED:
+                    raise
 
     def _noted(
         self,

@@ -139,7 +139,7 @@ class RecipientWatch:
     def run(self, names: Iterable[str], deadline: Deadline) -> None:
         """Check the channel that is due, of those named. Raises LedgerError."""
         known, now = self._read(CHECKS_KEY), self.tools.clock()
-        checks = {name: known.get(name, (0.0, 0)) for name in names}
+        checks = {name: tuple(known.get(name, (0.0, 0))) for name in names}
         name = min(checks, key=lambda each: checks[each], default=None)
         if name is None or now - checks[name][0] < CHECK_SECONDS:
             return
