@@ -222,7 +222,8 @@ def _owed(stack: Stack, readings: Readings) -> Iterator[Listed]:
     """Yield what is owed or given up: criticals first, then the longest owed."""
     ledger = Ledger(stack.bounded_table())
     rows = readings.read("ledger", lambda: due(ledger)) or {}
-    for name in sorted(rows, key=lambda each: (not rows[each].debt.is_critical, rows[each].debt.since or 0.0, each)):
+    urgency = {name: (not entry.debt.has_critical_row, entry.debt.since or 0.0) for name, entry in rows.items()}
+    for name in sorted(rows, key=lambda each: (urgency[each], each)):
         entry = rows[name]
         if entry.debt.since is not None:
             came = entry.newest.came if entry.newest else entry.debt.since

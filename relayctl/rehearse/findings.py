@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from relay.channels.channel import Channel
-from relay.delivery.delivery import row_of
+from relay.delivery.delivery import planned_row
 from relay.delivery.rules import DeadLetter, Send, Settle, step
 from relay.delivery.task import Task
 from relay.foreign_text import printable
@@ -80,7 +80,7 @@ class Rehearsal:
                 self._entries[task.entry_key] = dead
             case Wait():
                 until = task.wake_at(action.until, self.now)
-                row = row_of(task, until, self.now)
+                row = planned_row(task, until, self.now)
                 self._entries[task.entry_key] = entry.owing_by_row(task.state, row, task.job.plan)
                 self._waiting[task.entry_key] = (until, task)
 

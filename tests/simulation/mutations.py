@@ -1176,7 +1176,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a receipt has no row of its own",
-        "ledger.table:row_of",
+        "ledger.table:stored_row",
         "entry.is_awaited and not entry.debt.job",
         "False",
         seed=9,
@@ -1678,8 +1678,8 @@ MUTATIONS = (
     Mutation(
         "a failed state that no queue took is due as late as one with a message",
         "delivery.delivery:_record_failure",
-        'row_of(task, wakes, now, has_message=result.queue == "retry")',
-        "row_of(task, wakes, now)",
+        'planned_row(task, wakes, now, has_message=result.queue == "retry")',
+        "planned_row(task, wakes, now)",
         seed=647,
     ),
     Mutation(

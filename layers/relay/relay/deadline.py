@@ -37,7 +37,7 @@ def time_limit(seconds: float) -> Iterator[None]:
 
 
 def seconds_left() -> float:
-    """Return the seconds until this thread's time limit: not above zero if it has passed, infinite without a limit."""
+    """Return the seconds until this thread's time limit: zero or less if it has passed, infinite without a limit."""
     return _latest.get() - time.time()
 
 

@@ -118,8 +118,8 @@ def reason_for_status(status: int) -> Reason:
 def is_ambiguous_status(status: int) -> bool:
     """True if xMatters may have accepted a signal in spite of this status.
 
-    A 500, 502 or 504 can come from a proxy in front of a trigger that accepted the signal. With 503 and 429 the
-    request was not accepted (docs/vendors.md, "Answers").
+    Each 5xx but 503 can come from a proxy in front of a trigger that accepted the signal. With 503 and 429 the request
+    was not accepted (docs/vendors.md, "Answers").
     """
     return status >= 500 and status != 503
 

@@ -130,7 +130,7 @@ def published(*notices: ChannelNotice, health: str = "sick") -> dict[str, Any]:
     """Publish a message, and return it as SNS got it, with its texts by protocol."""
     sns: Any = FakeSns()
     topics = HealthTopics(lambda: sns, ALARM, NOTICE)
-    assert (topics.sick if health == "sick" else topics.well)(notices, NOW)
+    assert (topics.tell_sick if health == "sick" else topics.tell_well)(notices, NOW)
     [message] = sns.published
     return dict(message) | {"Message": json.loads(message["Message"])}
 

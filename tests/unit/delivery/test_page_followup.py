@@ -8,7 +8,7 @@ import requests
 
 from relay.failures import QueueError
 from relay.http.session import HttpAnswer
-from relay.ledger.table import row_of
+from relay.ledger.table import stored_row
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import TABLE_DOWN, Call, FakeSession, Relay, Step, worked
@@ -82,7 +82,7 @@ def test_critical_without_a_page_is_logged_and_notified_by_the_sweeper(tenant: T
     assert 'Incident i1: \\"disk full\\"' in message["Message"], "the follow-up's job has the words"
     assert "in_flight" not in message["Message"]
     # The fallback topic was notified, so nothing is left to do.
-    assert (relay.entry().receipt.is_open, row_of(relay.entry())) == (False, None)
+    assert (relay.entry().receipt.is_open, stored_row(relay.entry())) == (False, None)
     assert len(relay.session.calls) == 1
     relay.play("ok 36")
     assert (pages(relay)[0][2], relay.recorder.metrics()["page_missing"]) == (True, 1), "reported once"

@@ -19,7 +19,7 @@ from relay.ledger.debt import Debt, Row, shard
 from relay.ledger.entry import About, End, Entry, Flap
 from relay.ledger.entry_key import key
 from relay.ledger.receipt import Receipt
-from relay.ledger.table import Ledger, Table, row_of
+from relay.ledger.table import Ledger, Table, stored_row
 from tests.fake_dynamodb import MAX_ITEM_BYTES, MAX_KEY_BYTES, FakeDynamoDb, size
 from tests.fakes import Clock
 from tests.unit.states import NOW, announced, bare, lease, over, state
@@ -86,7 +86,7 @@ class TestEntryJson:
         ledger, _ = fresh()
         written = ledger.write("k", Entry(), entry)
         assert written == replace(entry, sequence=1)
-        row = row_of(entry) if entry.debt.since is not None else None
+        row = stored_row(entry) if entry.debt.since is not None else None
         assert ledger.read("k") == replace(written, debt=replace(entry.debt, row=row))
 
     def test_entry_with_thousands_of_alerts_fits_into_an_item(self) -> None:
@@ -157,7 +157,8 @@ def test_unreadable_entry_keeps_its_row(text: str) -> None:
     ledger.write("k", Entry(), owing())
     dynamodb.items["k"]["text"] = {"S": text}
     lost = ledger.read("k")
-    assert (lost.is_unreadable, lost.debt.row, lost.debt.since, lost.debt.is_critical) == (True, ROW, ROW.due, True)
+    assert (lost.is_unreadable, lost.debt.row, lost.debt.since) == (True, ROW, ROW.due)
+    assert lost.debt.has_critical_row
     [(name, found)] = ledger.due(shard("k", is_critical=True), 10)
     assert (name, found) == ("k", lost)
     ledger.write("k", lost, replace(lost, debt=lost.debt.rung(NOW + 400)))

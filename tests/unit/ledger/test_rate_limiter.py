@@ -115,6 +115,14 @@ def broken() -> Line:
     return line
 
 
+def test_429_that_asks_for_less_does_not_shorten_the_pause_that_another_asked_for() -> None:
+    line = Line()
+    first, second = line.ticket(), line.ticket()
+    line.report(first, Reason.RATE_LIMITED, 60)
+    line.report(second, Reason.RATE_LIMITED, 5)
+    assert line.closed().until >= line.clock.now + 60
+
+
 def test_signals_that_wait_for_the_circuit_come_back_spread_out_criticals_first() -> None:
     line = broken()
     opens = line.clock.now + 30

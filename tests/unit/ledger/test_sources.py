@@ -59,6 +59,6 @@ def test_invented_recipients_do_not_push_out_those_with_which_an_incident_was_sh
     relay = relay_with()
     channel = relay.channels.get("noc")
     for name in ("ann", *(f"invented-{number}" for number in range(100))):
-        relay.sources.record_incident(channel, "i1", (name,), relay.deadline(8))
+        relay.sources.record_recipients(channel, "i1", (name,), relay.deadline(8))
     known = relay.sources.of_incident(channel, "i1")
     assert (("ann",) in known, len(known) < 100) == (True, True)

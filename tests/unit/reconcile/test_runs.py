@@ -12,7 +12,7 @@ import requests
 
 from relay.failures import ChannelUnreadable
 from relay.http.session import HttpAnswer
-from relay.reconcile.findings import LEASE_KEY, Lease
+from relay.reconcile.findings import LEASE_KEY, RunLease
 from relay.reconcile.history import ChannelHistory, Difference, History
 from tests.fakes import Call
 from tests.unit.reconcile_scene import (
@@ -183,7 +183,7 @@ class TestFailures:
 class TestLease:
     def test_run_does_nothing_while_another_one_works(self, scene: Scene) -> None:
         scene.has(incident(scene.relay.clock))
-        lease = Lease.take(scene.relay.table, scene.relay.clock)
+        lease = RunLease.take(scene.relay.table, scene.relay.clock)
         assert lease
         assert scene.relay.reconciler.run() == []
         assert listings(scene) == 0
@@ -192,11 +192,11 @@ class TestLease:
 
     def test_lease_is_renewed_during_a_long_run(self, scene: Scene) -> None:
         pages(scene, 20, seconds=9.0)
-        others: list[Lease | None] = []
+        others: list[RunLease | None] = []
 
         def meanwhile() -> None:
             scene.relay.clock.now += 9.0
-            others.append(Lease.take(scene.relay.table, scene.relay.clock))
+            others.append(RunLease.take(scene.relay.table, scene.relay.clock))
 
         scene.tenant.before_answer = meanwhile
         began = scene.relay.clock.now

@@ -48,8 +48,8 @@ class CallbackVerdict(NamedTuple):
 
     Attributes:
         why: The reason why the callback is not verified; empty if it is.
-        signal: The signal whose page the callback names; None if xMatters was not asked, or it is not verified.
-        reason: Reason for which a callback waits that is not verified yet.
+        signal: The signal whose page the callback names; None if xMatters was not asked, or if it is not verified.
+        reason: Why an early callback waits.
     """
 
     verdict: Verdict

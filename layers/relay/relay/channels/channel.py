@@ -255,7 +255,7 @@ class Channel:
 
     @staticmethod
     def fitting(names: Iterable[str]) -> tuple[str, ...]:
-        """Return the names, each once and in order, up to the length that fits into a signal (MAX_NAMES_LENGTH)."""
+        """Return the names, each once and in order, up to the one that makes them longer than MAX_NAMES_LENGTH."""
         unique = dict.fromkeys(names)
         lengths = accumulate(len(url_part(name)) + 1 for name in unique)
         return tuple(name for name, length in zip(unique, lengths, strict=True) if length <= MAX_NAMES_LENGTH)

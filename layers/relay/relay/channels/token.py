@@ -32,7 +32,7 @@ def make(channel: str, endpoint: EndpointName, choose: Callable[[str], str]) -> 
 
 
 def fits(token: str, channel: str, endpoint: EndpointName) -> bool | None:
-    """True if the token is complete, and its checksum is right for this channel and endpoint.
+    """True if the token has the relay's form and length, and the right checksum for this channel and endpoint.
 
     None for a token without the relay's prefix, which has no checksum.
     """

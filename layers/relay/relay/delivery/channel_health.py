@@ -62,7 +62,7 @@ class Debts:
 
     @classmethod
     def of(cls, entries: Iterable[Entry]) -> "Debts":
-        """Return the debts of one channel. `entries` are its entries in the ledger's `due` index."""
+        """Count the debts of one channel, from its entries in the ledger's `due` index."""
         debts = cls()
         for entry in entries:
             debts.add(entry)
@@ -84,14 +84,14 @@ class Debts:
         if since is None:
             return
         if entry.is_given_up:
-            self.given_up += entry.debt.is_critical
-            self.given_up_other += not entry.debt.is_critical
-            self.unnotified += entry.debt.is_critical and not entry.debt.is_notified
+            self.given_up += entry.debt.has_critical_row
+            self.given_up_other += not entry.debt.has_critical_row
+            self.unnotified += entry.debt.has_critical_row and not entry.debt.is_notified
             return
         self.reasons.update([entry.debt.reason] if entry.debt.reason else [])
         self.oldest = _earliest(self.oldest, since)
         self.next_attempt = _earliest(self.next_attempt, next_attempt(entry))
-        if entry.debt.is_critical:
+        if entry.debt.has_critical_row:
             self.critical += 1
             self.oldest_critical = _earliest(self.oldest_critical, since)
         else:
@@ -245,7 +245,7 @@ class HealthTopics:
         first, second = (self.alarm_arn, self.notice_arn) if is_urgent else (self.notice_arn, self.alarm_arn)
         return first or second
 
-    def sick(self, notices: Sequence[ChannelNotice], now: float) -> bool:
+    def tell_sick(self, notices: Sequence[ChannelNotice], now: float) -> bool:
         """Publish one message that these channels are sick. Return False if SNS does not accept it."""
         if len(notices) == 1:
             [one] = notices
@@ -258,7 +258,7 @@ class HealthTopics:
             sms = f"{len(notices)} channels are sick ({_counts(notices)}): {_first(notices)}"
         return self._publish("sick", notices, subject, whole, sms)
 
-    def well(self, notices: Sequence[ChannelNotice], now: float) -> bool:
+    def tell_well(self, notices: Sequence[ChannelNotice], now: float) -> bool:
         """Publish one message that these channels are well again. Return False if SNS does not accept it."""
         if len(notices) == 1:
             [one] = notices
@@ -271,8 +271,11 @@ class HealthTopics:
             sms = f"{len(notices)} channels are well again: {_first(notices)}"
         return self._publish("well", notices, subject, whole, sms)
 
-    def unreachable(self, channel: str, recipients: Mapping[str, str]) -> bool:
-        """Publish a message about recipients whom xMatters would not notify, with why. Return False if SNS fails."""
+    def tell_unreachable(self, channel: str, recipients: Mapping[str, str]) -> bool:
+        """Publish a message about recipients whom xMatters would not notify. Return False if SNS does not accept it.
+
+        `recipients` maps each name to the reason why.
+        """
         many = f"{len(recipients)} recipient(s)"
         named = [f"{quoted(name, MAX_RECIPIENT)}: {why}" for name, why in sorted(recipients.items())]
         lines = [f"xMatters would not notify {many} of channel {channel} now:", *(f"- {each}" for each in named)]

@@ -302,7 +302,7 @@ def _leased(services: Services, task: Task, entry: Entry, send: Send) -> tuple[E
         after = replace(after, debt=after.debt.resumed(task.pause_end(now)))
     if (entry.debt.row or not task.is_from_webhook) and is_queued and try_store(services, task, entry):
         # A row must name this state, in case its sender dies: the last one did, or an older state is owed already.
-        row, known = row_of(task, lease.until, services.clock()), entry.debt.row
+        row, known = planned_row(task, lease.until, services.clock()), entry.debt.row
         # The worker may die before it has a result, which begins the count anew. A bell is counted already.
         begun = known.begun if known and known.job == row.job else 0
         begun += Flag.BELL not in task.job.flags
@@ -369,7 +369,7 @@ def _record_failure(
     row, at = None, dead_lettered_at(result)
     if at is None and try_store(services, task, leased):
         wakes, now = result.until or until, services.clock()
-        row = row_of(task, wakes, now, has_message=result.queue == "retry")
+        row = planned_row(task, wakes, now, has_message=result.queue == "retry")
 
     def change(now: Entry) -> Entry:
         # The row first: `failed` records attempts and reason only for the newest state.
@@ -473,7 +473,7 @@ def _held(services: Services, task: Task, entry: Entry, wait: Wait, *, has_messa
     # The stored job has to outlive the pause, which may have been prolonged since the job was stored.
     if is_paused or entry.debt.job != task.job.stored_name:
         store_job(services.ledger, task.job.stored_name, task, now)
-    row = row_of(task, wait.until, now, has_message=has_message)
+    row = planned_row(task, wait.until, now, has_message=has_message)
     owed = entry.owing_by_row(task.state, row, task.job.plan)
     # relayctl shows the reason for the wait of a replayed job. The reason `paused` is replaced after a pause.
     is_shown = entry.debt.revived_at or owed.debt.reason == Reason.PAUSED
@@ -517,11 +517,11 @@ def _follow_end(services: Services, task: Task, before: Entry, after: Entry) -> 
     return services.outbox.enqueue(followup_job(task.job, now), until=now + FOLLOW_END_SECONDS)
 
 
-def row_of(task: Task, until: float, now: float, *, has_message: bool = True) -> Row:
+def planned_row(task: Task, until: float, now: float, *, has_message: bool = True) -> Row:
     """Return the row of the `due` index for a state that waits until `until` (epoch seconds).
 
-    If a message on the retry queue wakes it then, the row is due some minutes later, but at the latest shortly after
-    the state expires.
+    The sweeper acts then if no message wakes the state, else OVERDUE_SECONDS later, but never later than
+    OVERAGE_SECONDS after the state expires.
     """
     due = until + OVERDUE_SECONDS if has_message else until
     return Row(min(due, task.wake_at(due, now) + OVERAGE_SECONDS), task.job.stored_name)

@@ -107,7 +107,9 @@ class OverdueDebt(NamedTuple):
 
 @dataclass(frozen=True)
 class Fallback:
-    """Notifies people by the fallback topic (SNS) and by phones of critical incidents that xMatters has not announced.
+    """Notifies people by the fallback topic (SNS) and by phones.
+
+    They hear of criticals that are overdue, that nobody is known to have heard, or that no channel knows.
 
     Attributes:
         client: Returns the SNS client, which is created at its first use.

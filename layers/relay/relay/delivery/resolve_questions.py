@@ -26,7 +26,7 @@ from relay.channels.channel import BigPandaAccess, Channel
 from relay.channels.kept_facts import with_facts
 from relay.channels.policy import Mode
 from relay.deadline import Clock, Deadline
-from relay.delivery.delivery import row_of, store_job
+from relay.delivery.delivery import planned_row, store_job
 from relay.delivery.task import Task, entry_key_of, state_of
 from relay.failures import LedgerError, Reason, SendError
 from relay.incidents.share import Share, State, is_open, parse_share
@@ -194,7 +194,7 @@ class ResolveQuestions:
             )
             return Result.of_job(job, Outcome.DUPLICATE)
         store_job(self.ledger, signal.stored_name, task, now)
-        row = row_of(task, now, now)
+        row = planned_row(task, now, now)
 
         def over(each: Entry) -> Entry:
             # By another function's clock, an open state may be later than the question: BigPanda is asked again.

@@ -54,7 +54,7 @@ class Unguarded:
 
 @dataclass(frozen=True)
 class Services:
-    """Adapters that the steps of a delivery call.
+    """Adapters that the steps of a delivery call, and the memory of what this process sent without the ledger.
 
     Attributes:
         random: Returns a random number from 0 to 1.
@@ -244,6 +244,7 @@ class Task(NamedTuple):
         return replace(self, job=self.job._replace(ledger_down_since=None).without_flags(Flag.WAITS_FOR_LEDGER))
 
     def result(self, outcome: Outcome) -> Result:
+        """Return a result with this outcome for the task's state, before anything is queued."""
         job, change = self.job, self.change
         subject = Subject(
             job.channel,

@@ -76,7 +76,7 @@ def take_share(delivery: Delivery, sources: Sources, channel: Channel, request: 
         release = release_job(result.job, share.event or FIRST_EVENT)
         delivery.services.outbox.enqueue(release, until=delivery.services.clock())
     if result.subject.is_first:
-        sources.record_incident(channel, share.incident_id, recipients, deadline)
+        sources.record_recipients(channel, share.incident_id, recipients, deadline)
     sources.record(channel, share.environment_id, recipients, deadline)
     rung = result.job.stamps.recipients if result.job else recipients
     refused = len({*request.recipients} - {*rung})

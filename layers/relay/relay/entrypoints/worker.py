@@ -250,7 +250,7 @@ class Worker:
         """
         # The function that took the share may have failed to record them.
         is_announced = result.outcome in {Outcome.DELIVERED, Outcome.DUPLICATE}
-        is_recorded = not is_announced or self.sources.record_incident(
+        is_recorded = not is_announced or self.sources.record_recipients(
             channel, job.incident_id, job.url_recipients, deadline
         )
         has_followups = channel.rest is not None or channel.asks_about_answers

@@ -84,7 +84,7 @@ class Acceptance(NamedTuple):
 
 
 class Stamps(NamedTuple):
-    """Stamps of a job: members for operators. They decide nothing about a signal; a chore waits by its `reason`.
+    """Stamps of a job: members for operators. Nothing is decided by what a message says in them, but a chore's wait.
 
     Times are ISO 8601 in UTC, None for never.
 

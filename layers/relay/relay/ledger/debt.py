@@ -79,7 +79,7 @@ class Row(NamedTuple):
             the last recorded result.
         is_unbegun: True if the sweeper sent one more, and no worker began to work it. Then the sweeper invokes the
             worker in place of a further message.
-        is_critical: True if the owed state is critical, or a receipt is open: known once it is stored (`table.row_of`).
+        is_critical: True if the owed state is critical, or a receipt is open: known once stored (`table.stored_row`).
     """
 
     due: float
@@ -171,7 +171,7 @@ class Debt(NamedTuple):
     revived_at: float = 0.0
 
     @property
-    def is_critical(self) -> bool:
+    def has_critical_row(self) -> bool:
         """True if the row is a critical one: the owed state is critical, or a receipt is open."""
         return self.row is not None and self.row.is_critical
 

@@ -471,6 +471,9 @@ class Entry(NamedTuple):
     def announcing(self, state: State, request_id: str | None, at: float, audience: Audience = NOBODY_NAMED) -> "Entry":
         """Return the entry with `state` announced. `at` is the start of the sender's lease (epoch seconds).
 
+        That settles the debt unless a newer state is known, and clears the doubtful states. A resolve ends the
+        incident, a critical that comes anew begins a receipt, and what comes anew drops the acknowledgement.
+
         `request_id` is xMatters' id of the signal; None if the answer had none. `audience` has the signal's recipients.
         If a newer state is announced already, that one stays announced. Then `state` becomes doubtful, since people may
         have been notified of `state` last.

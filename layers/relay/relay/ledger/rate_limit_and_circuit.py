@@ -275,7 +275,8 @@ class RateLimiter:
         if failure == Reason.RATE_LIMITED:
             pause = OPEN_SECONDS if retry_after is None else retry_after
             pause = min(max(pause, SHORTEST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
-            self._update(gate, put={"open_until": now + pause})
+            # Not below a longer pause, for which another answer asked.
+            self._update(gate, put={"open_until": now + pause}, below=("open_until", now + pause))
             return False
         failed = self._update(gate, add={"failures": 1})
         if failed and failed.circuit.failures >= FAILURES_IN_A_ROW:

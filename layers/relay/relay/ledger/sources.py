@@ -112,7 +112,7 @@ class Sources:
         if self._try_change(_key(channel.name), with_share, deadline):
             self._noted[share] = now + NOTE_AGAIN_SECONDS
 
-    def record_incident(self, channel: Channel, incident_id: str, recipients: Recipients, deadline: Deadline) -> bool:
+    def record_recipients(self, channel: Channel, incident_id: str, recipients: Recipients, deadline: Deadline) -> bool:
         """Record the recipients that the webhook's URL names for an incident. Return False if the table fails.
 
         Write-backs and reconcile runs need them to find the incident's entries.

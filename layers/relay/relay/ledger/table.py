@@ -313,10 +313,11 @@ def encoded(entry: Entry) -> str:
     return _COMPACT.encode({**entry.others, **members})
 
 
-def row_of(entry: Entry) -> Row | None:
-    """Return an entry's row in the `due` index: its debt's, or one for an open receipt; None for neither.
+def stored_row(entry: Entry) -> Row | None:
+    """Return an entry's row in the `due` index; None if nothing is owed and no receipt is open.
 
-    The row is a critical one if the owed state is critical, or for an open receipt.
+    It is the debt's row if that names a stored job; else, while a receipt is awaited, one that is due since the
+    critical was sent; else the debt's row. It is a critical one if the owed state is critical, or a receipt is awaited.
     """
     row = entry.debt.row
     if row is None and not entry.receipt.is_open:
@@ -517,7 +518,7 @@ class Ledger:
 
     def write(self, name: str, before: Entry, after: Entry) -> Entry | None:
         """Write `after` if the table item is still the one that `before` was read from; return None if it changed."""
-        row = row_of(after)
+        row = stored_row(after)
         others = row.attributes(name) if row else {}
         # The item may have the row of a debt, or of a receipt, even if a step has ended that receipt since.
         remove = ATTRIBUTES if (before.debt.row or before.receipt.since) and not row else ()

@@ -26,7 +26,7 @@ class LeaseLost(LedgerError):
 
 
 @dataclass
-class Lease:
+class RunLease:
     """Exclusive right to make a reconcile run, renewed during the run.
 
     Attributes:
@@ -147,7 +147,7 @@ class Progress:
     history: History
     began: float
     deadline: Deadline
-    lease: Lease
+    lease: RunLease
     since: float = 0.0
     counts: Counter[str] = field(default_factory=Counter)
     findings: dict[tuple[str, str], list[Finding]] = field(default_factory=dict)

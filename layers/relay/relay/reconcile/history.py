@@ -91,7 +91,9 @@ class Planner:
     telemetry: "Telemetry"
 
     def listings(self, deadline: Deadline) -> list[Listing]:
-        """Return the listings to compare, with their channels. Raises LedgerError and ChannelError.
+        """Group the channels with reconcile runs by URL, query and environment: one listing each.
+
+        Raises LedgerError and ChannelError.
 
         A channel that can't be read is left out, and counted as a failure.
         """

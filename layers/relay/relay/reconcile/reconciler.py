@@ -28,7 +28,7 @@ from relay.jobs.job import Flag, new_job, seconds_of, timestamp
 from relay.jobs.queue import FIRST_EVENT, Outbox, release_job
 from relay.ledger.table import Table
 from relay.reconcile.comparison import SETTLES_SECONDS, Comparison
-from relay.reconcile.findings import Cause, Finding, Lease, LeaseLost, Progress, Seen, as_seen
+from relay.reconcile.findings import Cause, Finding, LeaseLost, Progress, RunLease, Seen, as_seen
 from relay.reconcile.history import Difference, History, Listing, Planner, is_ringing, notice_unread, short_name
 from relay.reconcile.ownership import Ownership
 from relay.telemetry import Telemetry, channel_list
@@ -250,7 +250,7 @@ class Reconciler:
         whole, lease, done = self.deadlines(RUN_SECONDS), None, list[Listing]()
         try:
             listings = self.planner.listings(whole)
-            lease = Lease.take(self.table, self.clock) if listings else None
+            lease = RunLease.take(self.table, self.clock) if listings else None
             if lease:
                 self._work(listings, lease, whole, done)
         except (ChannelError, LedgerError) as error:
@@ -260,7 +260,7 @@ class Reconciler:
                 lease.release()
         return done
 
-    def _work(self, listings: Sequence[Listing], lease: Lease, whole: Deadline, done: list[Listing]) -> None:
+    def _work(self, listings: Sequence[Listing], lease: RunLease, whole: Deadline, done: list[Listing]) -> None:
         """Compare the listings, and add them to `done`. Criticals of all are queued before anything else.
 
         The order of the listings turns: a run begins after the listing that the run before began last, or after one
@@ -285,7 +285,7 @@ class Reconciler:
         for run in later:
             self._end(run, done)
 
-    def _compared(self, listing: Listing, lease: Lease, deadline: Deadline, told: set[str]) -> Progress:
+    def _compared(self, listing: Listing, lease: RunLease, deadline: Deadline, told: set[str]) -> Progress:
         """Compare a listing with its channels, queue criticals, and report incidents that no channel knows.
 
         `told` has those that were reported for another listing.

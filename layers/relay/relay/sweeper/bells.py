@@ -71,10 +71,10 @@ class Bells:
         if not overdue:
             return 0
         self.policies.read(overdue)
-        with_criticals = {each.channel for each in overdue if each.entry.debt.is_critical}
+        with_criticals = {each.channel for each in overdue if each.entry.debt.has_critical_row}
         waiting = self.outbox.retries.backlog()
         if waiting is not None and waiting > BACKLOG:
-            overdue = [each for each in overdue if each.entry.debt.is_critical]
+            overdue = [each for each in overdue if each.entry.debt.has_critical_row]
         healed: dict[str, int] = defaultdict(int)
         most: dict[str, int] = {}
 
@@ -91,7 +91,7 @@ class Bells:
                 if not deadline.remaining():
                     return sum(healed.values())
                 if self._is_overdue(each, ahead) and is_to_see(each):
-                    is_second = each.channel in with_criticals and not each.entry.debt.is_critical
+                    is_second = each.channel in with_criticals and not each.entry.debt.has_critical_row
                     delay = CRITICALS_FIRST_SECONDS if is_second else 0.0
                     delay = UNRECORDED_SECONDS if each.entry.lease else delay
                     heal = partial(self._heal_one, run, each, delay, may_ring=may_ring(each))
@@ -216,7 +216,7 @@ def _interleaved(rows: Iterable[DueRow]) -> list[DueRow]:
     ranks: dict[tuple[bool, str], int] = defaultdict(int)
     placed: list[tuple[bool, int, DueRow]] = []
     for each in sorted(rows, key=lambda row: not (row.entry.debt.row and row.entry.debt.row.is_unbegun)):
-        is_other = not each.entry.debt.is_critical
+        is_other = not each.entry.debt.has_critical_row
         ranks[is_other, each.channel] += 1
         placed.append((is_other, ranks[is_other, each.channel], each))
     return [each for *_, each in sorted(placed, key=lambda place: place[:2])]

@@ -199,7 +199,7 @@ class FallbackNotifier:
             return False
         if self._missed(row):
             return True
-        if not entry.debt.is_critical or entry.debt.is_notified or entry.debt.since is None:
+        if not entry.debt.has_critical_row or entry.debt.is_notified or entry.debt.since is None:
             return False
         # Nothing will ring of itself for a given-up state, so there is nothing to wait for.
         delay_start = with_pauses(self.policies, row, now).entry.delay_start or now

@@ -159,7 +159,7 @@ class RecipientWatch:
         found = {name: why for name, why in hindrances.items() if why}
         known, lasting = self._read(TOLD_KEY + channel.name), {*names} - {*checked} | hindrances.keys()
         told = {name: at for name, at in known.items() if name in lasting or now - at < TOLD_AGAIN_SECONDS}
-        if found.keys() - told.keys() and self.topics.unreachable(channel.name, found):
+        if found.keys() - told.keys() and self.topics.tell_unreachable(channel.name, found):
             told = dict.fromkeys(found, now) | told
         if told != known:
             self._store(TOLD_KEY + channel.name, told)
@@ -278,7 +278,7 @@ class HealthWatch:
                 failed.add(arn)
 
     def _publish_one(self, message: Message, deadline: Deadline) -> bool:
-        publish = self.topics.sick if message.health == "sick" else self.topics.well
+        publish = self.topics.tell_sick if message.health == "sick" else self.topics.tell_well
         call = partial(publish, message.notices, self.tools.clock())
         try:
             return deadline.run(call, part="health", at_most=PUBLISH_SECONDS)
