@@ -15,7 +15,7 @@ from relay.incidents.share import State, Transition, parse_share
 from relay.jobs.job import Job, seconds_of, timestamp
 from relay.jobs.queue import attributes_of, envelope_of, read_envelope
 from relay.ledger.entry import Entry
-from relayctl.dlq.queue import SCAN_SECONDS
+from relayctl.dlq.queue import HOLD_SECONDS, MOVE_SECONDS, SCAN_SECONDS
 from tests.integration.relayctl_cloud import Operator, Work, delivered, failing
 from tests.samples import body, job
 
@@ -79,6 +79,13 @@ class TestList:
         assert operator.run_json("dlq", "list")["held"] == 1
         done = operator.run("dlq", "list", "--channel", "x")
         assert nothing(done, f"none of about 2 messages matched; about 1 messages {HELD}")
+
+
+def test_list_ends_although_new_messages_keep_coming(operator: Operator) -> None:
+    operator.put(*jobs(10))
+    coming = [10] * 5
+    operator.hooks["before-call.sqs.ReceiveMessage"] = lambda **_: operator.put(*jobs(coming.pop() if coming else 0))
+    assert operator.run_json("dlq", "list")["shown"] == 30
 
 
 def slow_queue(operator: Operator, answers: int) -> str:
@@ -182,6 +189,40 @@ class TestReplay:
         assert set(on_queue(operator)) == {f"i{n}" for n in range(10, 90)}
         [audit] = audits(done)
         assert (audit["counts"]["waiting"], audit["counts"]["left"]) == (10, 80)
+
+    def test_replay_leaves_messages_whose_hold_is_over_to_other_readers(self, operator: Operator) -> None:
+        operator.put(*jobs(12))
+        operator.on_send = lambda: operator.clock.sleep(HOLD_SECONDS - MOVE_SECONDS)
+        done = operator.run_json("dlq", "replay", "--yes", "--no-wait", code=1)
+        assert (done["waiting"], done["left"], operator.visible()) == (10, 2, 2)
+
+    def test_every_message_is_on_a_queue_after_a_replay_of_which_sqs_refuses_parts(self, operator: Operator) -> None:
+        for operation in ("SendMessageBatch", "DeleteMessageBatch"):
+            refuse_thirds(operator, operation)
+        operator.put(*jobs(13))
+        done = operator.run_json("dlq", "replay", "--yes", "--no-wait", code=1)
+        assert [each["incident_id"] for each in done["results"] if each["became"] == "failed"] == REFUSED
+        kept = [each["incident_id"] for each in done["results"] if "not deleted" in str(each["note"])]
+        operator.work()
+        assert {each.incident_id for each in operator.asked} == {each.incident_id for each in jobs(13)} - {*REFUSED}
+        assert (operator.visible(), operator.hidden()) == (8, 0)
+        assert set(on_queue(operator)) == {*REFUSED, *kept}
+
+
+# Of the thirteen messages in two batches, the first of each three.
+REFUSED = ["i0", "i3", "i6", "i9", "i10"]
+
+
+def refuse_thirds(operator: Operator, operation: str) -> None:
+    """Let SQS refuse the first of each three messages of a batch, in an answer with HTTP 200."""
+    failed = list[dict[str, str]]()
+
+    def leave_out(params: dict[str, Any], **_: Any) -> dict[str, Any]:
+        failed[:] = [{"Id": each["Id"], "Code": "InternalError"} for each in params["Entries"][::3]]
+        return params | {"Entries": [each for number, each in enumerate(params["Entries"]) if number % 3]}
+
+    operator.hooks[f"provide-client-params.sqs.{operation}"] = leave_out
+    operator.hooks[f"after-call.sqs.{operation}"] = lambda parsed, **_: parsed.update(Failed=failed)
 
 
 ARN = "arn:aws:sts::123456789012:user/moto"
@@ -325,7 +366,7 @@ def test_question_of_a_drop_that_is_open_for_longer_than_the_messages_are_held_d
     operator: Operator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def hesitates() -> str:
-        operator.clock.sleep(300)
+        operator.clock.sleep(HOLD_SECONDS - MOVE_SECONDS)
         return "y"
 
     operator.put(*jobs(3))
