@@ -1,12 +1,11 @@
 """History of an incident from activities, alerts and pages; the pace of a reader; and what the rehearsal decides."""
 
-import json
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
+from relay.http.client import HttpClient
 from relay.http.session import HttpAnswer
 from relayctl.rehearse.fetch import Answers, Reader, list_incidents, read_incidents, read_pages
 from relayctl.rehearse.findings import Rehearsal, pages_got, rehearse
@@ -14,6 +13,8 @@ from relayctl.rehearse.history import History, Page, Past, Period, Told, read_pa
 from relayctl.rehearse.rehearse import POLICIES
 from relayctl.settings.settings_file import channel_of, settings_of
 from relayctl.stack.deployed import Effects
+from tests.fakes import Clock, FakeSession, Step
+from tests.unit.reconcile_scene import Tenant, answer, incident
 
 T = 1_780_000_000
 PERIOD = Period(T, T + 86_000)
@@ -142,48 +143,27 @@ def test_signal_that_waits_for_its_distance_rings_later(story: Story) -> None:
 
 
 def test_pace_keeps_within_two_percent_of_the_limit(tmp_path: Path) -> None:
-    reader = Tenant({"incidents": []}).reader(tmp_path)
-    for page in range(1001):
-        reader.get("/incidents", {"page": page})
-    assert 200.0 < reader.effects.ticks() <= 204.0
+    bigpanda = reader(tmp_path, answer([]))
+    for page in range(101):
+        bigpanda.get("/incidents", {"page": page})
+    assert 20.0 < bigpanda.effects.ticks() <= 20.4
 
 
-class Tenant:
-    """A vendor's API that answers from a table of paths; a path without an answer is a failure of the test."""
-
-    def __init__(self, answers: dict[str, Any]) -> None:
-        self._answers = answers
-        self.asked: list[str] = []
-
-    def ask(self, method: str, url: str, *_: Any, **__: Any) -> HttpAnswer:
-        parts = urlsplit(url)
-        query = dict(parse_qsl(parts.query))
-        self.asked.append(url)
-        found = self._answers[parts.path.rpartition("/")[2]]
-        told = found(query) if callable(found) else found
-        return told if isinstance(told, HttpAnswer) else HttpAnswer(200, {}, json.dumps(told).encode())
-
-    def reader(self, folder: Path) -> Reader:
-        now = [0.0]
-
-        def sleep(seconds: float) -> None:
-            now[0] += seconds
-
-        outward: Any = self
-        effects = Effects(ticks=lambda: now[0], sleep=sleep)
-        return Reader("Vendor", outward, "https://vendor.example", {}, 5, effects, Answers(folder))
+def reader(folder: Path, vendor: Step) -> Reader:
+    clock = Clock(0.0)
+    effects = Effects(ticks=clock, sleep=clock.sleep)
+    return Reader("Vendor", HttpClient(FakeSession(vendor)), "https://vendor.example", {}, 5, effects, Answers(folder))
 
 
 def test_listing_goes_on_if_bigpanda_gives_fewer_than_it_was_asked_for_and_after_an_incident_that_is_gone(
     tmp_path: Path,
 ) -> None:
-    def incidents(query: dict[str, str]) -> Any:
-        return {"total": 3, "items": [{"id": f"i{query['page']}"}] if int(query["page"]) <= 3 else []}
-
-    answers = {"incidents": incidents, "activities": [], "i1": HttpAnswer(410, {}, b""), "i2": {}, "i3": {"id": "i3"}}
-    reader = Tenant(answers).reader(tmp_path)
-    listed = list_incidents(reader, PERIOD, ["e1"])
-    assert [(each.id, each.document) for each in read_incidents(reader, listed)] == [("i2", {}), ("i3", {"id": "i3"})]
+    tenant = Tenant(incidents=[incident(Clock(), f"i{number}") for number in range(3)], page_size=1)
+    tenant.faults["/incidents/i0?"] = lambda _: HttpAnswer(410, {}, b"")
+    bigpanda = reader(tmp_path, tenant)
+    listed = list_incidents(bigpanda, PERIOD, ["e1"])
+    assert [each.id for each in listed] == ["i0", "i1", "i2"]
+    assert [told.id for told in read_incidents(bigpanda, listed)] == ["i1", "i2"]
 
 
 def test_incident_is_found_in_whatever_property_has_its_id(tmp_path: Path) -> None:
@@ -193,5 +173,5 @@ def test_incident_is_found_in_whatever_property_has_its_id(tmp_path: Path) -> No
         {"id": "p2", "created": None, "properties": {"BP ID": "i1"}},
         {"id": "p3", "created": created, "properties": {"BP ID": "i2"}},
     ]
-    found = read_pages(Tenant({"events": {"data": events}}).reader(tmp_path), PERIOD, "incident_id", {"i1"})
+    found = read_pages(reader(tmp_path, answer({"data": events})), PERIOD, "incident_id", {"i1"})
     assert found == {"i1": [Page("p1", 1772593094.301, "critical")]}
