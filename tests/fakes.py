@@ -196,6 +196,15 @@ class FakeSns:
         self.published.append(message)
         return {"MessageId": f"n{len(self.published)}"}
 
+    def message(self) -> dict[str, Any]:
+        """Return the only message, with its text for each protocol."""
+        [message] = self.published
+        return message | {"Message": json.loads(message["Message"])}
+
+    def told(self) -> list[tuple[str, str]]:
+        """Return the last part of the topic's name, and the subject, of each message."""
+        return [(each["TopicArn"].rpartition(":")[2], each["Subject"]) for each in self.published]
+
 
 class FakeMessaging:
     """A client of AWS End User Messaging that keeps each call and text: its kind, number, identity and words."""
@@ -287,8 +296,9 @@ class Recorder:
             self.telemetry.flush()
         return self.out.getvalue()
 
-    def lines(self) -> list[dict[str, Any]]:
-        return [line for line in self._documents() if "_aws" not in line]
+    def lines(self, message: str = "") -> list[dict[str, Any]]:
+        """Return the log lines; with a message, only those that have it."""
+        return [line for line in self._documents() if "_aws" not in line and message in {"", line["message"]}]
 
     def metrics(self) -> dict[str, float]:
         """Return the sums of the metrics without a channel, by name; metrics with the sum 0 are left out."""
@@ -309,7 +319,7 @@ class Recorder:
 
     def outcomes(self, message: str = "job") -> list[str]:
         """Return the outcomes in the log lines with this message, in order."""
-        return [line["outcome"] for line in self.lines() if line["message"] == message]
+        return [line["outcome"] for line in self.lines(message)]
 
     def _documents(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.written().splitlines()]
@@ -553,16 +563,15 @@ class Relay:
 
         Time passes only by the library's own sleeps.
         """
-        before, found = len(self.recorder.lines()), dict[str, dict[str, Any]]()
+        before, found = len(self.recorder.lines("reconciled")), dict[str, dict[str, Any]]()
         self.reconciler.run()
-        for line in self.recorder.lines()[before:]:
-            if line["message"] == "reconciled":
-                first, *_ = line["channel"].split(", ")
-                sums = found.setdefault(first, {})
-                for name in ("compared", "missed", "snooze_over", "unknown"):
-                    sums[name] = sums.get(name, 0) + line[name]
-                for name in {"failure", "reason"} & line.keys():
-                    sums.setdefault(name, line[name])
+        for line in self.recorder.lines("reconciled")[before:]:
+            first, *_ = line["channel"].split(", ")
+            sums = found.setdefault(first, {})
+            for name in ("compared", "missed", "snooze_over", "unknown"):
+                sums[name] = sums.get(name, 0) + line[name]
+            for name in {"failure", "reason"} & line.keys():
+                sums.setdefault(name, line[name])
         return found
 
     def drain(self) -> None:

@@ -131,8 +131,7 @@ def published(*notices: ChannelNotice, health: str = "sick") -> dict[str, Any]:
     sns: Any = FakeSns()
     topics = HealthTopics(lambda: sns, ALARM, NOTICE)
     assert (topics.tell_sick if health == "sick" else topics.tell_well)(notices, NOW)
-    [message] = sns.published
-    return dict(message) | {"Message": json.loads(message["Message"])}
+    return dict(sns.message())
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """The last resort: messages to the fallback topic, calls and texts; their limits, and incidents that forge lines."""
 
-import json
 import math
 from copy import replace
 from typing import Any
@@ -28,16 +27,10 @@ def fallback(sns: FakeSns) -> Fallback:
     return Fallback(lambda: client, TOPIC)
 
 
-def read(sns: FakeSns) -> dict[str, Any]:
-    """Return the only message that SNS got, with its text for each protocol."""
-    [message] = sns.published
-    return message | {"Message": json.loads(message["Message"])}
-
-
 def published(*debts: OverdueDebt, others: int = 0, channel: str = "noc") -> dict[str, Any]:
     sns = FakeSns()
     assert fallback(sns).notify(channel, debts, others)
-    return read(sns)
+    return sns.message()
 
 
 def owed(incident_id: str = "i1", **changes: Any) -> OverdueDebt:
@@ -179,7 +172,7 @@ def missed(incident_id: str, description: str, link: str) -> dict[str, Any]:
     """Notify the fallback topic of a critical without a webhook; return the message."""
     sns, body = FakeSns(), samples.body(id=incident_id, description=description, links=[{"href": link}])
     assert fallback(sns).notify_of_unknown(["c0"], [parse_share(body)])
-    return read(sns)
+    return sns.message()
 
 
 def test_no_text_of_an_incident_that_was_missed_forges_a_line_or_a_link() -> None:

@@ -42,7 +42,7 @@ def watched(
 
 def told(relay: Relay) -> list[str]:
     """Return the steps of which the fallback topic was told, by the log."""
-    lines = (line for line in relay.recorder.lines() if line["message"] == "fallback notified")
+    lines = relay.recorder.lines("fallback notified")
     return [step for line in lines for step in line.get("missed", {}).values()]
 
 

@@ -92,7 +92,7 @@ class TestRefused:
     def test_callback_is_logged_with_who_answered_what_and_without_notes_and_credentials(self) -> None:
         relay = new_relay()
         answered(relay, request(ANSWER | {"note": "canary-note"}))
-        [line] = [line for line in relay.recorder.lines() if line["message"] == "callback"]
+        [line] = relay.recorder.lines("callback")
         assert (line["channel"], line["incident_id"], line["transition"]) == ("noc", "i1", "response")
         assert (line["person"], line["answer"]) == ("jdoe", "Acknowledge")
         assert not {"canary-note", samples.CALLBACK_TOKEN} & set(relay.recorder.written().split('"'))

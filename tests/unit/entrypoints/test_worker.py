@@ -29,7 +29,7 @@ class TestMessages:
         assert relay.worker.work(records(good, body, good.replace("i1", "i2"))) == ["m2"]
         assert len(relay.session.calls) == 2
         assert "dead_lettered" not in relay.recorder.metrics()
-        [line] = [line for line in relay.recorder.lines() if line["message"] == "unreadable job"]
+        [line] = relay.recorder.lines("unreadable job")
         assert line["level"] == "ERROR"
 
     @pytest.mark.parametrize(("receives", "times"), [(1, 0), (20 - 1, 0), (20, 1)])

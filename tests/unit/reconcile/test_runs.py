@@ -47,10 +47,6 @@ def slow(scene: Scene, seconds: float) -> None:
     scene.tenant.before_answer = wait
 
 
-def lines(scene: Scene) -> list[dict[str, Any]]:
-    return [line for line in scene.relay.recorder.lines() if line["message"] == "reconciled"]
-
-
 def settled(scene: Scene) -> None:
     """Make a first reconcile run, which notes the differences, and wait until the next run may queue signals."""
     scene.run()
@@ -324,7 +320,7 @@ class TestListing:
 def test_listing_that_hangs_does_not_keep_those_behind_it_from_their_turn() -> None:
     places = [f"e{number}" for number in range(5)]
     scene = make_scene(environment_id=None, environments=places)
-    [hanging, *_] = scene.run() and [line["environment_id"] for line in lines(scene)]
+    [hanging, *_] = scene.run() and [line["environment_id"] for line in scene.relay.recorder.lines("reconciled")]
 
     def hangs(call: Call) -> HttpAnswer:
         if f"/environments/{hanging}/" in call.url:
@@ -333,11 +329,12 @@ def test_listing_that_hangs_does_not_keep_those_behind_it_from_their_turn() -> N
         return answer({"items": [], "total": 0})
 
     scene.relay.bigpanda.steps = [hangs]
-    before = len(lines(scene))
+    before = len(scene.relay.recorder.lines("reconciled"))
     for _ in range(6):
         scene.relay.clock.now += 300
         scene.run()
-    whole = Counter(line["environment_id"] for line in lines(scene)[before:] if "failure" not in line)
+    lines = scene.relay.recorder.lines("reconciled")[before:]
+    whole = Counter(line["environment_id"] for line in lines if "failure" not in line)
     assert min(whole[place] for place in places if place != hanging) >= 4
 
 

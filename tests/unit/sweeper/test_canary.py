@@ -19,7 +19,7 @@ from tests import samples
 from tests.fakes import Call, FakeSession
 from tests.unit.xmatters_tenant import Tenant, new_relay
 
-NOTICE = "arn:aws:sns:eu-central-1:000000000000:tomorrow"
+NOTICE = "arn:aws:sns:eu-central-1:000000000000:notices"
 HOUR = 3600.0
 
 
@@ -69,14 +69,6 @@ class World:
     def shared(self) -> list[str]:
         return [incident["status"] for _, incident in self.posts]
 
-    @property
-    def told(self) -> list[tuple[bool, str]]:
-        """Each message to a topic: True if the topic is that of notices, and the subject."""
-        return [(each["TopicArn"] == NOTICE, each["Subject"]) for each in self.relay.sns.published]
-
-    def lines(self, message: str) -> list[dict[str, Any]]:
-        return [line for line in self.relay.recorder.lines() if line["message"] == message]
-
 
 @pytest.fixture
 def world() -> World:
@@ -91,10 +83,10 @@ def test_canary_is_shared_notified_resolved_and_its_page_ends(world: World) -> N
     assert len(ids) == 1
     assert ids.pop().startswith("relay-canary-")
     assert world.tenant.ended == ["page-1"]
-    first, second = world.lines("canary")
+    first, second = world.relay.recorder.lines("canary")
     # Each wait of the fake queues ends with the next half minute.
     assert (first["accepted_seconds"], first["notified_seconds"], second["ended_seconds"]) == (0, 270, 30)
-    assert (world.told, world.relay.messaging.sent) == ([], [])
+    assert (world.relay.sns.told(), world.relay.messaging.sent) == ([], [])
     assert world.relay.recorder.metrics()["canary_notified_seconds"] == first["notified_seconds"]
 
 
@@ -102,16 +94,16 @@ def test_outage_in_which_xmatters_notifies_nobody_is_told_within_the_hour_once_a
     world.goes_on(HOUR)
     world.is_deaf, world.tenant.audits = True, {}
     world.goes_on(HOUR)
-    assert world.told == [(True, "Channel noc is sick: 0 critical, 0 other incidents wait")]
+    assert world.relay.sns.told() == [("notices", "Channel noc is sick: 0 critical, 0 other incidents wait")]
     assert "its canary failed: nobody notified" in world.relay.sns.published[0]["Message"]
     assert world.relay.recorder.metrics()["critical_waits"] == 1
     world.goes_on(3 * HOUR)
-    assert len(world.told) == 1
+    assert len(world.relay.sns.told()) == 1
     assert world.relay.recorder.metrics()["critical_waits"] == 1
-    assert len(world.lines("canary failed")) >= 3
+    assert len(world.relay.recorder.lines("canary failed")) >= 3
     world.is_deaf = False
     world.goes_on(3 * HOUR)
-    assert world.told[1:] == [(True, "Channel noc is well again")]
+    assert world.relay.sns.told()[1:] == [("notices", "Channel noc is well again")]
 
 
 @pytest.mark.parametrize(
@@ -126,9 +118,9 @@ def test_failed_canary_is_resolved_and_leaves_nothing_owed_and_rings_no_phone_an
         world.relay.session.steps = [samples.refused(503)]
     world.goes_on(1800)
     assert world.shared == ["critical", "ok"]
-    [failed] = world.lines("canary failed")
+    [failed] = world.relay.recorder.lines("canary failed")
     assert failed["detail"].startswith(detail)
-    assert {is_notice for is_notice, _ in world.told} == {True}
+    assert {topic for topic, _ in world.relay.sns.told()} == {"notices"}
     assert world.relay.messaging.sent == []
     assert [name for name in world.relay.dynamodb.items if "due" in world.relay.dynamodb.items[name]] == []
 
@@ -136,9 +128,10 @@ def test_failed_canary_is_resolved_and_leaves_nothing_owed_and_rings_no_phone_an
 def test_post_that_the_webhook_refuses_for_minutes_is_a_failure(world: World) -> None:
     world.refusal = "HTTP 403"
     world.goes_on(240)
-    assert world.lines("canary failed") == []
+    assert world.relay.recorder.lines("canary failed") == []
     world.goes_on(240)
-    assert [line["detail"] for line in world.lines("canary failed")] == ["the webhook did not take its share: HTTP 403"]
+    [failed] = world.relay.recorder.lines("canary failed")
+    assert failed["detail"] == "the webhook did not take its share: HTTP 403"
     assert {incident["id"] for _, incident in world.posts} == {world.posts[0][1]["id"]}
 
 
@@ -169,7 +162,7 @@ def test_pause_during_a_canary_ends_it_without_a_failure() -> None:
     world.is_deaf = True
     world.goes_on(HOUR)
     assert world.shared == ["critical", "ok"]
-    assert (world.lines("canary failed"), world.told) == ([], [])
+    assert (world.relay.recorder.lines("canary failed"), world.relay.sns.told()) == ([], [])
 
 
 @pytest.mark.parametrize("is_removed", [True, False])
@@ -177,7 +170,7 @@ def test_channel_that_is_removed_or_marked_no_more_runs_no_further_canary_and_is
     world = World()
     world.is_deaf = True
     world.goes_on(900)
-    assert len(world.told) == 1
+    assert len(world.relay.sns.told()) == 1
     count = len(world.posts)
     if is_removed:
         world.relay.secrets.texts.clear()
@@ -185,7 +178,7 @@ def test_channel_that_is_removed_or_marked_no_more_runs_no_further_canary_and_is
         world.relay.change_policy()
     world.goes_on(3 * HOUR)
     assert len(world.posts) == count
-    assert world.told[1:] == [(True, "Channel noc is well again")]
+    assert world.relay.sns.told()[1:] == [("notices", "Channel noc is well again")]
 
 
 def test_shares_of_a_canary_are_not_counted_as_shares(world: World) -> None:
@@ -214,7 +207,7 @@ def test_last_resort_hears_of_a_critical_of_people_in_the_channel_of_a_canary(wo
     world.relay.session.steps = [samples.refused(503)]
     world.relay.webhook.serve(samples.request())
     world.goes_on(900)
-    assert [subject for is_notice, subject in world.told if not is_notice] == [
+    assert [subject for topic, subject in world.relay.sns.told() if topic == "fallback"] == [
         "CRITICAL, xMatters did not notify: incident i1 of channel noc"
     ]
 

@@ -15,24 +15,14 @@ from tests import samples
 from tests.fakes import FakeSecrets, FakeSession, FakeSns, HookedDynamoDb, Relay, Step, new_relay, table_down
 from tests.unit.xmatters_tenant import REST
 
-ALARM = "arn:aws:sns:eu-central-1:000000000000:wake"
-NOTICE = "arn:aws:sns:eu-central-1:000000000000:tomorrow"
+ALARM = "arn:aws:sns:eu-central-1:000000000000:alarm"
+NOTICE = "arn:aws:sns:eu-central-1:000000000000:notice"
 DOWN = samples.refused(503, b"down")
 
 
 def watched(*steps: Step, **changes: Any) -> Relay:
     """Return a relay with both topics about channels' health: one for alarms, one for notices."""
     return new_relay(*steps, **{"alarm_topic_arn": ALARM, "notice_topic_arn": NOTICE} | changes)
-
-
-def runs(relay: Relay, count: int = 1) -> None:
-    for _ in range(count):
-        relay.sweep()
-
-
-def told(sns: FakeSns) -> list[tuple[str, str]]:
-    names = {ALARM: "alarm", NOTICE: "notice"}
-    return [(names[each["TopicArn"]], each["Subject"]) for each in sns.published if each["TopicArn"] in names]
 
 
 def texts(sns: FakeSns) -> list[str]:
@@ -49,8 +39,11 @@ def test_many_channels_that_get_sick_in_one_run_are_told_with_one_message() -> N
     for name in names:
         relay.post(name, id=name, status="critical" if name == "c1" else "warning")
         open_circuit(relay, name)
-    runs(relay, 5)
-    assert told(relay.sns) == [("alarm", "5 channels are sick: 1 critical, 4 other incidents wait")]
+    relay.sweep_for(300)
+    assert relay.sns.told() == [
+        ("alarm", "5 channels are sick: 1 critical, 4 other incidents wait"),
+        ("fallback", "CRITICAL, xMatters did not notify: incident c1 of channel c1"),
+    ]
     assert all(f"- {name}: since " in texts(relay.sns)[0] for name in names)
 
 
@@ -69,7 +62,7 @@ class TestHeartbeat:
     def test_complete_run_calls_the_dead_mans_switch(self) -> None:
         switch = Switch()
         relay = new_relay(heartbeat=switch)
-        runs(relay, 2)
+        relay.sweep_for(120)
         assert switch.beats == [2.0, 2.0]
 
     def test_failed_heartbeat_is_logged_and_counted_and_fails_nothing(self) -> None:
@@ -145,28 +138,24 @@ HOUR = 3600.0
 EVERY = 4 * HOUR
 
 
-def minutes(relay: Relay, hours: float) -> None:
-    runs(relay, round(hours * 60))
-
-
 def test_channel_without_a_share_for_too_long_wakes_people() -> None:
     relay = watched(policy={"expect_share_every": EVERY})
     relay.post(status="ok")
-    minutes(relay, 4)
-    assert told(relay.sns) == []
-    runs(relay, 3)
-    assert told(relay.sns) == [("alarm", "Channel noc is sick: 0 critical, 0 other incidents wait")]
+    relay.sweep_for(4 * HOUR)
+    assert relay.sns.told() == []
+    relay.sweep_for(180)
+    assert relay.sns.told() == [("alarm", "Channel noc is sick: 0 critical, 0 other incidents wait")]
     assert "no share came for 4h, and one is expected every 4h" in texts(relay.sns)[0]
 
 
 def test_silent_channel_does_not_count_as_well_while_a_new_process_cannot_read_its_secret() -> None:
     relay = watched(policy={"expect_share_every": EVERY})
     relay.post(status="ok")
-    minutes(relay, 5)
+    relay.sweep_for(5 * HOUR)
     unreadable = FakeSecrets(noc=ChannelUnreadable("Secrets Manager refused to read the secret"))
     new = replace(relay, secrets=unreadable)
-    minutes(new, 1)
-    assert [kind for kind, _ in told(relay.sns)] == ["alarm"]
+    new.sweep_for(1 * HOUR)
+    assert [kind for kind, _ in relay.sns.told()] == ["alarm"]
 
 
 def test_channels_that_cannot_be_listed_are_listed_again_five_minutes_later() -> None:
@@ -181,13 +170,12 @@ def test_channels_that_cannot_be_listed_are_listed_again_five_minutes_later() ->
 
     health = replace(relay.sweeper.health, probe=replace(probe, tools=replace(probe.tools, names=names)))
     relay.sweeper = replace(relay.sweeper, health=health)
-    runs(relay, 11)
+    relay.sweep_for(660)
     assert len(asked) == 3
     assert relay.recorder.metrics()["health_failed"] == 3
     assert [line["message"] for line in relay.recorder.lines()].count("swept") == 11
 
 
-HOUR_RUNS = 60
 LISTED = HttpAnswer(200, {}, b'{"data": []}')
 PAGE = HttpAnswer(200, {}, b'{"items": [], "total": 0}')
 BIGPANDA: dict[str, Any] = {"api_key": "bigpanda-key-77e2", "environments": ["e1"]}
@@ -206,13 +194,13 @@ def calls(relay: Relay) -> tuple[int, int]:
 class TestRequests:
     def test_each_api_is_asked_once_an_hour_with_a_get_and_no_trigger_is_called(self) -> None:
         relay = probing()
-        runs(relay, 3 * HOUR_RUNS)
+        relay.sweep_for(3 * HOUR)
         assert calls(relay) == (3, 3)
         assert {call.method for call in [*relay.rest.calls, *relay.bigpanda.calls]} == {"GET"}
         assert relay.rest.calls[0].url == "https://acme.xmatters.com/api/xm/1/events?limit=1"
         assert relay.bigpanda.calls[0].url.endswith("/resources/v2.0/environments/e1/incidents?page_size=1")
         assert relay.session.calls == []
-        assert told(relay.sns) == []
+        assert relay.sns.told() == []
 
     def test_run_probes_a_bounded_number_of_channels_and_each_has_its_turn(self) -> None:
         names = [f"channel{number:02}" for number in range(3 * 10)]
@@ -220,7 +208,7 @@ class TestRequests:
         for name in names:
             relay.secrets.texts[name] = str(relay.secrets.texts[name]).replace("rest-pw", f"rest-pw-{name}")
         for expected in (10, 20, 30, 30):
-            runs(relay)
+            relay.sweep_for(60)
             assert len(relay.rest.calls) == expected
         assert len({call.headers["Authorization"] for call in relay.rest.calls}) == 30
 
@@ -237,8 +225,8 @@ class TestRefused:
     def test_refused_credential_makes_the_channel_sick_and_wakes_nobody(self, api: str, why: str, status: int) -> None:
         answer = samples.refused(status)
         relay = probing(rest=answer) if api == "rest" else probing(bigpanda=answer)
-        runs(relay, 5 * HOUR_RUNS)
-        assert told(relay.sns) == [("notice", "Channel noc is sick: 0 critical, 0 other incidents wait")]
+        relay.sweep_for(5 * HOUR)
+        assert relay.sns.told() == [("notice", "Channel noc is sick: 0 critical, 0 other incidents wait")]
         assert f"Why: {why}." in texts(relay.sns)[0]
         [kept] = [item["text"]["S"] for name, item in relay.dynamodb.items.items() if name == PROBES_KEY]
         assert [*json.loads(kept)["channels"]["noc"][1]] == [api]
@@ -253,12 +241,12 @@ class TestRefused:
     )
     def test_other_answers_change_nothing(self, answer: Step) -> None:
         relay = probing(rest=answer, bigpanda=answer)
-        runs(relay, 2 * HOUR_RUNS)
-        assert told(relay.sns) == []
+        relay.sweep_for(2 * HOUR)
+        assert relay.sns.told() == []
         assert calls(relay) == (2, 2)
         relay.rest.steps, relay.bigpanda.steps = [samples.refused(401)], [samples.refused(401)]
-        runs(relay, HOUR_RUNS)
-        assert len(told(relay.sns)) == 1
+        relay.sweep_for(HOUR)
+        assert len(relay.sns.told()) == 1
         relay.rest.steps, relay.bigpanda.steps = [answer], [answer]
-        runs(relay, 3 * HOUR_RUNS)
-        assert len(told(relay.sns)) == 1, "still sick"
+        relay.sweep_for(3 * HOUR)
+        assert len(relay.sns.told()) == 1, "still sick"

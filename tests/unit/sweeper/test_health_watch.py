@@ -16,7 +16,7 @@ from tests.unit.xmatters_tenant import Tenant, new_relay
 DOWN = samples.refused(503)
 
 NOTICE = "arn:aws:sns:eu-central-1:000000000000:notices"
-HOUR_RUNS = 60
+HOUR = 3600.0
 # An absence that is on at the clock's time, 15 January 2027.
 ABSENCE = {"start": "2027-01-01T00:00:00.000Z", "end": "2027-02-01T00:00:00.000+0000"}
 
@@ -31,11 +31,6 @@ def company() -> Tenant:
 
 def watched(company: Tenant, *recipients: str, **policy: Any) -> Relay:
     return new_relay(company, policy=policy, xmatters={"recipients": list(recipients)}, notice_topic_arn=NOTICE)
-
-
-def runs(relay: Relay, count: int = 5) -> None:
-    for _ in range(count):
-        relay.sweep()
 
 
 def messages(relay: Relay) -> list[str]:
@@ -74,7 +69,7 @@ def test_people_are_told_of_recipients_whom_xmatters_would_not_notify(
             company, name, [ABSENCE | {"member": {"id": "id-jdoe"}} | each for each in value] if absences else value
         )
     relay = watched(company, "jdoe|Work Phone", "Ops")
-    runs(relay)
+    relay.sweep_for(300)
     assert [line.replace("|Work Phone", "") for line in messages(relay)] == told
     assert {each["TopicArn"] for each in relay.sns.published} <= {NOTICE}
 
@@ -82,10 +77,10 @@ def test_people_are_told_of_recipients_whom_xmatters_would_not_notify(
 def test_people_are_told_once_until_another_recipient_is_found(company: Tenant) -> None:
     company.on_call = {}
     relay = watched(company, "Ops", "jdoe")
-    runs(relay, 30 * HOUR_RUNS)
+    relay.sweep_for(30 * HOUR)
     assert len(messages(relay)) == 1
     company.status["jdoe"] = "INACTIVE"
-    runs(relay, 2 * HOUR_RUNS)
+    relay.sweep_for(2 * HOUR)
     assert messages(relay)[1:] == ['- "Ops": group, nobody is on call', '- "jdoe": user, inactive']
 
 
@@ -93,11 +88,11 @@ def test_people_are_told_once_until_another_recipient_is_found(company: Tenant) 
 def test_people_are_not_told_again_because_a_check_had_no_answer(status: int, company: Tenant) -> None:
     company.on_call, company.status["jdoe"] = {}, "INACTIVE"
     relay = watched(company, "Ops", "jdoe")
-    runs(relay, 25 * HOUR_RUNS)
+    relay.sweep_for(25 * HOUR)
     relay.rest.steps = [samples.refused(status)]
-    runs(relay, 2 * HOUR_RUNS)
+    relay.sweep_for(2 * HOUR)
     relay.rest.steps = [company.rest]
-    runs(relay, 2 * HOUR_RUNS)
+    relay.sweep_for(2 * HOUR)
     assert [each["Subject"] for each in relay.sns.published if "would not notify" in each["Subject"]] == [
         "Channel noc: xMatters would not notify 2 recipient(s)"
     ]
@@ -107,9 +102,9 @@ def test_check_has_few_recipients_and_all_have_their_turn(company: Tenant) -> No
     names = [f"user{number:02}" for number in range(25)]
     relay = watched(company, *names)
     for expected in (10, 20, 30):
-        runs(relay, HOUR_RUNS)
+        relay.sweep_for(HOUR)
         assert len([path for path in company.paths if path.startswith("people/")]) == expected
-    runs(relay, 30 * HOUR_RUNS)
+    relay.sweep_for(30 * HOUR)
     assert sorted(set(messages(relay))) == [f'- "{name}": no user and no group of that name' for name in names]
     assert len(messages(relay)) < 40
 
@@ -135,5 +130,5 @@ def test_check_of_ten_groups_ends_although_each_answer_takes_a_third_of_a_second
         return company.rest(call)
 
     relay.rest.steps = [slow]
-    runs(relay)
+    relay.sweep_for(300)
     assert messages(relay) == ['- "Team 0": group, nobody is on call']

@@ -149,7 +149,7 @@ class TestHealth:
             name = key("noc", (), f"i{number}")
             relay.dynamodb.items[name] = {"pk": {"S": name}, **row}
         assert relay.sweep()["owed"] == rows
-        details = [line["detail"] for line in relay.recorder.lines() if line["message"] == "sweeper_failed"]
+        details = [line["detail"] for line in relay.recorder.lines("sweeper_failed")]
         assert len(details) == reports
         assert all("shard critical#3" in each for each in details)
 
@@ -170,16 +170,12 @@ def flood(relay: Relay, minutes: int, *, each: int, prefix: str = "f") -> None:
         relay.clock.now += 1
 
 
-def lines(relay: Relay) -> list[dict[str, Any]]:
-    return [line for line in relay.recorder.lines() if line["message"] == OVERLOADED]
-
-
 def test_overloaded_channel_is_reported_in_the_third_run() -> None:
     relay = new_relay(policy={"max_per_minute": LIMIT})
     flood(relay, 2, each=20)
-    assert lines(relay) == []
+    assert relay.recorder.lines(OVERLOADED) == []
     flood(relay, 1, each=20, prefix="g")
-    [line] = lines(relay)
+    [line] = relay.recorder.lines(OVERLOADED)
     assert (line["channel"], line["arrived_per_minute"], line["max_per_minute"]) == ("noc", 20, LIMIT)
     assert 20 < line["owed"] <= 60
     assert line["critical_wait_seconds"] > 60
