@@ -16,6 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import requests
 from botocore.exceptions import ClientError
 
 from relay.channels.authentication import Reply
@@ -102,6 +103,18 @@ class FakeSession(Session):
         return step if isinstance(step, HttpAnswer) else step(call)
 
 
+def slow(clock: Clock, seconds: float, answer: Callable[[Call], Any]) -> Callable[[Call], Any]:
+    """Return a step that takes so many seconds for each answer, or times out."""
+
+    def answered(call: Call) -> Any:
+        clock.now += min(seconds, call.seconds)
+        if call.seconds < seconds:
+            raise requests.ReadTimeout
+        return answer(call)
+
+    return answered
+
+
 class FakeSqs:
     """An SQS client that keeps the messages it is sent, or raises `failure`."""
 
@@ -178,6 +191,22 @@ def table_down() -> None:
 def dies(*_: object) -> Any:
     """Stop the function at this point, as a crash does."""
     raise SystemExit
+
+
+def interrupted(*_: object) -> Any:
+    """Stop the command at this point, as Ctrl-C does."""
+    raise KeyboardInterrupt
+
+
+def once(act: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that calls `act` the first time, and does nothing afterwards."""
+    left = [act]
+
+    def call(*args: Any) -> None:
+        if left:
+            left.pop()(*args)
+
+    return call
 
 
 class FakeSns:

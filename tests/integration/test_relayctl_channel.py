@@ -11,6 +11,7 @@ import pytest
 from relay.channels.token import PATTERN, fits
 from relay.failures import Reason, SendError
 from relay.http.session import HttpAnswer
+from tests.fakes import interrupted, once
 from tests.integration.relayctl_cloud import Operator
 from tests.samples import job
 
@@ -245,28 +246,14 @@ class TestVerification:
         ids=lambda verb: verb[0],
     )
     def test_ctrl_c_during_the_probe_still_prints_the_stored_header(self, operator: Operator, verb: list[str]) -> None:
-        def interrupted() -> None:
-            operator.on_pause = lambda: None
-            raise KeyboardInterrupt
-
         make(operator)
-        operator.on_pause = interrupted
+        operator.on_pause = once(interrupted)
         done = operator.run("channel", *verb)
         assert f"Bearer {operator.secret(verb[1])['inbound']['token']}" in done.stdout
         assert (done.exit_code, "not verified" in done.stderr or "(interrupted)" in done.stderr) == (1, True)
 
 
 class TestConcurrentWriters:
-    @staticmethod
-    def meanwhile(operator: Operator, *options: str) -> None:
-        """Let another operator run `channel set` between read and write of the next `channel set`."""
-
-        def other() -> None:
-            operator.on_put = lambda: None
-            set_(operator, *options)
-
-        operator.on_put = other
-
     @pytest.mark.parametrize(
         "verb",
         [
@@ -281,7 +268,7 @@ class TestConcurrentWriters:
     ) -> None:
         make(operator)
         set_(operator, "--set", "policy.max_per_minute=7")
-        self.meanwhile(operator, "--set", "policy.max_per_minute=30")
+        operator.on_put = once(lambda: set_(operator, "--set", "policy.max_per_minute=30"))
         done = operator.run("channel", *verb)
         assert (done.exit_code, "changed meanwhile by another operator" in done.stderr) == (1, True)
         kept = operator.secret("payments")

@@ -11,6 +11,7 @@ import pytest
 from relayctl.channel.secret_document import SecretDocument
 from relayctl.settings.settings_file import exported
 from tests.every_setting import CANARY, every_setting
+from tests.fakes import interrupted, once
 from tests.integration.relayctl_cloud import Operator
 
 TRIGGER = f"https://acme.xmatters.com/api/integration/1/functions/f1/triggers?apiKey={CANARY}"
@@ -201,11 +202,7 @@ class TestApplyThatFails:
         if waits == "for the mark":
             (folder / "0.yaml").unlink()
 
-        def interrupted() -> None:
-            operator.on_pause = lambda: None
-            raise KeyboardInterrupt
-
-        operator.on_pause = interrupted
+        operator.on_pause = once(interrupted)
         done = run(operator, "apply", folder, "--yes", code=130)
         names = ["a", "b", "c"] if waits == "for the mark" else ["0", "a", "b", "c"]
         assert done.stdout.splitlines()[-1] == f"1 of {len(names)} applied"

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests import samples
+from tests.fakes import interrupted
 from tests.integration.relayctl_cloud import Operator
 
 URL = "https://acme.xmatters.com/api/integration/1/functions/f1/triggers?apiKey=canary-url&recipients=Ops"
@@ -31,9 +32,6 @@ def test_missing_credentials_are_prompted_for_without_echo(
 def test_ctrl_c_at_a_prompt_stores_nothing(
     operator: Operator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def interrupted(_: str) -> str:
-        raise KeyboardInterrupt
-
     monkeypatch.setattr(getpass, "getpass", interrupted)
     assert operator.typed(monkeypatch, "channel", "set", "payments", answers=[]) == 130
     assert "Aborted!" in capsys.readouterr().err

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
+from tests.fakes import interrupted
 from tests.integration.relayctl_cloud import Logs, Operator
 from tests.samples import job
 
@@ -120,9 +121,6 @@ class TestYes:
         operator.owe("noc", "i1", 300)
         operator.put(job(channel="noc"))
 
-        def interrupted() -> None:
-            raise KeyboardInterrupt
-
         operator.on_pause = interrupted
         assert operator.run("uninstall", "--yes").exit_code == 130
         assert list(tmp_path.iterdir()) == []
@@ -133,9 +131,6 @@ class TestYes:
         self, operator: Operator, logs: Logs, *, is_interrupted: bool
     ) -> None:
         operator.keep("a", "b", "noc")
-
-        def interrupted() -> None:
-            raise KeyboardInterrupt
 
         if is_interrupted:
             operator.on_pause = interrupted

@@ -1,7 +1,6 @@
 """Two troubles at once: a queue or the ledger fails, or the incident changes, while something else is under way."""
 
 import json
-from collections.abc import Callable
 from copy import replace
 from typing import Any
 
@@ -23,6 +22,7 @@ from tests.fakes import (
     dies,
     hooked,
     new_relay,
+    once,
     worked,
 )
 from tests.unit import xmatters_tenant
@@ -38,17 +38,6 @@ def tenant() -> Tenant:
     made = Tenant()
     made.status["jane"] = "ACTIVE"
     return made
-
-
-def once(act: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function that calls `act` the first time, and does nothing afterwards."""
-    left = [act]
-
-    def call(*args: Any) -> None:
-        if left:
-            left.pop()(*args)
-
-    return call
 
 
 def refuse_next_follow_up(relay: Relay) -> None:

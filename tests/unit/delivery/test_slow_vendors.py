@@ -2,14 +2,12 @@
 
 import json
 from collections.abc import Callable
-from typing import Any
 
 import pytest
-import requests
 
 from relay.http.session import HttpAnswer
 from tests import samples
-from tests.fakes import Call, Relay
+from tests.fakes import Call, Relay, slow
 from tests.unit.xmatters_tenant import Tenant, new_relay
 
 # An incident that opens and ends again and again, and whose resolves make no page.
@@ -21,18 +19,6 @@ def tenant() -> Tenant:
     made = Tenant()
     made.hidden = {f"r{number}" for number in range(2, 40, 2)}
     return made
-
-
-def slow(relay: Relay, seconds: float, answer: Callable[[Call], Any]) -> Callable[[Call], Any]:
-    """Return a step that takes so many seconds for each answer, or times out."""
-
-    def answered(call: Call) -> Any:
-        relay.clock.now += min(seconds, call.seconds)
-        if call.seconds < seconds:
-            raise requests.ReadTimeout
-        return answer(call)
-
-    return answered
 
 
 def passes(relay: Relay, seconds: int) -> None:
@@ -54,7 +40,7 @@ def test_page_ends_within_a_minute_of_its_resolve_although_the_incident_has_many
     seconds: float, tenant: Tenant
 ) -> None:
     relay = new_relay(tenant)
-    relay.rest.steps = [slow(relay, seconds, tenant.rest)]
+    relay.rest.steps = [slow(relay.clock, seconds, tenant.rest)]
     plays(relay, f"{OUTAGE} {END} {OUTAGE} {END} {OUTAGE} ok 60")
     assert tenant.ended[-1] == "page-5"
 
@@ -69,7 +55,7 @@ def test_signals_of_one_incident_share_a_follow_up(tenant: Tenant) -> None:
 
 def test_people_are_asked_about_before_pages_are_searched(tenant: Tenant) -> None:
     relay = new_relay(tenant, policy={"notified_within_seconds": 120}, xmatters={"recipients": ["Ops"]})
-    relay.rest.steps = [slow(relay, 1.6, tenant.rest)]
+    relay.rest.steps = [slow(relay.clock, 1.6, tenant.rest)]
     tenant.audits = {f"page-{number}": ["DELIVERED", "Acknowledge"] for number in range(1, 9)}
     plays(relay, f"{OUTAGE} {END} " * 3 + "critical")
     for _ in range(6):
@@ -109,7 +95,7 @@ def question(tenant: Tenant, environments: int, seconds: float, answer: Callable
     relay = new_relay(tenant, access={"api_key": "BPU-1", "environments": ids})
     relay.bigpanda.steps = [HttpAnswer(404, {}, b"{}")]
     plays(relay, "critical 120")
-    relay.bigpanda.steps = [slow(relay, seconds, answer)]
+    relay.bigpanda.steps = [slow(relay.clock, seconds, answer)]
     relay.play("ok")
     return relay
 

@@ -2,17 +2,17 @@
 
 import base64
 import json
+import math
 from copy import replace
 from typing import Any
 
 import pytest
-import requests
 
 from relay.channels.authentication import Request
 from relay.entrypoints.http_endpoints import read_body
 from relay.failures import BadRequest
 from tests import samples
-from tests.fakes import Call, FakeSession, Relay, Step
+from tests.fakes import FakeSession, Relay, Step, dies, slow
 
 TOO_LARGE = b" " * 4_194_305
 PLAIN = {"content-type": "text/plain"}
@@ -74,11 +74,8 @@ def test_every_401_has_the_same_bytes() -> None:
 
 
 def test_inline_work_ends_within_eight_seconds_less_the_time_of_the_queue() -> None:
-    def slow(call: Call) -> Any:
-        relay.clock.now += call.seconds
-        raise requests.ReadTimeout("late")
-
-    relay = new_relay(slow)
+    relay = new_relay()
+    relay.session.steps = [slow(relay.clock, math.inf, dies)]
     started = relay.clock.now
     assert relay.webhook.serve(samples.request()).status == 202
     assert relay.clock.now - started <= 6

@@ -1,15 +1,15 @@
 """Unknown incidents: `ring` rings only those that BigPanda shared with the channel's own webhook."""
 
+import math
 from collections.abc import Callable
 
 import pytest
-import requests
 from botocore.exceptions import ClientError
 
 from relay.http.session import HttpAnswer
 from relay.reconcile import ownership
 from relay.reconcile.ownership import Learnt
-from tests.fakes import Call
+from tests.fakes import Call, dies, slow
 from tests.unit.reconcile_scene import OWN, Scene, answer, incident, make_scene
 
 OTHER = "webhook.dba"
@@ -137,15 +137,9 @@ def test_incidents_that_were_not_asked_about_after_a_call_that_hung_wait_for_the
     scene.run()
     scene.relay.clock.now += 90
 
-    def hangs_once(call: Call) -> HttpAnswer:
-        if "/activities?" in call.url:
-            scene.relay.bigpanda.steps = [scene.tenant]
-            scene.relay.clock.now += call.seconds
-            raise requests.ReadTimeout
-        return scene.tenant(call)
-
-    scene.relay.bigpanda.steps = [hangs_once]
+    scene.tenant.faults["/activities?"] = slow(scene.relay.clock, math.inf, dies)
     scene.run()
+    scene.tenant.faults.clear()
     scene.relay.clock.now += 300
     scene.run()
     assert [message["Subject"] for message in scene.relay.sns.published] == ["CRITICAL, not paged: incident i2"]

@@ -1,6 +1,7 @@
 """Reconcile runs as a whole: time, the lease, the order of signals and of listings, and groups of channels."""
 
 import json
+import math
 from collections import Counter
 from collections.abc import Sequence
 from itertools import cycle
@@ -8,13 +9,12 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-import requests
 
 from relay.failures import ChannelUnreadable
 from relay.http.session import HttpAnswer
 from relay.reconcile.findings import LEASE_KEY, RunLease
 from relay.reconcile.history import ChannelHistory, Difference, History
-from tests.fakes import Call
+from tests.fakes import Call, dies, once, slow
 from tests.unit.reconcile_scene import (
     Scene,
     answer,
@@ -37,10 +37,10 @@ def pages(scene: Scene, number: int, *, seconds: float = 2.0, statuses: Sequence
     turns = zip(names, cycle(statuses), strict=False)
     scene.has(*(incident(scene.relay.clock, name, status=status) for name, status in turns))
     scene.tenant.page_size = 10
-    slow(scene, seconds)
+    delay(scene, seconds)
 
 
-def slow(scene: Scene, seconds: float) -> None:
+def delay(scene: Scene, seconds: float) -> None:
     def wait() -> None:
         scene.relay.clock.now += seconds
 
@@ -126,13 +126,13 @@ class TestTime:
         order = queries(scene)
         assert len(order) == 5
         scene.relay.bigpanda.calls.clear()
-        slow(scene, 810 / 5)
+        delay(scene, 810 / 5)
         scene.run()
         began = queries(scene)
         assert began == order[:2]
         assert scene.relay.recorder.metrics()["reconcile_failed"] == 2, "a listing that is not whole, and three others"
         scene.relay.bigpanda.calls.clear()
-        slow(scene, 0.0)
+        delay(scene, 0.0)
         scene.run()
         assert queries(scene) == order[2:] + order[:2]
 
@@ -150,7 +150,7 @@ class TestFailures:
 
     def test_host_that_hangs_is_not_asked_again_for_a_while(self, scene: Scene) -> None:
         with_channels(scene, dba={"reconcile_query": "a = 1"})
-        slow(scene, 5)
+        delay(scene, 5)
         scene.tenant.faults["folder="] = lambda _: HttpAnswer(504, {}, b"")
         found = scene.relay.reconcile()
         assert sorted(each["reason"] for each in found.values()) == ["circuit_open", "upstream"]
@@ -233,11 +233,7 @@ class TestChannelsOfAListing:
         scene.has(incident(scene.relay.clock))
         settled(scene)
 
-        def once() -> None:
-            scene.tenant.before_answer = lambda: None
-            changed(scene, "dba", **change)
-
-        scene.tenant.before_answer = once
+        scene.tenant.before_answer = once(lambda: changed(scene, "dba", **change))
         scene.run()
         assert [each.channel for each in scene.relay.retries.jobs()] == ["noc"]
 
@@ -321,14 +317,8 @@ def test_listing_that_hangs_does_not_keep_those_behind_it_from_their_turn() -> N
     places = [f"e{number}" for number in range(5)]
     scene = make_scene(environment_id=None, environments=places)
     [hanging, *_] = scene.run() and [line["environment_id"] for line in scene.relay.recorder.lines("reconciled")]
-
-    def hangs(call: Call) -> HttpAnswer:
-        if f"/environments/{hanging}/" in call.url:
-            scene.relay.clock.now += call.seconds
-            raise requests.ReadTimeout
-        return answer({"items": [], "total": 0})
-
-    scene.relay.bigpanda.steps = [hangs]
+    scene.tenant.faults[f"/environments/{hanging}/"] = slow(scene.relay.clock, math.inf, dies)
+    scene.tenant.faults["/environments/"] = lambda _: answer({"items": [], "total": 0})
     before = len(scene.relay.recorder.lines("reconciled"))
     for _ in range(6):
         scene.relay.clock.now += 300

@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from relay.http.session import HttpAnswer
 from tests import samples
-from tests.fakes import Call, Relay
+from tests.fakes import Relay, slow
 from tests.unit.xmatters_tenant import Tenant, new_relay
 
 DOWN = samples.refused(503)
@@ -124,11 +123,6 @@ def test_check_of_ten_groups_ends_although_each_answer_takes_a_third_of_a_second
     names = [f"Team {number}" for number in range(10)]
     company.status, company.on_call = dict.fromkeys(names, "ACTIVE"), dict.fromkeys(names[1:], 1)
     relay = watched(company, *names)
-
-    def slow(call: Call) -> HttpAnswer:
-        relay.clock.now += 0.3
-        return company.rest(call)
-
-    relay.rest.steps = [slow]
+    relay.rest.steps = [slow(relay.clock, 0.3, company.rest)]
     relay.sweep_for(300)
     assert messages(relay) == ['- "Team 0": group, nobody is on call']
