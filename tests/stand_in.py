@@ -46,10 +46,10 @@ def session(**headers: str) -> Iterator[requests.Session]:
         yield opened
 
 
-def signal(box: Box, incident: str = "i1", recipients: str = "dba", status: str = "critical") -> str:
+def signal(box: Box, incident: str = "i1", recipients: str = "dba") -> str:
     """Post a signal for an incident, and return its request id."""
     body = {
-        "incident": {"id": incident, "status": status, "title": "Database is down"},
+        "incident": {"id": incident, "status": "critical", "title": "Database is down"},
         "metadata": {"environment_id": "e1"},
     }
     with session() as http:

@@ -59,9 +59,9 @@ class Patient:
     def set(self, **parameters: str) -> None:
         self.operator.parameters |= parameters
 
-    def concurrency(self, quota: int, workers: int = 5) -> None:
+    def concurrency(self, quota: int) -> None:
         self.operator.concurrency = quota
-        self.operator.parameters["WorkerConcurrency"] = str(workers)
+        self.operator.parameters["WorkerConcurrency"] = "5"
 
     def reserve(self, **functions: int) -> None:
         self.operator.parameters |= {f"{name}Reserved": str(count) for name, count in functions.items()}

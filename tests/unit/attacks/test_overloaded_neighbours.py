@@ -18,9 +18,9 @@ def two_channels(*steps: Any, **policy: int) -> Relay:
     return new_relay(*steps, policy={"max_per_minute": LIMIT, **policy}, channels=("loud", "noc"))
 
 
-def flood(relay: Relay, count: int = FLOOD, prefix: str = "f") -> None:
+def flood(relay: Relay, count: int = FLOOD) -> None:
     for number in range(count):
-        relay.post("loud", id=f"{prefix}{number}")
+        relay.post("loud", id=f"f{number}")
 
 
 def minute(relay: Relay) -> int:

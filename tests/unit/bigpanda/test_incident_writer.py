@@ -21,19 +21,13 @@ ACTIONS = {
 ACCEPTED, DONE = HttpAnswer(202, {}, b'{"status": 202, "data": {}}'), HttpAnswer(204, {}, b"")
 
 
-def secret(actions: Any = ACTIONS, **xmatters: Any) -> dict[str, Any]:
-    document = samples.secret(bigpanda={"api_key": "BPU-canary", "environment_id": "e1", "actions": actions})
-    document["xmatters"] |= xmatters
-    return document
-
-
 def new_relay(*steps: Step, triggers: Sequence[Step] = ()) -> Relay:
     return tenant_relay(
         Tenant(),
         *triggers,
         policy={"confirm_resolve": False},
         xmatters={"callback": {"token": samples.CALLBACK_TOKEN}, "recipients": ["Ops"]},
-        access=secret()["bigpanda"] | {"reconcile": False},
+        access={"api_key": "BPU-canary", "environment_id": "e1", "actions": ACTIONS, "reconcile": False},
         bigpanda=FakeSession(*steps or (DONE,)),
     )
 

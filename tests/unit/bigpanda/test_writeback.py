@@ -27,11 +27,11 @@ WORDS = "jdoe acknowledged xMatters page 408005."
 DONE = HttpAnswer(204, {}, b"")
 
 
-def job(number: int = 1, *, attempts: int = 0, **members: Any) -> Job:
+def job(*, attempts: int = 0, **members: Any) -> Job:
     body = json.dumps(ANSWER | members).encode()
     return samples.job(
         kind="writeback",
-        digest=f"{number:032x}",
+        digest="1" * 32,
         body=body,
         status=None,
         recipients=(),

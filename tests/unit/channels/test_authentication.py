@@ -1,7 +1,6 @@
 import json
 import re
 import secrets
-from typing import Literal
 
 import pytest
 
@@ -68,12 +67,8 @@ def test_budgets_are_bounded_and_the_oldest_source_is_forgotten() -> None:
     assert ("10.0.0.0", False) not in budgets._buckets
 
 
-def made(channel: str = "noc", endpoint: Literal["inbound", "callback"] = "inbound") -> str:
-    return token.make(channel, endpoint, secrets.choice)
-
-
 def test_secret_scanners_find_a_token_by_its_pattern() -> None:
-    text = made()
+    text = token.make("noc", "inbound", secrets.choice)
     assert re.fullmatch(PATTERN, text)
     assert re.findall(rf"\b{PATTERN}\b", f'header: "Bearer {text}", x') == [text]
 

@@ -44,14 +44,14 @@ class CachedChannels:
             unknown_seconds=unknown_seconds,
         )
 
-    def token(self, name: str = "noc") -> Any:
-        return self.cache.get(name).inbound[0].members["token"]
+    def token(self) -> Any:
+        return self.cache.get("noc").inbound[0].members["token"]
 
-    def refreshed(self, name: str = "noc") -> Any:
-        return self.cache.refresh(name).inbound[0].members["token"]
+    def refreshed(self) -> Any:
+        return self.cache.refresh("noc").inbound[0].members["token"]
 
-    def for_refusal(self, name: str = "noc") -> Any:
-        return self.cache.for_refusal(name).inbound[0].members["token"]
+    def for_refusal(self) -> Any:
+        return self.cache.for_refusal("noc").inbound[0].members["token"]
 
     def changes(self, text: str | Exception, seconds: float) -> None:
         self.secrets.texts["noc"] = text

@@ -25,9 +25,9 @@ def incident(status: str) -> HttpAnswer:
     return HttpAnswer(200, {}, json.dumps(said).encode())
 
 
-def asking(tenant: Tenant, access: dict[str, Any] = ACCESS, **changes: Any) -> Relay:
+def asking(tenant: Tenant, **changes: Any) -> Relay:
     """Return a relay, and BigPanda, whose API shows the incident as open."""
-    return new_relay(tenant, access=access, bigpanda=FakeSession(incident("critical")), **changes)
+    return new_relay(tenant, access=ACCESS, bigpanda=FakeSession(incident("critical")), **changes)
 
 
 def passes(relay: Relay, seconds: int) -> None:

@@ -232,15 +232,6 @@ def notices(scene: Scene) -> list[str]:
     return [message["Message"] for message in scene.relay.sns.published]
 
 
-def shared(scene: Scene, channel: str = "noc", **said: Any) -> None:
-    """Let the relay handle a share whose incident changed ten minutes ago, then discard its signal and job."""
-    stamp = int(scene.relay.clock.now - 600)
-    body = samples.enveloped("e1", **{"status": "critical", "changedOn": stamp, "updatedOn": stamp} | said)
-    scene.relay.webhook.serve(samples.request(body, channel=channel))
-    scene.relay.retries.messages.clear()
-    scene.relay.session.calls.clear()
-
-
 @pytest.mark.parametrize("setting", [None, True, "report"])
 def test_unknown_critical_is_reported_once_and_not_signalled(setting: Any) -> None:
     scene = make_scene(reconcile=setting)

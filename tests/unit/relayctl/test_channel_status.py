@@ -19,11 +19,11 @@ from tests import samples
 NOW = 1_800_000_000.0
 
 
-def owed(ago: float, paused_until: float = 0.0, reason: str = "paused") -> Entry:
+def owed(ago: float, paused_until: float) -> Entry:
     """Return the entry of a critical that is owed for `ago` seconds."""
     state = State.of(samples.share(), NOW - ago)
     row = Row(NOW + 180, job="d/1", is_critical=True)
-    return Entry(newest=state, debt=Debt(since=NOW - ago, row=row, reason=reason, paused_until=paused_until))
+    return Entry(newest=state, debt=Debt(since=NOW - ago, row=row, reason="paused", paused_until=paused_until))
 
 
 def test_channel_is_not_sick_for_debts_that_wait_for_the_end_of_a_pause() -> None:

@@ -22,9 +22,9 @@ NOW = datetime(2027, 1, 15, 12, 0, 0, tzinfo=UTC)
 STEERING = "\x1b[2J\x1b]0;owned\x07\r\n\x08\x9b31m\u202e[red]:bomb:"
 
 
-def held(job: Job | None, message_id: str = "m1", problem: str | None = None) -> HeldMessage:
-    """Return a message that relayctl received; `problem` is the error if `job` is None."""
-    return HeldMessage(message_id, "receipt", 0.0, envelope_of(job) if job else "", job, problem)
+def held(job: Job) -> HeldMessage:
+    """Return a message that relayctl received."""
+    return HeldMessage("m1", "receipt", 0.0, envelope_of(job), job)
 
 
 def printed(one: HeldMessage) -> str:

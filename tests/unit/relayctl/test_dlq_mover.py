@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from relay.incidents.share import State
 from relay.jobs.job import timestamp
 from relay.jobs.queue import envelope_of
 from relay.ledger.entry import Entry, Lease
@@ -44,15 +43,15 @@ def test_message_that_is_received_again_is_held_once_by_its_newest_receipt() -> 
 MARK = NOW + 60
 
 
-def moved_signal(of: State | None = None, *, mark: float | None = MARK, **changes: Any) -> Moved:
+def moved_signal(*, mark: float | None = MARK, **changes: Any) -> Moved:
     """Return a signal's job that a replay moved from the dead-letter queue to the retry queue."""
     dead_lettered_at = None if mark is None else timestamp(mark)
     one = job(dead_lettered_at=dead_lettered_at, recipients=(), **changes)
-    return Moved(one, of or state(), Fate(Became.WAITING))
+    return Moved(one, state(), Fate(Became.WAITING))
 
 
-def dead_lettered(at: float = MARK, reason: str = "refused") -> Entry:
-    return Entry().owing(state()).dead_lettering(state(), at, reason, plan=1)
+def dead_lettered(reason: str = "refused") -> Entry:
+    return Entry().owing(state()).dead_lettering(state(), MARK, reason, plan=1)
 
 
 REVIVED = dead_lettered().reviving(state(), MARK + 5)

@@ -15,10 +15,8 @@ from tests.samples import body, parsed, secret
 NOW = 1_800_000_100.0
 
 
-def channel(*, recipients: list[str] | None = None, **policy: Any) -> Channel:
-    document = secret(policy=policy)
-    document["xmatters"]["recipients"] = recipients or []
-    return parsed(document)
+def channel(**policy: Any) -> Channel:
+    return parsed(secret(policy=policy))
 
 
 def case(to: Channel | None = None, named: tuple[str, ...] = (), **members: Any) -> Case:

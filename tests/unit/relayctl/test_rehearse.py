@@ -37,13 +37,6 @@ class Story:
         # BigPanda lists the newest first.
         self._activities.insert(0, {"type": f"incident_{kind}", "timestamp": T + at, "params": params})
 
-    def critical(self, ended: float | None = None) -> None:
-        """Open a critical at the beginning, and end it at a time."""
-        self.alert("critical", 0)
-        self.happened("created", 0)
-        if ended is not None:
-            self.happened("resolved_by_alerts", ended)
-
     def shared(self, *times: float) -> None:
         for at in times:
             self.happened("shared", at, share_target="webhook.xmatters")
@@ -121,7 +114,8 @@ def test_pages_of_an_incident_that_was_shared_with_others_alone_are_left_out(sto
 
 
 def test_page_whose_audits_xmatters_does_not_show_is_not_called_unheard(story: Story) -> None:
-    story.critical()
+    story.alert("critical", 0)
+    story.happened("created", 0)
     story.shared(1, 101)
     for at in (2, 102):
         story.paged(at, "critical")

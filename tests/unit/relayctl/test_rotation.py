@@ -12,13 +12,13 @@ TOMORROW = "2027-01-16T08:00:00+00:00"
 LOGIN = {"username": "bp", "password": "old"}
 
 
-def rotated(before: Any, after: Any, endpoint: str = "inbound") -> Any:
-    """Return the members of an endpoint after a rotation from `before` to `after`."""
+def rotated(before: Any, after: Any) -> Any:
+    """Return the members of BigPanda's endpoint after a rotation from `before` to `after`."""
     old, new = SecretDocument(), SecretDocument()
-    old.set(endpoint, before)
-    new.set(endpoint, after)
+    old.set("inbound", before)
+    new.set("inbound", after)
     keep_previous(old, new, "noc", NOW)
-    return new.get(endpoint)
+    return new.get("inbound")
 
 
 @pytest.mark.parametrize(

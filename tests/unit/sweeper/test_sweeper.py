@@ -20,9 +20,9 @@ def vanished(*steps: Step) -> Relay:
     return relay
 
 
-def due(relay: Relay, name: str = "i1") -> float:
-    """Return the time from which the sweeper acts on an incident's debt, in epoch seconds."""
-    row = relay.entry(name).debt.row
+def due(relay: Relay) -> float:
+    """Return the time from which the sweeper acts on the incident's debt, in epoch seconds."""
+    row = relay.entry().debt.row
     assert row
     return row.due
 

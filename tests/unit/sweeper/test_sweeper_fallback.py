@@ -190,24 +190,20 @@ class TestWorkerWhileTheLedgerIsDown:
         relay.dynamodb.failure = LEDGER_DOWN
         return relay
 
-    def put(
-        self, relay: Relay, name: str = "i1", channel: str = "noc", status: str = "critical", **changes: Any
-    ) -> None:
+    def put(self, relay: Relay, name: str) -> None:
         """Put a job on the retry queue. The job found the ledger down just now."""
         job = samples.job(
             incident_id=name,
-            channel=channel,
-            body=samples.body(id=name, status=status),
+            body=samples.body(id=name),
             recipients=(),
             ledger_down_since=timestamp(relay.clock.now),
             received_at=timestamp(relay.clock.now),
-            **changes,
         )
         relay.retries.queue().send(job)
 
     def test_worker_notifies_the_fallback_at_most_once_in_15_minutes_for_a_channel(self) -> None:
         relay = self.down(policy={"fallback_after_seconds": 60})
-        self.put(relay)
+        self.put(relay, "i1")
         self.put(relay, "i2")
         relay.wake(60)
         assert len(subjects(relay)) == 1

@@ -17,9 +17,9 @@ from tests.fakes import Clock, FakeSession
 from tests.unit.xmatters_tenant import NOT_FOUND, REST, Tenant
 
 
-def rest(auth: dict[str, str] = samples.BASIC) -> Rest:
+def rest() -> Rest:
     document = samples.secret()
-    document["xmatters"]["rest"] = REST | {"auth": auth}
+    document["xmatters"]["rest"] = REST | {"auth": samples.BASIC}
     found = samples.parsed(document).rest
     assert found
     return found
