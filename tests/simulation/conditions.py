@@ -2,16 +2,19 @@
 
 import math
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tests.simulation.conduct import seconds_of
 from tests.simulation.oracle import changed, surely_newer
 from tests.simulation.phones import Ring
 from tests.simulation.played import IN_FLIGHT_SECONDS, NEEDED, Played
-from tests.simulation.settings import Facts, Settings
+from tests.simulation.services import tells_of_unheard
+from tests.simulation.settings import Facts, Pause, Settings
 from tests.simulation.story import NOC, SharedState
 
+# The reason why a channel in shadow mode sends nothing.
+SHADOWED = "in shadow mode"
 # From an operator's change until no function has an older copy of the channel, if it can read the new one.
 LEARNS_SECONDS = 20.0
 # A function caches a channel's secret for a minute.
@@ -23,6 +26,8 @@ RINGS_SECONDS, RESUMES_SECONDS = 120.0, 240.0
 NOTIFIED_SECONDS, BETWEEN_MESSAGES_SECONDS = 150.0, 420.0
 # From the last signal to a tag that still brings further recipients.
 REROUTED_SECONDS = 600.0
+# After a pause: its sweep, a state's backoff, and its signal.
+KEPT_SECONDS = 1400.0
 # A message that vanished, and one that replaced it.
 VANISHED_SECONDS = 600.0
 
@@ -60,7 +65,9 @@ class Conditions(Played):
         return any(came < at for other in newer for came in (*other.arrivals, *other.shown))
 
     def used(self, channel: str, first: float, last: float) -> list[Settings]:
-        """Return the settings that a function may use between two times (epoch seconds)."""
+        """Return the settings that a function may use between two times (epoch seconds); none if they never change."""
+        if channel not in self.story.timelines:
+            return []
         spells = self.spells("secrets", "dynamodb")
         # A process that dies while it reads the change marks keeps its function from reading them for a while.
         stale = REMEMBERED_SECONDS if self.weather.crashes else LEARNS_SECONDS
@@ -81,7 +88,7 @@ class Conditions(Played):
         moments = [*state.arrivals, *state.answered]
         if state.channel not in self.story.timelines or not moments:
             return False
-        first, last = min(moments), max(moments) + LEARNS_SECONDS
+        first, last = min(moments), max(moments)
         return any(
             each.mode == "shadow"
             or (
@@ -97,6 +104,10 @@ class Conditions(Played):
             for each in self.used(state.channel, first, last)
         )
 
+    def may_be_shadowed(self, state: SharedState) -> bool:
+        """Return True if the state may have come in shadow mode."""
+        return self.may_be_left_out(state, in_shadow=True)
+
     def is_shadowed(self, state: SharedState) -> bool:
         """Return True if the state came in shadow mode beyond doubt."""
         moments = [*state.arrivals, *state.answered]
@@ -105,7 +116,7 @@ class Conditions(Played):
 
     def age_from(self, state: SharedState, came: float, before: float) -> float:
         """Return the latest time from which the age of a state may count: its arrival, or the end of a pause."""
-        settings = self.used(state.channel, came, before)
+        settings = self.used(state.channel, before - IN_FLIGHT_SECONDS, before)
         pauses = (pause for each in settings for facts in self.facts(state) for pause in each.pauses_of(facts))
         return max([came, *(pause.until for pause in pauses if pause.until <= before)])
 
@@ -131,8 +142,10 @@ class Conditions(Played):
             yield from self._late_tags(channel, states)
             if channel != NOC and not self.weather.crashes and not self.weather.skips_runs:
                 yield from self._untold(channel, states)
-            # The first channel has rate limits, people's answers and a key that changes, which hold states, too.
-            if channel != NOC and self.is_steady(*NEEDED, "sns"):
+            yield from self._kept(channel, by_incident)
+            # The first channel has people's answers and a key that changes, which hold states, too.
+            has_room = len(states) <= self.policies[channel]["max_per_minute"]
+            if channel != NOC and has_room and self.is_steady(*NEEDED, "sns"):
                 for incident, own in sorted(by_incident.items()):
                     yield from self._of(own, [ring for ring in rings if ring.incident == incident])
 
@@ -147,7 +160,7 @@ class Conditions(Played):
         """Check that nothing is signalled while the channel is removed, in shadow mode, or paused for the state."""
         for ring in rings:
             state, began = self.told_by(ring), ring.began
-            if why := self._stopped(state, began - IN_FLIGHT_SECONDS, began):
+            if why := self.stopped(state, began - IN_FLIGHT_SECONDS, began):
                 yield f"conditions: {state} rang, though its channel was {why}"
 
     def _late_tags(self, channel: str, states: Sequence[SharedState]) -> Iterator[str]:
@@ -188,10 +201,7 @@ class Conditions(Played):
                 yield f"late tag: {state} did not ring {', '.join(names)}"
 
     def _expired_early(self, channel: str) -> Iterator[str]:
-        """Check that no state expires before its age from the end of the last pause, where the settings stay the same.
-
-        A pause counts if it begins before the state would have expired otherwise.
-        """
+        """Check that no state expires before its age from the end of the last pause."""
         longest = float(self.policies[channel]["max_age_seconds"])
         for message in self.dead_letters.messages.values():
             job, body = message.job, message.incident
@@ -199,19 +209,26 @@ class Conditions(Played):
                 continue
             state = self.states[body["entry"], body["share"]]
             start, at = seconds_of(job["revived_at"] or job["received_at"]), seconds_of(job["dead_lettered_at"])
-            settings = self.used(channel, start, at)
-            if len(settings) > 1 or state.shown:
-                continue
-            for pause in sorted(settings[0].pauses_of(state.facts)):
-                if (
-                    pause.since < start + longest - self.cloud.clock_margin
-                    and pause.until > start + self.cloud.clock_margin
-                ):
-                    start = pause.until
-            if at < start + longest - self.cloud.clock_margin:
-                yield f"conditions: {state} was given up {start + longest - at:.0f} s too early"
+            counts_from = min(
+                (
+                    self._age_start(each.pauses_of(facts), start, longest)
+                    for each in self.used(channel, at - IN_FLIGHT_SECONDS, at)
+                    for facts in self.facts(state)
+                ),
+                default=start,
+            )
+            if at < counts_from + longest - self.cloud.clock_margin:
+                yield f"conditions: {state} was given up {counts_from + longest - at:.0f} s too early"
 
-    def _stopped(self, state: SharedState, first: float, last: float) -> str:
+    def _age_start(self, pauses: Iterable[Pause], came: float, longest: float) -> float:
+        """Return the time from which an age counts at least: the end of each pause that begins before it is too old."""
+        start = came
+        for pause in sorted(pauses):
+            if pause.since < start + longest - self.cloud.clock_margin < pause.until + longest:
+                start = max(start, pause.until)
+        return start
+
+    def stopped(self, state: SharedState, first: float, last: float) -> str:
         """Return the reason why a state can't be signalled in all of a time (epoch seconds); empty if it may be."""
         settings = self.used(state.channel, first, last)
         found = [self._stop(each, facts, first, last) for each in settings for facts in self.facts(state)]
@@ -219,7 +236,7 @@ class Conditions(Played):
 
     def _stop(self, settings: Settings, facts: Facts, first: float, last: float) -> str:
         if settings.is_removed or settings.mode == "shadow":
-            return "removed" if settings.is_removed else "in shadow mode"
+            return "removed" if settings.is_removed else SHADOWED
         pauses = settings.pauses_of(facts)
         is_paused = any(
             each.since + self.cloud.clock_margin < first and last < each.until - self.cloud.clock_margin
@@ -232,22 +249,29 @@ class Conditions(Played):
     def _told(self, channel: str, states: Collection[SharedState]) -> Iterator[str]:
         """Check that the fallback topic is not notified of incidents that a pause holds, or in shadow mode."""
         for at, text, about, _ in self.sns.told:
+            if about == channel and self._is_early(channel, at, text):
+                yield f"conditions: the fallback topic was told of {channel} in a pause, or soon after it"
             if about != channel or "the relay has given up" in text or "made no page of it" in text:
                 continue
             for name in sorted({state.id for state in states}):
                 known = [state for state in states if state.id == name and min(state.arrivals) < at]
                 is_named = re.search(rf"^- Incident {re.escape(name)}\b", text, re.MULTILINE)
                 first = at - IN_FLIGHT_SECONDS
-                reasons = [self._stopped(state, first, at) for state in known]
+                reasons = [self.stopped(state, first, at) for state in known]
                 # Without its job, a pause with conditions is not known to hold it.
                 is_unread = any(state.incident in self.unreadable() for state in known)
-                if (
-                    is_named
-                    and known
-                    and not is_unread
-                    and all(each in {"paused", "in shadow mode"} for each in reasons)
-                ):
+                if is_named and known and not is_unread and all(each in {"paused", SHADOWED} for each in reasons):
                     yield f"conditions: the fallback topic was told of {name} of {channel}, which was {reasons[-1]}"
+
+    def _is_early(self, channel: str, at: float, text: str) -> bool:
+        """Return True if a message came in a pause for all incidents, or before the delay that counts from its end."""
+        is_at_once = "the relay has given up" in text or tells_of_unheard(text)
+        waits = 0.0 if is_at_once else float(self.policies[channel]["fallback_after_seconds"])
+        first, last = at - IN_FLIGHT_SECONDS - self.cloud.clock_margin, at + self.cloud.clock_margin
+        return all(
+            any(pause.since < first and last < pause.until + waits for pause in each.pauses_of(Facts()))
+            for each in self.used(channel, at - IN_FLIGHT_SECONDS, at)
+        )
 
     def _untold(self, channel: str, states: Collection[SharedState]) -> Iterator[str]:
         """Check that the fallback topic is notified of an incident's first state, an owed critical that nothing stops.
@@ -281,6 +305,28 @@ class Conditions(Played):
             if is_owed and not rang and not is_stopped and not is_told and by < self.world.now:
                 yield f"conditions: the fallback topic was not told of {state} by {self.moment(by)}"
 
+    # ---- States --------------------------------------------------------------------------------------------------
+
+    def _kept(self, channel: str, by_incident: Mapping[str, Sequence[SharedState]]) -> Iterator[str]:
+        """Check that a critical that was owed before a pause is announced after it, although it changed meanwhile."""
+        spells = [spell for spell in self.weather.spells if spell.service != f"xmatters/{channel}"]
+        last = self.quiet_until(channel) + KEPT_SECONDS
+        if spells or self.weather.crashes or self.has_operators or last > self.world.now:
+            return
+        for incident, states in by_incident.items():
+            pauses = (
+                pause
+                for each in self.story.timelines[channel]
+                for state in states
+                for pause in each.pauses_of(state.facts)
+            )
+            begins = min((pause.since for pause in pauses), default=0.0)
+            is_owed = any(max(state.answered, default=begins) < begins - IN_FLIGHT_SECONDS for state in states)
+            is_bad = all(state.is_critical for state in states)
+            rang = any(ring.began < last for ring in self.rings_of(incident))
+            if is_owed and is_bad and not rang and not any(map(self.is_dead_lettered, states)):
+                yield f"kept: {incident} was owed before the pause of {channel}, and never rang after it"
+
     # ---- States, in fair weather -----------------------------------------------------------------------------------
 
     def _of(self, states: Sequence[SharedState], rings: Sequence[Ring]) -> Iterator[str]:
@@ -311,7 +357,7 @@ class Conditions(Played):
         came, until = state.arrivals[0] - self.cloud.clock_margin, state.answered[0]
         settings = self.used(state.channel, came, until)
         if all(each.mode == "shadow" for each in settings):
-            return "in shadow mode"
+            return SHADOWED
         for each in settings:
             pauses = each.pauses_of(state.facts)
             first, last = came + self.cloud.clock_margin, until + self.cloud.clock_margin

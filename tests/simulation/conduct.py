@@ -1,7 +1,6 @@
 """Conduct of the relay in a schedule: towards xMatters, the queues, and the fallback topic's subscribers."""
 
-import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby, pairwise, permutations
@@ -44,11 +43,9 @@ class Conduct(Played):
     """Judge of the relay's conduct in a finished schedule.
 
     Attributes:
-        is_owed: returns True for an incident with an unannounced critical that no fault excuses.
         held: start (epoch seconds) and channel of each process that an open circuit kept from sending.
     """
 
-    is_owed: Callable[[str], bool]
     held: Sequence[tuple[float, str]]
 
     def problems(self) -> Iterator[str]:
@@ -56,7 +53,7 @@ class Conduct(Played):
         if not self.story.widens_at is not None:
             yield from self._wrong_attempts()
         yield from self._unfit_dead_letters()
-        yield from self._untold()
+        yield from self._told_again()
         yield from self._poisoned()
         yield from self._unmarked()
         if self.is_steady(*NEEDED, "rest", "sns"):
@@ -89,28 +86,26 @@ class Conduct(Played):
                     yield f"a dead letter without a mark, in fair weather: {job['incident_id']}"
                 continue
             at, since = seconds_of(job["dead_lettered_at"]), seconds_of(job["revived_at"] or job["received_at"])
-            quiet = self.quiet.get(job["channel"])
-            is_varied = quiet is not None and quiet.kind == "varied"
-            if quiet and not is_varied:
-                since = quiet.age_from(since, self.policies[job["channel"]]["max_age_seconds"])
+            later = self.story.timelines.get(job["channel"], ())[1:]
             match job["reason"]:
                 case "refused":
                     is_fit = any(post.delivery == message.delivery_id for post in self.phones.posts)
                 case "expired":
                     # A job's times are cut to the millisecond, so its age may be the limit itself.
                     is_fit = job["kind"] == "signal" and at - since >= self.policies[job["channel"]]["max_age_seconds"]
-                    is_fit = is_fit and (is_varied or at - max(since, fair_from) < FAIR_SECONDS)
-                case "shadowed" | "channel_removed" if is_varied:
-                    is_fit = True
+                    # In fair weather a signal rings before it is too old.
+                    is_fit &= at - max(since, fair_from, self.quiet_until(job["channel"])) < FAIR_SECONDS
                 case "shadowed":
-                    is_fit = quiet is not None and quiet.kind == "shadow" and quiet.begins > 0
+                    is_fit = any(settings.mode == "shadow" for settings in later)
+                case "channel_removed":
+                    is_fit = any(settings.is_removed for settings in later)
                 case _:
                     is_fit = bool(self.spells("sqs")) or job["incident_id"] in self.story.poison
             if not is_fit:
                 yield f"unfit: a dead letter says {job['reason']}, {at - since:.0f} s after it came"
 
-    def _untold(self) -> Iterator[str]:
-        """Check that the topic is notified of dead-lettered criticals, and not too often."""
+    def _told_again(self) -> Iterator[str]:
+        """Check that the topic is not notified too often."""
         # A sweeper's run that dies before it records its notifications is followed by a run that repeats them.
         for channel in self.policies if self.is_steady("dynamodb") else ():
             notices = [notice for notice in self.sns.told if notice.channel == channel]
@@ -119,21 +114,6 @@ class Conduct(Played):
             apart = (later.at - earlier.at for earlier, later in pairwise(notices) if not tells_of_unheard(later.text))
             if any(seconds < least for seconds in apart):
                 yield f"the fallback topic was told of {channel} twice within five minutes"
-        dead_lettered = {
-            job["incident_id"]
-            for job in self.dead_letters.jobs()
-            if job["kind"] == "signal"
-            and job["status"] == "critical"
-            and job["dead_lettered_at"]
-            # In shadow mode nobody is notified of what the channel gave up.
-            and job["channel"] not in self.story.timelines
-            and self.is_owed(job["incident_id"])
-        }
-        told = sum(_told_of(notice.text) for notice in self.sns.told)
-        # What an operator dropped, before the topic's next message was due, is told to nobody.
-        is_dropped = any("drop" in deed for _, deed in self.story.operations)
-        if not self.spells("dynamodb", "sqs") and not is_dropped and told < len(dead_lettered):
-            yield f"the fallback topic was told of {told} critical incidents, and there are {len(dead_lettered)}"
 
     def _poisoned(self) -> Iterator[str]:
         """Check that a signal that kills workers is given up before it kills many, and that people are told of it."""
@@ -393,9 +373,3 @@ def _crowded(limit: int, rings: Iterable[float]) -> Iterator[str]:
 def seconds_of(moment: str) -> float:
     """Return the epoch seconds of a job's time."""
     return datetime.fromisoformat(moment).timestamp()
-
-
-def _told_of(message: str) -> int:
-    """Return the number of incidents that a message to the topic names or counts."""
-    found = re.match(r"xMatters did not notify people of (\d+) critical", message)
-    return int(found[1]) if found else 0

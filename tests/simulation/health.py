@@ -1,10 +1,11 @@
 """Judge of the messages that a channel is sick, because it can't deliver, or well again: none false, none missing."""
 
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from tests.simulation.conditions import SHADOWED
 from tests.simulation.played import IN_FLIGHT_SECONDS, NEEDED, Played, may_be_unrecorded
 from tests.simulation.services import HealthMessage
 from tests.simulation.story import NOC, SharedState
@@ -54,10 +55,12 @@ class Health(Played):
 
     Attributes:
         given_up: open criticals that are dead-lettered at the end.
+        stopped: returns the reason why a state can't be signalled in a time (`Conditions.stopped`).
     """
 
     given_up: Collection[SharedState]
     dropped: Collection[SharedState]
+    stopped: Callable[[SharedState, float, float], str]
 
     def problems(self) -> Iterator[str]:
         """Yield a problem for each wrong or needless message, and for each that is missing."""
@@ -108,17 +111,18 @@ class Health(Played):
 
     def _held(self, channel: str, messages: Sequence[HealthMessage]) -> Iterator[str]:
         """Check that nobody is told of debts that wait for the end of a pause, or of a channel in shadow mode."""
-        quiet = self.quiet.get(channel)
-        if quiet is None or quiet.kind == "varied":
-            return
-        first, last = self.world.began + quiet.begins + IN_FLIGHT_SECONDS, self.world.began + quiet.ends
-        for message in messages:
-            is_owed = "owed for" in message.channels[channel]
-            from_on = first if quiet.kind == "shadow" else first + HELD_SECONDS
+        came = [state for own in self.incidents_of(channel).values() for state in own]
+        for message in messages if channel in self.story.timelines else ():
+            first, at = message.at - IN_FLIGHT_SECONDS, message.at
+            known = [state for state in came if min(state.arrivals) < at]
+            is_held = all(
+                self.stopped(state, first - HELD_SECONDS, at) or self.stopped(state, first, at) == SHADOWED
+                for state in known
+            )
+            is_owed = message.health == "sick" and "owed for" in message.channels[channel]
             # A debt whose message vanished does not know of the pause, or is not dead-lettered in shadow mode.
-            is_unheld = self._has_vanished(channel, message.at)
-            if message.health == "sick" and is_owed and not is_unheld and from_on < message.at < last:
-                yield f"health: {channel} is sick in a time of {quiet.kind}: {message.channels[channel]}"
+            if is_owed and known and is_held and not self._has_vanished(channel, at):
+                yield f"health: {channel} is sick, and all of it is stopped: {message.channels[channel]}"
 
     def _unheard(self, channel: str, messages: Sequence[HealthMessage]) -> Iterator[str]:
         """Check that the topic that wakes people gets the messages about criticals of which they may not know."""
@@ -153,7 +157,7 @@ class Health(Played):
 
     def _are_people_told_of(self, channel: str) -> bool:
         """Return True if nothing keeps people from being told that a channel is sick."""
-        return self.is_steady(*NEEDED, "sns") and not self.weather.skips_runs and channel not in self.quiet
+        return self.is_steady(*NEEDED, "sns") and not self.weather.skips_runs and channel not in self.story.timelines
 
     def _has_rung(self, state: SharedState) -> bool:
         """Return True if a state was signalled, or after its arrival an equal one that no time stamp distinguishes."""
@@ -174,7 +178,7 @@ class Health(Played):
         limit = min(self.policies[channel]["max_per_minute"], 60)
         is_plain = (
             channel != NOC
-            and channel not in self.quiet
+            and channel not in self.story.timelines
             and limit >= max(came, 1)
             and "max_per_minute_per_recipients" not in self.policies[channel]
             and all(post.is_accepted for post in self.phones.posts if post.channel == channel)

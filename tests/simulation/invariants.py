@@ -20,7 +20,7 @@ from relay.ledger.entry_key import key
 from tests.simulation.answers import ActingAnswers, Answer
 from tests.simulation.capacity import Capacity
 from tests.simulation.cloud import USUAL
-from tests.simulation.conditions import LEARNS_SECONDS, REROUTED_SECONDS, Conditions
+from tests.simulation.conditions import REROUTED_SECONDS, Conditions
 from tests.simulation.conduct import Conduct
 from tests.simulation.console import answers_in
 from tests.simulation.flaps import Flaps, span
@@ -63,8 +63,6 @@ MOST_LOOKS = 20
 LATE_SEARCH_SECONDS = 120.0
 # From a change to the end of the second reconcile run after it: two intervals, BigPanda's lag, and the runs themselves.
 FOUND_SECONDS = 200.0
-# After a pause: its sweep, a state's backoff, and its signal.
-KEPT_SECONDS = 1400.0
 # A callback may come this long before xMatters shows its page.
 SEEN_SECONDS = 200.0
 
@@ -226,8 +224,6 @@ class Invariants(Played):
         self._check_load()
         self._check_believed()
         self._check_asked()
-        self._check_quiet()
-        self._check_kept()
         self._check_verified()
         self._check_ages()
         self._check_recipients()
@@ -249,9 +245,14 @@ class Invariants(Played):
             Unheard(**shared),
             Truth(**shared, untrusted=untrusted | doubted),
             Reports(**shared, until=self.reconciled_until),
-            Conduct(**shared, is_owed=self._is_owed, held=self.held),
+            Conduct(**shared, held=self.held),
             ActingAnswers(**shared, answers=acting, untrusted=failed),
-            Health(**shared, given_up=given_up, dropped=[state for state in dropped if state]),
+            Health(
+                **shared,
+                given_up=given_up,
+                dropped=[state for state in dropped if state],
+                stopped=self.conditions.stopped,
+            ),
             Flaps(**shared, untrusted=untrusted | doubted | unreadable),
             Promptness(
                 **shared,
@@ -275,7 +276,7 @@ class Invariants(Played):
         Those of which a resolve was claimed count only if `is_strict`.
         """
         found = {state.id for state in self.states.values()} if self.story.reconcile_interval is not None else set()
-        left_out = {state.incident for state in self.states.values() if self._is_left_out(state)}
+        left_out = {state.incident for state in self.states.values() if self.conditions.may_be_left_out(state)}
         unbelieved = {incident for incident, _ in self.unbelieved if is_strict}
         return self.unguarded | self.unqueued | set(+self.doubts) | found | left_out | unbelieved
 
@@ -283,71 +284,6 @@ class Invariants(Played):
         """Return the incidents with a job of another schema, which waits for the newer version that wrote it."""
         queued = [job for queue in (*self.queues, self.dead_letters) for job in queue.bodies()]
         return {job["entry"] for job in (*queued, *self.dynamodb.owed()) if job["schema"] != SCHEMA}
-
-    def _is_left_out(self, state: SharedState) -> bool:
-        """Return True if the state may have come in shadow mode, or in a pause whose states are not announced later."""
-        if state.channel in self.story.timelines:
-            return self.conditions.may_be_left_out(state)
-        quiet = self.quiet.get(state.channel)
-        if quiet is None or quiet.kind == "keep":
-            return False
-        first, last = quiet.begins - self._clocks_differ, max(quiet.ends, *self._learn_by())
-        moments = (moment - self.world.began for moment in (*state.arrivals, *state.answered))
-        return any(first < moment < last + LEARNS_SECONDS for moment in moments)
-
-    def _learn_by(self) -> list[float]:
-        """Return the times until which functions may use an old copy of a channel's settings.
-
-        There is one time for each fault of Secrets Manager or DynamoDB, which keeps functions from reading the settings
-        anew.
-        """
-        return [0.0, *(each.ends + self.cloud.remembered_seconds for each in self.spells("secrets", "dynamodb"))]
-
-    def _is_shadowed(self, state: SharedState) -> bool:
-        """Return True if the state may have come in shadow mode."""
-        if state.channel in self.story.timelines:
-            return self.conditions.may_be_left_out(state, in_shadow=True)
-        return self._is_left_out(state) and self.quiet[state.channel].kind == "shadow"
-
-    def _has_left_out(self, incident: str) -> bool:
-        return any(map(self._is_left_out, self.states_of(incident)))
-
-    def _check_quiet(self) -> None:
-        """Check that nothing is signalled, and nobody notified, in a channel's pause or shadow mode."""
-        for channel, quiet in self.quiet.items():
-            if channel in self.story.timelines:
-                continue
-            began, ends = self.world.began + quiet.begins, self.world.began + quiet.ends - self._clocks_differ
-            if quiet.kind == "shadow" and quiet.begins:
-                # Unlike a pause, it is not known before it begins.
-                began = max(began, *(self.world.began + at for at in self._learn_by())) + LEARNS_SECONDS
-            for ring in self.phones.rings:
-                if ring.channel == channel and began + IN_FLIGHT_SECONDS < ring.began < ends:
-                    self._problem(f"quiet: {ring.incident} share {ring.share} rang in a time of {quiet.kind}")
-            # The fallback's time counts from the end of a pause, for every state that came before it. None for one that
-            # was given up. A state from before shadow mode that nothing met in it waits no longer.
-            waits = float(str(self.policies[channel]["fallback_after_seconds"])) if quiet.kind != "shadow" else 0.0
-            for notice in self.sns.told:
-                alarms_from = ends + (0.0 if "the relay has given up" in notice.text else waits)
-                if notice.channel == channel and began + IN_FLIGHT_SECONDS < notice.at < alarms_from:
-                    self._problem(f"quiet: the fallback topic was told of {channel} in a time of {quiet.kind}")
-
-    def _check_kept(self) -> None:
-        """Check that a critical that was owed before a pause is announced after it, although it changed meanwhile."""
-        for channel, quiet in self.quiet.items():
-            begins, ends = self.world.began + quiet.begins, self.world.began + quiet.ends
-            spells = [spell for spell in self.weather.spells if spell.service != f"xmatters/{channel}"]
-            is_fair = not spells and not self.weather.crashes and not self.has_operators
-            last = ends + KEPT_SECONDS
-            if quiet.kind != "drop" or not is_fair or last > self.world.now:
-                continue
-            for incident in {state.incident for state in self.states.values() if state.channel == channel}:
-                states = self.states_of(incident)
-                is_owed = any(max(state.answered, default=ends) < begins - IN_FLIGHT_SECONDS for state in states)
-                is_bad = all(state.is_critical for state in states)
-                rang = any(ring.began < last for ring in self.rings_of(incident))
-                if is_owed and is_bad and not rang and not any(map(self._is_on_a_queue, states)):
-                    self._problem(f"kept: {incident} was owed before the pause of {channel}, and never rang after it")
 
     def _check_verified(self) -> None:
         """Check that a person's answer to a page which xMatters shows soon after it is not called unverified."""
@@ -387,7 +323,7 @@ class Invariants(Played):
         heirs += self._found_over(state.incident, [state])
         if not all(self._is_wanted(told, heir) for heir in heirs):
             return
-        if any(self._is_left_out(heir) for heir in (*heirs, *self._coming(state))):
+        if any(self.conditions.may_be_left_out(heir) for heir in (*heirs, *self._coming(state))):
             return
         if any(map(self._is_told, heirs)) or self._is_one_on_a_queue(state.incident, heirs):
             return
@@ -547,16 +483,6 @@ class Invariants(Played):
         rings = self.rings_of(incident)
         return self.told_by(rings[-1]) if rings else None
 
-    def _is_owed(self, incident: str) -> bool:
-        """Return True if a critical state was never announced, and no fault excuses that."""
-        if incident in self.unguarded | self.unqueued or self.doubts[incident] or self._has_left_out(incident):
-            return False
-        states = newest(state for state in self.states_of(incident) if self._knows(state))
-        told = self._told(incident)
-        if self._found_over(incident, states):
-            return False
-        return bool(states) and all(state.status == "critical" and self._is_wanted(told, state) for state in states)
-
     def _check_ends(self, incident: str) -> None:
         """Check that the last owed state is announced, or dead-lettered."""
         states = self.states_of(incident)
@@ -564,10 +490,10 @@ class Invariants(Played):
         # A state that was not answered may also have superseded it.
         known = newest(state for state in states if self._knows(state))
         told = self._told(incident)
-        if any(map(self._is_left_out, (coming for state in answered for coming in self._coming(state)))):
+        if any(map(self.conditions.may_be_left_out, (coming for state in answered for coming in self._coming(state)))):
             return
         for state in [*answered, *known, *self._found_over(incident, answered)]:
-            if self._is_left_out(state):
+            if self.conditions.may_be_left_out(state):
                 return
             is_newer_told = told is not None and not surely_newer(state, told)
             # Without the ledger only the order is lost: an announcement still counts.
@@ -611,7 +537,7 @@ class Invariants(Played):
         is_told = is_told or self._is_on_a_queue(last) or self._is_status_dead_lettered(last)
         # Without a share, an incident is only reported, or was left out.
         is_told = is_told or (self.story.reports and not any(map(self._knows, states)))
-        is_told = is_told or any(map(self._is_left_out, states))
+        is_told = is_told or any(map(self.conditions.may_be_left_out, states))
         if not is_told and not (incident in self.unguarded and self._seems_told(incident, [last])):
             self._problem(f"missed: {last}; people were told {told}")
 
@@ -658,9 +584,9 @@ class Invariants(Played):
 
         Its previous state was better, but was not announced, so the worse state may equal the announced one.
         """
-        left_out = [state for state in self.states_of(incident) if self._is_left_out(state)]
+        left_out = [state for state in self.states_of(incident) if self.conditions.may_be_left_out(state)]
         # The ledger has what came in shadow mode, unless it failed then. What a pause leaves out may be better again.
-        if left_out and (incident in self.unguarded or not all(map(self._is_shadowed, left_out))):
+        if left_out and (incident in self.unguarded or not all(map(self.conditions.may_be_shadowed, left_out))):
             return
         told, rings = self._told(incident), self.rings_of(incident)
         states = [state for state in self.states_of(incident) if state.answered]
@@ -671,7 +597,7 @@ class Invariants(Played):
             return
         if told is None or len(last) != 1 or last[0].version is None or self._is_on_a_queue(last[0]):
             return
-        if self._is_left_out(last[0]):
+        if self.conditions.may_be_left_out(last[0]):
             return
         for better in states:
             is_between = surely_newer(better, told) and surely_newer(last[0], better) and last[0] is not told
@@ -681,14 +607,11 @@ class Invariants(Played):
             # Also a state that was not answered may have reached the ledger.
             later = [other for other in self.states_of(incident) if other.arrivals and surely_newer(other, better)]
             is_in_turn = is_in_turn and all(max(better.answered) < min(other.arrivals) for other in later)
-            is_left_out = self._is_left_out(better)
-            if better.channel in self.story.timelines:
-                is_left_out = self.conditions.is_shadowed(better)
-            unsaid = {"eased", "resolved"} if is_left_out else unwanted
+            unsaid = {"eased", "resolved"} if self.conditions.is_shadowed(better) else unwanted
             if self._has_ended_by(incident, min(last[0].arrivals)):
                 unsaid = unsaid | {"resolved"}
             # A state that was as bad in shadow mode was said by whoever pages people then.
-            is_said = any(self._is_shadowed(other) and changed(better, other) in bad for other in later)
+            is_said = any(self.conditions.may_be_shadowed(other) and changed(better, other) in bad for other in later)
             is_between = is_between and not is_said
             # An end that is not announced yet ends the pages: what follows reopens the incident.
             ended = [other for other in later if not other.is_open and surely_newer(last[0], other)]
@@ -748,7 +671,9 @@ class Invariants(Played):
             for other in self.states_of(ring.incident):
                 is_known_over = not other.is_open and bool(other.answered)
                 # A share in shadow mode is on no queue: while the ledger fails, it is lost.
-                is_known_over = is_known_over and not (self._is_shadowed(other) and other.incident in self.unguarded)
+                is_known_over = is_known_over and not (
+                    self.conditions.may_be_shadowed(other) and other.incident in self.unguarded
+                )
                 # Until BigPanda confirms it, a claimed resolve changes nothing. Nor does one that it refuted.
                 is_known_over = is_known_over and (other.incident, other.number) not in self.unbelieved
                 if (
@@ -798,7 +723,7 @@ class Invariants(Played):
 
     def _check_once(self, incident: str, rings: Sequence[Ring]) -> None:
         """Check that each signal was owed; each ambiguous attempt or crash excuses one that was not."""
-        if self._has_left_out(incident):
+        if any(map(self.conditions.may_be_left_out, self.states_of(incident))):
             return
         told: SharedState | None = None
         needless, before = 0, 0.0
@@ -973,7 +898,7 @@ class Invariants(Played):
         return state.is_open and any(
             any(at <= ended_at for at in each.shown)
             or (
-                (waits or is_unwanted or self._is_left_out(each))
+                (waits or is_unwanted or self.conditions.may_be_left_out(each))
                 and min(each.arrivals, default=math.inf) + asked <= ended_at
             )
             for each in self.states_of(state.incident)
@@ -1014,10 +939,13 @@ class Invariants(Played):
     def _untold_ends(self, page: Page) -> list[_End]:
         """Return the resolves that have to end the page, although their signals wait (see UNTOLD_SECONDS)."""
         state, incident = self.told_by(page.ring), page.ring.incident
-        quiet = self.quiet.get(state.channel)
-        if self.policy(incident).get("flap") or (quiet and quiet.kind != "keep"):
-            return []
         others = self.states_of(incident)
+        if (
+            self.policy(incident).get("flap")
+            or self._is_remade(state.channel)
+            or any(map(self.conditions.may_be_left_out, others))
+        ):
+            return []
         return [
             _End(each, min(each.answered), min(each.answered) + UNTOLD_SECONDS)
             for each in others
@@ -1109,9 +1037,7 @@ class Invariants(Played):
         policy, incident = self.policies[NOC], state.incident
         is_limited = int(str(policy["max_per_minute"])) < len(self.states) or "max_per_minute_per_recipients" in policy
         is_changed = (
-            self.renewed_at is not None
-            or self.story.token_changes_at is not None
-            or NOC in {*self.quiet, *self.story.timelines}
+            self.renewed_at is not None or self.story.token_changes_at is not None or NOC in self.story.timelines
         )
         is_odd = self.cloud != USUAL or not self.are_pages_followed or self.story.reconcile_interval is not None
         is_unsure = incident in self.unguarded | self.unqueued or state.version is None or self.doubts[incident] > 0
@@ -1203,10 +1129,7 @@ class Invariants(Played):
             # The age of a state that waits for the end of a flap counts from that end.
             limit = longest + span(policy) + IN_FLIGHT_SECONDS
             arrivals = [at for at in self.told_by(ring).arrivals if at <= ring.began]
-            if ring.channel in self.story.timelines:
-                arrivals = [self.conditions.age_from(self.told_by(ring), at, ring.began) for at in arrivals]
-            elif quiet := self.quiet.get(ring.channel):
-                arrivals = [quiet.age_from(at, longest) for at in arrivals]
+            arrivals = [self.conditions.age_from(self.told_by(ring), at, ring.began) for at in arrivals]
             # A state that only BigPanda's listing showed has no arrival.
             if not self.has_operators and ring.began > max(arrivals, default=ring.began) + limit:
                 self._problem(f"{ring.incident} share {ring.share} rang although it was too old")

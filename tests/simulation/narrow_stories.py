@@ -6,14 +6,14 @@ from random import Random
 from typing import Any
 
 from tests.simulation.cloud import USUAL
-from tests.simulation.settings import Settings, Timeline, with_routes
+from tests.simulation.settings import Timeline, with_routes
 from tests.simulation.story import (
     BOSS,
     NOC,
+    QUIET,
     Change,
     Nap,
     Post,
-    Quiet,
     Rarity,
     Said,
     SharedState,
@@ -21,7 +21,6 @@ from tests.simulation.story import (
     alone,
     course,
     in_time,
-    moment,
     roomy,
     waits,
     with_rarities,
@@ -249,13 +248,13 @@ def _with_a_pause_for_new_incidents(random: Random, story: Story) -> Story:
     for number in range(random.choice([2, 3])):
         first, second = begins - random.uniform(25, 60), begins + random.uniform(1, 30)
         own = course(f"p{number}", first, "critical critical", iter([second - first, 0.0]).__next__)
-        states += [state.elsewhere("quiet") for state in own]
+        states += [state.elsewhere(QUIET) for state in own]
     ends = begins + random.randrange(300, 500)
     wants = ["opened", "worsened", "grew", "reopened", "resolved"]
-    spell = Spell("xmatters/quiet", random.choice(["503", "gone"]), 0.0, begins + random.uniform(20, 100), 1.0)
+    spell = Spell(f"xmatters/{QUIET}", random.choice(["503", "gone"]), 0.0, begins + random.uniform(20, 100), 1.0)
     story = alone(story, in_time(states), spells=[spell], cloud=USUAL)
-    others = {"quiet": roomy(story.policy, min_seconds_between_signals=0, notify_on=wants)}
-    return replace(story, others=others, quiet={"quiet": Quiet("drop", begins, ends, ends)})
+    others = {QUIET: roomy(story.policy, min_seconds_between_signals=0, notify_on=wants)}
+    return replace(story, others=others, timelines={QUIET: Timeline.paused("drop", begins, ends)})
 
 
 def _with_another_webhook(random: Random, story: Story) -> Story:
@@ -395,8 +394,7 @@ def _with_a_pause_beside_receipts(random: Random, story: Story) -> Story:
     story = _with_late_answers(random, story)
     begins = random.randrange(150, 500)
     ends = begins + random.randrange(200, 900)
-    pause = {"since": moment(begins), "until": moment(ends), "then": random.choice(["keep", "drop"])}
-    return replace(story, timelines={NOC: Timeline([Settings(0, pauses=(pause,))])})
+    return replace(story, timelines={NOC: Timeline.paused(random.choice(["keep", "drop"]), begins, ends)})
 
 
 def _with_refused_bells(random: Random, story: Story) -> Story:
@@ -569,9 +567,9 @@ def _with_untold_ends(random: Random, story: Story) -> Story:
     begins, ends = random.randrange(60, 200), random.randrange(400, 1000)
     if random.random() < 0.4:
         policy["notify_on"] = ["opened", "worsened", "reopened", "resolved"]
-        story = plain(story, in_time([state.elsewhere("quiet") for state in states]), routed=(), has_rest=True)
-        others = {"quiet": roomy(story.policy, min_seconds_between_signals=0, **policy)}
-        return replace(story, others=others, quiet={"quiet": Quiet("keep", begins, ends, ends)})
+        story = plain(story, in_time([state.elsewhere(QUIET) for state in states]), routed=(), has_rest=True)
+        others = {QUIET: roomy(story.policy, min_seconds_between_signals=0, **policy)}
+        return replace(story, others=others, timelines={QUIET: Timeline.paused("keep", begins, ends)})
     spell = Spell("xmatters", random.choice(["503", "timeout", "429", "gone"]), begins, ends, 1.0)
     return plain(story, in_time(states), policy=policy, spells=[spell], routed=(), has_rest=True)
 

@@ -10,7 +10,7 @@ from tests.simulation.console import Act, Console
 from tests.simulation.oracle import wanted
 from tests.simulation.phones import Phones, Ring
 from tests.simulation.services import HealthMessage, SimulatedSns, SimulatedSqs
-from tests.simulation.story import Nap, Quiet, SharedState, Story
+from tests.simulation.story import Nap, SharedState, Story
 from tests.simulation.weather import Spell, Weather
 from tests.simulation.world import World
 
@@ -104,12 +104,10 @@ class Played:
         """Policy of each channel."""
         return self.story.policies
 
-    @cached_property
-    def quiet(self) -> Mapping[str, Quiet]:
-        """The time in which a channel sends nothing, or in which operators may hold what it sends, by channel."""
-        lines = self.story.timelines.items()
-        varied = {channel: Quiet("varied", 0, line.quiet_until, line.quiet_until) for channel, line in lines}
-        return {**self.story.quiet, **varied}
+    def quiet_until(self, channel: str) -> float:
+        """Return the time after which nothing of a channel is held or left out (epoch seconds); 0 if nothing is."""
+        line = self.story.timelines.get(channel)
+        return self.world.began + line.quiet_until if line else 0.0
 
     @property
     def cloud(self) -> Cloud:

@@ -151,7 +151,7 @@ class Promptness(CautiousJudge):
             comes, by = min(state.arrivals, default=0.0), min(state.arrivals, default=0.0) + UNGUARDED_SECONDS
             first, last = comes - self.world.began, by - self.world.began
             is_dark = any(each.begins < first and last < each.ends for each in outages)
-            is_calm = not self.spells(_trigger(state.channel)) and state.channel not in self.quiet
+            is_calm = not self.spells(_trigger(state.channel)) and state.channel not in self.story.timelines
             is_kept = state.number == 0 and state.is_open and any(at < by for at in state.answered)
             is_last = sum(min(each.arrivals, default=by) < by for each in self.states_of(state.incident)) == 1
             policy = self.policies[state.channel]
@@ -165,7 +165,7 @@ class Promptness(CautiousJudge):
     def _without_queue(self) -> Iterator[str]:
         """Check that a critical that failed is signalled although the retry queue takes no message for minutes."""
         outages = self._only_outages_of("sqs")
-        is_odd = self.weather.skips_runs or self.cloud != USUAL or NOC in self.quiet
+        is_odd = self.weather.skips_runs or self.cloud != USUAL or NOC in self.story.timelines
         if outages is None or is_odd or len(self.states) > self.policies[NOC]["max_per_minute"]:
             return
         works_from = self.world.began + max((each.ends for each in self.spells(_trigger(NOC))), default=0.0)
@@ -233,8 +233,7 @@ class Promptness(CautiousJudge):
 
     def _resumed_at(self, channel: str, comes: float) -> float:
         """Return the time from which a state that came at `comes` may be signalled, if its channel is paused."""
-        quiet = self.quiet.get(channel)
-        ends = self.world.began + quiet.ends + RESUMES_SECONDS if quiet else 0.0
+        ends = self.quiet_until(channel) + RESUMES_SECONDS
         return ends if comes < ends else 0.0
 
     def _met(self, state: SharedState) -> list[Post]:
@@ -268,7 +267,7 @@ class Promptness(CautiousJudge):
         """
         for debt in debts:
             channel = debt.state.channel
-            is_unswept = channel in self.quiet and self.weather.skips_runs
+            is_unswept = channel in self.story.timelines and self.weather.skips_runs
             if (
                 self._has(channel, "429 for long")
                 or self._has(channel, "503 for minutes")
@@ -408,8 +407,8 @@ class Promptness(CautiousJudge):
         return at > self._age_from(state.channel, min(state.arrivals)) + age
 
     def _age_from(self, channel: str, came: float) -> float:
-        quiet = self.quiet.get(channel)
-        return quiet.age_from(came, self.policies[channel]["max_age_seconds"]) if quiet else came
+        line = self.story.timelines.get(channel)
+        return max(came, self.world.began + line.paused_until) if line else came
 
     def _turn(self, debt: Debt, debts: Sequence[Debt], allowed: float) -> float:
         """Return the seconds for which the channel's rate limit may delay a debt.
@@ -508,9 +507,7 @@ class Promptness(CautiousJudge):
     def _may_lack_message(self, job: Mapping[str, Any]) -> bool:
         """Return True if a pause, flap or circuit may have held a job's state, so that only the sweeper wakes it."""
         came = seconds_of(job["revived_at"] or job["received_at"])
-        quiet = self.quiet.get(job["channel"])
-        # In shadow mode nothing is held.
-        is_paused = quiet is not None and quiet.kind != "shadow" and self._resumed_at(job["channel"], came) > 0
+        is_paused = self._resumed_at(job["channel"], came) > 0
         is_failing = bool(self.spells(_trigger(job["channel"])))
         return is_paused or is_failing or bool(self.policies[job["channel"]].get("flap"))
 
@@ -528,8 +525,7 @@ class Promptness(CautiousJudge):
         heard_from = self.world.began + max((spell.ends for spell in deaf), default=0.0)
         for debt in debts:
             channel = debt.state.channel
-            quiet = self.quiet.get(channel)
-            paused = self.world.began + quiet.ends if quiet else 0.0
+            paused = self.quiet_until(channel)
             first = _first_of(debt, debts)
             since = max(first.begins, debt.held_until, paused) + self.policies[channel]["fallback_after_seconds"]
             # Of one that is given up it is notified at once.

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
@@ -90,6 +90,11 @@ def with_routes(routes: Iterable[tuple[When, str]]) -> Settings:
     return Settings(0, routes=tuple({"when": when, "recipients": [name]} for when, name in routes))
 
 
+def moment(seconds: int) -> str:
+    """Return a time, in seconds since the beginning, as the secret has it."""
+    return datetime.fromtimestamp(BEGINS_AT + seconds, UTC).isoformat()
+
+
 class Pause(NamedTuple):
     """A pause that applies to a state. Times are in epoch seconds.
 
@@ -127,10 +132,38 @@ class Timeline(tuple[Settings, ...]):
             each for each, end in zip(self, ends, strict=True) if BEGINS_AT + each.at <= last and first < end + stale
         ]
 
+    @classmethod
+    def paused(cls, then: str, begins: int, ends: int, planned: int = 0) -> "Timeline":
+        """Return the settings of a channel with a pause, which an operator ends if it does not end as planned.
+
+        Times are in seconds since the beginning.
+        """
+        pauses = [{"since": moment(begins), "until": moment(until), "then": then} for until in (planned or ends, ends)]
+        first, second = Settings(0, pauses=(pauses[0],)), Settings(ends, "is resumed", pauses=(pauses[1],))
+        return cls([first] if first.pauses == second.pauses else [first, second])
+
+    @classmethod
+    def shadowed(cls, begins: int, ends: int) -> "Timeline":
+        """Return the settings of a channel that is in shadow mode between two times, or from the beginning."""
+        first = [Settings(0), Settings(begins, "gets shadow", "shadow")] if begins else [Settings(0, mode="shadow")]
+        return cls([*first, Settings(ends, "gets live")])
+
     @property
     def quiet_until(self) -> int:
         """The time after which nothing is held or left out any more, in seconds since the beginning."""
         if self[-1].mode == "shadow" or self[-1].is_removed:
             return FOR_EVER
-        ends: Iterable[float] = (Pause.of(pause).until - BEGINS_AT for each in self for pause in each.pauses)
-        return int(max([self[-1].at, *ends]))
+        return max(self[-1].at, self.paused_until)
+
+    @property
+    def paused_until(self) -> int:
+        """The end of the last pause, in seconds since the beginning; 0 without one."""
+        changes = [*(each.at for each in self[1:]), FOR_EVER]
+        return max(
+            (
+                min(int(Pause.of(pause).until - BEGINS_AT), change)
+                for each, change in zip(self, changes, strict=True)
+                for pause in each.pauses
+            ),
+            default=0,
+        )

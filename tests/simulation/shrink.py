@@ -78,7 +78,7 @@ def _without_channels(story: Story) -> list[Story]:
         replace(
             story,
             others=_without(story.others, channel),
-            quiet=_without(story.quiet, channel),
+            timelines=_without(story.timelines, channel),
             posts=[post for post in story.posts if post.state.channel != channel],
             spells=[spell for spell in story.spells if spell.service != f"xmatters/{channel}"],
         )

@@ -203,8 +203,7 @@ class Simulation:
     def run(self) -> Verdict:
         """Play the story and return its verdict."""
         began = self.world.began
-        ends = [quiet.ends for quiet in self.story.quiet.values()]
-        last = max(STORM_SECONDS, *(post.at for post in self.story.posts), *ends)
+        last = max(STORM_SECONDS, *(post.at for post in self.story.posts))
         for post in self.story.posts:
             if not post.is_lost:
                 self.world.at(began + post.at, lambda post=post: self._post(post))  # type: ignore[misc]
@@ -238,21 +237,11 @@ class Simulation:
         ):
             if at is not None:
                 self.world.at(began + at, change)
-        self._schedule_quiets()
         for at, incident in self.story.damaged:
             self.world.at(began + at, partial(self._damage, incident))
         for channel, line in self.story.timelines.items():
             for settings in line[1:]:
                 self.world.at(began + settings.at, partial(self._change_settings, channel, settings))
-
-    def _schedule_quiets(self) -> None:
-        for channel, quiet in self.story.quiet.items():
-            began = self.world.began
-            if quiet.kind == "shadow" and quiet.begins:
-                self.secrets.texts[channel] = self._other_secret(channel, is_quiet_over=True)
-                self.world.at(began + quiet.begins, partial(self._change_quiet, channel, is_over=False))
-            if quiet.kind == "shadow" or quiet.ends != quiet.planned:
-                self.world.at(began + quiet.ends, partial(self._change_quiet, channel, is_over=True))
 
     def _schedule_reconcile_runs(self, last: float) -> None:
         """Schedule reconcile runs, if the story has any.
@@ -285,11 +274,6 @@ class Simulation:
         """Store the first channel's secret with other members."""
         self._now |= members
         self.secrets.texts[NOC] = self._secret()
-
-    def _change_quiet(self, channel: str, *, is_over: bool) -> None:
-        """Store the channel's secret with or without shadow mode or pause, and mark it, as relayctl does."""
-        self.secrets.texts[channel] = self._other_secret(channel, is_quiet_over=is_over)
-        self._mark(settings_name(channel), f"over {is_over}")
 
     def _mark(self, name: str, text: str) -> None:
         """Store a mark of a changed channel beside those of others."""
@@ -356,13 +340,11 @@ class Simulation:
             document["bigpanda"]["actions"] = self.story.actions
         return json.dumps(document)
 
-    def _other_secret(self, channel: str, *, is_quiet_over: bool = False) -> str:
+    def _other_secret(self, channel: str) -> str:
         trigger = TRIGGER.format(channel=channel, key=self.phones.keys[channel])
         if line := self.story.timelines.get(channel):
             return line.now(self.world.now).secret(channel, trigger, self.story.others[channel])
-        quiet, policy = self.story.quiet.get(channel), self.story.others[channel]
-        policy = {**policy, **(quiet.policy(is_over=is_quiet_over) if quiet else {})}
-        return plain_secret(f"{channel}-{TOKEN}", trigger, ["Ops"], policy)
+        return plain_secret(f"{channel}-{TOKEN}", trigger, ["Ops"], self.story.others[channel])
 
     def _functions(self) -> _Wiring:
         """Return functions with a clock that may be wrong."""
@@ -413,7 +395,7 @@ class Simulation:
             effects,
             Telemetry(_logger(), _Metrics(self.world.note)),
             cache_seconds=self.story.cloud.cache_seconds,
-            has_operators=bool(self.story.quiet or self.story.timelines),
+            has_operators=bool(self.story.timelines),
         )
 
     # ---- The sweeper ------------------------------------------------------------------------------------------------

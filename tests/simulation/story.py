@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import replace
 from dataclasses import MISSING, Field, dataclass, field, fields
-from datetime import UTC, datetime
 from functools import cached_property, partial
 from random import Random
 from typing import Any
@@ -30,6 +29,8 @@ RANKS = {"ok": 0, "unknown": 1, "warning": 2, "critical": 3}
 
 # The channel that every story has.
 NOC = "noc"
+# The channel that is paused, or in shadow mode, for some time.
+QUIET = "quiet"
 # The recipient in `unanswered_recipients`.
 BOSS = "Boss"
 # The recipient in the trigger's URL, if it names one.
@@ -244,45 +245,6 @@ class Nap:
 
 
 @dataclass(frozen=True)
-class Quiet:
-    """A time in which a channel sends nothing. Times are in seconds since the beginning.
-
-    Attributes:
-        kind: "keep" or "drop", for a pause; "shadow", for shadow mode; or "varied", for settings that operators change.
-        begins: start. An operator begins shadow mode then; with 0 the channel is in shadow mode from the beginning.
-        ends: the real end. An operator ends a pause then if `ends` is not `planned`, and always ends shadow mode.
-        planned: end of the pause as the secret has it at first. For shadow mode it is the same as `ends`.
-    """
-
-    kind: str
-    begins: int
-    ends: int
-    planned: int
-
-    def policy(self, *, is_over: bool) -> dict[str, Any]:
-        """Return the policy members for the pause or shadow mode. `is_over` is True once an operator has ended it."""
-        if self.kind == "shadow":
-            return {"mode": "live" if is_over else "shadow"}
-        until = self.ends if is_over else self.planned
-        return {"pauses": [{"since": moment(self.begins), "until": moment(until), "then": self.kind}]}
-
-    def age_from(self, came: float, longest: float) -> float:
-        """Return the time from which the age of a state counts: its arrival, or the end of a pause that held it.
-
-        `came` is the arrival. `longest` is the channel's age limit in seconds. Times are in epoch seconds.
-        """
-        begins, ends = BEGINS_AT + self.begins, BEGINS_AT + self.ends
-        # A pause that leaves states out holds those of an incident that was owed before.
-        waits = self.kind != "shadow"
-        return ends if waits and begins < came + longest and ends > came else came
-
-
-def moment(seconds: int) -> str:
-    """Return a time, in seconds since the beginning, as the secret has it."""
-    return datetime.fromtimestamp(BEGINS_AT + seconds, UTC).isoformat()
-
-
-@dataclass(frozen=True)
 class Story:
     """Choices of a seed for one schedule. Times are in seconds since the beginning.
 
@@ -298,7 +260,6 @@ class Story:
         vanishing: fraction of the messages on the retry queue that vanish.
         others: policies of other channels, which share the queues, the workers and the table with the first.
         ceiling: write units in a second from which DynamoDB throttles a key.
-        quiet: the time in which a channel sends nothing, by channel.
         token_changes_at: time at which BigPanda's token changes.
         snooze_minutes: minutes of the answer Snooze; None if the answers Resolve and Snooze do nothing.
         topics: topics on which people are told of sick channels.
@@ -343,7 +304,6 @@ class Story:
     vanishing: float = 0.0
     others: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     ceiling: int | None = None
-    quiet: Mapping[str, Quiet] = field(default_factory=dict)
     token_changes_at: float | None = None
     snooze_minutes: int | None = None
     topics: tuple[str, ...] = ()
@@ -822,7 +782,7 @@ def _with_topics(random: Random, story: Story) -> Story:
         posts += _illness(random, random.choice([2, 4, 8]))
         spells += _relapses(random)
     story = story.with_more(posts, spells, topics=topics, others=others)
-    return _with_quiet(random, story) if not story.quiet and random.random() < 0.35 else story
+    return _with_quiet(random, story) if QUIET not in story.timelines and random.random() < 0.35 else story
 
 
 def _illness(random: Random, incidents: int) -> Iterator[Post]:
@@ -857,18 +817,20 @@ def _with_quiet(random: Random, story: Story) -> Story:
     begins = 0 if kind == "shadow" else random.randrange(0, 60)
     ends = begins + random.randrange(30, 600)
     is_ended_early = kind != "shadow" and random.random() < 0.4
-    quiet = Quiet(kind, begins, ends, ends + random.randrange(300, 3000) if is_ended_early else ends)
+    planned = ends + random.randrange(300, 3000) if is_ended_early else ends
     policy = _policy(random)
     policy.pop("max_per_minute_per_recipients", None)
-    posts, spells = list(_rush(random, "quiet", random.choice([2, 4, 6]))), list[Spell]()
+    posts, spells = list(_rush(random, QUIET, random.choice([2, 4, 6]))), list[Spell]()
     if random.random() < 0.4:
-        begins = random.randrange(0, 300)
-        fault = random.choice(["503", "gone", "timeout rang"])
-        ends_at, share = begins + random.randrange(20, 400), random.choice([0.5, 1.0])
-        spells.append(Spell("xmatters/quiet", fault, begins, ends_at, share))
+        fails_at, fault = random.randrange(0, 300), random.choice(["503", "gone", "timeout rang"])
+        works_at, share = fails_at + random.randrange(20, 400), random.choice([0.5, 1.0])
+        spells.append(Spell(f"xmatters/{QUIET}", fault, fails_at, works_at, share))
     if kind == "shadow" and random.random() > 0.4:
-        quiet = replace(quiet, begins=random.randrange(5, ends - 20))
-    return story.with_more(posts, spells, others={**story.others, "quiet": policy}, quiet={"quiet": quiet})
+        begins = random.randrange(5, ends - 20)
+    line = Timeline.shadowed(begins, ends) if kind == "shadow" else Timeline.paused(kind, begins, ends, planned)
+    return story.with_more(
+        posts, spells, others={**story.others, QUIET: policy}, timelines={**story.timelines, QUIET: line}
+    )
 
 
 def _with_another_token(random: Random, story: Story) -> Story:
