@@ -219,13 +219,6 @@ MUTATIONS = (
         seed=3,
     ),
     Mutation(
-        "pages outlive their incident",
-        "delivery.page_followup:signals_to_terminate",
-        "signal.at < entry.end.at",
-        "signal.at < 0",
-        seed=13,
-    ),
-    Mutation(
         "the page of a resolve ends with the others",
         "delivery.page_followup:signals_to_terminate",
         "signal.is_open and signal.at < entry.end.at",
@@ -472,13 +465,6 @@ MUTATIONS = (
         seed=3,
     ),
     Mutation(
-        "a job is never too old",
-        "delivery.rules:final_reason",
-        "now > task.expires_at",
-        "now > self.expires_at + 1000 * self.channel.policy.max_age_seconds",
-        seed=3,
-    ),
-    Mutation(
         "what xMatters refuses is thrown away",
         "delivery.delivery:dead_letter",
         "dead_lettered = services.outbox.dead_letter(job) if is_followed or task.is_kept else None",
@@ -507,13 +493,6 @@ MUTATIONS = (
         "delivery.delivery:_entered",
         "services.rate_limiter.enter(task.channel, task.recipients, is_critical=is_critical, slot=slot)",
         "services.rate_limiter.enter(task.channel, task.recipients, is_critical=False, slot=slot)",
-        seed=3,
-    ),
-    Mutation(
-        "others do not step back for a critical",
-        "ledger.rate_limit_and_circuit:Gate.must_step_back",
-        "is_critical_waited_for or (not is_due and self.is_waited_for(self.other_line_end, rule.spacing, now))",
-        "not is_due and self.is_waited_for(self.other_line_end, rule.spacing, now)",
         seed=3,
     ),
     Mutation(
@@ -814,13 +793,6 @@ MUTATIONS = (
         "self._counted(access, endpoint, second, calls) <= limit",
         "self._counted(access, endpoint, second, calls) or limit",
         seed=118,
-    ),
-    Mutation(
-        "the sweeper replaces the messages of criticals last",
-        "sweeper.bells:_interleaved",
-        "lambda place: place[:2]",
-        "lambda place: (not place[0], place[1])",
-        seed=34,
     ),
     Mutation(
         "a job sleeps beyond its age",
@@ -1154,13 +1126,6 @@ MUTATIONS = (
         seed=505,
     ),
     Mutation(
-        "an escalation counts as an answer",
-        "ledger.receipt:Receipt.heard",
-        "text.strip().lower() not in responses.escalate",
-        "True",
-        seed=6661,
-    ),
-    Mutation(
         "a late step is told before its time",
         "ledger.receipt:Receipt._is_late",
         "now >= self.since + seconds",
@@ -1187,13 +1152,6 @@ MUTATIONS = (
         "self.receipt.told(missed, at) if is_missed else self.receipt",
         "self.receipt",
         seed=287,
-    ),
-    Mutation(
-        "xMatters is not asked before a critical is called unheard",
-        "ledger.receipt:Receipt.question_at",
-        "not self.is_open or self.missed",
-        "True",
-        seed=1520,
     ),
     Mutation(
         "each follow-up asks xMatters about people",
@@ -1712,13 +1670,6 @@ MUTATIONS = (
         "bool(newer.pages) and not newer.is_over and newer.reaches_all_of(older)",
         "bool(newer.pages) and newer.reaches_all_of(older)",
         seed=661,
-    ),
-    Mutation(
-        "what got worse keeps the distance of signals, too",
-        "delivery.rules:",
-        "frozenset({Transition.WORSENED, Transition.RESOLVED, Transition.UNANSWERED})",
-        "frozenset({Transition.RESOLVED, Transition.UNANSWERED})",
-        seed=346,
     ),
     Mutation(
         "an answer after an escalation of the same page is not heard",
