@@ -224,7 +224,7 @@ class Conditions(Played):
         """Return the time from which an age counts at least: the end of each pause that begins before it is too old."""
         start = came
         for pause in sorted(pauses):
-            if pause.since < start + longest - self.cloud.clock_margin < pause.until + longest:
+            if pause.since < start + longest - self.cloud.clock_margin:
                 start = max(start, pause.until)
         return start
 

@@ -275,7 +275,7 @@ class Promptness(CautiousJudge):
                 or is_unswept
             ):
                 continue
-            allowed = max(debt.allowed_at, self._fair_from(channel))
+            allowed = max(debt.allowed_at, self._fair_from(*_NEEDED, _trigger(channel)))
             if channel == NOC and self.renewed_at is not None:
                 allowed = max(allowed, self.renewed_at + self.cloud.remembered_seconds + REFUSED_SECONDS)
             # A refused request for a token counts as a refused key.
@@ -462,10 +462,10 @@ class Promptness(CautiousJudge):
         )
         return min(times, default=math.inf)
 
-    def _fair_from(self, channel: str) -> float:
-        """Return the time from which all services that a channel's signals need work again, in epoch seconds."""
+    def _fair_from(self, *services: str) -> float:
+        """Return the time from which no process dies, and these services work again, in epoch seconds."""
         hidden = HIDDEN_SECONDS if self.weather.crashes or self.spells("lambda", "secrets") else 0.0
-        spells = self.spells(*_NEEDED, _trigger(channel))
+        spells = self.spells(*services)
         crashes = self.weather.crashes_end if self.weather.crashes else 0.0
         fair: float = max([crashes, *(spell.ends for spell in spells)])
         return self.world.began + fair + hidden
@@ -493,7 +493,10 @@ class Promptness(CautiousJudge):
             # A state may have waited for the end of a flap first.
             due = since + policy["max_age_seconds"] + (span(policy) + NOTED_SECONDS if policy.get("flap") else 0.0)
             full = [self.world.began + each.ends for each in self.spells("dead-letters")]
-            at, due = seconds_of(job["dead_lettered_at"]), max(due, self._fair_from(job["channel"]), *full)
+            at, due = (
+                seconds_of(job["dead_lettered_at"]),
+                max(due, self._fair_from(*_NEEDED, _trigger(job["channel"])), *full),
+            )
             # A run wakes no more of a channel's rows than its limit has room for.
             late = (
                 at - due - (60.0 * len(self.states) / policy["max_per_minute"] if self._may_lack_message(job) else 0.0)
@@ -519,10 +522,10 @@ class Promptness(CautiousJudge):
         # Phones are called whatever the topic answers.
         deaf = self.spells("sns") if self.sns.phoned is None else []
         is_slow = any(spell.fault != "refuses" for spell in deaf)
-        if not self.is_steady(*_NEEDED) or self.weather.skips_runs or is_slow:
+        if self.weather.skips_runs or is_slow:
             return
-        # A message that the topic refused is sent again by the next run.
-        heard_from = self.world.began + max((spell.ends for spell in deaf), default=0.0)
+        # A message that the topic refused, or that a sweeper died of, is sent again by the next run.
+        heard_from = max([self._fair_from(*_NEEDED), *(self.world.began + spell.ends for spell in deaf)])
         for debt in debts:
             channel = debt.state.channel
             paused = self.quiet_until(channel)
