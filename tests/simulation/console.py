@@ -15,7 +15,7 @@ from tests.simulation.services import Edge
 from tests.simulation.story import Story
 from tests.simulation.world import Process
 
-# Incidents on a page, unless BigPanda has thousands.
+# Incidents on a page, whatever page size a request has.
 A_PAGE = 2
 # BigPanda allows five calls a second. The relay counts them by the seconds of its functions' clocks, which differ by up
 # to 0.6 s, and a call takes up to 0.4 s to arrive: two seconds of BigPanda's can have the calls of four of theirs.
@@ -58,8 +58,6 @@ class Console(Session):
         resolve: resolves an incident, by id; returns the status of BigPanda's answer.
         snooze: snoozes an incident, by id, until a time in epoch seconds; returns the status of BigPanda's answer.
         written: number of comments by answer.
-        page: number of incidents on a page, whatever page size a request has.
-        others: further open incidents, which nobody changes, as the API shows them.
         assigned: time (epoch seconds) and incident of each assignment to the person who answers in the stories.
         released: ids of the incidents whose first shares were reported as received.
     """
@@ -76,8 +74,6 @@ class Console(Session):
     acts: list[Act] = field(default_factory=list)
     asked: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     keys: set[str] = field(default_factory=lambda: {"k"})
-    page: int = A_PAGE
-    others: Sequence[Mapping[str, Any]] = ()
     remarks: Sequence[tuple[float, str]] = ()
     assigned: list[tuple[float, str]] = field(default_factory=list)
     released: set[str] = field(default_factory=set)
@@ -172,8 +168,7 @@ class Console(Session):
             folder = query.get("folder", ["shared"])[0]
             inside = [each for each in self.incidents().values() if folder == _folder(each)]
             there = [each for each in inside if each["end"] is None or each["end"] >= since]
-            there += self.others if folder == "shared" else ()
-            return {"items": there[(page - 1) * self.page : page * self.page], "total": len(there)}
+            return {"items": there[(page - 1) * A_PAGE : page * A_PAGE], "total": len(there)}
         self.shown(last)
         return self.incidents().get(last, [])
 

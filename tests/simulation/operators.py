@@ -215,22 +215,15 @@ def _with_late_tags(random: Random, story: Story) -> Story:
 
 
 def _with_reports(random: Random, story: Story) -> Story:
-    """Return the story with reconcile runs that only report, with a new API key, or with thousands of incidents."""
+    """Return the story with reconcile runs that only report, or with a new API key."""
     reports, rotates = random.random() < 0.7, random.random() < 0.4
     posts = story.posts
     if reports:
         # Incidents of which no share comes.
         names = {post.state.id for post in posts if post.state.channel == NOC and random.random() < 0.4}
         posts = [replace(post, is_lost=post.is_lost or post.state.incident in names) for post in posts]
-    has_many = random.random() < 0.15
-    return replace(
-        story,
-        posts=posts,
-        reports=reports,
-        api_key_changes_at=random.uniform(50, 900) if rotates else None,
-        other_incidents=random.choice([1000, 2000]) if has_many else 0,
-        reconcile_interval=300.0 if has_many else story.reconcile_interval,
-    )
+    changes_at = random.uniform(50, 900) if rotates else None
+    return replace(story, posts=posts, reports=reports, api_key_changes_at=changes_at)
 
 
 def _with_close_shares(random: Random, story: Story, interval: float) -> Story:

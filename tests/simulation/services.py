@@ -408,8 +408,6 @@ class SimulatedDynamoDb(FakeDynamoDb):
         self._judged_last: dict[str, tuple[Mapping[str, Any], Entry]] = {}
         # Called with the name of an entry and the reason of an illegal change.
         self.on_fault: Callable[[str, str], None] = lambda _name, _why: None
-        # Further items, which nobody changes, by key.
-        self.others: Mapping[str, Mapping[str, Any]] = {}
 
     def get_item(self, **request: Any) -> Any:
         answer = self._asked("GetItem", super().get_item, request)
@@ -436,9 +434,6 @@ class SimulatedDynamoDb(FakeDynamoDb):
     def indexed(self) -> list[Any]:
         """Return the items that have both keys of the index `due`."""
         return list(self._rows.values())
-
-    def _item(self, key: str) -> Any:
-        return super()._item(key) or self.others.get(key, {})
 
     def owed(self) -> list[dict[str, Any]]:
         """Return the incidents in the stored jobs of all debts, as BigPanda sent them."""

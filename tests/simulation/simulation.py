@@ -41,7 +41,6 @@ from tests.simulation.dead_letter_deeds import DEEDS, DeadLetterDeeds
 from tests.simulation.invariants import Invariants
 from tests.simulation.operators import tell
 from tests.simulation.phones import NEW_KEY, OLD_KEY, Page, Phones
-from tests.simulation.reports import LARGE_PAGE, others
 from tests.simulation.services import (
     DEAF_PHONE,
     PHONE,
@@ -166,9 +165,7 @@ class Simulation:
         dynamodb = Edge(self.world, weather, "dynamodb", 0.001, 0.01)
         luck = Random(f"table of {seed}")
         self.dynamodb = SimulatedDynamoDb(dynamodb, entries, story.ceiling, story.cloud, luck)
-        self.console.others, self.dynamodb.others = others(story.other_incidents)
         self.console.remarks = [(self.world.began + at, incident) for at, incident in story.remarks]
-        self.console.page = LARGE_PAGE if story.other_incidents else self.console.page
         # What may change in the first channel's secret, and the token that BigPanda uses.
         self._now: dict[str, Any] = {"key": OLD_KEY, "recipients": ["Ops"], "api_key": "k", "inbound": {"token": TOKEN}}
         self._token, self._ending = TOKEN, set(story.ending)
