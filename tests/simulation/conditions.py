@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 
 from tests.simulation.conduct import seconds_of
-from tests.simulation.oracle import changed, surely_newer
+from tests.simulation.oracle import surely_newer
 from tests.simulation.phones import Ring
 from tests.simulation.played import IN_FLIGHT_SECONDS, NEEDED, Played
 from tests.simulation.services import tells_of_unheard
@@ -19,17 +19,12 @@ SHADOWED = "in shadow mode"
 LEARNS_SECONDS = 20.0
 # A function caches a channel's secret for a minute.
 REMEMBERED_SECONDS = 62.0
-# The longest time to a critical's signal, and to any signal after the end of a pause.
-RINGS_SECONDS, RESUMES_SECONDS = 120.0, 240.0
-# From the end of the fallback's delay to the message: the sweeper's interval, its lateness and its run. The time from a
-# channel's message to the next one, with the same.
-NOTIFIED_SECONDS, BETWEEN_MESSAGES_SECONDS = 150.0, 420.0
+# The longest time to a critical's signal.
+RINGS_SECONDS = 120.0
 # From the last signal to a tag that still brings further recipients.
 REROUTED_SECONDS = 600.0
 # After a pause: its sweep, a state's backoff, and its signal.
 KEPT_SECONDS = 1400.0
-# A message that vanished, and one that replaced it.
-VANISHED_SECONDS = 600.0
 
 
 @dataclass
@@ -83,36 +78,29 @@ class Conditions(Played):
             stale = math.inf if is_dark else stale
         return self.story.timelines[channel].used(first, last, stale)
 
-    def may_be_left_out(self, state: SharedState, *, in_shadow: bool = False) -> bool:
-        """Return True if the state may have come in shadow mode, or, unless `in_shadow`, in a dropping pause."""
-        moments = [*state.arrivals, *state.answered]
-        if state.channel not in self.story.timelines or not moments:
-            return False
-        first, last = min(moments), max(moments)
-        return any(
-            each.mode == "shadow"
-            or (
-                not in_shadow
-                and any(
-                    not pause.keeps
-                    and pause.since < last + self.cloud.clock_margin
-                    and first < pause.until + self.cloud.clock_margin
-                    for facts in self.facts(state)
-                    for pause in each.pauses_of(facts)
-                )
-            )
+    def may_be_left_out(self, state: SharedState) -> bool:
+        """Return True if the state may have come in shadow mode, or in a pause that drops it."""
+        (first, last), margin = self._came(state), self.cloud.clock_margin
+        return self.may_be_shadowed(state) or any(
+            not pause.keeps and pause.since < last + margin and first < pause.until + margin
             for each in self.used(state.channel, first, last)
+            for facts in self.facts(state)
+            for pause in each.pauses_of(facts)
         )
 
     def may_be_shadowed(self, state: SharedState) -> bool:
         """Return True if the state may have come in shadow mode."""
-        return self.may_be_left_out(state, in_shadow=True)
+        return any(each.mode == "shadow" for each in self.used(state.channel, *self._came(state)))
 
     def is_shadowed(self, state: SharedState) -> bool:
         """Return True if the state came in shadow mode beyond doubt."""
-        moments = [*state.arrivals, *state.answered]
-        used = self.used(state.channel, min(moments), max(moments) + LEARNS_SECONDS) if moments else []
+        first, last = self._came(state)
+        used = self.used(state.channel, first, last + LEARNS_SECONDS)
         return bool(used) and all(each.mode == "shadow" for each in used)
+
+    def _came(self, state: SharedState) -> tuple[float, float]:
+        """Return the times of a state's first arrival and of its last arrival or answer; first infinity for none."""
+        return min(state.arrivals, default=math.inf), max([*state.arrivals, *state.answered], default=0.0)
 
     def age_from(self, state: SharedState, came: float, before: float) -> float:
         """Return the latest time from which the age of a state may count: its arrival, or the end of a pause."""
@@ -140,12 +128,9 @@ class Conditions(Played):
             yield from self._told(channel, states)
             yield from self._expired_early(channel)
             yield from self._late_tags(channel, states)
-            if channel != NOC and not self.weather.crashes and not self.weather.skips_runs:
-                yield from self._untold(channel, states)
             yield from self._kept(channel, by_incident)
             # The first channel has people's answers and a key that changes, which hold states, too.
-            has_room = len(states) <= self.policies[channel]["max_per_minute"]
-            if channel != NOC and has_room and self.is_steady(*NEEDED, "sns"):
+            if channel != NOC and self.is_steady(*NEEDED, "sns"):
                 for incident, own in sorted(by_incident.items()):
                     yield from self._of(own, [ring for ring in rings if ring.incident == incident])
 
@@ -273,38 +258,6 @@ class Conditions(Played):
             for each in self.used(channel, at - IN_FLIGHT_SECONDS, at)
         )
 
-    def _untold(self, channel: str, states: Collection[SharedState]) -> Iterator[str]:
-        """Check that the fallback topic is notified of an incident's first state, an owed critical that nothing stops.
-
-        A pause for other incidents does not stop it.
-        """
-        if self.spells(*NEEDED, "sns"):
-            return
-        policy, times = self.policies[channel], [each.at for each in self.sns.told if each.channel == channel]
-        for state in states:
-            came = min(state.answered, default=float("inf"))
-            by = came + float(policy["fallback_after_seconds"]) + NOTIFIED_SECONDS
-            by = max(by, max((at for at in times if at < by), default=0.0) + BETWEEN_MESSAGES_SECONDS)
-            others = [at for each in states if each.id == state.id and each is not state for at in each.arrivals]
-            is_owed = state.number == 0 and state.is_critical and not min(others, default=by) < by
-            rang = any(ring.began < by for ring in self.rings_of(state.incident))
-            settings = self.used(channel, min(state.arrivals) - self.cloud.clock_margin, by)
-            is_stopped = any(
-                each.is_removed
-                or each.mode == "shadow"
-                or any(
-                    pause.since < by and came < pause.until + policy["max_age_seconds"]
-                    for pause in each.pauses_of(state.facts)
-                )
-                for each in settings
-            )
-            named = re.compile(rf"^- Incident {re.escape(state.id)}\b| more ", re.MULTILINE)
-            is_told = any(
-                came < each.at <= by and each.channel == channel and named.search(each.text) for each in self.sns.told
-            )
-            if is_owed and not rang and not is_stopped and not is_told and by < self.world.now:
-                yield f"conditions: the fallback topic was not told of {state} by {self.moment(by)}"
-
     # ---- States --------------------------------------------------------------------------------------------------
 
     def _kept(self, channel: str, by_incident: Mapping[str, Sequence[SharedState]]) -> Iterator[str]:
@@ -344,13 +297,9 @@ class Conditions(Played):
             # The relay knows that people know of the state before this one, or there was none.
             is_settled = (before[-1].share == earlier[-1].number) if before and earlier else not (before or earlier)
             is_settled = is_settled and (not before or self._is_accepted(before[-1]))
-            told = self.told_by(before[-1]) if before else None
-            is_owed = changed(told, state) in self.wanted(state.incident)
-            rang = [ring for ring in rings if ring.share == state.number]
+            rang = any(ring.share == state.number for ring in rings)
             if rang and is_settled and (why := self._left_out(state)):
                 yield f"conditions: {state} rang after it came while its channel was {why}"
-            elif is_owed and not rang and not self.is_dead_lettered(state):
-                yield from self._silent(state, ends)
 
     def _left_out(self, state: SharedState) -> str:
         """Return the reason why a state that came must not be signalled at all; empty if it may be."""
@@ -368,32 +317,24 @@ class Conditions(Played):
                 return ""
         return "paused"
 
-    def _silent(self, state: SharedState, ends: float) -> Iterator[str]:
-        """Check that an owed state was signalled by the time at which it had to be. `ends` is the next state's arrival.
+    def free_at(self, state: SharedState, came: float, within: float) -> float:
+        """Return the time from which nothing holds a state for so many seconds (`within`), from a time on.
 
-        It need not be if it may have come in shadow mode or in a pause that drops it.
+        Times are in epoch seconds. It is infinity if the channel may be removed or in shadow mode before that.
         """
-        channel, came = state.channel, state.arrivals[0]
-        is_excused = self.may_be_left_out(state) or self.spells(f"xmatters/{channel}")
-        if is_excused or state.incident in self.unreadable():
-            return
         until = came
         while held := [
-            self._free_at(each, state, until) for each in self.used(channel, until, until + RESUMES_SECONDS)
+            self._held_until(each, facts, until, until + within)
+            for each in self.used(state.channel, until, until + within)
+            for facts in self.facts(state)
         ]:
             if max(held) <= until:
                 break
             until = max(held)
-        spaced = float(self.policies[channel]["min_seconds_between_signals"]) + 60.0
-        by = until + (RINGS_SECONDS if until == came else RESUMES_SECONDS) + spaced
-        by += VANISHED_SECONDS if self.has_vanishing else 0.0
-        if by < min(ends, self.world.now):
-            yield f"conditions: {state} was not sent by {self.moment(by)}, though nothing held it"
+        return until
 
-    def _free_at(self, settings: Settings, state: SharedState, moment: float) -> float:
-        """Return the end of what holds a state at a time or soon after, by these settings (epoch seconds)."""
+    def _held_until(self, settings: Settings, facts: Facts, first: float, last: float) -> float:
+        """Return the end of what holds a state in a time, by these settings; `first` if nothing does."""
         if settings.mode == "shadow" or settings.is_removed:
-            return float("inf")
-        soon = moment + RESUMES_SECONDS
-        pauses = settings.pauses_of(state.facts)
-        return max([moment, *(each.until for each in pauses if each.since < soon and each.until > moment)])
+            return math.inf
+        return max([first, *(each.until for each in settings.pauses_of(facts) if each.since < last)])

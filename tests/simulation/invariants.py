@@ -259,6 +259,7 @@ class Invariants(Played):
                 untrusted=untrusted,
                 doubted=doubted | unreadable,
                 claimed=self.unbelieved,
+                free_at=self.conditions.free_at,
                 unclear=self._untrusted(is_strict=False),
                 swept=self.swept,
             ),

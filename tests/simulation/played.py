@@ -105,7 +105,7 @@ class Played:
         return self.story.policies
 
     def quiet_until(self, channel: str) -> float:
-        """Return the time after which nothing of a channel is held or left out (epoch seconds); 0 if nothing is."""
+        """Return the time after which a channel holds and leaves out nothing (epoch seconds); 0 if it never does."""
         line = self.story.timelines.get(channel)
         return self.world.began + line.quiet_until if line else 0.0
 

@@ -5,7 +5,7 @@ leaves out incidents whose owed state or signal is in doubt, and schedules with 
 """
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, permutations
 from typing import Any, NamedTuple
@@ -98,11 +98,13 @@ class Promptness(CautiousJudge):
     Attributes:
         doubted: incidents with a signal whose result the relay cannot know.
         claimed: incident and number of each resolve that BigPanda had to confirm. When it is owed is not known.
+        free_at: returns the time from which no pause holds a state (`Conditions.free_at`).
         unclear: the untrusted incidents, but for those that have no more against them than a claimed resolve.
     """
 
     doubted: Collection[str]
     claimed: Collection[tuple[str, int]]
+    free_at: Callable[[SharedState, float, float], float]
     unclear: Collection[str]
     swept: Sequence[Time]
 
@@ -225,16 +227,20 @@ class Promptness(CautiousJudge):
             if held_until:
                 # The sweeper alone ends the wait.
                 allowed_at = math.inf if self.weather.skips_runs else max(allowed_at, held_until + SWEPT_SECONDS)
-            allowed_at = max(begins, allowed_at, self._resumed_at(state.channel, comes), held)
+            allowed_at = max(begins, allowed_at, self._resumed_at(state, comes), held)
             if ends in claims:
                 # What is owed when a resolve is claimed waits for BigPanda's answer, and so does what comes after it.
                 held = ends + CLAIM_SECONDS
             yield Debt(state, comes, begins, ends, allowed_at, held_until)
 
-    def _resumed_at(self, channel: str, comes: float) -> float:
-        """Return the time from which a state that came at `comes` may be signalled, if its channel is paused."""
-        ends = self.quiet_until(channel) + RESUMES_SECONDS
-        return ends if comes < ends else 0.0
+    def _resumed_at(self, state: SharedState, comes: float, within: float = RESUMES_SECONDS) -> float:
+        """Return the time from which a state that waits from `comes` on may be signalled, if a pause may hold it."""
+        ends = self._held_until(state, comes, within)
+        return ends + RESUMES_SECONDS if ends > comes else 0.0
+
+    def _held_until(self, state: SharedState, comes: float, within: float) -> float:
+        """Return the end of what holds a state at `comes`, or begins to within so many seconds after that."""
+        return min(self.free_at(state, comes, within), self.quiet_until(state.channel))
 
     def _met(self, state: SharedState) -> list[Post]:
         """Return the signals of the same incident that may have been in flight when the state arrived."""
@@ -285,6 +291,8 @@ class Promptness(CautiousJudge):
                 backoff += UNREAD_SECONDS
             # A state that kills its workers may take a run's only probe of the circuit.
             backoff += LATE_SECONDS * len(self.story.poison)
+            # A pause may have begun meanwhile.
+            allowed = max(allowed, self._resumed_at(debt.state, allowed, RESUMES_SECONDS + backoff))
             # The recovery after an outage may not see a row that the index does not show yet: the next run does. So it
             # does if a newer share came after the message that was to probe the circuit.
             shown_at = allowed + self.cloud.index_lag
@@ -493,10 +501,8 @@ class Promptness(CautiousJudge):
             # A state may have waited for the end of a flap first.
             due = since + policy["max_age_seconds"] + (span(policy) + NOTED_SECONDS if policy.get("flap") else 0.0)
             full = [self.world.began + each.ends for each in self.spells("dead-letters")]
-            at, due = (
-                seconds_of(job["dead_lettered_at"]),
-                max(due, self._fair_from(*_NEEDED, _trigger(job["channel"])), *full),
-            )
+            due = max(due, self._fair_from(*_NEEDED, _trigger(job["channel"])), *full)
+            at = seconds_of(job["dead_lettered_at"])
             # A run wakes no more of a channel's rows than its limit has room for.
             late = (
                 at - due - (60.0 * len(self.states) / policy["max_per_minute"] if self._may_lack_message(job) else 0.0)
@@ -510,7 +516,7 @@ class Promptness(CautiousJudge):
     def _may_lack_message(self, job: Mapping[str, Any]) -> bool:
         """Return True if a pause, flap or circuit may have held a job's state, so that only the sweeper wakes it."""
         came = seconds_of(job["revived_at"] or job["received_at"])
-        is_paused = self._resumed_at(job["channel"], came) > 0
+        is_paused = came < self.quiet_until(job["channel"]) + RESUMES_SECONDS
         is_failing = bool(self.spells(_trigger(job["channel"])))
         return is_paused or is_failing or bool(self.policies[job["channel"]].get("flap"))
 
@@ -528,9 +534,14 @@ class Promptness(CautiousJudge):
         heard_from = max([self._fair_from(*_NEEDED), *(self.world.began + spell.ends for spell in deaf)])
         for debt in debts:
             channel = debt.state.channel
-            paused = self.quiet_until(channel)
-            first = _first_of(debt, debts)
-            since = max(first.begins, debt.held_until, paused) + self.policies[channel]["fallback_after_seconds"]
+            first, waits = _first_of(debt, debts), self.policies[channel]["fallback_after_seconds"]
+            own = self.states_of(debt.state.incident)
+            # The message may wait for the channel's last one.
+            within = (
+                max(waits, heard_from - first.comes) + NOTIFIED_SECONDS + BETWEEN_MESSAGES_SECONDS + 2 * LATE_SECONDS
+            )
+            paused = max(self._held_until(each, first.comes, within) for each in own)
+            since = max(first.begins, debt.held_until, paused) + waits
             # Of one that is given up it is notified at once.
             since = min(since, max(self._given_up_at(debt.state), paused))
             by = max(since, heard_from) + NOTIFIED_SECONDS + LATE_SECONDS
