@@ -12,7 +12,7 @@ import requests
 
 from relay.http.session import HttpAnswer, Session
 from tests.simulation.services import Edge
-from tests.simulation.story import Story
+from tests.simulation.story import USERS, Story
 from tests.simulation.world import Process
 
 # Incidents on a page, whatever page size a request has.
@@ -23,8 +23,6 @@ MOST_CALLS, CALLS_SECONDS = 20, 2.0
 # The name of the first channel's webhook, and that of another one beside it.
 MOVED_TO = "e2"
 WEBHOOK, OTHER_WEBHOOK = "webhook.noc", "webhook.other"
-# BigPanda's id of the person who answers in the stories.
-USER = "u9"
 # BigPanda's answers: it did what was asked; the incident is unknown, or is over or snoozed already.
 DONE, UNKNOWN, CONFLICT = 204, 404, 409
 
@@ -58,7 +56,7 @@ class Console(Session):
         resolve: resolves an incident, by id; returns the status of BigPanda's answer.
         snooze: snoozes an incident, by id, until a time in epoch seconds; returns the status of BigPanda's answer.
         written: number of comments by answer.
-        assigned: time (epoch seconds) and incident of each assignment to the person who answers in the stories.
+        assigned: time (epoch seconds), incident and person of each assignment.
         released: ids of the incidents whose first shares were reported as received.
     """
 
@@ -75,7 +73,7 @@ class Console(Session):
     asked: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     keys: set[str] = field(default_factory=lambda: {"k"})
     remarks: Sequence[tuple[float, str]] = ()
-    assigned: list[tuple[float, str]] = field(default_factory=list)
+    assigned: list[tuple[float, str, str]] = field(default_factory=list)
     released: set[str] = field(default_factory=set)
 
     def problems(self) -> Iterator[str]:
@@ -135,8 +133,8 @@ class Console(Session):
             self.released.add(document["incident_id"])
             return DONE
         if deed == "assignment":
-            assert document == {"assignee": USER}
-            self.assigned.append((self.edge.world.now, incident))
+            [person] = (name for name, user in USERS.items() if document == {"assignee": user})
+            self.assigned.append((self.edge.world.now, incident, person))
             self.commented(incident)
             return DONE
         world, text = self.edge.world, document.get("comments") or document["comment"]
@@ -153,8 +151,8 @@ class Console(Session):
         *_, incident, last = parts.path.split("/")
         query = parse_qs(parts.query)
         if last == "Users":
-            is_known = '"jdoe"' in query["filter"][0]
-            return {"Resources": [{"id": USER, "userName": "jdoe"}] if is_known else []}
+            known = ((name, user) for name, user in USERS.items() if f'"{name}"' in query["filter"][0])
+            return {"Resources": [{"id": user, "userName": name} for name, user in known]}
         if last == "activities" and query.get("types") == ["incident_shared"]:
             foreign = self.story.foreign
             names = [WEBHOOK] if not foreign else [OTHER_WEBHOOK] if incident in foreign else [WEBHOOK, OTHER_WEBHOOK]

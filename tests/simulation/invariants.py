@@ -27,7 +27,7 @@ from tests.simulation.flaps import Flaps, span
 from tests.simulation.health import Health
 from tests.simulation.oracle import changed, newest, surely_newer
 from tests.simulation.phones import LOOKED_FOR_SECONDS, Page, Ring
-from tests.simulation.played import ACKNOWLEDGER, FORGER, IN_FLIGHT_SECONDS, NEEDED, Played
+from tests.simulation.played import ACKNOWLEDGER, ALONE, IN_FLIGHT_SECONDS, NEEDED, OTHER, Played
 from tests.simulation.promptness import HIDDEN_SECONDS, Promptness
 from tests.simulation.reports import Reports
 from tests.simulation.services import SimulatedDynamoDb
@@ -982,24 +982,24 @@ class Invariants(Played):
             state = self.told_by(ring)
             change = changed(told, state)
             is_anew = change in {"opened", "worsened", "reopened"}
-            if ring.recipients in {ACKNOWLEDGER, FORGER}:
-                answers = [at for at, incident in self._acknowledged() if incident == state.id]
+            if ring.recipients in ALONE:
+                answers = [at for at, incident, _ in self._acknowledged() if incident == state.id]
                 # The relay notes the arrival once the credentials of a callback are checked.
                 since = anew - self._clocks_differ - ADMITTED_SECONDS
                 taken = [at for at in answers if since <= at < ring.began]
                 is_known = change == "worsened" and any(self._was_as_bad(state, rings, at) for at in taken)
                 if (is_anew and not is_known) or not taken:
                     self._problem(f"acknowledged: {state} rang the acknowledger alone, though it {change}")
-            is_alone = ring.recipients in {ACKNOWLEDGER, FORGER}
+            is_alone = ring.recipients in ALONE
             if ((is_anew and not is_alone) or change == "resolved") and self.is_accepted(ring):
                 anew = ring.began
             told = state
 
-    def _acknowledged(self) -> Iterator[tuple[float, str]]:
-        """Yield the time and the incident's id of each acknowledgement."""
+    def _acknowledged(self) -> Iterator[tuple[float, str, str]]:
+        """Yield the time, the incident's id and the person of each acknowledgement."""
         for answer in self.answers.values():
             if answer.said.response == "Acknowledge" and (answer.is_credible or not self.story.has_rest):
-                yield from ((at, answer.said.incident) for at in answer.arrivals)
+                yield from ((at, answer.said.incident, answer.said.person) for at in answer.arrivals)
 
     def _was_as_bad(self, state: SharedState, rings: Sequence[Ring], at: float) -> bool:
         """Return True if the state may be signalled to the acknowledger alone by the policy's rule for flaps.
@@ -1089,14 +1089,21 @@ class Invariants(Played):
 
     def _check_assigned(self) -> None:
         """Check that incidents are assigned to those who acknowledged them, and to nobody else."""
-        for at, incident in self.console.assigned:
-            if not any(said == incident and came < at for came, said in self._acknowledged()):
-                self._problem(f"assigned: {incident} is assigned to somebody who did not acknowledge it")
-        assigned = {incident for _, incident in self.console.assigned}
+        last: dict[str, float] = {}
+        for at, incident, person in self.console.assigned:
+            own = [came for came, said, who in self._acknowledged() if (said, who) == (incident, person) and came < at]
+            if not own:
+                self._problem(f"assigned: {incident} is assigned to {person}, who did not acknowledge it")
+            elif max(own) < last.get(incident, 0.0):
+                self._problem(f"assigned: {incident} is assigned to {person}, though another acknowledged it later")
+            else:
+                last[incident] = max(last.get(incident, 0.0), min(own))
+        assigned = {incident for _, incident, _ in self.console.assigned}
         for answer in self.answers.values() if self.story.assigns else ():
             texts = [text for text in self.console.texts if answer.name in answers_in(text)]
             is_verified = bool(texts) and not texts[0].startswith("Unverified")
-            is_acknowledgement = is_verified and answer.said.response == "Acknowledge"
+            is_said = any("(Not assigned: " in text for text in texts)
+            is_acknowledgement = is_verified and answer.said.response == "Acknowledge" and not is_said
             if is_acknowledgement and answer.said.incident not in assigned:
                 self._problem(
                     f"assigned: {answer.said.incident} is assigned to nobody, though {answer.name} acknowledged it"
@@ -1147,7 +1154,7 @@ class Invariants(Played):
             more = (*state.url_recipients, *([DESK] if self.story.has_url_recipient else []))
             expected = [sorted({*rule, *more}) for rule in self._rules(state, ring.began)]
             # Only xMatters' REST API can show that a forger is no user.
-            alone = [ACKNOWLEDGER] if self.story.has_rest else [ACKNOWLEDGER, FORGER]
+            alone = [ACKNOWLEDGER, OTHER] if self.story.has_rest else [*ALONE]
             if sorted(ring.recipients) not in [*expected, *map(list, alone)]:
                 self._problem(f"recipients: {state} rang {', '.join(ring.recipients)}")
 
@@ -1196,6 +1203,5 @@ def _takes_over(newer: Ring, older: Ring) -> bool:
 
     A page for the acknowledger alone replaces no other.
     """
-    alone = {ACKNOWLEDGER, FORGER}
-    reaches = older.recipients in alone or set(older.recipients) <= set(newer.recipients)
-    return newer.began > older.began and newer.recipients not in alone and reaches
+    reaches = older.recipients in ALONE or set(older.recipients) <= set(newer.recipients)
+    return newer.began > older.began and newer.recipients not in ALONE and reaches

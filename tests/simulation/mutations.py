@@ -1715,6 +1715,13 @@ MUTATIONS = (
         seed=152,
     ),
     Mutation(
+        "an acknowledgement that is retried takes the incident from whom a later one assigned",
+        "bigpanda.writeback:Writeback._to_write",
+        'return "somebody acknowledged it later" if any(later) else ""',
+        'return ""',
+        seed=5764,
+    ),
+    Mutation(
         "the updates that BigPanda withholds are released by nobody",
         "entrypoints.http_endpoints:take_share",
         "is_held and result.subject.is_first and result.outcome != Outcome.UNSAFE and result.job",

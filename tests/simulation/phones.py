@@ -18,7 +18,7 @@ from relay.http.session import HttpAnswer, Session
 from relay.xmatters.authorization import TOKEN_PATH
 from tests.simulation.cloud import REST_USER, TRIGGER_USER, Logins
 from tests.simulation.services import Edge
-from tests.simulation.story import BOSS, NOC, Story
+from tests.simulation.story import BOSS, NOC, USERS, Story
 from tests.simulation.world import Process
 
 OLD_KEY, NEW_KEY = "old-key", "new-key"
@@ -361,7 +361,7 @@ class Phones(Session):
 
     def _of_people(self, url: str) -> HttpAnswer:
         name = urlsplit(url).path.rpartition("/")[2]
-        if name != "jdoe":
+        if name not in USERS:
             return HttpAnswer(404, {}, json.dumps({"code": 404}).encode())
         person = {"id": "p1", "targetName": name, "recipientType": "PERSON", "status": "ACTIVE"}
         return HttpAnswer(200, {}, json.dumps(person).encode())

@@ -19,7 +19,8 @@ NEEDED = ("sqs", "dynamodb", "secrets", "lambda")
 # A signal may be in flight for its sender's lease, or for as long as BigPanda waits.
 IN_FLIGHT_SECONDS = 16.0
 # The person who acknowledges in the stories, and the forger's name.
-ACKNOWLEDGER, FORGER = ("jdoe",), ("mallory",)
+ACKNOWLEDGER, OTHER, FORGER = ("jdoe",), ("ed",), ("mallory",)
+ALONE = frozenset({ACKNOWLEDGER, OTHER, FORGER})
 
 
 @dataclass

@@ -47,7 +47,7 @@ def _with_assignments(random: Random, story: Story) -> Story:
     for name in sorted({state.incident for state in states}):
         for _ in range(random.choice([1, 2])):
             at, response = random.uniform(80, 400), random.choice(["Acknowledge", "Acknowledge", "Not me"])
-            said = Said(at, len(answers), name, response, random.choice([1, 2]))
+            said = Said(at, len(answers), name, response, random.choice([1, 2]), person=random.choice(["jdoe", "ed"]))
             answers.append(replace(said, is_forged=random.random() < 0.2))
     ends = random.uniform(200, 500)
     spells = [

@@ -31,6 +31,8 @@ RANKS = {"ok": 0, "unknown": 1, "warning": 2, "critical": 3}
 NOC = "noc"
 # The channel that is paused, or in shadow mode, for some time.
 QUIET = "quiet"
+# BigPanda's ids of the people who answer, by their names in xMatters.
+USERS = {"jdoe": "u9", "ed": "u8"}
 # The recipient in `unanswered_recipients`.
 BOSS = "Boss"
 # The recipient in the trigger's URL, if it names one.
@@ -214,6 +216,7 @@ class Said:
         copies: Number of callbacks that come; 0 if it is lost, so that only xMatters knows of the answer.
         knows_page: True if the forger guessed the number of the incident's latest page.
         is_to_the_first: True if the person answers the incident's first page, and not the latest one.
+        person: xMatters' name of the person, unless it is forged.
     """
 
     at: float
@@ -224,12 +227,13 @@ class Said:
     is_forged: bool = False
     knows_page: bool = False
     is_to_the_first: bool = False
+    person: str = "jdoe"
 
     def body(self, page: str) -> bytes:
         """Return the callback's body; `page` is the id of the answered page."""
         event = {"number": "page-of-a-stranger" if self.is_forged and not self.knows_page else page}
         members = {"relay": 1, "kind": "response", "incident_id": self.incident, "event": event}
-        person = {"target": "mallory" if self.is_forged else "jdoe"}
+        person = {"target": "mallory" if self.is_forged else self.person}
         # xMatters' administrators choose the letter case of the words.
         response = self.response.upper() if self.response == "Escalate" and self.number % 2 else self.response
         return json.dumps(members | {"person": person, "response": response, "note": f"answer-{self.number}"}).encode()

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from tests.simulation.oracle import surely_newer
 from tests.simulation.phones import Page
-from tests.simulation.played import ACKNOWLEDGER, FORGER, Played
+from tests.simulation.played import ALONE, Played
 from tests.simulation.services import NO_ANSWER, NO_DEVICE, NO_PAGE, Notice, tells_of_unheard
 from tests.simulation.settings import Facts, Pause
 from tests.simulation.story import BOSS, NOC
@@ -94,7 +94,7 @@ class Unheard(Played):
             # A queued critical may ring after a better state came that the ledger could not take.
             is_past = any(min(told.arrivals, default=0.0) < at < ring.began for at in better)
             # Who acknowledged knows of it: nobody is awaited.
-            is_alone = ring.recipients in {ACKNOWLEDGER, FORGER}
+            is_alone = ring.recipients in ALONE
             if told.status == "critical" and ring.began > ends and not is_past and not is_alone:
                 ends = min((at for at in better if at > ring.began), default=math.inf)
                 pages = self._pages(incident, ring.began, ends)
