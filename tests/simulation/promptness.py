@@ -535,12 +535,8 @@ class Promptness(CautiousJudge):
         for debt in debts:
             channel = debt.state.channel
             first, waits = _first_of(debt, debts), self.policies[channel]["fallback_after_seconds"]
-            own = self.states_of(debt.state.incident)
-            # The message may wait for the channel's last one.
-            within = (
-                max(waits, heard_from - first.comes) + NOTIFIED_SECONDS + BETWEEN_MESSAGES_SECONDS + 2 * LATE_SECONDS
-            )
-            paused = max(self._held_until(each, first.comes, within) for each in own)
+            by = max(first.comes + waits, heard_from) + NOTIFIED_SECONDS + LATE_SECONDS
+            paused = self._paused_until(first, by)
             since = max(first.begins, debt.held_until, paused) + waits
             # Of one that is given up it is notified at once.
             since = min(since, max(self._given_up_at(debt.state), paused))
@@ -560,9 +556,16 @@ class Promptness(CautiousJudge):
             if (
                 debt.ends > by
                 and by < self.world.now
+                # No other pause began while the message waited for the channel's last one.
+                and self._paused_until(first, by) == paused
                 and not any(from_on < at <= by and tells_of(text, debt.state.id) for at, text in told)
             ):
                 yield f"late: the fallback topic was not told of {debt.state} by {self.moment(by)}"
+
+    def _paused_until(self, debt: Debt, by: float) -> float:
+        """Return the end of the pauses that may hold a state of the debt's incident until then (epoch seconds)."""
+        own = self.states_of(debt.state.incident)
+        return max(self._held_until(each, debt.comes, by - debt.comes) for each in own)
 
     def _needless_calls(self) -> Iterator[str]:
         """Check that phones are called only if a critical became overdue since the call before."""
