@@ -1253,7 +1253,9 @@ MUTATIONS = (
                     if page not in ended:
                         pages.terminate(rest, page, deadline)
                 except BadAnswer as error:
-                    refused = refused or error
+                    if error.http_status in OF_ALL_PAGES:
+                        raise
+                    refused = refused if refused and not _is_final(refused) else error
         """,
         """
             for page in ids[:1]:

@@ -88,6 +88,7 @@ NOT_MADE = ": begins with bpr_ and was not made for this channel and endpoint"
         ("policy.flap", {"transitions": 4}, ": needs minutes"),
         ("policy.pauses", [samples.pause("wait")], ".0.then: must be one of keep, drop"),
         ("policy.pauses", [samples.pause("keep") | {"until": "soon"}], ".0.until: must be an ISO 8601 time"),
+        ("policy.pauses", [samples.pause("keep") | {"until": " 2030-01-31T12:00:00Z"}], ".0.until: must be an ISO"),
         ("policy.pauses", [samples.pause("keep", since=9, until=0)], ".0.until: must not be before since"),
         ("policy.pauses", [samples.pause("keep", when={})], ".0.when"),
         ("policy.routes", [{"when": {}}], ".0: needs recipients"),

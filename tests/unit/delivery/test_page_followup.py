@@ -178,6 +178,38 @@ def test_page_that_xmatters_does_not_end_keeps_others_from_no_end_and_people_fro
     assert tenant.ended == ["page-2"]
 
 
+@pytest.mark.parametrize(("status", "most"), [(403, 13), (503, 5), (400, 2)])
+def test_page_that_xmatters_does_not_end_is_tried_as_seldom_as_it_asks_although_a_receipt_is_awaited(
+    status: int, most: int, tenant: Tenant
+) -> None:
+    refusals: list[Call] = []
+
+    def refuse(call: Call) -> HttpAnswer:
+        if call.method != "POST":
+            return tenant.rest(call)
+        refusals.append(call)
+        return HttpAnswer(status, {"retry-after": "900"}, b"{}")
+
+    tenant.audits["page-2"] = ["DELIVERED"]
+    policy = {"notified_within_seconds": 300, "answered_within_seconds": 8 * 3600}
+    relay = new_relay(tenant, policy=policy, rest=FakeSession(refuse))
+    relay.play("warning 15 15 critical 15 60m")
+    assert 1 <= len(refusals) <= most
+    assert ("credentials_refused" in relay.recorder.metrics()) == (status == 403)
+
+
+def test_page_with_a_passing_failure_ends_although_xmatters_does_not_end_another(tenant: Tenant) -> None:
+    answers = {"page-1": [400, 400, 400], "page-2": [503]}
+
+    def refuse(call: Call) -> HttpAnswer:
+        left = answers.get(json.loads(call.body)["id"], []) if call.method == "POST" else []
+        return HttpAnswer(left.pop(0), {}, b"{}") if left else tenant.rest(call)
+
+    relay = new_relay(tenant, policy={"replace": False}, rest=FakeSession(refuse))
+    relay.play("warning 15 15 critical 15 15 ok 15 15 30m")
+    assert "page-2" in tenant.ended
+
+
 @pytest.mark.parametrize(
     ("policy", "steps", "events", "ended", "again"),
     [

@@ -3,6 +3,7 @@
 The relay is the real one, over fakes of xMatters and AWS.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar, NamedTuple
@@ -384,3 +385,21 @@ def test_answer_counts_although_it_is_awaited_for_longer_than_a_job_may_live() -
     relay.sweep_for(6.9 * 3600, step=300)
     relay.sweep_for(0.2 * 3600, step=30)
     assert (heard(relay), told(relay), relay.dead_letters.messages) == ((False, True, True), [], [])
+
+
+def test_end_of_a_further_page_does_not_mean_that_nobody_is_left() -> None:
+    tenant = Tenant()
+
+    def with_second(call: Call) -> HttpAnswer:
+        found = tenant.rest(call)
+        document = json.loads(found.body) if "requestId=" in call.url else {}
+        if not document.get("data"):
+            return found
+        document["data"].append(document["data"][0] | {"id": "page-1b", "eventId": "9", "status": "TERMINATED"})
+        return HttpAnswer(200, {}, json.dumps(document).encode())
+
+    relay = watched(BOTH, tenant=tenant)
+    relay.play("critical 15 15")
+    relay.rest.steps = [with_second]
+    relay.play(f"status:terminated_external@page-1b {NEXT}")
+    assert (told(relay), heard(relay)) == ([], (True, False, False))

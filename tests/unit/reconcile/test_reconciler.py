@@ -12,7 +12,7 @@ from relay.jobs.queue import envelope_of
 from tests import samples
 from tests.fakes import Call
 from tests.unit import xmatters_tenant
-from tests.unit.reconcile_scene import Scene, answer, incident, make_scene
+from tests.unit.reconcile_scene import Scene, answer, incident, make_scene, with_channels
 
 QUEUE_DOWN = EndpointConnectionError(endpoint_url="x")
 
@@ -259,6 +259,17 @@ def test_unknown_critical_of_two_environments_is_reported_once() -> None:
         scene.relay.reconcile()
         scene.relay.clock.now += 90
     assert (len(notices(scene)), scene.relay.recorder.metrics()["unknown_incident"]) == (1, 1)
+
+
+def test_report_names_each_channel_that_an_unknown_critical_of_two_environments_may_be_of() -> None:
+    scene = make_scene(reconcile="report", environments=["e0"], environment_id=None)
+    with_channels(scene, db={"environments": ["e1"]})
+    scene.has(incident(scene.relay.clock))
+    for _ in range(5):
+        scene.relay.reconcile()
+        scene.relay.clock.now += 300
+    assert ["channel noc" in each for each in notices(scene)] == [True, False]
+    assert ["channel db" in each for each in notices(scene)] == [False, True]
 
 
 def test_unknown_critical_is_reported_after_the_pause_of_its_only_channel() -> None:

@@ -23,8 +23,9 @@ from relay.ledger.entry import Entry
 EARLY_CALLBACK_SECONDS = 300.0
 # Upper bound of the difference between the clocks of xMatters and AWS.
 VENDOR_CLOCKS_DIFFER_SECONDS = 60.0
-# Signals with known pages whose further pages are searched for a callback. Each costs a request to xMatters.
-MAX_FURTHER = 2
+# A further page of a signal with known pages is searched twice for a callback: until so long after its arrival, and in
+# the end. Whoever has the callback's token can name any page, and each search is a request to xMatters.
+FIRST_SECONDS = 15.0
 
 
 class Verdict(StrEnum):
@@ -139,8 +140,11 @@ class Verifier:
         """
         names = {name.lower() for name in (received.callback.page_id, received.callback.page_number) if name}
         signals = raised if names else ()
-        known = (each for each in signals if names & _names(each))
-        found = (each for each in _to_ask_about(signals) if names & self._found(each, rest, deadline))
+        known = (each for each in signals if each.has_page(*names))
+        age = self.clock() - received.came
+        is_further = not FIRST_SECONDS <= age < EARLY_CALLBACK_SECONDS
+        asked = _to_ask_about(signals, is_further=is_further)
+        found = (each for each in asked if names & self._found(each, rest, deadline))
         signal = next(known, None) or next(found, None)
         if signal is None:
             return CallbackVerdict(Verdict.UNVERIFIED, "it names no page of the incident")
@@ -160,19 +164,15 @@ class Verifier:
         return {name.lower() for name in self.pages_of(rest, signal.request_id, deadline)}
 
 
-def _to_ask_about(signals: Sequence[AcceptedSignal]) -> Iterator[AcceptedSignal]:
+def _to_ask_about(signals: Sequence[AcceptedSignal], *, is_further: bool) -> Iterator[AcceptedSignal]:
     """Yield the signals of which xMatters may have pages that the ledger does not know.
 
     Those are the signals without known pages, since a workflow may make a page after minutes, when it counts as
-    missing. And the last MAX_FURTHER others of open states, of which it may have made a further page.
+    missing. And if `is_further`, the last other one of an open state, of which it may have made a further page.
     """
-    yield from (each for each in signals if not _names(each))
-    yield from [each for each in signals if each.is_open and _names(each)][-MAX_FURTHER:]
-
-
-def _names(signal: AcceptedSignal) -> set[str]:
-    """Return the ids and numbers of a signal's pages, in lower case, as far as the ledger knows them."""
-    return {name.lower() for name in (*signal.pages, signal.page_number) if name}
+    yield from (each for each in signals if not each.page_names)
+    if is_further:
+        yield from [each for each in signals if each.is_open and each.page_names][-1:]
 
 
 def _times(entry: Entry) -> Iterator[float]:

@@ -180,9 +180,10 @@ class Writeback:
             return [entry for _, entry in self._entries(channel, callback.incident_id)]
 
         def not_assigned() -> str:
-            entries = known()
-            if any(entry.is_overtaken(came, found.signal, as_acknowledgement=True) for entry in entries):
-                return "it changed since that page"
+            entries = [entry for entry in known() if found.signal is None or entry.has_signal(found.signal)]
+            since = min(came, found.signal.at) if found.signal else came
+            if any(entry.end.at > since for entry in entries):
+                return "it ended since that page"
             later = (entry.acknowledgement and entry.acknowledgement.at > came for entry in entries)
             return "somebody acknowledged it later" if any(later) else ""
 

@@ -207,7 +207,7 @@ def _check_canary(policy: Mapping[str, Any], xmatters: Mapping[str, Any], *, has
 
 
 def _check_moment(text: str, key: str) -> None:
-    if iso_time(text) is None:
+    if text != text.strip() or iso_time(text) is None:
         raise InvalidChannel(f"{key}: must be an ISO 8601 time with an offset, such as 2030-01-31T12:00:00Z")
 
 

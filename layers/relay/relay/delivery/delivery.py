@@ -163,15 +163,15 @@ class Delivery:
         services = self.services
         try:
             for _ in range(MAX_READS):
-                entry = services.ledger.read(task.entry_key)
-                if entry.is_unreadable:
-                    # The entry begins anew. What it owed is known by its row alone.
-                    _wake_other(services, task, entry)
-                task, entry, action = step(task, entry, services.clock())
+                found = services.ledger.read(task.entry_key)
+                task, entry, action = step(task, found, services.clock())
                 done = _act(services, task, entry, action)
                 if isinstance(done, Task):
                     task = done
-                elif entry.is_unreadable:
+                elif found.is_unreadable:
+                    if not done.notices.unguarded:
+                        # What the entry owed was known by its row alone, which is another one now.
+                        _wake_other(services, task, found)
                     return done.with_unguarded("the entry was unreadable, and was replaced by a new one")
                 else:
                     return done
@@ -783,17 +783,17 @@ def record_or_queue(
 ) -> Result:
     """Record an accepted signal in its incident's entry; if the ledger fails, queue a job that records it later.
 
-    Without the record, the incident's resolve would not become owed. The result's queue is `retry` then. `change`
-    returns the entry with the signal; None if the sender has no lease. `why` says why the entry lacks the signal: the
-    result contains it in both cases.
+    Without the record, the incident's resolve would not become owed. The result has the job that records it.
+    `change` returns the entry with the signal; None if the sender has no lease. `why` says why the entry lacks the
+    signal: the result contains it in both cases.
     """
     try:
         owe_to_others(services, task, services.ledger.change(task.entry_key, change or _announced(task, accepted)))
     except LedgerError:
         sent = task.job.after_attempts(result.exchange.attempts)
         note = sent.with_reason(Reason.INTERNAL)._replace(accepted=accepted)
-        services.outbox.enqueue(note, until=services.clock() + CATCH_UP_SECONDS)
-        result = replace(result, queue="retry")
+        is_queued = services.outbox.enqueue(note, until=services.clock() + CATCH_UP_SECONDS)
+        result = replace(result, job=note, queue="retry" if is_queued else None)
     return result.with_unguarded(why)
 
 

@@ -16,7 +16,7 @@ from relay.channels.channel import Channel, Rest
 from relay.channels.policy import Policy
 from relay.deadline import Clock, Deadline
 from relay.delivery.task import entry_key_of
-from relay.failures import HANDLING, BadAnswer, LedgerError, Reason, SendError
+from relay.failures import HANDLING, BadAnswer, LedgerError, Reason, SendError, wait_seconds
 from relay.jobs.job import MILLISECOND, Job, seconds_of, timestamp
 from relay.jobs.queue import stored_envelope
 from relay.jobs.result import Notices, Outcome, Result
@@ -49,7 +49,9 @@ def terminated(
             if page not in ended:
                 pages.terminate(rest, page, deadline)
         except BadAnswer as error:
-            refused = refused or error
+            if error.http_status in OF_ALL_PAGES:
+                raise
+            refused = refused if refused and not _is_final(refused) else error
     if refused:
         raise refused
     return replace(signal, pages=ids, is_over=True)
@@ -236,14 +238,15 @@ class Followup:
         # The follow-up of a newer signal follows all signals of the incident.
         is_newest = after.announced is None or after.announced.came <= seconds_of(job.received_at) + MILLISECOND
         again = again if is_newest else None
-        if again is None and refused:
-            failed = _result(job, Outcome.UNSAFE, without_page).failed(refused[0])
-            return replace(failed, exchange=replace(failed.exchange, may_have_acted=False))
+        worst = min(refused, key=_is_final, default=None)
+        # Before it is given up, xMatters is asked about people.
+        if worst and (again is None or not _is_final(worst)):
+            failed = _result(job, Outcome.UNSAFE, without_page).failed(worst)
+            failed = replace(failed, exchange=replace(failed.exchange, may_have_acted=False))
+            wait = wait_seconds(worst.reason, now - job.age_counts_from, worst.retry_after, 1.0)
+            return failed if again is None else replace(failed, until=min(again, now + wait))
         if again is None:
             return _result(job, Outcome.DUPLICATE, without_page)
-        # Before it is given up, xMatters is asked about people.
-        if refused and not HANDLING[refused[0].reason].is_final:
-            again = min(again, now + LONGEST_SEARCH_WAIT_SECONDS)
         # Its age counts anew, since a receipt may be awaited for a day.
         later = job._replace(revived_at=timestamp(again))
         return _result(later, Outcome.QUEUED, without_page).waiting(Reason.IN_FLIGHT, again)
@@ -275,6 +278,10 @@ class Followup:
             is_over = not any(page.is_active for page in found)
             return replace(signal, pages=tuple(page.id for page in found), page_number=found[0].number, is_over=is_over)
         return replace(signal, is_page_missing=self.clock() - signal.at > page_within)
+
+
+def _is_final(error: BadAnswer) -> bool:
+    return HANDLING[error.reason].is_final
 
 
 def _question_at(entry: Entry, channel: Channel) -> float | None:

@@ -258,8 +258,9 @@ class Worker:
         if is_recorded and is_followed:
             return result
         again = job.without_flags(Flag.BELL)
+        is_unrecorded = result.job is not None and result.job.accepted is not None
         if result.outcome == Outcome.DELIVERED and (
-            result.queue == "retry" or self.outbox.enqueue(again, until=self.clock() + INCOMPLETE_SECONDS)
+            is_unrecorded or self.outbox.enqueue(again, until=self.clock() + INCOMPLETE_SECONDS)
         ):
             return result
         missing = "a follow-up: no queue accepted it" if is_recorded else "a record of the URL's recipients"

@@ -129,8 +129,8 @@ class Job(NamedTuple):
         accepted: xMatters' acceptance, if the job is only to record that in the ledger; None if it has to be sent.
         not_before: For a chore, the time before which it must not be attempted.
         dead_lettered_at: When the relay dead-lettered the job last; None also if SQS's own redrive moved it.
-        revived_at: When a worker first received the job after a replay, or when the job was made of an older one. The
-            job's age counts from then.
+        revived_at: When a worker first received the job after a replay, or when it was made of an older one; for a
+            follow-up that waits, when it runs next. The job's age counts from then.
     """
 
     kind: str
@@ -179,7 +179,7 @@ class Job(NamedTuple):
 
     @property
     def age_counts_from(self) -> float:
-        """Time from which the job's age counts (epoch seconds): arrival, or return from the dead-letter queue."""
+        """Time from which the job's age counts (epoch seconds): `revived_at`, or else its arrival."""
         return seconds_of(self.revived_at or self.received_at)
 
     def revived(self, now: float) -> Self:

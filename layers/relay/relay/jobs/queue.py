@@ -275,8 +275,8 @@ MAX_LOGGED_IDS = 50
 
 def release_job(job: Job, event: str) -> Job:
     """Return the `release` job for a share's job. `event` is BigPanda's name of the event that caused the share."""
-    made = job._replace(kind=JobKind.RELEASE, body=json.dumps({"event": event}).encode(), not_before=None)
-    return made.stamped(status=None)
+    body = json.dumps({"event": event}).encode()
+    return job._replace(kind=JobKind.RELEASE, body=body, not_before=None, accepted=None).stamped(status=None)
 
 
 def followup_job(job: Job, now: float) -> Job:

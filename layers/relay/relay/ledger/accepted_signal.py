@@ -95,6 +95,14 @@ class AcceptedSignal(NamedTuple):
         """True if `name` is one of the signal's recipients. False for every name if the workflow chose them."""
         return hashes_of((name,)) in _split(self.recipients)
 
+    @property
+    def page_names(self) -> set[str]:
+        """The ids and numbers of the pages, in lower case, as far as they are known."""
+        return {name.lower() for name in (*self.pages, self.page_number) if name}
+
+    def has_page(self, *names: str | None) -> bool:
+        return bool(self.page_names & {name.lower() for name in names if name})
+
     def reaches_all_of(self, older: "AcceptedSignal") -> bool:
         """True if every recipient of the earlier signal `older` is also a recipient of this signal.
 

@@ -546,8 +546,8 @@ class Entry(NamedTuple):
 
         The entry stays as it is unless `signal`, whose page the callback names, is the newest. Without `signal`
         (xMatters was not asked), it must be the only one, and its page's end means nothing. An end counts only if it is
-        that of the only page. Failed recipients count once all recipients of the signal failed: others may still be
-        notified. So may the recipients of an earlier signal that has others.
+        that of the only page that the ledger knows. Failed recipients count once all recipients of the signal failed:
+        others may still be notified. So may the recipients of an earlier signal that has others.
         """
         signals = self.open_signals
         if not signals or signals[-1].at < self.receipt.since:
@@ -560,7 +560,7 @@ class Entry(NamedTuple):
         if not is_its:
             return self
         is_last = all(map(newest.reaches_all_of, earlier))
-        entry, is_whole = self, len(newest.pages) == 1
+        entry, is_whole = self, len(newest.pages) == 1 and newest.has_page(callback.page_id, callback.page_number)
         if not callback.is_page_end():
             names = [name for name in (callback.target, callback.group) if name]
             # xMatters ignores letter case, and may spell a name in another way than the channel's settings.

@@ -16,7 +16,7 @@ from copy import replace
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from relay.failures import HANDLING, Reason
+from relay.failures import HANDLING, LedgerError, Reason
 from relay.ledger.debt import Slot, Ticket, Wait
 from relay.ledger.entry_key import named
 
@@ -234,7 +234,11 @@ class RateLimiter:
         taken: dict[str, int] = {}
         gates: list[Gate] = []
         for rule in rules:
-            entered = self._enter(rule, now, is_critical=is_critical, slot=slot, is_circuit=not taken)
+            try:
+                entered = self._enter(rule, now, is_critical=is_critical, slot=slot, is_circuit=not taken)
+            except LedgerError:
+                self.leave(Ticket(taken))
+                raise
             if isinstance(entered, Wait):
                 self.leave(Ticket(taken))
                 return entered

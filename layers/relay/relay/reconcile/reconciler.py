@@ -45,11 +45,11 @@ class Reporter:
     telemetry: Telemetry
     clock: Clock
 
-    def report(self, run: Progress, told: set[str]) -> None:
+    def report(self, run: Progress, told: dict[str, set[str]]) -> None:
         """Report open incidents that no channel of the listing knows: to the log, criticals to the fallback topic, too.
 
-        `told` has the short names of those that were reported for another listing: an incident may be in two
-        environments. Those reported here are added.
+        `told` has the channels that an earlier report of this run named, by the incident's short name: it may be in two
+        environments of them. Those reported here are added.
 
         A channel knows an incident that has an entry in its ledger. An incident that did not change since the last
         complete run is not reported: an earlier run reported it, or it changed before the comparisons began.
@@ -72,12 +72,13 @@ class Reporter:
             # Renewed, since a history forgets an incident after a day, and a pause may delay the report for longer.
             noted[seen.name] = replace(noted[seen.name], since=now - SETTLES_SECONDS)
         channels = [each.name for each in run.listing.members]
+        new = [seen for seen in found if not told.get(seen.name, set()).issuperset(channels)]
         for seen in found:
-            if seen.name in told:
+            if seen not in new:
                 noted[seen.name] = replace(noted[seen.name], queued=now)
-        reported = self._notified(run, channels, [seen for seen in found if seen.name not in told])
-        told |= {seen.name for seen in reported}
+        reported = self._notified(run, channels, new)
         for seen in reported:
+            told.setdefault(seen.name, set()).update(channels)
             noted[seen.name] = replace(noted[seen.name], queued=now)
             share = seen.share
             self.telemetry.count("unknown_incident")
@@ -267,7 +268,7 @@ class Reconciler:
         whose calls hung, since BigPanda is then left alone for some time. Raises LeaseLost.
         """
         later: list[Progress] = []
-        told: set[str] = set()
+        told: dict[str, set[str]] = {}
         hangs = False
         in_turn = sorted(listings, key=lambda each: (each.number < lease.start, each.number))
         for number, listing in enumerate(in_turn):
@@ -285,10 +286,10 @@ class Reconciler:
         for run in later:
             self._end(run, done)
 
-    def _compared(self, listing: Listing, lease: RunLease, deadline: Deadline, told: set[str]) -> Progress:
+    def _compared(self, listing: Listing, lease: RunLease, deadline: Deadline, told: dict[str, set[str]]) -> Progress:
         """Compare a listing with its channels, queue criticals, and report incidents that no channel knows.
 
-        `told` has those that were reported for another listing.
+        `told` has what was reported for other listings.
         """
         now = self.clock()
         run = Progress(listing, listing.accesses[0], History(), now, deadline, lease)

@@ -117,19 +117,20 @@ class CredentialProbe:
         found = {name: self._still_refused(name, probe) for name, probe in probes.channels.items()}
         return {name: kinds for name, kinds in found.items() if kinds}
 
-    def run(self, deadline: Deadline) -> tuple[list[str], list[str]]:
+    def run(self, deadline: Deadline) -> tuple[list[str], list[str], bool]:
         """Probe the channels that are due, the oldest first. Raises LedgerError.
 
-        Returns the names of all channels, and of those that were due.
+        Returns the names of all channels, of those that were due, and if all channels were listed just now.
         """
         probes = read_probes(self.tools.table, self.tools.clock())
         is_changed = self._list(probes, deadline)
+        is_listed = is_changed and probes.listed_at + LIST_FAILED_SECONDS > self.tools.clock()
         due = self._due(probes)
         if due:
             self._probe(probes, due, deadline)
         if due or is_changed:
             store_probes(self.tools.table, probes)
-        return list(probes.channels), due
+        return list(probes.channels), due, is_listed
 
     def _list(self, probes: Probes, deadline: Deadline) -> bool:
         """List all channels again if that is due. Returns True if `probes` has to be stored: a listing was due."""

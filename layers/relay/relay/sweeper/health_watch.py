@@ -4,8 +4,9 @@ A topic that hangs or fails delays neither the bells nor the fallback topic: the
 of its own. A message that SNS does not accept is sent again by the next run.
 
 A silent channel (no share came for longer than `expect_share_every` of its policy) that owes nothing has no row in the
-ledger's `due` index. So each channel's policy is read once an hour, when its credentials are probed. The last use of a
-channel's credentials is recorded once an hour, too, so `expect_share_every` is two hours at least.
+ledger's `due` index. So each channel's policy is read once an hour, when its credentials are probed; of more than 600,
+less often. The last use of a channel's credentials is recorded once an hour, too, so `expect_share_every` is two hours
+at least.
 """
 
 import json
@@ -66,13 +67,17 @@ class ShareSurvey:
         expected = {name: run.expected[name] for name in sure if name in run.expected}
         return {name: each for name, each in expected.items() if each.is_silent(now)}
 
-    def learn(self, run: SweeperRun, names: Collection[str], probed: Sequence[str], deadline: Deadline) -> None:
-        """Read the policies of the `probed` channels, and forget those that are not among the `names` of all channels.
+    def learn(
+        self, run: SweeperRun, probed: Sequence[str], deadline: Deadline, *, among: Collection[str] | None
+    ) -> None:
+        """Read the policies of the `probed` channels, and forget those that are not `among` all channels.
 
-        An unreadable channel keeps its known expectation of shares. Raises LedgerError.
+        `among` is None if these were not listed just now. An unreadable channel keeps its known expectation of shares.
+        Raises LedgerError.
         """
-        run.expected = {name: each for name, each in run.expected.items() if name in names}
-        run.canaries = {name: each for name, each in run.canaries.items() if name in names}
+        if among is not None:
+            run.expected = {name: each for name, each in run.expected.items() if name in among}
+            run.canaries = {name: each for name, each in run.canaries.items() if name in among}
         self.tools.at_once([partial(self._read, run, name, deadline) for name in probed])
 
     def _read(self, run: SweeperRun, name: str, deadline: Deadline) -> bool:
@@ -107,7 +112,12 @@ class ShareSurvey:
     def _last_share(self, name: str, known: ShareWatch | None) -> float:
         """Return the time of the last known share; for a channel without one, the time from which one is expected."""
         fingerprints = self.tools.channels.get(name).fingerprints("inbound")
-        newest = newest_use(self.uses, [use_key(name, "inbound", fingerprint) for *_, fingerprint in fingerprints])
+        try:
+            newest = newest_use(self.uses, [use_key(name, "inbound", fingerprint) for *_, fingerprint in fingerprints])
+        except LedgerError:
+            if known:
+                raise
+            newest = None
         if known is None:
             return self.tools.clock() if newest is None else newest
         return max(known.since, newest or 0.0)

@@ -197,8 +197,8 @@ class Sweeper:
             # After the messages, so that a vendor that hangs does not delay them.
             if latest.remaining() >= PROBES_SECONDS:
                 deadline = self.tools.deadlines(PROBES_SECONDS)
-                names, probed = self.health.probe.run(deadline)
-                self.health.survey.learn(run, names, probed, deadline)
+                names, probed, is_listed = self.health.probe.run(deadline)
+                self.health.survey.learn(run, probed, deadline, among=names if is_listed else None)
                 if latest.remaining() >= RECIPIENTS_SECONDS:
                     self.health.recipients.run(names, self.tools.deadlines(RECIPIENTS_SECONDS))
             if self.health.canaries and latest.remaining() >= CANARIES_SECONDS:
