@@ -358,10 +358,12 @@ def test_secret_that_holds_half_a_character_is_refused() -> None:
 
 
 def test_whole_number_with_a_decimal_point_is_an_integer_and_names_have_no_blanks_around_them() -> None:
-    policy = {"flap": {"transitions": 3.0, "minutes": 5}, "max_per_minute": 60.0, "unanswered_recipients": [" Duty "]}
-    secret = samples.secret(policy=policy | {"notified_within_seconds": 300}, url=None)
+    policy = {"flap": {"transitions": 3.0, "minutes": 5}, "body": "xmatters", "max_property_length": 100.0}
+    others = {"notified_within_seconds": 300, "unanswered_recipients": [" Duty "]}
+    secret = samples.secret(policy=policy | others, url=None)
     secret["xmatters"] |= {"rest": REST}
     found = samples.parsed(secret).policy
     assert found.flap is not None
-    assert (repr(found.flap.transitions), repr(found.max_per_minute)) == ("3", "60")
+    assert found.own_body is not None
+    assert (repr(found.flap.transitions), repr(found.own_body.max_length)) == ("3", "100")
     assert found.unanswered_recipients == ("Duty",)

@@ -94,18 +94,12 @@ def schema_faults(document: Any) -> Iterator[str]:
 
 
 def decode_secret(text: str) -> Any:
-    """Decode the JSON of a secret; NaN and Infinity are no JSON. Whole numbers are integers. Raises InvalidChannel."""
+    """Decode the JSON of a secret; NaN and Infinity are no JSON. Raises InvalidChannel."""
     try:
-        return json.loads(text, parse_float=_number, parse_constant=_refuse_constant)
+        return json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
         # The decoder's own message may quote a part of the secret.
         raise InvalidChannel("the secret is not JSON") from None
-
-
-def _number(text: str) -> float:
-    # JSON Schema counts 3.0 as an integer.
-    number = float(text)
-    return int(number) if number.is_integer() else number
 
 
 def _refuse_constant(name: str) -> Never:

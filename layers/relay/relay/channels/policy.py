@@ -137,7 +137,8 @@ class Policy(NamedTuple):
             from relay.incidents.own_body import MAX_LENGTH, BodyRule  # noqa: PLC0415
 
             length, properties = members.get("max_property_length", MAX_LENGTH), members.get("properties", {})
-            chosen["own_body"] = BodyRule(length, tuple(properties.items()))
+            # JSON Schema counts 100.0 as an integer.
+            chosen["own_body"] = BodyRule(int(length), tuple(properties.items()))
         if "flap" in members:
-            chosen["flap"] = FlapRule(members["flap"]["transitions"], members["flap"]["minutes"])
+            chosen["flap"] = FlapRule(int(members["flap"]["transitions"]), members["flap"]["minutes"])
         return cls(**chosen)
