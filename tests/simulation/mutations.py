@@ -1646,20 +1646,10 @@ MUTATIONS = (
         seed=647,
     ),
     Mutation(
-        "a follow-up that found something is not repeated, although a later request of it failed",
+        "a follow-up that found something is not repeated, although a page did not end",
         "delivery.page_followup:Followup._noted",
-        """
-            if failure:
-                failed = _result(job, Outcome.UNSAFE, without_page if is_noted else ()).failed(failure)
-                failed = replace(failed, exchange=replace(failed.exchange, may_have_acted=False))
-                return replace(failed, until=_asked_again_at(after, channel, failure, now))
-        """,
-        """
-            if failure and after == entry:
-                failed = _result(job, Outcome.UNSAFE, without_page if is_noted else ()).failed(failure)
-                failed = replace(failed, exchange=replace(failed.exchange, may_have_acted=False))
-                return replace(failed, until=_asked_again_at(after, channel, failure, now))
-        """,
+        "worst and (again is None or not _is_final(worst))",
+        "worst and after == entry and (again is None or not _is_final(worst))",
         seed=1352,
     ),
     Mutation(
