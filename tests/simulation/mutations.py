@@ -153,7 +153,7 @@ MUTATIONS = (
         "failures:",
         "AMBIGUOUS_WAIT_SECONDS = 30.0",
         "AMBIGUOUS_WAIT_SECONDS = 3.0",
-        seed=261,
+        seed=117,
     ),
     Mutation(
         "the circuit never opens",
