@@ -272,3 +272,18 @@ def test_late_tag_that_waits_counts_from_its_first_share() -> None:
     relay.session.steps = [samples.accepted("r2")]
     relay.wake(60)
     assert [each.is_for("DBA") for each in relay.entry().accepted_signals] == [False, True]
+
+
+def test_late_tag_counts_from_the_last_signal_of_its_incident() -> None:
+    routes = [{"when": {"tag.team": "dba"}, "recipients": ["DBA"]}, {"when": {"status": "*"}, "recipients": ["NOC"]}]
+    accepted = map(samples.accepted, ("r1", "r2", "r3"))
+    relay = new_relay(*accepted, policy={"routes": routes, "reroute_within_seconds": 300})
+    alert = {"id": "a1", "status": "critical"}
+    for seconds, said in (
+        (0, {"status": "warning"}),
+        (1200, {"status": "critical"}),
+        (60, {"status": "critical", "alerts": [alert | {"tags": [{"name": "team", "value": "dba"}]}]}),
+    ):
+        relay.clock.now += seconds
+        relay.share(**{"alerts": [alert], "changedOn": int(relay.clock.now)} | said)
+    assert [each.is_for("DBA") for each in relay.entry().accepted_signals] == [False, False, True]

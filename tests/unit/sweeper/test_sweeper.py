@@ -74,6 +74,17 @@ def test_debts_that_a_pause_holds_do_not_keep_a_half_open_circuit_from_its_probe
     assert (relay.entry("p1").announced is not None, relay.entry("s1").announced) == (True, None)
 
 
+def test_what_a_pause_held_rings_once_it_is_resumed_although_another_pause_goes_on() -> None:
+    body = {"incident": {"id": "p1", "status": "critical"}, "metadata": {"environment": "production"}}
+    staging = samples.pause("keep", when={"environment": ["staging"]})
+    relay = new_relay(policy={"pauses": [samples.pause("keep", when={"environment": ["production"]}), staging]})
+    assert relay.share(json.dumps(body).encode()).reason == "paused"
+    relay.change_policy(pauses=[staging])
+    relay.sweep(60)
+    relay.wake(0)
+    assert relay.entry("p1").announced
+
+
 @pytest.mark.parametrize("text", [None, "{", '{"schema": 2}'], ids=["missing", "no JSON", "newer schema"])
 def test_unreadable_stored_job_is_counted_and_asked_for_later(text: str | None) -> None:
     relay = vanished(DOWN)
