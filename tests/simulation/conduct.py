@@ -100,7 +100,8 @@ class Conduct(Played):
                 case "channel_removed":
                     is_fit = any(settings.is_removed for settings in later)
                 case _:
-                    is_fit = bool(self.spells("sqs")) or job["incident_id"] in self.story.poison
+                    # Five workers that die one after the other make any state look like poison.
+                    is_fit = bool(self.spells("sqs") or self.weather.crashes) or job["incident_id"] in self.story.poison
             if not is_fit:
                 yield f"unfit: a dead letter says {job['reason']}, {at - since:.0f} s after it came"
 

@@ -279,11 +279,8 @@ def test_late_tag_counts_from_the_last_signal_of_its_incident() -> None:
     accepted = map(samples.accepted, ("r1", "r2", "r3"))
     relay = new_relay(*accepted, policy={"routes": routes, "reroute_within_seconds": 300})
     alert = {"id": "a1", "status": "critical"}
-    for seconds, said in (
-        (0, {"status": "warning"}),
-        (1200, {"status": "critical"}),
-        (60, {"status": "critical", "alerts": [alert | {"tags": [{"name": "team", "value": "dba"}]}]}),
-    ):
+    tagged = alert | {"tags": [{"name": "team", "value": "dba"}]}
+    for seconds, status, alerts in ((0, "warning", [alert]), (1200, "critical", [alert]), (60, "critical", [tagged])):
         relay.clock.now += seconds
-        relay.share(**{"alerts": [alert], "changedOn": int(relay.clock.now)} | said)
+        relay.share(status=status, alerts=alerts, changedOn=int(relay.clock.now))
     assert [each.is_for("DBA") for each in relay.entry().accepted_signals] == [False, False, True]
