@@ -10,7 +10,7 @@ from relay.bigpanda.comment import tag_of
 from relay.http.session import HttpAnswer
 from relay.jobs.job import Job
 from tests import samples
-from tests.fakes import FakeSession, Relay, Step
+from tests.fakes import FakeSession, Relay, Step, dies
 from tests.fakes import new_relay as plain_relay
 from tests.unit.xmatters_tenant import Tenant
 
@@ -135,6 +135,16 @@ class TestFailing:
         assert asked(relay) == [self.POST, self.READ, self.READ]
 
 
+def test_comment_is_looked_for_if_a_worker_died_after_it_had_written_it() -> None:
+    relay = new_relay(dies, activities(f"{WORDS} {TAG}"), DONE)
+    put(relay, job())
+    with pytest.raises(SystemExit):
+        relay.wake(0)
+    relay.chores.queue().send(job())
+    relay.wake(120)
+    assert asked(relay) == ["POST comments", "GET activities"]
+
+
 HELD: dict[str, Any] = {"callbacks": True, "app_key": "app-canary"}
 
 
@@ -148,6 +158,14 @@ def test_first_share_of_an_incident_releases_it_in_bigpanda() -> None:
     assert relay.post(status="warning", changedOn=1_800_000_001).status < 300
     relay.wake(36)
     assert len(relay.bigpanda.calls) == 1
+
+
+def test_first_share_releases_its_incident_although_its_signal_has_to_wait() -> None:
+    relay = new_relay(**HELD)
+    relay.session.steps = [samples.refused(429)]
+    assert relay.post().status == 202
+    relay.wake(0)
+    assert [call.url.rpartition("/")[2] for call in relay.bigpanda.calls] == ["callback"]
 
 
 @pytest.mark.parametrize(
@@ -175,3 +193,13 @@ def test_end_of_an_acknowledged_incident_goes_to_its_owner_alone_if_the_policy_i
     relay.play("critical 5 response:Acknowledge 0 ok")
     assert relay.statuses() == "critical ok"
     assert relay.session.calls[-1].url.endswith(rung)
+
+
+def test_answer_outlives_an_outage_of_bigpanda_that_is_longer_than_a_signal_may_live() -> None:
+    relay = new_relay(lambda _: samples.refused(503) if relay.clock.now < ends else DONE)
+    relay.change_policy(max_age_seconds=1800)
+    ends = relay.clock.now + 2400
+    put(relay, job())
+    for _ in range(60):
+        relay.wake(60)
+    assert (relay.dead_letters.messages, relay.chores.messages, comments(relay)[-1][:4]) == ([], [], "jdoe")

@@ -387,6 +387,23 @@ def test_answer_counts_although_it_is_awaited_for_longer_than_a_job_may_live() -
     assert (heard(relay), told(relay), relay.dead_letters.messages) == ((False, True, True), [], [])
 
 
+def test_answer_to_the_first_of_two_pages_counts() -> None:
+    tenant = Tenant()
+    tenant.audits |= {"page-1": ["DELIVERED", "Acknowledge"], "page-1b": ["DELIVERED"]}
+
+    def with_second(call: Call) -> HttpAnswer:
+        found = tenant.rest(call)
+        document = json.loads(found.body) if "requestId=" in call.url else {}
+        if document.get("data"):
+            document["data"].append(document["data"][0] | {"id": "page-1b", "eventId": "9"})
+        return HttpAnswer(200, {}, json.dumps(document).encode()) if document.get("data") else found
+
+    relay = watched(BOTH, tenant=tenant)
+    relay.rest.steps = [with_second]
+    relay.play("critical 15 15 30m")
+    assert (told(relay), heard(relay)) == ([], (False, True, True))
+
+
 def test_end_of_a_further_page_does_not_mean_that_nobody_is_left() -> None:
     tenant = Tenant()
 

@@ -141,3 +141,8 @@ def test_usual_response_texts_acknowledge_or_escalate(said: str, acknowledges: b
     found = parsed(FLOW | {"response": said})
     assert ResponseMeanings().is_acknowledgement(found) is acknowledges
     assert ResponseMeanings().is_escalation(found) is escalates
+
+
+def test_same_answer_to_the_same_page_at_another_time_is_another_callback() -> None:
+    later = parsed(FLOW | {"at": "2026-03-04T04:58:14.301+0000"})
+    assert (later.digest == parsed(FLOW).digest, parsed(FLOW).digest == parsed(dict(FLOW)).digest) == (False, True)

@@ -79,6 +79,15 @@ def test_webhook_is_the_one_with_which_all_known_incidents_were_shared() -> None
     assert learnt(scene) == (OWN,)
 
 
+def test_incident_rings_only_if_it_was_shared_with_each_webhook_that_may_be_the_channels_own() -> None:
+    scene = unlearnt(make_scene())
+    scene.shared(ago=300)
+    scene.relay.retries.messages.clear()
+    lists(scene, i1=[OWN, OTHER], foreign=[OTHER], both=[OTHER, OWN])
+    scene.run_twice()
+    assert [job.incident_id for job in scene.relay.retries.jobs()] == ["both"]
+
+
 @pytest.mark.parametrize(
     "fault",
     [lambda _: HttpAnswer(503, {}, b""), lambda _: HttpAnswer(404, {}, b"{}"), lambda _: answer([{"type": "odd"}])],

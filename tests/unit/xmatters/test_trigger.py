@@ -318,6 +318,15 @@ def test_signal_is_not_sent_again_without_new_credentials(status: int, secret: s
     assert (sent.attempts, reason(sent), len(relay.secrets.reads)) == (1, "credentials", 2)
 
 
+def test_signal_is_sent_again_at_once_to_the_new_url_of_a_rotated_trigger() -> None:
+    relay = new_relay(FORBIDDEN, samples.accepted("r2"))
+    channel = relay.channels.get("noc")
+    relay.edit_secret(lambda document: document["xmatters"].update(trigger_url=channel.trigger_url + "x"))
+    relay.clock.now += 11
+    sent = relay.xmatters.send(channel, samples.SIGNAL, Deadline(8, relay.clock))
+    assert (sent.attempts, sent.request_id) == (2, "r2")
+
+
 def test_secret_is_read_again_every_ten_seconds_at_most_and_not_without_time_for_it() -> None:
     relay = new_relay(FORBIDDEN)
     for _ in range(100):
