@@ -386,3 +386,23 @@ def test_bell_lets_a_signal_be_recorded_first_that_was_accepted_when_the_ledger_
     assert note.accepted
     assert bell.accepted is None
     assert relay.retries.delays()[1] > 30
+
+
+def test_critical_of_an_unreadable_entry_rings_although_the_rate_limiter_failed_when_the_entry_was_begun_anew() -> None:
+    relay, table = hooked(samples.refused(503))
+    relay.change_policy(pauses=[samples.pause("keep")])
+    assert relay.play("critical") == ["queued paused"]
+    relay.change_policy()
+    relay.dynamodb.items[key("noc", (), "i1")]["text"]["S"] = "damaged"
+    relay.session.steps = [samples.accepted("r1"), samples.accepted("r2")]
+    update = table.update_item
+
+    def without_gates(**request: Any) -> Any:
+        if request["Key"]["pk"]["S"].startswith("gate/"):
+            raise TABLE_DOWN.with_traceback(None)
+        return update(**request)
+
+    table.update_item = without_gates  # type: ignore[method-assign]
+    assert relay.share(status="critical", changedOn=int(relay.clock.now - 900)).outcome == "delivered"
+    table.update_item = update  # type: ignore[method-assign]
+    assert len({job.delivery_id for job in relay.retries.jobs()}) == 2

@@ -169,9 +169,7 @@ class Delivery:
                 if isinstance(done, Task):
                     task = done
                 elif found.is_unreadable:
-                    if not done.notices.unguarded:
-                        # What the entry owed was known by its row alone, which is another one now.
-                        _wake_other(services, task, found)
+                    _wake_replaced(services, task, found)
                     return done.with_unguarded("the entry was unreadable, and was replaced by a new one")
                 else:
                     return done
@@ -342,11 +340,21 @@ def _record_acceptance(
     return result
 
 
-def _wake_other(services: Services, task: Task, entry: Entry) -> None:
-    """Wake another state now, whose stored job the entry's row names: one that came while this sender had the lease.
+def _wake_replaced(services: Services, task: Task, unreadable: Entry) -> None:
+    """Wake the state that an unreadable entry owed, once another entry has taken its place.
 
-    Its message is delayed past the planned end of the lease, which has ended earlier. So a copy with the same plan is
-    queued: the first of the two that wakes acts.
+    Only the row of the unreadable entry named that state. If the write failed, the row is still there.
+    """
+    with suppress(LedgerError):
+        if not services.ledger.read(task.entry_key).is_unreadable:
+            _wake_other(services, task, unreadable)
+
+
+def _wake_other(services: Services, task: Task, entry: Entry) -> None:
+    """Wake another state than the task's now, whose stored job the entry's row names.
+
+    If that state came while this sender had the lease, its message is delayed past the planned end of the lease, which
+    has ended earlier. So a copy with the same plan is queued: the first of the two that wakes acts.
     """
     if entry.debt.since is None or entry.lease or entry.debt.job in {"", task.job.stored_name}:
         return
