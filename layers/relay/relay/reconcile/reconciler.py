@@ -72,10 +72,10 @@ class Reporter:
             # Renewed, since a history forgets an incident after a day, and a pause may delay the report for longer.
             noted[seen.name] = replace(noted[seen.name], since=now - SETTLES_SECONDS)
         channels = [each.name for each in run.listing.members]
-        new = [seen for seen in found if not told.get(seen.name, set()).issuperset(channels)]
-        for seen in found:
-            if seen not in new:
-                noted[seen.name] = replace(noted[seen.name], queued=now)
+        known_to_all = {seen.name for seen in found if told.get(seen.name, set()).issuperset(channels)}
+        for name in known_to_all:
+            noted[name] = replace(noted[name], queued=now)
+        new = [seen for seen in found if seen.name not in known_to_all]
         reported = self._notified(run, channels, new)
         for seen in reported:
             told.setdefault(seen.name, set()).update(channels)

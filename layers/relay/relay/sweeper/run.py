@@ -13,7 +13,7 @@ from copy import replace
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import batched
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 from relay.channels.cache import ChannelCache
 from relay.channels.policy import Policy
@@ -122,8 +122,10 @@ def each_once(rows: Iterable[DueRow]) -> list[DueRow]:
 AT_ONCE = 10
 
 
-# Makes calls in parallel, AT_ONCE of them at a time, and returns their results in order.
-type AtOnce = Callable[[Sequence[Callable[[], Any]]], list[Any]]
+class AtOnce(Protocol):
+    """Function that makes calls in parallel, AT_ONCE of them at a time, and returns their results in order."""
+
+    def __call__[T](self, calls: Sequence[Callable[[], T]]) -> list[T]: ...
 
 
 LIST_SECONDS = 3.0
