@@ -231,7 +231,7 @@ def _owed(stack: Stack, readings: Readings) -> Iterator[Listed]:
 
 
 def _shared(stack: Stack, readings: Readings, since: float, channel: str | None) -> Iterator[Listed]:
-    """Yield what was shared, the newest first; None for all channels."""
+    """Yield the incidents that were shared with a channel, the newest first; with any channel, if it is None."""
     lines = readings.every(f"log {WEBHOOK}", stack.logs.lines(WEBHOOK, ("share",), since, MAX_ANSWERS))
     ordered = sorted(lines, key=lambda each: each.at)
     last = {(line.text("channel"), incident): line for line in ordered if (incident := line.text("incident_id"))}

@@ -23,8 +23,8 @@ from relay.ledger.entry import Entry
 EARLY_CALLBACK_SECONDS = 300.0
 # Upper bound of the difference between the clocks of xMatters and AWS.
 VENDOR_CLOCKS_DIFFER_SECONDS = 60.0
-# A further page of a signal with known pages is searched twice for a callback: until so long after its arrival, and in
-# the end. Whoever has the callback's token can name any page, and each search is a request to xMatters.
+# xMatters is asked twice for a further page of a signal with known pages: within this time of the callback's arrival,
+# and at its final check. Whoever has the callback's token can name any page, and each question is a request.
 FIRST_SECONDS = 15.0
 
 

@@ -28,6 +28,11 @@ from relay.ledger.receipt_prover import ReceiptProver
 from relay.ledger.table import Ledger
 from relay.xmatters.directory import Pages
 
+# Statuses that are not about a page: the credential is refused, or the rate limit is reached.
+OF_ALL_PAGES = frozenset({401, 429})
+# Signals whose pages xMatters may refuse to end in a run. After one more, the run asks it nothing else.
+MAX_REFUSED = 2
+
 
 def terminated(
     pages: Pages, rest: Rest, entry: Entry, signal: AcceptedSignal, deadline: Deadline
@@ -90,9 +95,6 @@ LONGEST_SEARCH_WAIT_SECONDS = 60.0
 QUESTION_AGAIN_SECONDS = 15.0
 # The last search for further pages may come so late.
 LAST_SEARCH_SECONDS = 300.0
-# Answers of xMatters that are not about a page: to a credential, and beyond a rate limit. After more than MAX_REFUSED
-# others in a run, xMatters is left alone, too.
-OF_ALL_PAGES, MAX_REFUSED = frozenset({401, 429}), 2
 # The default age limit of a job, so that an outage of the REST API is bridged. Older signals without a search were sent
 # before the channel had credentials for the REST API.
 OLD_SIGNAL_SECONDS = 6 * 3600.0
