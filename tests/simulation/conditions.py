@@ -266,7 +266,8 @@ class Conditions(Played):
         """Check that a critical that was owed before a pause is announced after it, although it changed meanwhile."""
         spells = [spell for spell in self.weather.spells if spell.service != f"xmatters/{channel}"]
         last = self.quiet_until(channel) + KEPT_SECONDS
-        if spells or self.weather.crashes or self.has_operators or last > self.world.now:
+        is_odd = self.weather.crashes or self.has_operators or self.cloud.has_newer_schema
+        if spells or is_odd or last > self.world.now:
             return
         for incident, states in by_incident.items():
             pauses = (

@@ -282,15 +282,16 @@ class Conduct(Played):
         """Check that the backoff of a replayed signal starts again, where nothing else delays it."""
         if self.spells("secrets", "lambda"):
             return
-        for at in (self.world.began + at for at, deed in self.story.operations if deed in {"replay", "redrive"}):
+        deeds = (self.world.began + at for at, deed in self.story.operations if deed in {"replay", "redrive"})
+        for before, at in pairwise((0.0, *sorted(deeds))):
             after = [post for post in self.phones.posts if post.began > at]
             first = next(iter(after), None)
             if first is None or first.began > at + REVIVED_SECONDS or first.fault not in {"503", "gone"}:
                 continue
             age = float(self.policies[first.channel]["max_age_seconds"])
             came = [arrival for state in self.states_of(first.incident) for arrival in state.arrivals]
-            # Else it was not dead-lettered for its age, or has not come back.
-            is_revived = bool(came) and max(came) + age < at
+            # Else it was not dead-lettered for its age, has not come back, or is still tried after the deed before.
+            is_revived = bool(came) and max(came) + age < at and not at - age < before < at
             others = [post for post in after if post.incident != first.incident]
             by = (first.ended or first.began) + AGAIN_SECONDS
             if is_revived and not others and not any(first.began < post.began < by for post in after):

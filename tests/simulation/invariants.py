@@ -369,16 +369,16 @@ class Invariants(Played):
     def _is_refuted(self, state: SharedState) -> bool:
         """Return True if the state is a resolve that is not newer than one that BigPanda was asked about and refuted.
 
-        BigPanda's API showed an open state then. One that is surely older than the resolve does not count. Equal time
-        stamps make the resolve no newer.
+        BigPanda's API showed an open state then. Equal time stamps make the resolve no newer. A state that is surely
+        older than the resolve counts if the API showed it so late that it can't be a lag: its time stamps are wrong.
         """
 
         def is_older(other: SharedState) -> bool:
             return surely_newer(state, other) and (not state.version or state.version != other.version)
 
-        later = [other for other in self.states_of(state.incident) if not is_older(other)]
-        asked = [each for each in later if (each.incident, each.number) in self.unbelieved]
-        shown = [at for other in later if other.is_open for at in other.shown]
+        states = self.states_of(state.incident)
+        asked = [each for each in states if not is_older(each) and (each.incident, each.number) in self.unbelieved]
+        shown = [at - CLAIMED_SECONDS * is_older(other) for other in states if other.is_open for at in other.shown]
         return not state.is_open and any(at > min(each.arrivals) for each in asked for at in shown)
 
     def _is_wanted(self, told: SharedState | None, state: SharedState) -> bool:
@@ -614,10 +614,10 @@ class Invariants(Played):
             # A state that was as bad in shadow mode was said by whoever pages people then.
             is_said = any(self.conditions.may_be_shadowed(other) and changed(better, other) in bad for other in later)
             is_between = is_between and not is_said
-            # An end that is not announced yet ends the pages: what follows reopens the incident.
+            # An end that is not announced yet may end the pages: what follows reopens the incident.
             ended = [other for other in later if not other.is_open and surely_newer(last[0], other)]
-            before = ended[-1] if ended and self._has_ended_by(incident, min(last[0].arrivals)) else better
-            if is_between and is_in_turn and changed(told, better) in unsaid and changed(before, last[0]) in bad:
+            is_bad = all(changed(before, last[0]) in bad for before in (better, *ended[-1:]))
+            if is_between and is_in_turn and changed(told, better) in unsaid and is_bad:
                 self._problem(f"{incident} ends untold: {last[0]}, after {better}")
 
     def _has_ended_by(self, incident: str, at: float) -> bool:

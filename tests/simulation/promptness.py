@@ -485,8 +485,9 @@ class Promptness(CautiousJudge):
         that a pause or a flap held has a row and no message, so its dead letter waits for the sweeper's next run.
         """
         is_refused = bool(self.spells("sqs"))
-        # A dead-lettered state that the ledger did not record is dead-lettered again, by the sweeper.
-        is_swept = self.has_vanishing or is_refused or bool(self.spells("dynamodb"))
+        # A dead-lettered state that the ledger did not record is dead-lettered again, by the sweeper. So is one whose
+        # message this version can't read.
+        is_swept = self.has_vanishing or is_refused or bool(self.spells("dynamodb")) or self.cloud.has_newer_schema
         if is_swept and self.weather.skips_runs:
             return
         # A run's message may vanish, too: the next run invokes the worker.
