@@ -36,8 +36,8 @@ class Reports(Played):
             if any(ring.began < came for ring in self.rings_of(name)):
                 yield f"report: {name} rang, and no share of it had come"
             told = [notice for notice in reports if re.search(rf"^- Incident {name}\b", notice.text, re.MULTILINE)]
-            # SNS may take a message whose publication timed out, and a run may die before it records the message.
-            if len(told) > len(states) and not self.spells("sns") and not self.weather.crashes:
+            # SNS may take a message whose publication timed out, and a run may not record its message.
+            if len(told) > len(states) and not self.spells("sns", "dynamodb") and not self.weather.crashes:
                 yield f"report: people were told {len(told)} times of {name}"
             if self.is_steady(*NEEDED, "bigpanda"):
                 yield from self._untold(name, states, came, told)

@@ -327,6 +327,13 @@ def test_answer_to_an_older_page_is_out_of_date_and_one_to_the_newest_is_not(pag
     assert entry.is_overtaken(NOW + 20, entry.accepted_signals[page]) is is_overtaken
 
 
+def test_answer_is_in_date_although_its_function_has_a_clock_behind_that_of_the_sender() -> None:
+    entry = announced(state())
+    [signal] = entry.accepted_signals
+    assert not entry.is_overtaken(signal.at - 0.3, signal)
+    assert entry.is_overtaken(signal.at - 0.3)
+
+
 def test_signal_to_further_recipients_leaves_an_answer_to_the_first_page_in_date() -> None:
     entry = announced(state())
     [first] = entry.accepted_signals

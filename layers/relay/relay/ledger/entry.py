@@ -656,10 +656,12 @@ class Entry(NamedTuple):
             for signal in self.accepted_signals
             if not signal.is_further and not (signal.is_for_one and as_acknowledgement)
         ]
-        if came < max([self.end.at, *(signal.at for signal in signals)]):
-            return True
         known = [signal for signal in self.accepted_signals if answered and signal.request_id == answered.request_id]
-        return any(later.is_open and later.at > signal.at for signal in known for later in signals)
+        # Nobody answers a page before its signal: clocks of functions differ.
+        others = [signal for signal in signals if signal not in known]
+        if came < max([self.end.at, *(signal.at for signal in others)]):
+            return True
+        return any(later.is_open and later.at > signal.at for signal in known for later in others)
 
     @property
     def owes_worse(self) -> bool:
