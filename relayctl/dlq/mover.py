@@ -95,18 +95,18 @@ def fate(job: Job, state: State, entry: Entry) -> Fate:
     dead_lettered_at = job.dead_lettered_seconds
     is_received = dead_lettered_at is None or entry.debt.revived_at > dead_lettered_at
     # A state that was announced may be owed to further recipients.
-    is_owed = entry.debt.since is not None and state.is_of_same_share(entry.newest)
+    is_owed = entry.debt.is_owed and state.is_of_same_share(entry.newest)
     if state.is_of_same_share(entry.announced) and not is_owed:
         return Fate(Became.DELIVERED, request_id=_request_id(entry)) if is_received else Fate(Became.NOT_OWED)
     is_known = state.precedes(entry.announced) or state.is_same(entry.announced)
     if state.precedes(entry.newest) or (is_known and not is_owed):
         return Fate(Became.NOT_OWED)
-    if entry.is_given_up and state.is_of_same_share(entry.newest):
+    if entry.debt.is_given_up and state.is_of_same_share(entry.newest):
         # An equal time is that of the moved message: no worker has received it yet.
         is_again = dead_lettered_at is None or entry.debt.dead_lettered_at > dead_lettered_at
         return Fate(Became.DEAD_LETTERED, entry.debt.reason or None) if is_again else Fate(Became.WAITING)
     if state.is_of_same_share(entry.newest):
-        if entry.debt.since is None:
+        if not entry.debt.is_owed:
             return Fate(Became.NOT_OWED)
         if is_received:
             return Fate(Became.WAITING, Reason.IN_FLIGHT if entry.lease else entry.debt.reason or None)
@@ -295,7 +295,7 @@ def _without(entry: Entry, job: Job, state: State | None, now: float) -> Entry:
     SQS moves a message of which workers died without a mark, and the ledger does not know of that.
     """
     at = job.dead_lettered_seconds
-    if at is None and state and entry.debt.since is not None and state.is_of_same_share(entry.newest):
+    if at is None and state and entry.debt.is_owed and state.is_of_same_share(entry.newest):
         at, entry = now, entry.dead_lettering(state, now, entry.debt.reason, plan=job.plan)
     return entry.dropped(at or 0.0)
 

@@ -73,7 +73,7 @@ def events(entry: Entry) -> Iterator[Event]:
         yield _event(newest.came, "share", f"newest state came: {_state(newest)}")
     for signal in entry.accepted_signals:
         yield _signal(signal)
-    if newest and entry.is_given_up:
+    if newest and entry.debt.is_given_up:
         text = f"dead-lettered: {_state(newest)}" + (f", {debt.reason}" if debt.reason else "")
         yield _event(debt.dead_lettered_at, "dead_letter", text)
     yield from _receipt(entry.receipt)
@@ -123,7 +123,7 @@ def document(entry: Entry, now: float) -> dict[str, Any]:
         "owed_since": moments.iso_or_none(entry.debt.since),
         "reason": entry.debt.reason or None,
         "next_attempt_by": moments.iso_or_none(next_attempt(entry)),
-        "is_dead_lettered": entry.is_given_up,
+        "is_dead_lettered": entry.debt.is_given_up,
         "acknowledged_by": entry.acknowledged_by or None,
         "page": pages[-1] if pages else None,
         "says": list(words(entry, now)),
@@ -144,7 +144,7 @@ def words(entry: Entry, now: float) -> Iterator[str]:
         yield "announced" if is_confirmed else "accepted by xMatters, no page confirmed"
     if entry.doubtful:
         yield "xMatters may have accepted a signal whose answer was lost"
-    if entry.is_given_up:
+    if entry.debt.is_given_up:
         yield "DEAD-LETTERED: relayctl dlq list"
     if any(each.is_page_missing and each.is_open for each in signals):
         yield "a signal made NO PAGE"

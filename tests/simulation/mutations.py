@@ -1457,8 +1457,8 @@ MUTATIONS = (
     Mutation(
         "a pause leaves out a newer state of an incident that was owed before it",
         "delivery.rules:_is_left_out",
-        "came if debt.since is None else min(came, debt.since)",
-        "came",
+        "debt.since_or(case.task.state.came)",
+        "case.task.state.came",
         seed=838,
     ),
     Mutation(

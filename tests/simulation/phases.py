@@ -33,9 +33,9 @@ def phase_of(entry: Entry) -> Phase:
     """Return the phase of the work on an entry's incident."""
     if entry.lease is not None:
         return Phase.SENDING
-    if entry.debt.since is None:
+    if not entry.debt.is_owed:
         return Phase.IDLE
-    return Phase.DEAD if entry.is_given_up else Phase.OWED
+    return Phase.DEAD if entry.debt.is_given_up else Phase.OWED
 
 
 # What changes the phase. A change that is not here is a fault.
@@ -72,8 +72,8 @@ def fault_of(before: Entry, after: Entry) -> str:
     # A newer state that no queue took is sent without being the newest one.
     is_claimed = new is not None and new != old and new.state.is_of_same_share(after.newest)
     is_sent_anew = now is Phase.OWED or is_claimed
-    is_owed = now in {Phase.OWED, Phase.SENDING} and not after.is_given_up
-    if before.is_given_up and is_same and is_owed and is_sent_anew and not is_revived:
+    is_owed = now in {Phase.OWED, Phase.SENDING} and not after.debt.is_given_up
+    if before.debt.is_given_up and is_same and is_owed and is_sent_anew and not is_revived:
         return "a dead-lettered state is owed again without a replay"
     if before.newest and (after.newest is None or after.newest.precedes(before.newest)):
         return "an older state became the newest one"

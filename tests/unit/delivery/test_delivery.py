@@ -27,7 +27,7 @@ def test_accepted_share_is_delivered_and_recorded_by_one_read_two_writes_and_one
     assert (relay.dynamodb.calls[:4], len(relay.retries.messages), relay.dead_letters.messages) == (DELIVERED, 1, [])
     assert entry.announced
     assert (entry.announced.version, entry.announced.is_same(entry.newest)) == ((1_800_000_000,) * 2, True)
-    assert (entry.lease, entry.debt.since, entry.is_given_up) == (None, None, False)
+    assert (entry.lease, entry.debt.since, entry.debt.is_given_up) == (None, None, False)
     assert entry.accepted_signals == (AcceptedSignal("r7", relay.clock.now, is_open=True, is_critical=True),)
 
 
@@ -128,7 +128,7 @@ def test_people_are_told_of_a_critical_that_xmatters_refused_while_the_table_was
     for _ in range(4):
         relay.sweep(60)
         relay.wake(0)
-    assert (relay.entry().is_given_up, len(relay.dead_letters.messages)) == (True, 1)
+    assert (relay.entry().debt.is_given_up, len(relay.dead_letters.messages)) == (True, 1)
     [told] = relay.sns.published
     assert told["Subject"] == "CRITICAL, xMatters did not notify: incident i1 of channel noc"
 
@@ -226,7 +226,7 @@ def test_share_that_is_not_accepted_is_kept_where_something_takes_it_or_is_unsaf
         table.before_next(table_down, after=2)
     result = relay.share(status="warning", changedOn=LATER)
     assert (result.outcome, result.queue) == ("queued" if place else "unsafe", place)
-    assert (relay.entry().is_given_up, bool(result.notices.last_copy)) == (
+    assert (relay.entry().debt.is_given_up, bool(result.notices.last_copy)) == (
         place == "dead_letter" and not broken & {"table", "row"},
         place is None,
     )

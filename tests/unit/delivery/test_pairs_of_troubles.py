@@ -181,7 +181,7 @@ def test_people_are_told_of_a_refused_critical_that_the_ledger_could_not_record(
     table.failure = None
     assert len(relay.dead_letters.messages) == 1
     relay.sweep_for(300)
-    assert relay.entry().is_given_up
+    assert relay.entry().debt.is_given_up
     assert len(relay.sns.published) == 1
 
 

@@ -76,7 +76,7 @@ def made(kind: Any) -> st.SearchStrategy[Any]:
 
 def with_its_row(entry: Entry) -> Entry:
     """Return an entry without a row if its state is not owed."""
-    return entry if entry.debt.since is not None else replace(entry, debt=replace(entry.debt, row=None))
+    return entry if entry.debt.is_owed else replace(entry, debt=replace(entry.debt, row=None))
 
 
 class TestEntryJson:
@@ -86,7 +86,7 @@ class TestEntryJson:
         ledger, _ = fresh()
         written = ledger.write("k", Entry(), entry)
         assert written == replace(entry, sequence=1)
-        row = stored_row(entry) if entry.debt.since is not None else None
+        row = stored_row(entry) if entry.debt.is_owed else None
         assert ledger.read("k") == replace(written, debt=replace(entry.debt, row=row))
 
     def test_entry_with_thousands_of_alerts_fits_into_an_item(self) -> None:

@@ -117,7 +117,7 @@ def test_job_that_was_begun_five_times_without_a_result_is_dead_lettered_as_inte
     [dead] = relay.dead_letters.jobs()
     assert (dead.stamps.reason, dead.incident_id, dead.dead_lettered_at is None) == ("internal", "i1", False)
     debt = relay.entry().debt
-    assert (relay.entry().is_given_up, debt.job, debt.reason) == (True, "", "internal")
+    assert (relay.entry().debt.is_given_up, debt.job, debt.reason) == (True, "", "internal")
     assert (relay.recorder.metrics()["dead_lettered"], relay.retries.messages) == (1, [])
 
 

@@ -83,7 +83,7 @@ class Debts:
         since = entry.delay_start
         if since is None:
             return
-        if entry.is_given_up:
+        if entry.debt.is_given_up:
             self.given_up += entry.debt.has_critical_row
             self.given_up_other += not entry.debt.has_critical_row
             self.unnotified += entry.debt.has_critical_row and not entry.debt.is_notified

@@ -356,7 +356,7 @@ def _wake_other(services: Services, task: Task, entry: Entry) -> None:
     If that state came while this sender had the lease, its message is delayed past the planned end of the lease, which
     has ended earlier. So a copy with the same plan is queued: the first of the two that wakes acts.
     """
-    if entry.debt.since is None or entry.lease or entry.debt.job in {"", task.job.stored_name}:
+    if not entry.debt.is_owed or entry.lease or entry.debt.job in {"", task.job.stored_name}:
         return
     with suppress(LedgerError, UnreadableMessage):
         envelope = services.ledger.stored(task.entry_key, entry.debt.job)

@@ -45,7 +45,7 @@ def terminated(
     # Searched again: the workflow may have made a page later, or a second one.
     found = pages.of_request(rest, signal.request_id, deadline)
     ids = tuple(dict.fromkeys((*signal.pages, *(page.id for page in found))))
-    if not ids and (signal.at >= entry.end.at or entry.debt.since is not None):
+    if not ids and (signal.at >= entry.end.at or entry.debt.is_owed):
         return None
     ended = {*(page.id for page in found if not page.is_active), *(signal.pages if signal.is_over else ())}
     refused: BadAnswer | None = None

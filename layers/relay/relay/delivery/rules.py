@@ -82,7 +82,7 @@ def judge_job(
     """
     is_announced = _is_announced(entry, state)
     # An announced state is owed again if the incident eased meanwhile, or if another state may have been announced.
-    is_owed = entry.debt.since is not None or entry.is_given_up
+    is_owed = entry.debt.is_owed or entry.debt.is_given_up
     is_owed_anew = is_owed and state.is_of_same_share(entry.newest)
     if is_announced and not entry.eased and not is_owed_anew:
         return Judgement(Standing.DUPLICATE)
@@ -90,7 +90,7 @@ def judge_job(
         state.precedes(entry.announced) or state.precedes(entry.newest) or _is_simultaneous_copy(entry, state)
     ):
         return Judgement(Standing.DUPLICATE if is_announced else Standing.SUPERSEDED)
-    if is_owed_anew and entry.is_given_up:
+    if is_owed_anew and entry.debt.is_given_up:
         if dead_lettered_at is None or dead_lettered_at < entry.debt.dead_lettered_at:
             return Judgement(Standing.DEAD_LETTERED)
     elif is_owed_anew and plan < entry.debt.plan:
@@ -142,7 +142,7 @@ def was_shared(entry: Entry, state: State, now: float) -> bool:
     newest = entry.newest
     if entry.is_busy(now) or (newest and newest.version and state.version and state.version <= newest.version):
         return True
-    is_owed = entry.debt.since is not None or entry.is_given_up
+    is_owed = entry.debt.is_owed or entry.debt.is_given_up
     return is_owed and newest is not None and (newest.is_open, newest.rank) == (state.is_open, state.rank)
 
 
@@ -292,7 +292,7 @@ def step(task: Task, entry: Entry, now: float) -> tuple[Task, Entry, Action]:
     that an operator replayed is owed again.
     """
     state, notify_on = _state_after_newest(task, entry), task.channel.policy.notify_on
-    if entry.debt.since is not None:
+    if entry.debt.is_owed:
         entry = with_superseded_ease(entry, state, notify_on)
     task, standing = _judged(task, entry, state)
     if claimed := _claimed(Case(task, entry, standing, now)):
@@ -368,7 +368,7 @@ def _rerouted(task: Task, entry: Entry, state: State) -> tuple[str, ...]:
     is_quiet = entry.acknowledgement is not None and task.channel.signals_acknowledger_only
     if not is_routed or not signals or is_quiet or task.is_snoozed:
         return ()
-    came = state.came if entry.debt.since is None else min(state.came, entry.debt.since)
+    came = entry.debt.since_or(state.came)
     if came - signals[-1].at > policy.reroute_within_seconds or not policy.reroute_within_seconds:
         return ()
     if announced is None or announced.came > signals[-1].at + CLOCKS_DIFFER_SECONDS:
@@ -471,8 +471,7 @@ def _is_left_out(case: Case) -> bool:
     pause, debt = case.pause, case.entry.debt
     if pause is None:
         return False
-    came = case.task.state.came
-    return not pause.postpones(came if debt.since is None else min(came, debt.since)) and not debt.paused_until
+    return not pause.postpones(debt.since_or(case.task.state.came)) and not debt.paused_until
 
 
 def _known(case: Case) -> Settle | None:
@@ -519,7 +518,7 @@ def _send(case: Case) -> Send:
 
 def _is_own_debt(task: Task, entry: Entry, state: State) -> bool:
     """True if the entry records the queued state as owed. If it is announced, only its job can clear that record."""
-    return not task.is_from_webhook and entry.debt.since is not None and state.is_of_same_share(entry.newest)
+    return not task.is_from_webhook and entry.debt.is_owed and state.is_of_same_share(entry.newest)
 
 
 def _pause(case: Case) -> float:

@@ -171,6 +171,20 @@ class Debt(NamedTuple):
     revived_at: float = 0.0
 
     @property
+    def is_owed(self) -> bool:
+        """True if the newest state is owed. A dead-lettered one is, until an operator drops it."""
+        return self.since is not None
+
+    @property
+    def is_given_up(self) -> bool:
+        """True if the newest state is dead-lettered: only a replay announces it, or none if an operator dropped it."""
+        return self.dead_lettered_at > 0
+
+    def since_or(self, came: float) -> float:
+        """Return when the owed state came, or the first of those that it replaced; `came` if that is earlier."""
+        return came if self.since is None else min(came, self.since)
+
+    @property
     def has_critical_row(self) -> bool:
         """True if the row is a critical one: the owed state is critical, or a receipt is open."""
         return self.row is not None and self.row.is_critical

@@ -256,11 +256,6 @@ class Entry(NamedTuple):
     def acknowledged_by(self) -> str:
         return self.acknowledgement.by if self.acknowledgement else ""
 
-    @property
-    def is_given_up(self) -> bool:
-        """True if the newest state is dead-lettered: only a replay announces it, or none if an operator dropped it."""
-        return self.debt.dead_lettered_at > 0
-
     def is_busy(self, now: float) -> bool:
         """True if a sender has a lease that has not expired at `now` (epoch seconds)."""
         return self.lease is not None and now < self.lease.until
@@ -374,8 +369,8 @@ class Entry(NamedTuple):
         is_announced = self.announced is not None and not self.announced.precedes(state) and not self.eased
         is_newest = state.is_of_same_share(self.newest)
         # A state that people know may be owed to further recipients.
-        is_announced = is_announced and not (is_newest and self.debt.since is not None)
-        is_dead = self.is_given_up and is_newest
+        is_announced = is_announced and not (is_newest and self.debt.is_owed)
+        is_dead = self.debt.is_given_up and is_newest
         if state.precedes(self.newest) or is_announced or is_dead:
             return self
         entry = self.owing(state, plan)
@@ -507,7 +502,7 @@ class Entry(NamedTuple):
         if audience.has_others and receipt.awaits_others:
             receipt = replace(receipt, others_at=at)
         # The newer state came while this one was sent. It could not count as eased then: nothing was announced yet.
-        is_settled = newer is not None and (entry.debt.since is None or entry.end.at >= newer.came)
+        is_settled = newer is not None and (not entry.debt.is_owed or entry.end.at >= newer.came)
         is_eased = newer is not None and is_settled and compare(state, newer).transition in _BETTER
         return replace(
             entry,
@@ -609,7 +604,7 @@ class Entry(NamedTuple):
 
         The entry stays as it is if a state is owed already, or if nobody is awaited any more.
         """
-        if self.debt.since is not None or self.newest is None or not self.awaits_others(self.newest):
+        if self.debt.is_owed or self.newest is None or not self.awaits_others(self.newest):
             return self
         return replace(self, debt=replace(self.debt, since=now, is_notified=True, row=row, reason=""))
 
@@ -671,7 +666,7 @@ class Entry(NamedTuple):
         answers a page may not know of the worse state.
         """
         newest = self.newest
-        if newest is None or not newest.is_open or self.debt.since is None:
+        if newest is None or not newest.is_open or not self.debt.is_owed:
             return False
         return any(each is not None and newest.is_worse_than(each) for each in (*self.maybe_announced(), self.eased))
 
@@ -705,7 +700,7 @@ class Entry(NamedTuple):
         Nothing is owed any more, but the state stays dead-lettered, for copies of the message. A state that was
         dead-lettered later stays owed.
         """
-        is_dropped = self.is_given_up and self.debt.dead_lettered_at <= at
+        is_dropped = self.debt.is_given_up and self.debt.dead_lettered_at <= at
         return replace(self, debt=replace(self.debt, since=None, row=None)) if is_dropped else self
 
     def told(self, about: "Entry", missed: str, at: float) -> "Entry":
@@ -716,11 +711,11 @@ class Entry(NamedTuple):
 
         A row without a stored job goes. A given-up state keeps its row (see `Debt`), unless an operator dropped it.
         """
-        is_told = self.debt.since is not None and self.debt.since == about.debt.since
+        is_told = self.debt.is_owed and self.debt.since == about.debt.since
         debt = replace(
             self.debt, is_notified=self.debt.is_notified or is_told, row=self.debt.row if self.debt.job else None
         )
-        if self.is_given_up and self.newest and debt.since is not None:
+        if self.debt.is_given_up and self.newest and debt.is_owed:
             debt = debt.dead_lettered(self.newest, debt.dead_lettered_at)
         is_missed = bool(missed) and self.receipt.since == about.receipt.since
         return replace(self, debt=debt, receipt=self.receipt.told(missed, at) if is_missed else self.receipt)

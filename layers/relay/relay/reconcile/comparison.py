@@ -154,7 +154,7 @@ class Comparison:
         newest = entry.newest
         leaves_pages = channel.rest is not None and not state.is_open and entry.has_live_pages()
         # The debt of an incident that is over would announce a state that has passed.
-        is_stale = entry.debt.since is not None and newest is not None and newest.is_open and not state.is_open
+        is_stale = entry.debt.is_owed and newest is not None and newest.is_open and not state.is_open
         return _is_owed(member, seen, entry) or leaves_pages or is_stale
 
     def _is_end_disputed(self, member: Member, seen: Seen, known: KnownEntry) -> bool:

@@ -109,7 +109,7 @@ class Canary(NamedTuple):
             return self._followed_open(entry, now)
         # Without the REST API, nobody knows of pages.
         pages = [each for each in entry.accepted_signals if each.is_open] if channel.rest else []
-        is_announced = entry.is_over and entry.debt.since is None
+        is_announced = entry.is_over and not entry.debt.is_owed
         if is_announced and all(each.is_over for each in pages):
             return replace(self, phase=Phase.OVER, failure="", judged_at=now)
         why = "its page did not end" if is_announced else "xMatters did not accept its resolve"

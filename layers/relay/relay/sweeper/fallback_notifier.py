@@ -199,11 +199,11 @@ class FallbackNotifier:
             return False
         if self._missed(row):
             return True
-        if not entry.debt.has_critical_row or entry.debt.is_notified or entry.debt.since is None:
+        if not entry.debt.has_critical_row or entry.debt.is_notified or not entry.debt.is_owed:
             return False
         # Nothing will ring of itself for a given-up state, so there is nothing to wait for.
         delay_start = with_pauses(self.policies, row, now).entry.delay_start or now
-        return entry.is_given_up or now - delay_start >= policy.fallback_after_seconds
+        return entry.debt.is_given_up or now - delay_start >= policy.fallback_after_seconds
 
     def _missed(self, row: DueRow) -> str:
         """Return the step of a critical (`Missed`) that is late, or that failed; empty for none."""
@@ -216,7 +216,7 @@ class FallbackNotifier:
         Neither a given-up state is held, which nothing will signal after the pause, nor a receipt, whose critical rang.
         """
         active = [each for each in self.policies.of(row.channel).pauses if each.is_active(self.tools.clock())]
-        if row.entry.is_given_up or not _owes_critical(row.entry) or not any(each.when for each in active):
+        if row.entry.debt.is_given_up or not _owes_critical(row.entry) or not any(each.when for each in active):
             return False
         if (job := self._stored_job(row)) is None:
             return False
@@ -239,7 +239,7 @@ class FallbackNotifier:
             described,
             since=entry.receipt.since if brief.missed else row.since,
             reason=entry.debt.reason or described.reason,
-            is_dead_lettered=entry.is_given_up,
+            is_dead_lettered=entry.debt.is_given_up,
             missed=brief.missed,
             request_ids=without_page[-MAX_REQUEST_IDS:],
             page=pages[-1] if pages else "",
@@ -258,7 +258,7 @@ class FallbackNotifier:
 
 def _owes_critical(entry: Entry) -> bool:
     """True if a critical is owed: the message tells of that, and not of the receipt of an earlier one."""
-    return entry.debt.since is not None and entry.newest is not None and entry.newest.is_critical
+    return entry.debt.is_owed and entry.newest is not None and entry.newest.is_critical
 
 
 # Key of the record of a test: `at` (epoch seconds), and the `ways` whose number a person typed. It is kept for so long

@@ -60,7 +60,7 @@ class DueRow(NamedTuple):
     @property
     def is_waiting(self) -> bool:
         """True if the entry's state is owed and not given up. False if the row is for an open receipt alone."""
-        return self.entry.debt.since is not None and not self.entry.is_given_up
+        return self.entry.debt.is_owed and not self.entry.debt.is_given_up
 
     @property
     def since(self) -> float:

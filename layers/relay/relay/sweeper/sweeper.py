@@ -186,7 +186,8 @@ class Sweeper:
         if self.health:
             # A removed channel is not sick of what it gave up: only `relayctl dlq drop` would end that.
             self.policies.read(rows)
-            lasting = (each for each in rows if not (each.entry.is_given_up and each.channel in self.policies.removed))
+            removed = self.policies.removed
+            lasting = (each for each in rows if not (each.entry.debt.is_given_up and each.channel in removed))
             # A canary's incident is judged as a canary alone.
             real = (each for each in lasting if not each.is_canary)
             now = self.tools.clock()
