@@ -393,7 +393,9 @@ class Invariants(Played):
             before = [each for each in self.states_of(state.incident) if self._knows_before(each, state)]
             # A claimed resolve may not be the newest state for the relay.
             believed = [each for each in before if (each.incident, each.number) not in self.unbelieved]
-            known = [*newest(before), *newest(believed)]
+            # One that came late was not known yet.
+            early = [each for each in before if min(each.arrivals, default=0.0) < max(state.arrivals, default=0.0)]
+            known = [*newest(before), *newest(believed), *newest(early)]
             statuses = {each.status for each in known if each.is_open and each.says_status} or {state.status}
             return all(self._is_wanted(told, replace(state, status=word, says_status=True)) for word in statuses)
         change = changed(told, state)
