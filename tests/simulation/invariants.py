@@ -397,6 +397,8 @@ class Invariants(Played):
             early = [each for each in before if min(each.arrivals, default=0.0) < max(state.arrivals, default=0.0)]
             known = [*newest(before), *newest(believed), *newest(early)]
             statuses = {each.status for each in known if each.is_open and each.says_status} or {state.status}
+            # After a resolve that is not announced yet, the share may say no more than people know.
+            statuses |= {told.status for each in known if told and not each.is_open}
             return all(self._is_wanted(told, replace(state, status=word, says_status=True)) for word in statuses)
         change = changed(told, state)
         is_only_shown = bool(state.shown) and not state.answered
