@@ -9,6 +9,7 @@ from relay.channels.policy import Policy
 from relay.delivery.channel_health import (
     ChannelNotice,
     Debts,
+    Health,
     HealthTopics,
     ShareWatch,
     age,
@@ -126,11 +127,11 @@ SICK = ChannelNotice("payments", NOW - 120, WHY, Debts(critical=3, other=4), is_
 GIVEN_UP = Debts(critical=3, other=4, given_up=20, given_up_other=60)
 
 
-def published(*notices: ChannelNotice, health: str = "sick") -> dict[str, Any]:
+def published(*notices: ChannelNotice, health: Health = "sick") -> dict[str, Any]:
     """Publish a message, and return it as SNS got it, with its texts by protocol."""
     sns: Any = FakeSns()
     topics = HealthTopics(lambda: sns, ALARM, NOTICE)
-    assert (topics.tell_sick if health == "sick" else topics.tell_well)(notices, NOW)
+    assert topics.tell(health, notices, NOW)
     return dict(sns.message())
 
 
@@ -148,7 +149,7 @@ def published(*notices: ChannelNotice, health: str = "sick") -> dict[str, Any]:
     ],
 )
 def test_message_about_one_channel_says_since_when_why_what_waits_and_what_to_type(
-    health: str, words: tuple[str, ...]
+    health: Health, words: tuple[str, ...]
 ) -> None:
     message = published(SICK._replace(debts=SICK.debts if health == "sick" else GIVEN_UP), health=health)
     text = message["Message"]["email"]
@@ -161,7 +162,7 @@ def test_message_about_one_channel_says_since_when_why_what_waits_and_what_to_ty
 
 @pytest.mark.parametrize("health", ["sick", "well"])
 @pytest.mark.parametrize("count", [1, 200])
-def test_longest_messages_fit_into_what_sns_takes(count: int, health: str) -> None:
+def test_longest_messages_fit_into_what_sns_takes(count: int, health: Health) -> None:
     longest = ChannelNotice("c" * 48, NOW, "x" * 5000, Debts(1_000_000, 1_000_000, 1_000_000, 1_000_000))
     message = published(*[longest] * count, health=health)
     assert len(message["Subject"]) < 100

@@ -6,7 +6,7 @@ The sweeper's messages and `relayctl status` both judge with this module.
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from relay.channels.channel import ApiKind
 from relay.delivery import sns_topic
@@ -207,8 +207,12 @@ MAX_DESCRIBED = 50
 MAX_NAMED_IN_SMS = 2
 # Characters of the reasons. They are the relay's own words.
 MAX_WHY = 500
+WHAT_TO_DO = 'What to do: docs/operate.md, "A channel is sick".'
 # Characters of a recipient's name.
 MAX_RECIPIENT = 80
+
+
+type Health = Literal["sick", "well"]
 
 
 class ChannelNotice(NamedTuple):
@@ -245,31 +249,20 @@ class HealthTopics:
         first, second = (self.alarm_arn, self.notice_arn) if is_urgent else (self.notice_arn, self.alarm_arn)
         return first or second
 
-    def tell_sick(self, notices: Sequence[ChannelNotice], now: float) -> bool:
-        """Publish one message that these channels are sick. Return False if SNS does not accept it."""
-        if len(notices) == 1:
-            [one] = notices
-            subject = f"Channel {one.channel} is sick: {_counts(notices, ' incidents')}"
-            whole = _one_sick(one, now)
-            sms = f"{one.channel} is sick ({_counts(notices)}): {one.why}"
-        else:
-            subject = f"{len(notices)} channels are sick: {_counts(notices, ' incidents')}"
-            whole = _many("sick", notices)
-            sms = f"{len(notices)} channels are sick ({_counts(notices)}): {_first(notices)}"
-        return self._publish("sick", notices, subject, whole, sms)
-
-    def tell_well(self, notices: Sequence[ChannelNotice], now: float) -> bool:
-        """Publish one message that these channels are well again. Return False if SNS does not accept it."""
-        if len(notices) == 1:
-            [one] = notices
-            subject = f"Channel {one.channel} is well again"
-            whole = _one_well(one, now)
-            sms = f"{one.channel} is well again ({_counts(notices)})"
-        else:
-            subject = f"{len(notices)} channels are well again"
-            whole = _many("well again", notices)
-            sms = f"{len(notices)} channels are well again: {_first(notices)}"
-        return self._publish("well", notices, subject, whole, sms)
+    def tell(self, health: Health, notices: Sequence[ChannelNotice], now: float) -> bool:
+        """Publish one message that these channels are sick, or well again. Return False if SNS does not accept it."""
+        is_sick, is_one, [first, *_] = health == "sick", len(notices) == 1, notices
+        state = "sick" if is_sick else "well again"
+        who = f"Channel {first.channel} is" if is_one else f"{len(notices)} channels are"
+        subject = f"{who} {state}" + (f": {_counts(notices, ' incidents')}" if is_sick else "")
+        sms = f"{who.removeprefix('Channel ')} {state} ({_counts(notices)})"
+        if is_sick or not is_one:
+            sms += f": {first.why if is_one else _first(notices)}"
+        texts = sns_topic.texts(_one(health, first, now) if is_one else _many(state, notices), sms)
+        # A message about many channels has no attribute `channel`: it is for whoever reads about all of them.
+        attributes = {"health": health} | ({"channel": first.channel} if is_one else {})
+        arn = self.arn(is_urgent=is_sick and any(each.is_urgent for each in notices))
+        return sns_topic.publish(self.client, arn, subject, texts, attributes)
 
     def tell_unreachable(self, channel: str, recipients: Mapping[str, str]) -> bool:
         """Publish a message about recipients whom xMatters would not notify. Return False if SNS does not accept it.
@@ -279,45 +272,25 @@ class HealthTopics:
         many = f"{len(recipients)} recipient(s)"
         named = [f"{quoted(name, MAX_RECIPIENT)}: {why}" for name, why in sorted(recipients.items())]
         lines = [f"xMatters would not notify {many} of channel {channel} now:", *(f"- {each}" for each in named)]
-        lines += ["", f"Type: relayctl channel test {channel}", 'What to do: docs/operate.md, "A channel is sick".']
+        lines += ["", f"Type: relayctl channel test {channel}", WHAT_TO_DO]
         texts = sns_topic.texts("\n".join(lines), f"{channel}: xMatters would not notify {'; '.join(named)}")
         subject, attributes = f"Channel {channel}: xMatters would not notify {many}", {"channel": channel}
         arn = self.arn(is_urgent=False)
         return sns_topic.publish(self.client, arn, subject, texts, {"health": "recipients"} | attributes)
 
-    def _publish(self, health: str, notices: Sequence[ChannelNotice], subject: str, whole: str, sms: str) -> bool:
-        is_urgent = health == "sick" and any(each.is_urgent for each in notices)
-        # A message about many channels has no attribute `channel`: it is for whoever reads about all of them.
-        attributes = {"health": health} | ({"channel": notices[0].channel} if len(notices) == 1 else {})
-        texts = sns_topic.texts(whole, sms)
-        return sns_topic.publish(self.client, self.arn(is_urgent=is_urgent), subject, texts, attributes)
 
-
-def _one_sick(notice: ChannelNotice, now: float) -> str:
-    return "\n".join(
-        [
-            f"Channel {notice.channel} is sick since {timestamp(notice.since)} ({age(now - notice.since)}).",
-            f"Why: {one_line(notice.why, MAX_WHY)}.",
-            f"Incidents: {_counts([notice])}.",
-            "",
-            f"Type: relayctl status --channel {notice.channel}",
-            'What to do: docs/operate.md, "A channel is sick".',
-        ]
-    )
-
-
-def _one_well(notice: ChannelNotice, now: float) -> str:
-    return "\n".join(
-        [
-            f"Channel {notice.channel} is well again. It was sick since {timestamp(notice.since)}"
-            f" ({age(now - notice.since)}).",
-            f"Why it was sick: {one_line(notice.why, MAX_WHY)}.",
-            f"Incidents: {_counts([notice])}.",
-            "",
-            f"Type: relayctl status --channel {notice.channel}",
-            "Dead-lettered signals are not sent again by themselves: relayctl dlq list",
-        ]
-    )
+def _one(health: Health, notice: ChannelNotice, now: float) -> str:
+    since, why = f"sick since {timestamp(notice.since)} ({age(now - notice.since)})", one_line(notice.why, MAX_WHY)
+    name = notice.channel
+    if health == "sick":
+        lines, todo = (
+            [f"Channel {name} is {since}.", f"Why: {why}."],
+            WHAT_TO_DO,
+        )
+    else:
+        lines = [f"Channel {name} is well again. It was {since}.", f"Why it was sick: {why}."]
+        todo = "Dead-lettered signals are not sent again by themselves: relayctl dlq list"
+    return "\n".join([*lines, f"Incidents: {_counts([notice])}.", "", f"Type: relayctl status --channel {name}", todo])
 
 
 def _many(what: str, notices: Sequence[ChannelNotice]) -> str:
@@ -331,7 +304,7 @@ def _many(what: str, notices: Sequence[ChannelNotice]) -> str:
         "",
         "Type: relayctl status",
         f"Or for one of them: relayctl status --channel {notices[0].channel}",
-        'What to do: docs/operate.md, "A channel is sick".',
+        WHAT_TO_DO,
     ]
     return "\n".join(lines)
 

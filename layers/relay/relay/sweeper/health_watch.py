@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from relay.channels.channel import Channel, Rest
 from relay.channels.policy import Policy
@@ -22,6 +22,7 @@ from relay.deadline import Deadline
 from relay.delivery.channel_health import (
     ChannelNotice,
     Debts,
+    Health,
     HealthTopics,
     ShareWatch,
     momentary_reasons,
@@ -194,7 +195,7 @@ PUBLISH_SECONDS = 5.0
 class Message(NamedTuple):
     """A message about the health (`sick` or `well`) of some channels that is due."""
 
-    health: Literal["sick", "well"]
+    health: Health
     notices: Sequence[ChannelNotice]
 
     @property
@@ -288,8 +289,7 @@ class HealthWatch:
                 failed.add(arn)
 
     def _publish_one(self, message: Message, deadline: Deadline) -> bool:
-        publish = self.topics.tell_sick if message.health == "sick" else self.topics.tell_well
-        call = partial(publish, message.notices, self.tools.clock())
+        call = partial(self.topics.tell, message.health, message.notices, self.tools.clock())
         try:
             return deadline.run(call, part="health", at_most=PUBLISH_SECONDS)
         except TimeoutError:
