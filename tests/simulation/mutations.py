@@ -277,8 +277,8 @@ MUTATIONS = (
     Mutation(
         "each signal of an incident has a chain of follow-ups of its own",
         "delivery.page_followup:Followup._noted",
-        "again if is_newest else None",
-        "again",
+        "after.announced and after.announced.came > seconds_of(job.received_at) + MILLISECOND",
+        "False",
         seed=1154,
     ),
     Mutation(

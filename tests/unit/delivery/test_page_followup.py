@@ -8,6 +8,7 @@ import requests
 
 from relay.failures import QueueError
 from relay.http.session import HttpAnswer
+from relay.jobs.job import timestamp
 from relay.ledger.table import stored_row
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
@@ -151,11 +152,23 @@ def test_followup_out_of_time_goes_on_at_once_if_it_made_progress(tenant: Tenant
 
     relay = new_relay(tenant, rest=FakeSession(slow))
     relay.play("critical ok critical ok")
-    worked(relay, followup())
+    worked(relay, followup(received_at=timestamp(relay.clock.now)))
     [again] = relay.chores.jobs()
     assert (again.stamps.reason, again.stamps.attempts, relay.chores.delays()) == ("in_flight", 0, [0])
     relay.drain()
     assert sorted(tenant.ended) == ["page-1", "page-2", "page-3"]
+
+
+def test_followup_of_an_older_signal_that_failed_is_not_tried_again_since_that_of_a_newer_one_is(
+    tenant: Tenant,
+) -> None:
+    relay = new_relay(tenant, rest=FakeSession(*[DOWN] * 9))
+    relay.play("critical ok critical ok")
+    relay.chores.messages.clear()
+    worked(relay, followup())
+    assert relay.chores.messages == []
+    worked(relay, followup(received_at=timestamp(relay.clock.now)))
+    assert len(relay.chores.messages) == 1
 
 
 # ---- Pages end -------------------------------------------------------------------------------------------------------

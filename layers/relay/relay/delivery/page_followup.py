@@ -225,6 +225,10 @@ class Followup:
             return followed.page_missing(min(lost), is_suppressed=is_suppressed) if lost else followed
 
         is_noted = after == entry or _try_change(self.ledger, job, entry, change)
+        # The follow-up of a newer signal follows all signals of the incident, also if this one failed: while an API is
+        # slow, each of them would ask it the same again and again.
+        if after.announced and after.announced.came > seconds_of(job.received_at) + MILLISECOND:
+            return _result(job, Outcome.DUPLICATE, without_page if is_noted else ())
         if failure and failure.reason == Reason.TIMEOUT and after != entry and is_noted:
             # Time ran out before all pages were terminated. The job continues at once, without a backoff.
             return _result(job, Outcome.QUEUED, without_page).waiting(Reason.IN_FLIGHT, now)
@@ -236,11 +240,7 @@ class Followup:
             # Without a record xMatters is asked the same again, so not at each retry of the backoff.
             failed = Result.unsafe(job, Reason.INTERNAL, "the ledger write failed")
             return replace(failed, until=now + LONGEST_SEARCH_WAIT_SECONDS)
-        again = self._again(after, channel, now)
-        # The follow-up of a newer signal follows all signals of the incident.
-        is_newest = after.announced is None or after.announced.came <= seconds_of(job.received_at) + MILLISECOND
-        again = again if is_newest else None
-        worst = min(refused, key=_is_final, default=None)
+        again, worst = self._again(after, channel, now), min(refused, key=_is_final, default=None)
         # Before it is given up, xMatters is asked about people.
         if worst and (again is None or not _is_final(worst)):
             failed = _result(job, Outcome.UNSAFE, without_page).failed(worst)
