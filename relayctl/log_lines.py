@@ -5,7 +5,6 @@ Filter patterns only save transfer. A pattern may match too many lines, so every
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 # Functions by the last part of their log groups' names, as template.yaml has them.
 WEBHOOK, CALLBACK = "bigpanda-webhook", "xmatters-callback"
 JOB_WORKER, CHORE_WORKER, SWEEPER, RECONCILE = "job-worker", "chore-worker", "sweeper", "reconcile"
+# A stack may lack the last one.
 FUNCTIONS = (WEBHOOK, CALLBACK, JOB_WORKER, CHORE_WORKER, SWEEPER, RECONCILE)
 # Length of the newest piece of time that is read; each older piece is twice as long as the one after it.
 FIRST_PIECE_SECONDS = 600.0
@@ -84,8 +84,7 @@ class LogReader:
         """Yield the lines that the relay logged in a function from `start` (epoch seconds) until now.
 
         The newest piece of time is read first. After `most` answers of FilterLogEvents, of which some may be empty,
-        LinesCutError is raised: the oldest lines are left out. A missing log group has no lines: the function never
-        ran. Lines that expired are missing unnoticed.
+        LinesCutError is raised: the oldest lines are left out. Lines that expired are missing unnoticed.
         """
         end, length = self.clock() + AHEAD_SECONDS, FIRST_PIECE_SECONDS
         wanted: dict[str, Any] = {"filterPattern": pattern} if pattern else {}
@@ -96,12 +95,11 @@ class LogReader:
             begin = max(start, end - length)
             # CloudWatch's own end is inclusive.
             times: dict[str, Any] = {"startTime": max(0, int(begin * 1000)), "endTime": max(0, int(end * 1000) - 1)}
-            with suppress(self.client.exceptions.ResourceNotFoundException):
-                for page in self.client.get_paginator("filter_log_events").paginate(**wanted, **times):
-                    most -= 1
-                    yield from filter(None, map(parsed, page["events"]))
-                    if most <= 0 and page.get("nextToken"):
-                        raise LinesCutError(end)
+            for page in self.client.get_paginator("filter_log_events").paginate(**wanted, **times):
+                most -= 1
+                yield from filter(None, map(parsed, page["events"]))
+                if most <= 0 and page.get("nextToken"):
+                    raise LinesCutError(end)
             end, length = begin, 2 * length
 
 

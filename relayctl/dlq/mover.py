@@ -292,10 +292,11 @@ class Drop:
 def _without(entry: Entry, job: Job, state: State | None, now: float) -> Entry:
     """Return the entry after the message of a job was dropped: its state is not owed any more.
 
-    SQS moves a message of which workers died without a mark, and the ledger does not know of that.
+    SQS moves a message of which workers died without a mark, and the ledger does not know of that. An old copy of the
+    job ends no debt: a later message has its state.
     """
-    at = job.dead_lettered_seconds
-    if at is None and state and entry.debt.is_owed and state.is_of_same_share(entry.newest):
+    at, is_last = job.dead_lettered_seconds, job.plan >= entry.debt.plan
+    if at is None and state and entry.debt.is_owed and is_last and state.is_of_same_share(entry.newest):
         at, entry = now, entry.dead_lettering(state, now, entry.debt.reason, plan=job.plan)
     return entry.dropped(at or 0.0)
 

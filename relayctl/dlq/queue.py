@@ -3,7 +3,6 @@
 Held messages are invisible to other readers. If relayctl dies, SQS shows them again within five minutes.
 """
 
-import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -140,17 +139,14 @@ class DeadLetters:
             raise
         self.let_go(self._held.values())
 
-    def scan(self, most: float = math.inf) -> Iterator[HeldMessage]:
+    def scan(self) -> Iterator[HeldMessage]:
         """Receive and hold every visible message once, until a poll is empty. Valid only inside `holding`.
 
-        In a storm no poll may be empty: the scan ends with the poll that holds the message number `most`, too. It ends
-        after SCAN_SECONDS: without an end it would receive the first messages anew once their hold is over, for ever.
+        In a storm no poll may be empty. So the scan `is_scan_cut` after SCAN_SECONDS: without an end it would receive
+        the first messages anew once their hold is over, for ever.
         """
         ends = self._clock() + SCAN_SECONDS
-        while len(self._held) < most:
-            self.is_scan_cut = self._clock() >= ends
-            if self.is_scan_cut:
-                return
+        while not (is_cut := self._clock() >= ends):
             until = self._clock() + HOLD_SECONDS
             messages = self._client.receive_message(
                 QueueUrl=self._url,
@@ -159,10 +155,11 @@ class DeadLetters:
                 VisibilityTimeout=HOLD_SECONDS,
             ).get("Messages", [])
             if not messages:
-                return
+                break
             # Hold all messages before the first one is yielded: the caller may stop the iteration.
             new = [self._hold(message, until) for message in messages]
             yield from (held for held in new if held)
+        self.is_scan_cut = is_cut
 
     def work_off[R](
         self,
@@ -360,7 +357,7 @@ def choosing(stack: Stack, wanted: Filter) -> Iterator[Choice]:
         queue, depth, found = DeadLetters(client, url, clock), QueueDepth.of(client, url), list[HeldMessage]()
         with queue.holding():
             with terminal.progress("reading the queue", f"of about {depth.about}", clock) as show:
-                for held in queue.scan(2 * depth.about + MAX_BATCH):
+                for held in queue.scan():
                     found.append(held)
                     show(len(found), "")
                     if stop.is_set():

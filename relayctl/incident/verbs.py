@@ -28,7 +28,7 @@ from relayctl.dlq.queue import Filter, choosing
 from relayctl.failed_calls import Readings
 from relayctl.incident import timeline
 from relayctl.incident.timeline import BIGPANDA, DEAD_LETTERS, LEDGER, LOG, XMATTERS, Event, Known
-from relayctl.log_lines import FUNCTIONS, WEBHOOK, is_about, pattern_of
+from relayctl.log_lines import WEBHOOK, is_about, pattern_of
 from relayctl.stack.deployed import Stack, on_stack
 from relayctl.stack.status import due
 
@@ -88,7 +88,7 @@ class Collector:
 
     def _logs(self) -> None:
         pattern = pattern_of(self.incident_id)
-        for function in FUNCTIONS:
+        for function in self.stack.functions:
             lines = self.stack.logs.scan(function, pattern, self.since, MAX_ANSWERS)
             for line in self.readings.every(f"{LOG} {function}", lines):
                 event = timeline.event_of(line) if is_about(line, self.incident_id) else None

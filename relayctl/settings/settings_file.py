@@ -279,7 +279,12 @@ def _first(name: str, reference: Mapping[str, str], key: str) -> str:
 
 
 def exported(name: str, document: SecretDocument) -> str:
-    """Return the text of a channel's settings file, with a reference for each credential."""
+    """Return the text of a channel's settings file, with a reference for each credential.
+
+    Raises InvalidChannel for a fault, such as an unknown key, of which nobody knows if it is a credential.
+    """
+    for fault in schema_faults(document.members):
+        raise InvalidChannel(f"channel {name}: {fault}; nothing was exported")
     head = (
         f"# yaml-language-server: $schema={SCHEMA_FILE}\n"
         f"# Settings of channel {name}. {{secret: stored}}: the value stays in Secrets Manager.\n"

@@ -47,6 +47,10 @@ _EXAMPLES = {"XMattersHosts": "acme.xmatters.com", "BigPandaHosts": "api.bigpand
 _RESERVED = ("BigPandaWebhookReserved", "XMattersCallbackReserved", "SweeperReserved", "ReconcileReserved")
 # Checks that a local cloud cannot answer, and their detail there.
 _ONLY_ON_AWS = frozenset({"recursion", "concurrency", "sweeper", "alarms"})
+# Partitions in which Lambda detects no loops of a function with its own queue.
+_WITHOUT_DETECTION = frozenset({"aws-us-gov", "aws-cn"})
+# As SweeperGoneAlarm, the sweeper may be silent for so long.
+_SWEEPER_GONE = timedelta(minutes=5)
 # SQS writes one datapoint a minute, and some of them late.
 _DATAPOINTS_SINCE = timedelta(minutes=15)
 
@@ -80,10 +84,15 @@ class StackChecks:
         yield "ledger", self._ledger
         yield "sweeper", partial(self._sweeper, now)
         yield "missed shares", self._missed_shares
-        yield "fallback topic", self._fallback
+        yield "logs", self._logs
+        yield "fallback topic", partial(self._topic, self._stack.output("FallbackTopicArn"))
         yield "fallback phones", partial(last_resort.phones, self._stack)
         yield "fallback test", partial(last_resort.confirmed, self._stack)
         yield "alarms", self._alarms
+        parameters = self._stack.parameters
+        yield "AlarmTopicArn", partial(self._topic, parameters.get("AlarmTopicArn", ""))
+        if notices := parameters.get("NoticeTopicArn"):
+            yield "NoticeTopicArn", partial(self._topic, notices)
 
     def _version(self) -> Verdict:
         found = self._stack.outputs.get("Version", "an older one")
@@ -139,6 +148,8 @@ class StackChecks:
     def _recursion(self) -> Verdict:
         """Check that Lambda's recursion detection is off; else Lambda drops a job that has waited about 16 times."""
         client = self._stack.session.client("lambda")
+        if client.meta.partition in _WITHOUT_DETECTION:
+            return State.OK, "Lambda detects no loops in this partition"
         for pair in WORKER_QUEUES:
             found = client.get_function_recursion_config(FunctionName=self._stack.output(pair.function))
             if (setting := found.get("RecursiveLoop")) != "Allow":
@@ -147,8 +158,8 @@ class StackChecks:
         return State.OK, "Lambda lets a waiting job wake its worker again"
 
     def _concurrency(self) -> Verdict:
-        found = self._stack.session.client("lambda").get_account_settings()
-        quota = int(found["AccountLimit"]["ConcurrentExecutions"])
+        limits = self._stack.session.client("lambda").get_account_settings()["AccountLimit"]
+        quota, free = int(limits["ConcurrentExecutions"]), int(limits["UnreservedConcurrentExecutions"])
         each = int(self._stack.parameters.get("WorkerConcurrency", "5"))
         names = (*_RESERVED, *(pair.reserved for pair in WORKER_QUEUES))
         reserved = {name: int(self._stack.parameters.get(name, "0")) for name in names}
@@ -160,11 +171,12 @@ class StackChecks:
         if small:
             # Lambda receives messages of the queue, and then has no execution for them.
             return State.FAILED, f"{'; '.join(small)}, or redrive may dead-letter jobs that were never attempted"
-        detail = f"the account has {quota} concurrent executions; each worker may use {each}"
+        detail = f"the account has {quota} concurrent executions, {free} of them unreserved; each worker may use {each}"
         sharing = sum(not reserved[pair.reserved] for pair in WORKER_QUEUES)
-        least = max(LEAST_CONCURRENCY, sharing * each + FOR_WEBHOOKS + sum(reserved.values()))
-        if quota < least:
-            return State.WARNING, f"{detail}: ask for {least} or more in Service Quotas, or a storm is throttled"
+        least = max(LEAST_CONCURRENCY, sharing * each + FOR_WEBHOOKS)
+        if free < least:
+            more = quota + least - free
+            return State.WARNING, f"{detail}: ask for {more} or more in Service Quotas, or a storm is throttled"
         return State.OK, detail
 
     def _hosts(self, parameter: str) -> Verdict:
@@ -188,7 +200,7 @@ class StackChecks:
     def _sweeper(self, now: datetime) -> Verdict:
         why = "the fallback topic is not notified of overdue criticals"
         run = self._latest("AWS/Lambda", "Errors", ("FunctionName", self._stack.output("SweeperFunction")), now)
-        if run is None:
+        if run is None or now - run["Timestamp"] > _SWEEPER_GONE:
             return State.FAILED, f"no run for minutes: {why}"
         if run["Maximum"]:
             return State.FAILED, f"its last run failed: {why}"
@@ -200,8 +212,19 @@ class StackChecks:
         minutes = self._stack.parameters.get("ReconcileMinutes", "?")
         return State.OK, f"BigPanda's incidents are compared every {minutes} minutes"
 
-    def _fallback(self) -> Verdict:
-        topic = self._stack.output("FallbackTopicArn")
+    def _logs(self) -> Verdict:
+        """Check that the functions' log groups exist: the relay's metrics come from them, and so do its alarms."""
+        start = f"/aws/lambda/{self._stack.name}-"
+        pages = self._stack.session.client("logs").get_paginator("describe_log_groups")
+        found = set(pages.paginate(logGroupNamePrefix=start).search("logGroups[].logGroupName"))
+        if gone := [f"{start}{each}" for each in self._stack.functions if f"{start}{each}" not in found]:
+            create = f"aws logs create-log-group --log-group-name {gone[0]}"
+            return State.FAILED, f"{', '.join(gone)} is gone, and so are its metrics and alarms; type: {create}"
+        return State.OK, "each function has its log group, from which the alarms' metrics come"
+
+    def _topic(self, topic: str) -> Verdict:
+        if not topic:
+            return State.WARNING, "notifies nobody: it is not set"
         try:
             pages = self._stack.session.client("sns").get_paginator("list_subscriptions_by_topic")
             subscriptions = list(pages.paginate(TopicArn=topic).search("Subscriptions[]"))
@@ -238,8 +261,6 @@ class StackChecks:
             return State.FAILED, f"{', '.join(in_alarm)} in ALARM; docs/operate.md has a runbook for each"
         if not found:
             return State.WARNING, "there are none"
-        if not self._stack.parameters.get("AlarmTopicArn"):
-            return State.WARNING, f"none of {len(found)} in ALARM, but they notify nobody: AlarmTopicArn is not set"
         return State.OK, f"none of {len(found)} in ALARM"
 
 

@@ -18,7 +18,7 @@ from relay.deadline import Deadline
 from relay.http.client import HttpClient
 from relay.http.session import AllowList, Session, VendorHosts
 from relay.ledger.table import Table
-from relayctl.log_lines import LogReader
+from relayctl.log_lines import FUNCTIONS, LogReader
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
@@ -91,6 +91,11 @@ class Stack:
     def hosts(self) -> VendorHosts:
         """Allow-lists of the vendors' hosts. Raises StackMissingError."""
         return VendorHosts.of(self._names("XMattersHosts"), self._names("BigPandaHosts"), loopback=self.is_local)
+
+    @property
+    def functions(self) -> tuple[str, ...]:
+        """The functions that the stack has, by the last part of their log groups' names. Raises StackMissingError."""
+        return FUNCTIONS if "ReconcileFunction" in self.outputs else FUNCTIONS[:-1]
 
     def _names(self, parameter: str) -> list[str]:
         if parameter not in self.parameters:

@@ -146,7 +146,7 @@ def uninstall(stack: Stack, yes: bool, place: str | None, as_json: bool, **drain
     store = ChannelStore(stack)
     done = _prepare(store, drain, file) if yes else None
     owed, present = Owed.of(stack, None), list(store.names())
-    reasons = reasons_against(owed, present, len(done.jobs) + len(done.unreadable) if done else 0)
+    reasons = reasons_against(owed, present, len(done.jobs) if done else 0)
     found: dict[str, Any] = {
         "stack": stack.name,
         "can_be_deleted": not reasons,
@@ -200,7 +200,8 @@ def _prepare(store: ChannelStore, drain: Mapping[str, Any], file: str) -> Choice
             stack.effects.sleep(PAUSE_SECONDS)
     done = dead_letter_file.write_jobs(stack, file, Filter())
     if count := len(done.unreadable):
-        terminal.say(f"note: {count} dead-lettered messages are no jobs of the relay, and not in the file")
+        unread = f"{count} dead-lettered messages can't be read by this version, and are not in the file"
+        terminal.say(f"note: {unread}; relayctl dlq drop --all deletes them")
     return done
 
 
@@ -215,7 +216,8 @@ def commands(stack: Stack) -> list[str]:
     topic = None if stack.parameters.get("FallbackTopicArn") else stack.outputs.get("FallbackTopicArn")
     secrets = ["secretsmanager", "list-secrets", "--include-planned-deletion", "--filters"]
     lines = [
-        ["sam", "delete", "--stack-name", stack.name, *options],
+        ["aws", "cloudformation", "delete-stack", "--stack-name", stack.name, *options],
+        ["aws", "cloudformation", "wait", "stack-delete-complete", "--stack-name", stack.name, *options],
         ["aws", "dynamodb", "update-table", "--no-deletion-protection-enabled", *table],
         ["aws", "dynamodb", "delete-table", *table],
         *(["aws", "sqs", "delete-queue", "--queue-url", url, *options] for url in urls),

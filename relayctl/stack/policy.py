@@ -80,6 +80,7 @@ def _names(stack: Stack) -> dict[str, str | None]:
         **{f"{name}Arn": arn("lambda", f"function:{function}") for name, function in functions.items()},
         "LogGroupArnPrefix": arn("logs", f"log-group:/aws/lambda/{stack.name}"),
         "FallbackTopicArn": stack.output("FallbackTopicArn"),
+        **{name: stack.parameters.get(name) or None for name in ("AlarmTopicArn", "NoticeTopicArn")},
         "KmsKeyArn": stack.key_arn,
     }
 

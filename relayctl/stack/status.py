@@ -261,6 +261,9 @@ def read_status(stack: Stack, only: str | None = None, *, has_logs: bool = True)
     listed = readings.read("channels", store.names)
     if listed is None:
         listed = {only: None} if only else {}
+    elif only and only not in listed and readings.read("channels", lambda: store.exists(only)):
+        # Secrets Manager lists a new channel minutes late.
+        listed = {**listed, only: None}
     rows, debts = readings.read("ledger", lambda: due(Ledger(table))), defaultdict[str, Debts](Debts)
     for name, entry in (rows or {}).items():
         debts[channel_of(name)].add(entry)

@@ -31,7 +31,6 @@ ALL_OPTIONS = {
     "SecretCacheSeconds": "61",
     "WorkerConcurrency": "41",
     "Architecture": "x86_64",
-    "LogLevel": "DEBUG",
     "LogRetentionDays": "7",
     "AlarmTopicArn": "arn:aws:sns:us-east-1:123456789012:alarms",
     "NoticeTopicArn": "arn:aws:sns:us-east-1:123456789012:notices",

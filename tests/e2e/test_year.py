@@ -88,7 +88,7 @@ def test_whole_year_ends_with_a_drained_and_uninstalled_relay(
     last = _patient(year.operator.start("uninstall", "--yes", "--quiet", "1m", "--json"))
     document = json.loads(last)
     assert (document["can_be_deleted"], document["waiting"], document["dead_lettered"]) == (True, 0, 0)
-    assert any("sam delete" in line for line in document["commands"])
+    assert any("delete-stack" in line for line in document["commands"])
     assert year.answers == {
         "shadow": ["shadowed", "duplicate", "shadowed"],
         "open": ["shadowed", "delivered", "delivered"],

@@ -42,6 +42,7 @@ from relay.sweeper.fallback_notifier import carry_out
 from relay.version import VERSION
 from relayctl.__main__ import main
 from relayctl.dlq.queue import QueueDepth
+from relayctl.log_lines import FUNCTIONS
 from relayctl.stack.deployed import Effects
 from tests import samples
 from tests.fakes import Clock
@@ -149,11 +150,14 @@ class Operator:
     tier: str = "PRODUCTION"  # The account's tier at AWS End User Messaging
     verified: list[str] = field(default_factory=list)  # The numbers that are verified there
     concurrency: int = 1000  # The account's quota of concurrent executions
+    reserved_by_others: int = 0  # What functions of other stacks reserve of it
 
     def __post_init__(self) -> None:
         self.sqs = client("sqs")
         self.secrets = client("secretsmanager")
         self.dynamodb = client("dynamodb")
+        for function in FUNCTIONS:
+            client("logs").create_log_group(logGroupName=f"/aws/lambda/{STACK}-{function}")
         self.table = f"{STACK}-LedgerTable-1"
         self.dynamodb.create_table(TableName=self.table, **LEDGER_TABLE)
         self.ledger = Ledger(Table(self.dynamodb, self.table, self.clock))
@@ -174,6 +178,12 @@ class Operator:
             "ChoreWorkerFunction": f"{STACK}-ChoreWorkerFunction-1",
             "SweeperFunction": f"{STACK}-SweeperFunction-1",
         }
+
+    @property
+    def unreserved(self) -> int:
+        """Concurrent executions of the account that no function reserves."""
+        ours = (int(each) for name, each in self.parameters.items() if name.endswith("Reserved"))
+        return self.concurrency - self.reserved_by_others - sum(ours)
 
     def run(self, *arguments: str, typed: str | None = None, code: int | None = None) -> Result:
         """Run relayctl with these arguments; an exception, or an exit code other than `code`, fails the test."""
@@ -369,7 +379,7 @@ _HOOKS: dict[str, Callable[..., object]] = {
     "before-call.lambda.ListEventSourceMappings": lambda it, **_: _answer({"EventSourceMappings": it.mappings}),
     "before-call.lambda.GetFunctionRecursionConfig": lambda it, **_: _answer({"RecursiveLoop": it.recursive_loop}),
     "before-call.lambda.GetAccountSettings": lambda it, **_: _answer(
-        {"AccountLimit": {"ConcurrentExecutions": it.concurrency}}
+        {"AccountLimit": {"ConcurrentExecutions": it.concurrency, "UnreservedConcurrentExecutions": it.unreserved}}
     ),
     "before-call.lambda.Invoke": Operator._invoke,
     "before-call.pinpoint-sms-voice-v2.*": Operator._messaging,
@@ -453,17 +463,16 @@ class Logs:
         operator.clock.now = float(int(time.time()))
         self.now = operator.clock.now
         self._client = client("logs")
-        self._groups: set[str] = set()
+        self._streams: set[str] = set()
 
     def write(self, function: str, ago: float, message: str, **fields: Any) -> None:
         """Write a line of a function, as if it was logged `ago` seconds before the operator's time."""
         at = self.now - ago
         line = {"level": "INFO", "message": message, "timestamp": timestamp(at), **fields}
         group = f"/aws/lambda/{STACK}-{function}"
-        if group not in self._groups:
-            self._client.create_log_group(logGroupName=group)
+        if group not in self._streams:
             self._client.create_log_stream(logGroupName=group, logStreamName="s")
-            self._groups.add(group)
+            self._streams.add(group)
         event = {"timestamp": round(at * 1000), "message": json.dumps(line)}
         self._client.put_log_events(logGroupName=group, logStreamName="s", logEvents=[event])
 

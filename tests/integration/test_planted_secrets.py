@@ -131,7 +131,6 @@ type Begin = Callable[[dict[str, Any]], Scene]
 @pytest.fixture
 def begin(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Begin:
     """A function that begins a scene with this secret."""
-    monkeypatch.setenv("POWERTOOLS_LOG_LEVEL", "DEBUG")
     caplog.set_level("DEBUG", logger="relay")
     return lambda secret: Scene(secret, caplog)
 

@@ -81,11 +81,13 @@ class TestList:
         assert nothing(done, f"none of about 2 messages matched; about 1 messages {HELD}")
 
 
-def test_list_ends_although_new_messages_keep_coming(operator: Operator) -> None:
-    operator.put(*jobs(10))
-    coming = [10] * 5
-    operator.hooks["before-call.sqs.ReceiveMessage"] = lambda **_: operator.put(*jobs(coming.pop() if coming else 0))
-    assert operator.run_json("dlq", "list")["shown"] == 30
+def test_every_message_is_read_although_sqs_counts_late(operator: Operator, tmp_path: Path) -> None:
+    operator.put(*jobs(60))
+    names = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
+    operator.hooks["after-call.sqs.GetQueueAttributes"] = lambda parsed, **_: parsed.update(
+        Attributes=parsed["Attributes"] | dict.fromkeys(names, "3")
+    )
+    assert operator.run_json("dlq", "export", str(tmp_path / "jobs"))["exported"] == 60
 
 
 def slow_queue(operator: Operator, answers: int) -> str:
@@ -321,6 +323,15 @@ class TestDrop:
         assert [each["incident_id"] for each in criticals] == ["i1"] * is_owed
         debt = operator.ledger.read(name).debt
         assert (debt.since, debt.row, debt.dead_lettered_at > 0) == (None, None, is_owed)
+
+    def test_old_copy_that_is_dropped_ends_no_debt_of_which_a_later_message_is_on_its_way(
+        self, operator: Operator
+    ) -> None:
+        name = entry_key_of(MOVED)
+        operator.ledger.write(name, Entry(), Entry().owing(state_of(MOVED), 5))
+        operator.put(MOVED._replace(plan=2))
+        operator.run("dlq", "drop", "--all", *WHY, "--yes", code=0)
+        assert operator.ledger.read(name).debt.is_owed
 
     def test_message_that_sqs_does_not_delete_is_a_failure(self, operator: Operator) -> None:
         operator.put(*jobs(2))

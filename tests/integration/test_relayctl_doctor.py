@@ -15,10 +15,9 @@ from tests.samples import job
 
 CHECKS = (
     *("version", "retry queue", "chore queue", "dead-letter queue", "worker", "chore worker", "recursion"),
-    *("concurrency", "XMattersHosts", "BigPandaHosts", "ledger", "sweeper", "missed shares"),
-    *("fallback topic", "fallback phones", "fallback test", "alarms", "channels"),
+    *("concurrency", "XMattersHosts", "BigPandaHosts", "ledger", "sweeper", "missed shares", "logs"),
+    *("fallback topic", "fallback phones", "fallback test", "alarms", "AlarmTopicArn", "channels"),
 )
-ALARM_TOPIC = f"arn:aws:sns:{REGION}:123456789012:alarms"
 PHONES = ("+14255550100", "+14255550177")
 CALLS = ("call to phone 1 (ends in 00)", "call to phone 2 (ends in 77)")
 VOICE = f"arn:aws:sms-voice:{REGION}:123456789012:phone-number/phone-1"
@@ -41,9 +40,11 @@ class Patient:
             "ReconcileFunction": f"{STACK}-reconcile",
         }
         operator.parameters["ReconcileMinutes"] = "5"
-        operator.parameters["AlarmTopicArn"] = ALARM_TOPIC
+        self.alarms = self.sns.create_topic(Name="alarms")["TopicArn"]
+        operator.parameters["AlarmTopicArn"] = self.alarms
         self.map("Enabled")
-        self.subscribe("sqs", f"arn:aws:sqs:{REGION}:123456789012:noc")
+        for topic in (self.topic, self.alarms):
+            self.subscribe("sqs", f"arn:aws:sqs:{REGION}:123456789012:noc", topic)
         self.alarm("FallbackAlarm", "OK")
         self.sweeper_ran()
         self.confirmed("topic")
@@ -59,9 +60,13 @@ class Patient:
     def set(self, **parameters: str) -> None:
         self.operator.parameters |= parameters
 
-    def concurrency(self, quota: int) -> None:
-        self.operator.concurrency = quota
+    def concurrency(self, quota: int, others: int = 0) -> None:
+        """Set the account's quota, and what others reserved of it."""
+        self.operator.concurrency, self.operator.reserved_by_others = quota, others
         self.operator.parameters["WorkerConcurrency"] = "5"
+
+    def log_group_gone(self, function: str) -> None:
+        client("logs").delete_log_group(logGroupName=f"/aws/lambda/{STACK}-{function}")
 
     def reserve(self, **functions: int) -> None:
         self.operator.parameters |= {f"{name}Reserved": str(count) for name, count in functions.items()}
@@ -69,11 +74,11 @@ class Patient:
     def recursion(self, setting: str) -> None:
         self.operator.recursive_loop = setting
 
-    def subscribe(self, protocol: str, endpoint: str) -> None:
-        self.sns.subscribe(TopicArn=self.topic, Protocol=protocol, Endpoint=endpoint)
+    def subscribe(self, protocol: str, endpoint: str, topic: str = "") -> None:
+        self.sns.subscribe(TopicArn=topic or self.topic, Protocol=protocol, Endpoint=endpoint)
 
-    def unsubscribe(self) -> None:
-        for each in self.sns.list_subscriptions_by_topic(TopicArn=self.topic)["Subscriptions"]:
+    def unsubscribe(self, topic: str) -> None:
+        for each in self.sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]:
             self.sns.unsubscribe(SubscriptionArn=each["SubscriptionArn"])
 
     def confirmed(self, *ways: str, days: float = 1) -> None:
@@ -102,9 +107,10 @@ class Patient:
         )
         self.cloudwatch.set_alarm_state(AlarmName=whole, StateValue=state, StateReason="a test")
 
-    def sweeper_ran(self, errors: float = 0) -> None:
-        """Write Lambda's datapoint of a run of the sweeper to CloudWatch."""
-        self._datapoint("AWS/Lambda", "Errors", ("FunctionName", self.operator.outputs["SweeperFunction"]), errors, 30)
+    def sweeper_ran(self, errors: float = 0, *, ago: float = 30) -> None:
+        """Write Lambda's datapoint of a run of the sweeper to CloudWatch, `ago` seconds back."""
+        sweeper = ("FunctionName", self.operator.outputs["SweeperFunction"])
+        self._datapoint("AWS/Lambda", "Errors", sweeper, errors, ago)
 
     def cloudwatch_forgets(self) -> None:
         """Remove every datapoint from CloudWatch."""
@@ -154,16 +160,21 @@ def test_all_checks_of_a_working_stack_are_ok(patient: Patient) -> None:
         (lambda it: it.recursion("Terminate"), "recursion", "failed", "worker's RecursiveLoop is Terminate"),
         (lambda it: it.concurrency(10), "concurrency", "warning", "has 10 concurrent executions"),
         (lambda it: it.concurrency(50), "concurrency", "ok", "each worker may use 5"),
+        (lambda it: it.concurrency(1000, 951), "concurrency", "warning", "ask for 1001 or more in Service Quotas"),
         (lambda it: it.set(XMattersHosts="*.xmatters.com"), "XMattersHosts", "warning", "set XMattersHosts"),
         (lambda it: it.reserve(JobWorker=14), "concurrency", "failed", "JobWorkerReserved is 14: the worker needs 15"),
         (lambda it: it.reserve(JobWorker=15), "concurrency", "ok", "has 1000 concurrent executions"),
         (lambda it: it.reserve(ChoreWorker=4), "concurrency", "failed", "is 4: the chore worker needs 5"),
         (lambda it: it.dynamodb.delete_table(TableName=it.table), "ledger", "failed", "ResourceNotFoundException"),
         (lambda it: it.cloudwatch_forgets(), "sweeper", "failed", "no run for minutes: the fallback topic"),
+        (lambda it: [it.cloudwatch_forgets(), it.sweeper_ran(ago=330)], "sweeper", "failed", "no run for minutes"),
+        (lambda it: it.log_group_gone("chore-worker"), "logs", "failed", f"/aws/lambda/{STACK}-chore-worker is gone"),
         (lambda it: it.sweeper_ran(errors=1), "sweeper", "failed", "its last run failed: the fallback topic"),
         (lambda it: it.operator.outputs.pop("ReconcileFunction"), "missed shares", "warning", "ReconcileMinutes is 0"),
         (lambda it: it.subscribe("sms", "+15550100"), "fallback topic", "warning", "1 of them by SMS: US numbers get"),
-        (lambda it: it.unsubscribe(), "fallback topic", "warning", "no confirmed subscription, 0 to be confirmed"),
+        (lambda it: it.unsubscribe(it.topic), "fallback topic", "warning", "no confirmed subscription, 0 to be"),
+        (lambda it: it.unsubscribe(it.alarms), "AlarmTopicArn", "warning", "no confirmed subscription, 0 to be"),
+        (lambda it: it.sns.delete_topic(TopicArn=it.alarms), "AlarmTopicArn", "failed", "NotFound"),
         (lambda it: it.sns.delete_topic(TopicArn=it.topic), "fallback topic", "failed", "NotFound"),
         (lambda it: it.phones(FallbackTextIdentity=VOICE), "fallback phones", "ok", "2 called, 2 texted, at"),
         (lambda it: it.phones("SANDBOX", *PHONES), "fallback phones", "warning", "AWS's sandbox: 20 calls a day"),
@@ -175,7 +186,7 @@ def test_all_checks_of_a_working_stack_are_ok(patient: Patient) -> None:
         (lambda it: [it.phones(), it.confirmed("topic", CALLS[0])], "fallback test", "warning", f"{CALLS[1]}: not"),
         (lambda it: it.alarm("DeadLettersAlarm", "ALARM"), "alarms", "failed", "DeadLettersAlarm in ALARM"),
         (lambda it: it.alarm("DeadLettersAlarm", "ALARM", f"{STACK}-2"), "alarms", "ok", "none of 1"),
-        (lambda it: it.operator.parameters.pop("AlarmTopicArn"), "alarms", "warning", "they notify nobody"),
+        (lambda it: it.operator.parameters.pop("AlarmTopicArn"), "AlarmTopicArn", "warning", "it is not set"),
         (lambda it: it.cloudwatch.delete_alarms(AlarmNames=[ALARM]), "alarms", "warning", "there are none"),
         (lambda it: it.operator.run("channel", "remove", "payments", "--yes"), "channels", "warning", "no channels"),
     ],

@@ -19,6 +19,8 @@ WITHOUT_RESOURCE = {
     "secretsmanager:ListSecrets",
     "lambda:ListEventSourceMappings",
     "lambda:GetAccountSettings",
+    # It can; AWS checks a list of groups against all of the account's.
+    "logs:DescribeLogGroups",
     "cloudwatch:DescribeAlarms",
     "cloudwatch:GetMetricStatistics",
     "sms-voice:DescribeAccountAttributes",

@@ -241,6 +241,14 @@ class TestExport:
             assert not (folder / name).is_symlink()
             assert (folder / name).stat().st_mode & 0o777 == 0o600
 
+    def test_export_refuses_a_key_that_it_does_not_know_since_that_may_be_a_credential(
+        self, operator: Operator, folder: Path
+    ) -> None:
+        operator.keep("web", slack={"token": "TOP-SECRET"})
+        done = run(operator, "export", folder, code=2)
+        assert "channel web: the secret: unknown key slack; nothing was exported" in done.stderr
+        assert (list(folder.iterdir()), "TOP-SECRET" in done.output) == ([], False)
+
     def test_export_replaces_a_file_only_if_told_to(self, operator: Operator, folder: Path) -> None:
         store(operator, "payments", "web")
         write(folder, "web", "# mine\n")

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
+from relay.jobs.queue import envelope_of
 from tests.fakes import interrupted
-from tests.integration.relayctl_cloud import Logs, Operator
+from tests.integration.relayctl_cloud import STACK, Logs, Operator, client
 from tests.samples import job
 
 
@@ -58,6 +59,21 @@ class TestDrain:
         assert "Disable AutoShare in BigPanda first" in done.stderr
         assert (exists(operator), operator.clock.now) == (True, began)
 
+    def test_channel_that_secrets_manager_does_not_list_yet_is_drained_as_any_other(
+        self, operator: Operator, logs: Logs
+    ) -> None:
+        operator.keep("noc")
+        operator.listing = {"SecretList": []}
+        logs.share("noc", 30)
+        assert "channel noc: shares still come" in remove(operator, "--yes", code=1).stderr
+        assert operator.run_json("status", "--channel", "noc")["channels"][0]["channel"] == "noc"
+
+    def test_nothing_is_drained_if_a_log_group_is_gone(self, operator: Operator) -> None:
+        operator.keep("noc")
+        client("logs").delete_log_group(logGroupName=f"/aws/lambda/{STACK}-bigpanda-webhook")
+        assert "cannot tell what is owed" in remove(operator, "--yes", code=1).stderr
+        assert exists(operator)
+
     def test_timeout_names_what_is_left_and_leaves_the_channel(self, operator: Operator, logs: Logs) -> None:
         operator.keep("noc")
         operator.owe("noc", "i1", 300)
@@ -72,7 +88,8 @@ class TestReport:
         done = operator.run("uninstall", code=0)
         table = f"--table-name {operator.table} --region us-east-1"
         assert [line.strip() for line in done.stdout.splitlines() if line.startswith("  ")] == [
-            "sam delete --stack-name bigpanda-xmatters-relay --region us-east-1",
+            "aws cloudformation delete-stack --stack-name bigpanda-xmatters-relay --region us-east-1",
+            "aws cloudformation wait stack-delete-complete --stack-name bigpanda-xmatters-relay --region us-east-1",
             f"aws dynamodb update-table --no-deletion-protection-enabled {table}",
             f"aws dynamodb delete-table {table}",
             *(
@@ -110,11 +127,20 @@ class TestYes:
         operator.on_pause = lambda: operator.settle("i1")
         document = operator.run_json("uninstall", "--yes", "--export", "dead.jsonl")
         assert (document["can_be_deleted"], document["reasons"], document["file"]) == (True, [], "dead.jsonl")
-        assert document["commands"][0].startswith("sam delete")
+        assert document["commands"][0].startswith("aws cloudformation delete-stack")
         assert len((tmp_path / "dead.jsonl").read_text().splitlines()) == 2
         assert (tmp_path / "dead.jsonl").stat().st_mode & 0o777 == 0o600
         assert operator.run_json("channel", "list", code=3)["channels"] == []
         assert operator.visible() == 2, "the queue keeps them"
+
+    def test_messages_that_this_version_cannot_read_are_not_exported_and_keep_the_stack(
+        self, operator: Operator, logs: Logs
+    ) -> None:
+        newer = envelope_of(job()).replace('"schema":1', '"schema":99')
+        operator.sqs.send_message(QueueUrl=operator.queue_url, MessageBody=newer)
+        done = operator.run("uninstall", "--yes", code=1)
+        assert "1 dead-lettered, and not exported by this call" in done.stdout
+        assert "1 dead-lettered messages can't be read by this version, and are not in the file" in done.stderr
 
     def test_ctrl_c_ends_with_130_and_writes_no_file(self, operator: Operator, logs: Logs, tmp_path: Path) -> None:
         operator.keep("noc")

@@ -163,7 +163,10 @@ def packed(body: bytes) -> str:
         *(("url_recipients", value) for value in (None, 7)),
         ("flags", 7),
         *(("stamps", stamps) for stamps in (7, {"reason": 7}, {"recipients": 7}, {"first_failed_at": "yesterday"})),
-        *(("stamps", stamps) for stamps in ({"last_failed_at": "yesterday"}, {"replays": "3"}, {"attempts": "3"})),
+        *(
+            ("stamps", stamps)
+            for stamps in ({"last_failed_at": "yesterday"}, {"replays": "3"}, {"attempts": "3"}, {"status": 7})
+        ),
         ("incident_id", 7),
         ("plan", "3"),
         *(("received_at", value) for value in ("yesterday", None)),

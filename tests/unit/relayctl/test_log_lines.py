@@ -4,7 +4,6 @@ import itertools
 import json
 import re
 from collections.abc import Iterator
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -17,8 +16,6 @@ START = 1_790_000_000.0
 
 class FakeLogs:
     """A client of CloudWatch Logs that answers one page after the other."""
-
-    exceptions = SimpleNamespace(ResourceNotFoundException=LookupError)
 
     def __init__(self, *pages: list[str]) -> None:
         self.pages = pages

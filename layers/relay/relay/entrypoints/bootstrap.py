@@ -260,8 +260,10 @@ def _phones(environment: Mapping[str, str]) -> "Phones | None":
 def _invoke(client: Callable[[], Any], function: str, envelope: str) -> bool:
     """Invoke the job worker with an envelope (a job as message text) as an SQS event, and do not wait for its end.
 
-    Returns False if Lambda does not accept the invocation.
+    Returns False if Lambda does not accept the invocation, or if this function may not invoke it (`function` is empty).
     """
+    if not function:
+        return False
     event = {"Records": [{"messageId": "from-the-sweeper", "body": envelope}]}
     payload = json.dumps(event).encode()
     try:

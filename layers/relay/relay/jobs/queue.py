@@ -89,6 +89,7 @@ def attributes_of(job: Job) -> dict[str, str]:
 
 _TEXTS = ("kind", "channel", "incident_id", "received_at")
 _TEXT_STAMPS = ("reason", "correlation_id")
+_OPTIONAL_TEXTS = ("status", "transition", "response_excerpt")
 _COUNTED_STAMPS = ("replays", "attempts")
 _MOMENTS = ("received_at", "not_before", "ledger_down_since", "dead_lettered_at", "revived_at")
 
@@ -97,8 +98,9 @@ def _typed(members: Mapping[str, Any]) -> dict[str, Any]:
     stamps = members["stamps"]
     if any(not isinstance(members[name], str) for name in _TEXTS):
         raise UnreadableMessage(f"one of {', '.join(_TEXTS)} is not a text")
-    if any(not isinstance(stamps.get(name, ""), str) for name in _TEXT_STAMPS):
-        raise UnreadableMessage(f"one of {', '.join(_TEXT_STAMPS)} is not a text")
+    texts = (*(stamps.get(name, "") for name in _TEXT_STAMPS), *filter(None, map(stamps.get, _OPTIONAL_TEXTS)))
+    if any(not isinstance(each, str) for each in texts):
+        raise UnreadableMessage(f"one of {', '.join((*_TEXT_STAMPS, *_OPTIONAL_TEXTS))} is not a text")
     if not re.match(CHANNEL_NAME, members["channel"]):
         raise UnreadableMessage("its channel has no channel's name")
     lists = (members["url_recipients"], members.get("flags", []), stamps.get("recipients", []))
