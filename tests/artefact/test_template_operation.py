@@ -261,6 +261,12 @@ class TestAlarms:
         # A value that comes late must count once it is there.
         assert (alarm["EvaluationPeriods"], alarm["DatapointsToAlarm"]) == (5, 1)
 
+    @pytest.mark.parametrize("name", ["CredentialsAlarm", "FallbackAlarm"])
+    def test_what_recurs_every_five_minutes_is_one_alarm(self, on_aws: Stack, name: str) -> None:
+        alarm = _alarms(on_aws)[name]
+        assert (alarm["Period"], alarm["DatapointsToAlarm"]) == (60, 1), "it goes off within a minute"
+        assert alarm["Period"] * alarm["EvaluationPeriods"] > 300 + 2 * 60
+
     @pytest.mark.parametrize(("name", "queue"), [("LateSignalsAlarm", "RetryQueue"), ("ChoresAlarm", "ChoreQueue")])
     def test_age_alarms_go_off_beyond_the_longest_delay_where_doctor_fails(
         self, on_aws: Stack, name: str, queue: str
