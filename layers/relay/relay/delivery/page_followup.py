@@ -7,13 +7,12 @@ there.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from copy import replace
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from relay.channels.channel import Channel, Rest
-from relay.channels.policy import Policy
 from relay.deadline import Clock, Deadline
 from relay.delivery.task import entry_key_of
 from relay.failures import HANDLING, BadAnswer, LedgerError, Reason, SendError, wait_seconds
@@ -100,6 +99,29 @@ LAST_SEARCH_SECONDS = 300.0
 OLD_SIGNAL_SECONDS = 6 * 3600.0
 
 
+@dataclass
+class _Run:
+    """A run of a follow-up job, with what it found so far, also if a later request fails.
+
+    Attributes:
+        entry: The incident's entry, as the run read or last wrote it.
+        checked: The followed signals, by request id.
+        refused: Error answers about the pages of one signal, by its request id: the other pages end all the same.
+    """
+
+    job: Job
+    entry: Entry
+    channel: Channel
+    deadline: Deadline
+    checked: dict[str, AcceptedSignal] = field(default_factory=dict)
+    refused: dict[str, BadAnswer] = field(default_factory=dict)
+
+    @property
+    def followed(self) -> Entry:
+        """The entry with the followed signals."""
+        return self.entry.followed(self.checked)
+
+
 @dataclass(frozen=True)
 class Followup:
     """Follow-up of accepted signals: finds their pages, and terminates those of past states."""
@@ -125,87 +147,52 @@ class Followup:
             return Result.unsafe(job, Reason.INTERNAL, str(error))
 
     def _followed(self, job: Job, entry: Entry, channel: Channel, deadline: Deadline) -> Result:
-        checked: dict[str, AcceptedSignal] = {}
-        refused: dict[str, BadAnswer] = {}
+        run, is_suppressed = _Run(job, entry, channel, deadline), False
         failure: SendError | None = None
-        is_suppressed = False
         try:
             # What is most urgent comes first, since an API that is slow leaves no time for the rest.
             if channel.rest:
-                self._terminate(entry, channel.rest, channel.policy, checked, refused, math.inf, deadline)
-            entry = self._asked(job, entry, channel, checked, deadline)
+                self._terminate(run, channel.rest, entry, math.inf)
+            self._ask(run)
             if channel.rest:
-                self._follow_pages(entry, channel.rest, channel.policy, checked, refused, deadline)
-                if lost := _unpaged_criticals(entry.followed(checked), checked):
+                self._follow_pages(run, channel.rest)
+                if lost := _unpaged_criticals(run.followed, run.checked):
                     is_suppressed = self.pages.were_suppressed(channel.rest, min(lost), deadline)
-                entry = self._asked(job, entry, channel, checked, deadline)
+                self._ask(run)
         except SendError as error:
             failure = error
-        return self._noted(job, entry, channel, checked, failure, [*refused.values()], is_suppressed=is_suppressed)
+        return self._noted(run, failure, is_suppressed=is_suppressed)
 
-    def _asked(
-        self, job: Job, entry: Entry, channel: Channel, checked: Mapping[str, AcceptedSignal], deadline: Deadline
-    ) -> Entry:
-        """Ask the vendors about a critical if it is time, and return the entry with the answer. Raises SendError."""
-        after = entry.followed(checked)
+    def _ask(self, run: _Run) -> None:
+        """Ask the vendors about a critical if it is time, and put the answer into the run's entry. Raises SendError."""
+        after, channel = run.followed, run.channel
         question_at = _question_at(after, channel)
-        if question_at is None or self.clock() < question_at:
-            return entry
-        pages = after.pages_to_ask_about()
-        return self.prover.ask(entry_key_of(job), entry, channel, pages, deadline, is_early=False)
+        if question_at is not None and self.clock() >= question_at:
+            pages, key = after.pages_to_ask_about(), entry_key_of(run.job)
+            run.entry = self.prover.ask(key, run.entry, channel, pages, run.deadline, is_early=False)
 
-    def _follow_pages(
-        self,
-        entry: Entry,
-        rest: Rest,
-        policy: Policy,
-        checked: dict[str, AcceptedSignal],
-        refused: dict[str, BadAnswer],
-        deadline: Deadline,
-    ) -> None:
-        """Put the followed signals into `checked` by request id, also if a later request fails. Raises SendError."""
-        for signal in self._without_known_page(entry):
-            checked[signal.request_id] = self._looked_for(signal, rest, policy.page_within_seconds, deadline)
-        since = self.clock() - policy.page_within_seconds - LAST_SEARCH_SECONDS
-        self._terminate(entry.followed(checked), rest, policy, checked, refused, since, deadline)
+    def _follow_pages(self, run: _Run, rest: Rest) -> None:
+        """Search the pages of signals without a known one, and terminate those of past states. Raises SendError."""
+        page_within = run.channel.policy.page_within_seconds
+        for signal in self._without_known_page(run.entry):
+            run.checked[signal.request_id] = self._looked_for(signal, rest, page_within, run.deadline)
+        self._terminate(run, rest, run.followed, self.clock() - page_within - LAST_SEARCH_SECONDS)
 
-    def _terminate(
-        self,
-        entry: Entry,
-        rest: Rest,
-        policy: Policy,
-        checked: dict[str, AcceptedSignal],
-        refused: dict[str, BadAnswer],
-        young_since: float,
-        deadline: Deadline,
-    ) -> None:
-        """Terminate the pages of past states (see `signals_to_terminate`), unless this run did. Raises SendError.
-
-        An error answer about one signal's pages is put into `refused` by request id: the other pages end all the same.
-        """
-        for signal in signals_to_terminate(entry, replaces=policy.replace, young_since=young_since):
+    def _terminate(self, run: _Run, rest: Rest, entry: Entry, young_since: float) -> None:
+        """Terminate the pages of past states (see `signals_to_terminate`), unless this run did. Raises SendError."""
+        for signal in signals_to_terminate(entry, replaces=run.channel.policy.replace, young_since=young_since):
             name = signal.request_id
-            is_done = name in refused or (name in checked and checked[name].is_over)
+            is_done = name in run.refused or (name in run.checked and run.checked[name].is_over)
             try:
-                if not is_done and (ended := terminated(self.pages, rest, entry, signal, deadline)):
-                    checked[name] = ended
+                if not is_done and (ended := terminated(self.pages, rest, entry, signal, run.deadline)):
+                    run.checked[name] = ended
             except BadAnswer as error:
-                refused[name] = error
-                if error.http_status in OF_ALL_PAGES or len(refused) > MAX_REFUSED:
+                run.refused[name] = error
+                if error.http_status in OF_ALL_PAGES or len(run.refused) > MAX_REFUSED:
                     raise
 
-    def _noted(
-        self,
-        job: Job,
-        entry: Entry,
-        channel: Channel,
-        checked: dict[str, AcceptedSignal],
-        failure: SendError | None,
-        refused: Sequence[BadAnswer],
-        *,
-        is_suppressed: bool,
-    ) -> Result:
-        after = entry.followed(checked)
+    def _noted(self, run: _Run, failure: SendError | None, *, is_suppressed: bool) -> Result:
+        job, entry, channel, checked, after = run.job, run.entry, run.channel, run.checked, run.followed
         # Those that an earlier run reported are searched again once the incident is over.
         reported = {signal.request_id for signal in entry.accepted_signals if signal.is_page_missing}
         # Only of open incidents: a workflow may make no page of a resolve.
@@ -240,7 +227,7 @@ class Followup:
             # Without a record xMatters is asked the same again, so not at each retry of the backoff.
             failed = Result.unsafe(job, Reason.INTERNAL, "the ledger write failed")
             return replace(failed, until=now + LONGEST_SEARCH_WAIT_SECONDS)
-        again, worst = self._again(after, channel, now), min(refused, key=_is_final, default=None)
+        again, worst = self._again(after, channel, now), min(run.refused.values(), key=_is_final, default=None)
         # Before it is given up, xMatters is asked about people.
         if worst and (again is None or not _is_final(worst)):
             failed = _result(job, Outcome.UNSAFE, without_page).failed(worst)
