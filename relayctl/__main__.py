@@ -123,7 +123,7 @@ def _fault(error: Exception) -> str:
 def main() -> None:
     """Set up channels of the BigPanda to xMatters relay, see what they do, and replay dead-lettered jobs.
 
-    Results are printed on stdout. A source that fails is named on stderr. Times are local.
+    Results are printed on stdout. A source that fails is named on stderr. Times without Z are local.
 
     Exit codes: 0 done, 1 all or a part failed, 2 usage, 3 nothing matched, 4 changes pending, 130 interrupted.
     """

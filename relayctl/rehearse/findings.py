@@ -260,5 +260,7 @@ def show(console: Console, found: Mapping[str, Any], settings: str) -> None:
         table.add_row(f"  {label}", printable(text), style="red" if is_bad else None)
     console.print(f"Rehearsal, {found['since'][:10]} to {found['until'][:10]}")
     console.print(table)
-    console.print("Settings for channels/NAME.yaml, which relayctl channel apply channels installs")
+    console.print(
+        "Settings for channels/NAME.yaml; add xmatters.recipients, then relayctl channel apply channels installs them"
+    )
     console.print(settings.rstrip(), soft_wrap=True)

@@ -67,8 +67,8 @@ def _print(
     terminal.fail_if(readings.unread)
 
 
-# Names of the members that `spread` returns: median, 90 % and worst.
-_SPREAD = ("median_seconds", "ninety_seconds", "worst_seconds")
+# Names of the members that `spread` returns: median, 90th percentile and worst.
+_SPREAD = ("median_seconds", "p90_seconds", "worst_seconds")
 
 
 def spread(times: Iterable[float]) -> dict[str, float] | None:

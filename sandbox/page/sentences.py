@@ -13,7 +13,7 @@ REASONS: Mapping[str, str] = {
     "credentials": "xMatters did not accept the credentials",
     "circuit_open": "xMatters failed repeatedly, so the relay pauses before the next attempt",
     "claimed": "a resolve came, and BigPanda is asked if the incident is over",
-    "in_flight": "another attempt for this incident is still running",
+    "in_flight": "another attempt is still running, or an answer is not confirmed yet",
     "paced": "the channel's rate limit lets it through later",
     "flapping": "the incident flaps, so the next signal waits until it is calm",
     "expired": "it was owed longer than the channel's age limit",

@@ -49,7 +49,7 @@ def test_report_counts_what_rang_what_was_answered_and_what_nobody_heard_but_no_
     found = operator.run_json("report")
     assert (found["shares"], found["incidents"], found["signals"]) == (8, 4, 3)
     assert (found["repeats_not_rung"], found["stale_not_rung"]) == (2, 1)
-    assert found["to_ring"] == {"median_seconds": 0.4, "ninety_seconds": 60.0, "worst_seconds": 60.0}
+    assert found["to_ring"] == {"median_seconds": 0.4, "p90_seconds": 60.0, "worst_seconds": 60.0}
     assert (found["rung_incidents"], found["answered_incidents"]) == (2, 1)
     assert found["to_answer"]["median_seconds"] == 120.0
     assert (found["unheard_criticals"], found["fallback_messages"]) == ({"nobody_answered": 1}, 1)
