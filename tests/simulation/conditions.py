@@ -277,7 +277,8 @@ class Conditions(Played):
                 for pause in each.pauses_of(state.facts)
             )
             begins = min((pause.since for pause in pauses), default=0.0)
-            is_owed = any(max(state.answered, default=begins) < begins - IN_FLIGHT_SECONDS for state in states)
+            before = [each for each in states if max(each.answered, default=begins) < begins - IN_FLIGHT_SECONDS]
+            is_owed = any(not self.may_be_shadowed(each) for each in before)
             is_bad = all(state.is_critical for state in states)
             rang = any(ring.began < last for ring in self.rings_of(incident))
             if is_owed and is_bad and not rang and not any(map(self.is_dead_lettered, states)):

@@ -11,7 +11,7 @@ from itertools import pairwise, permutations
 from typing import Any, NamedTuple
 
 from tests.simulation.cloud import USUAL
-from tests.simulation.conduct import seconds_of
+from tests.simulation.conduct import OPEN_SECONDS, seconds_of
 from tests.simulation.flaps import NOTED_SECONDS, SWEPT_SECONDS, may_wait_until, span
 from tests.simulation.oracle import changed, wanted
 from tests.simulation.phones import Post
@@ -293,9 +293,9 @@ class Promptness(CautiousJudge):
             backoff += LATE_SECONDS * len(self.story.poison)
             # A pause may have begun meanwhile.
             allowed = max(allowed, self._resumed_at(debt.state, allowed, RESUMES_SECONDS + backoff))
-            # The recovery after an outage may not see a row that the index does not show yet: the next run does. So it
-            # does if a newer share came after the message that was to probe the circuit.
-            shown_at = allowed + self.cloud.index_lag
+            # The recovery after an outage may not see a row that the index does not show yet, written until the circuit
+            # closed: the next run does. So it does if a newer share came after the message that was to probe it.
+            shown_at = allowed + (OPEN_SECONDS + self.cloud.index_lag if self.cloud.index_lag else 0.0)
             by = shown_at + RINGS_SECONDS + backoff + self._turn(debt, debts, allowed)
             waits_for_run = self.weather.skips_runs and not self._is_swept(shown_at, by)
             if debt.ends > by and not self._is_expired(debt.state, by) and not waits_for_run:

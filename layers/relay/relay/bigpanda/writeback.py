@@ -184,6 +184,8 @@ class Writeback:
             since = min(came, found.signal.at) if found.signal else came
             if any(entry.end.at > since for entry in entries):
                 return "it ended since that page"
+            if entries and all(entry.is_over for entry in entries):
+                return "it is over"
             later = (entry.acknowledgement and entry.acknowledgement.at > came for entry in entries)
             return "somebody acknowledged it later" if any(later) else ""
 
