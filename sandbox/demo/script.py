@@ -1,9 +1,11 @@
 """A run of `make sandbox`, until Ctrl-C, and the scripts that it plays: timed steps in place of a person's clicks."""
 
+import sys
 import time
 import webbrowser
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from rich.console import Console
@@ -196,6 +198,7 @@ def _show(console: Console, joined: local.Joined) -> None:
         if joined.stays
         else "Ctrl-C stops everything.",
         "For relayctl and aws in another terminal:",
+        f'export PATH="{Path(sys.executable).parent}:$PATH"',
         *(f"export {name}={value}" for name, value in local.credentials(joined.up).items()),
     ]
     console.print()
