@@ -128,7 +128,7 @@ def with_superseded_ease(entry: Entry, state: State, notify_on: AbstractSet[Tran
     again would not be announced.
     """
     newest = entry.newest
-    if newest is None or not newest.precedes(state) or not entry.is_eased_by(newest):
+    if newest is None or not entry.debt.is_owed or not newest.precedes(state) or not entry.is_eased_by(newest):
         return entry
     is_owed = judge_change(entry, newest, notify_on).standing == Standing.OWED
     return entry if is_owed else replace(entry, eased=newest.without_alerts())
@@ -292,8 +292,7 @@ def step(task: Task, entry: Entry, now: float) -> tuple[Task, Entry, Action]:
     that an operator replayed is owed again.
     """
     state, notify_on = _state_after_newest(task, entry), task.channel.policy.notify_on
-    if entry.debt.is_owed:
-        entry = with_superseded_ease(entry, state, notify_on)
+    entry = with_superseded_ease(entry, state, notify_on)
     task, standing = _judged(task, entry, state)
     if claimed := _claimed(Case(task, entry, standing, now)):
         return _explained(task, "BigPanda is asked first"), entry, claimed
