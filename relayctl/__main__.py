@@ -56,7 +56,7 @@ class _Relayctl(click.Group):
             formatter.write_dl([(name, about) for name, (_, about) in sorted(_VERBS.items())])
 
     def main(self, *arguments: Any, **options: Any) -> Any:
-        terminal.write_any_text()
+        terminal.open_streams()
         return super().main(*arguments, **options)
 
     def invoke(self, ctx: click.Context) -> Any:

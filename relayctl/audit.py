@@ -5,20 +5,23 @@ from collections.abc import Mapping
 from typing import Any
 
 import click
+from botocore.config import Config
 
 from relayctl import moments
 from relayctl.failed_calls import tried
 from relayctl.stack.deployed import Stack
 
 MAX_REASON = 200
+# A network without a way to STS must not stop a replay: it answers or fails within seconds.
+_STS_LIMITS = Config(connect_timeout=5, read_timeout=5, retries={"total_max_attempts": 1})
 
 
 def begin(stack: Stack, verb: str, **details: Any) -> dict[str, Any]:
     """Return the audit of a change that starts now, without the counts of its outcome. It does not depend on STS."""
-    who, problem = tried(lambda: str(stack.sts.get_caller_identity()["Arn"]))
+    caller, problem = tried(stack.session.client("sts", config=_STS_LIMITS).get_caller_identity)
     return {
         "at": moments.iso(stack.effects.clock()),
-        "who": who,
+        "who": caller["Arn"] if caller else None,
         **({"who_problem": problem} if problem else {}),
         "verb": verb,
         "stack": stack.name,

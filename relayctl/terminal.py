@@ -7,6 +7,7 @@ import shutil
 import signal
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
@@ -24,11 +25,13 @@ INTERRUPTED = 130
 LINE_SECONDS = 5.0
 
 
-def write_any_text() -> None:
+def open_streams() -> None:
     """Let stdout and stderr write a character that their encoding lacks as an escape, in place of an error.
 
-    In a terminal that is not UTF-8, output would end after a change was stored, and hide a new credential.
+    In a terminal that is not UTF-8, output would end after a change was stored, and hide a new credential. A closed
+    stdin is read as an empty one, which is no terminal.
     """
+    sys.stdin = sys.stdin or io.TextIOWrapper(io.BytesIO())
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -117,7 +120,10 @@ def _texts(value: Any) -> list[str]:
     if isinstance(value, list) and any(isinstance(each, dict) for each in value):
         return [text for each in value for text in _texts(each)]
     if isinstance(value, dict):
-        some = (f"{name.replace('_', ' ')} {text}" for name, each in value.items() for text in _texts(each))
+        # The names in a Counter are data, in which an underscore is no space.
+        own = ((name.replace("_", " "), each) for name, each in value.items())
+        named = value.most_common() if isinstance(value, Counter) else own
+        some = (f"{one_line(str(name), _MAX_VALUE)} {text}" for name, each in named for text in _texts(each))
         return [", ".join(some)] if value else []
     if isinstance(value, list):
         return [", ".join(one_line(str(each), _MAX_VALUE) for each in value)] if value else []
@@ -135,10 +141,11 @@ def nothing(message: str) -> NoReturn:
     click.get_current_context().exit(3)
 
 
-def fail_if(is_failure: object, *, is_stopped: object = False) -> None:
-    """Exit with code 1 if a part failed, or with that of Ctrl-C if it failed since the operator stopped the run."""
+def fail_if(is_failure: object) -> None:
+    """Exit with code 1 if a part failed. Raises KeyboardInterrupt if a step outlasted a Ctrl-C."""
+    end_if_interrupted()
     if is_failure:
-        click.get_current_context().exit(INTERRUPTED if is_stopped else 1)
+        click.get_current_context().exit(1)
 
 
 def confirm(question: str, *, yes: bool, as_json: bool = False) -> None:
@@ -149,7 +156,9 @@ def confirm(question: str, *, yes: bool, as_json: bool = False) -> None:
     if not yes and (as_json or not sys.stdin.isatty()):
         raise click.UsageError(f"{question} Not a terminal, or --json: give --yes")
     if not yes:
-        click.confirm(question, abort=True, err=True)
+        # Also in `stop_on_interrupt`: while the operator is asked, there is no step to complete.
+        with _on_interrupt(signal.default_int_handler):
+            click.confirm(question, abort=True, err=True)
 
 
 @contextmanager
@@ -196,6 +205,15 @@ def end_if_interrupted() -> None:
 
 
 @contextmanager
+def _on_interrupt(act: Callable[..., object]) -> Iterator[None]:
+    before = signal.signal(signal.SIGINT, act)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
 def stop_on_interrupt() -> Iterator[threading.Event]:
     """Yield an event that the first Ctrl-C sets, for the block to stop safely. The second raises KeyboardInterrupt."""
     stop = threading.Event()
@@ -204,10 +222,8 @@ def stop_on_interrupt() -> Iterator[threading.Event]:
         if stop.is_set():
             raise KeyboardInterrupt
         stop.set()
+        click.get_current_context().meta[_IS_INTERRUPTED] = True
         click.echo("stopping after the current step; Ctrl-C again stops at once", err=True)
 
-    before = signal.signal(signal.SIGINT, on_interrupt)
-    try:
+    with _on_interrupt(on_interrupt):
         yield stop
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def main() -> int:
     """Run one command; return 0 (done), 1 (failed) or 130 (Ctrl-C). A wrong usage exits with 2."""
-    terminal.write_any_text()
+    terminal.open_streams()
     arguments = _parser().parse_args()
     interrupts.install()
     leave_aws(os.environ)

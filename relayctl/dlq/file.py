@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from typing import IO
 
 import click
 
@@ -127,9 +128,9 @@ def send(queue: Queue, messages: Sequence[Message], stopping: Callable[[], bool]
 
 
 @click.command("import")
-@click.argument("path", metavar="FILE", type=click.Path(path_type=Path))
+@click.argument("file", metavar="FILE", type=click.File("rb"))
 @on_stack
-def import_(stack: Stack, path: Path, as_json: bool) -> None:
+def import_(stack: Stack, file: IO[bytes], as_json: bool) -> None:
     """Put the jobs of an exported FILE back on the dead-letter queue. Nothing is replayed.
 
     All lines are checked before the first job is sent. A file may be imported twice: each job is then on the queue
@@ -139,12 +140,8 @@ def import_(stack: Stack, path: Path, as_json: bool) -> None:
     Example:
       relayctl dlq import dead.jsonl
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise click.UsageError(f"{path}: cannot read: {error.strerror or 'failed'}") from error
     messages = list[Message]()
-    for number, text in enumerate(content.splitlines(), start=1):
+    for number, text in enumerate(file.read().splitlines(), start=1):
         try:
             messages.append(read_line(text, stack.effects.clock()))
         except (UnreadableMessage, QueueError) as error:
@@ -152,7 +149,7 @@ def import_(stack: Stack, path: Path, as_json: bool) -> None:
     if not messages:
         terminal.nothing("nothing to import: the file has no line")
     queue = Queue(stack.session.client("sqs"), stack.output("DeadLetterQueueUrl"))
-    changed = audit.begin(stack, "dlq import", file=path.name)
+    changed = audit.begin(stack, "dlq import", file=Path(file.name).name)
     lines, sent = len(messages), 0
     problem: str | None = None
     with terminal.stop_on_interrupt() as stop:
@@ -164,11 +161,11 @@ def import_(stack: Stack, path: Path, as_json: bool) -> None:
             counts = {"lines": lines, "sent": sent}
             changed |= {"counts": {**counts, "left": lines - sent}}
             if as_json:
-                terminal.document({"file": str(path), **counts, "problem": problem, "audit": changed})
+                terminal.document({"file": file.name, **counts, "problem": problem, "audit": changed})
             else:
-                again = "; import the file again" if sent < lines else ""
-                terminal.show_line(f"{sent} of {lines} lines are in the dead-letter queue{again}")
+                audit.say(changed)
                 if problem:
                     terminal.say(problem)
-                audit.say(changed)
-    terminal.fail_if(sent < lines, is_stopped=not problem)
+                again = "; import the file again" if sent < lines else ""
+                terminal.show_line(f"{sent} of {lines} lines are in the dead-letter queue{again}")
+    terminal.fail_if(sent < lines)

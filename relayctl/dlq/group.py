@@ -51,8 +51,7 @@ def list_(stack: Stack, wanted: Filter, as_json: bool) -> None:
       relayctl dlq list --status critical --older-than 7d
     """
     with choosing(stack, wanted) as choice:
-        found = [*choice.jobs, *choice.unreadable]
-        documents = [document(held) for held in found]
+        documents = [document(held) for held in (*choice.jobs, *choice.unreadable)]
     depth = choice.depth
     if as_json:
         counts = {"shown": len(documents), "about": depth.about, "held": depth.held, "unread": choice.unread}

@@ -17,7 +17,7 @@ from relay.delivery.task import entry_key_of
 from relay.failures import LedgerError, Reason
 from relay.incidents.share import State
 from relay.jobs.job import Job, JobKind
-from relay.jobs.queue import Message, Queue, attributes_of
+from relay.jobs.queue import Queue
 from relay.ledger.entry import Entry
 from relay.ledger.table import Ledger
 from relayctl import audit, terminal
@@ -37,6 +37,7 @@ class Became(StrEnum):
     DEAD_LETTERED = "dead_lettered"  # It came back to the dead-letter queue
     FAILED = "failed"  # It could not be moved
     LEFT = "left"  # The replay ended before it was tried
+    UNKNOWN = "unknown"  # The replay was broken off while it was tried: it may be on both queues
 
 
 class Fate(NamedTuple):
@@ -62,32 +63,26 @@ def move(
     retry_queue: Queue,
     held_messages: Sequence[HeldMessage],
     stopping: Callable[[], bool] = lambda: False,
-) -> Iterator[Moved]:
-    """Move held messages with jobs to the retry queue, in this order (`Filter.choose`). Yield each one's result.
+) -> Iterator[list[Moved]]:
+    """Move held messages with jobs to the retry queue, in this order (`Filter.choose`). Yield each batch's results.
 
     A message that is no longer held is skipped, since another reader may have it. Batches that are in progress when
     `stopping` returns True are completed.
     """
-
-    def batch(messages: Sequence[HeldMessage]) -> list[Moved]:
-        found = [(held, held.job) for held in messages if held.job]
-        problems = retry_queue.send_batch([Message(held.envelope, attributes_of(job)) for held, job in found])
-        taken = [held for (held, _), problem in zip(found, problems, strict=True) if problem is None]
-        left = "moved, but not deleted from the dead-letter queue: {}; the ledger keeps it from paging twice"
-        deleted = dead_letters.delete_batch(taken) if taken else []
-        notes = {held.message_id: left.format(why) for held, why in zip(taken, deleted, strict=True) if why}
+    left = "moved, but not deleted from the dead-letter queue: {}; the ledger keeps it from paging twice"
+    for held, _ in dead_letters.still_held(held_messages, stopping):
+        found = {each: each.job for each in held if each.job}
+        sent = retry_queue.send_batch([each.message for each in found]) if found else ()
+        problems = dict(zip(found, sent, strict=True))
+        taken = [each for each, problem in problems.items() if problem is None]
+        kept = dict(zip(taken, dead_letters.delete_batch(taken), strict=True))
         moved = []
-        for (held, job), problem in zip(found, problems, strict=True):
-            state = held.state
-            fate = Fate(Became.MOVED if state is None else Became.WAITING)
-            if problem:
-                fate = Fate(Became.FAILED, job.stamps.reason)
-            moved.append(Moved(job, state, fate, problem or notes.get(held.message_id)))
-        return moved
-
-    for _, moved in dead_letters.work_off(held_messages, batch, stopping):
-        if moved:
-            yield moved
+        for each, job in found.items():
+            state, problem, why = each.state, problems[each], kept.get(each)
+            went = Fate(Became.MOVED if state is None else Became.WAITING)
+            fate = Fate(Became.FAILED, job.stamps.reason) if problem else went
+            moved.append(Moved(job, state, fate, problem or (left.format(why) if why else None)))
+        yield moved
 
 
 def fate(job: Job, state: State, entry: Entry) -> Fate:
@@ -151,11 +146,9 @@ def follow(
             sleep(POLL_SECONDS)
 
 
-_BAD = {Became.DEAD_LETTERED, Became.FAILED}
-
-
-def _counts(moved: Sequence[Moved], matched: int) -> dict[str, int]:
-    counts = Counter(each.fate.became for each in moved) + Counter({Became.LEFT: matched - len(moved)})
+def _counts(moved: Sequence[Moved], tried: int, matched: int) -> dict[str, int]:
+    counts = Counter({Became.UNKNOWN: tried - len(moved), Became.LEFT: matched - tried})
+    counts.update(each.fate.became for each in moved)
     return {str(name): counts[name] for name in Became}
 
 
@@ -194,30 +187,31 @@ def replay(stack: Stack, wanted: Filter, yes: bool, wait: bool, as_json: bool) -
                 retries = Queue(stack.session.client("sqs"), stack.output("RetryQueueUrl"))
                 changed = audit.begin(stack, "dlq replay", filters=wanted.document())
                 with progress("moving", f"of {sums['matched']}", effects.clock) as show:
-                    for each in move(choice.queue, retries, choice.jobs, choice.stop.is_set):
-                        moved.append(each)
+                    for batch in move(choice.queue, retries, choice.jobs, choice.stop.is_set):
+                        moved += batch
                         show(len(moved), "")
         if wait and not choice.stop.is_set():
             problem = _follow(stack, moved)
     finally:
-        counts = _counts(moved, sums["matched"] if yes and sums else 0)
+        counts = _counts(moved, choice.queue.tried, sums["matched"] if yes else 0) if sums else {}
         if changed:
             changed |= {"counts": {"matched": sums["matched"], **counts}}
         if as_json and sums:
             results = list(map(_result, moved))
             terminal.document({"dry_run": not yes, **sums, **counts, "results": results, "audit": changed or None})
         elif changed:
-            told = [_result(each) for each in moved if each.note or each.fate.reason or each.fate.became in _BAD]
-            terminal.counts({**counts, "results": told})
+            # What could not be moved has a note.
+            bad = (each for each in moved if each.note or each.fate.reason or each.fate.became == Became.DEAD_LETTERED)
+            # Before the results: stdout may be a closed pipe.
             audit.say(changed)
+            terminal.counts({**counts, "results": list(map(_result, bad))})
     if not sums["matched"]:
         nothing_matched(choice)
     if not yes and not as_json:
         click.echo("nothing was moved; add --yes to replay them")
     # A job that is, or may be, still dead-lettered.
     is_partial = choice.unread or problem or any(each.note for each in moved)
-    bad = is_partial or counts["left"] + counts["failed"] + counts["dead_lettered"]
-    terminal.fail_if(bad, is_stopped=choice.stop.is_set() and counts["left"])
+    terminal.fail_if(is_partial or counts["left"] + counts["dead_lettered"])
 
 
 def _follow(stack: Stack, moved: Sequence[Moved]) -> str | None:
@@ -225,8 +219,8 @@ def _follow(stack: Stack, moved: Sequence[Moved]) -> str | None:
     effects, last = stack.effects, None
     with terminal.stop_on_interrupt() as stop, progress("following", f"of {len(moved)}", effects.clock) as show:
         for problem in follow(Ledger(stack.table()), moved, effects.clock, effects.sleep, stop.is_set):
-            counts, last = _counts(moved, len(moved)), problem
-            show(len(moved) - counts["waiting"], "")
+            last = problem
+            show(sum(each.fate.became != Became.WAITING for each in moved), "")
     if last:
         terminal.say(f"the outcome of the jobs is not known, the ledger cannot be read: {last}")
     return last
@@ -259,28 +253,30 @@ class Drop:
     """Deletion of messages, and what it made of each."""
 
     chosen: Sequence[HeldMessage]  # The messages to delete, oldest first, then those that are no jobs
-    deleted: list[HeldMessage] = field(default_factory=list)  # The deleted messages
-    problems: list[tuple[HeldMessage, str]] = field(default_factory=list)  # Those that could not be deleted
+    # The error of each message that was tried; empty if it is deleted, and None until that is known
+    results: dict[HeldMessage, str | None] = field(default_factory=dict)
     unrecorded: str = ""  # Error of the ledger, after which no more is recorded there
 
     def counts(self) -> dict[str, int]:
         """Return the number of messages by outcome; `left` are those that relayctl has not tried to delete."""
-        dropped, failed = len(self.deleted), len(self.problems)
-        return {"dropped": dropped, "failed": failed, "left": len(self.chosen) - dropped - failed}
+        found = list(self.results.values())
+        dropped, unknown, left = found.count(""), found.count(None), len(self.chosen) - len(found)
+        return {"dropped": dropped, "failed": len(found) - dropped - unknown, "unknown": unknown, "left": left}
 
     def delete(self, queue: DeadLetters, ledger: Ledger, now: float, stopping: Callable[[], bool]) -> Iterator[None]:
         """Delete the chosen messages until `stopping` returns True; yield after each message.
 
         The ledger records that nothing is owed of their states.
         """
-        for held, problem in queue.work_off(self.chosen, queue.delete_batch, stopping):
-            if problem == "":
-                self.deleted.append(held)
-                if held.job and held.job.kind == JobKind.SIGNAL and not self.unrecorded:
-                    self._record(ledger, held.job, held.state, now)
-            else:
-                self.problems.append((held, problem or _NOT_HELD))
-            yield
+        for held, others in queue.still_held(self.chosen, stopping):
+            # A Ctrl-C leaves the results of a whole batch, or none.
+            self.results |= dict.fromkeys(others, _NOT_HELD) | dict.fromkeys(held)
+            self.results |= zip(held, queue.delete_batch(held), strict=True)
+            for each in held:
+                is_to_record = self.results[each] == "" and not self.unrecorded
+                if is_to_record and each.job and each.job.kind == JobKind.SIGNAL:
+                    self._record(ledger, each.job, each.state, now)
+                yield
 
     def _record(self, ledger: Ledger, job: Job, state: State | None, now: float) -> None:
         try:
@@ -354,22 +350,20 @@ def drop(stack: Stack, reason: str, wanted: Filter, is_all: bool, yes: bool, as_
         try:
             with progress("dropping", f"of {len(doing.chosen)}", stack.effects.clock) as show:
                 for _ in doing.delete(choice.queue, Ledger(stack.table()), stack.effects.clock(), choice.stop.is_set):
-                    show(len(doing.deleted), "")
-            if why := doing.unrecorded:
-                terminal.say(
-                    f"the ledger could not be written, so channels may count as sick for what was dropped: {why}"
-                )
+                    show(len(doing.results), "")
+            if doing.unrecorded:
+                said = "the ledger could not be written, so channels may count as sick for what was dropped"
+                terminal.say(f"{said}: {doing.unrecorded}")
         finally:
-            counts, problems = doing.counts(), doing.problems
+            counts, problems = doing.counts(), [(held, why) for held, why in doing.results.items() if why]
             found = {**counts, "problems": [{"message_id": held.message_id, "problem": why} for held, why in problems]}
             of_all = {"matched": sums["matched"], **counts, "criticals_owed": len(owed)}
             changed |= {"counts": of_all} if changed else {}
             if as_json:
                 terminal.document({**sums, **found, "audit": changed or None})
             elif changed:
-                terminal.counts(found)
                 audit.say(changed)
+                terminal.counts(found)
     if not doing.chosen:
         nothing_matched(choice)
-    bad = choice.unread or counts["failed"] or counts["left"]
-    terminal.fail_if(bad, is_stopped=choice.stop.is_set() and counts["left"])
+    terminal.fail_if(choice.unread or counts["failed"] or counts["left"])

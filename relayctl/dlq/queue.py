@@ -6,10 +6,9 @@ Held messages are invisible to other readers. If relayctl dies, SQS shows them a
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from copy import replace
 from dataclasses import dataclass
 from functools import wraps
-from itertools import batched
+from itertools import batched, takewhile
 from threading import Event
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Self
 
@@ -20,7 +19,7 @@ from relay.delivery.task import recorded_state
 from relay.failures import BadRequest, Reason
 from relay.incidents.share import State, parse_share
 from relay.jobs.job import Job, JobKind, seconds_of
-from relay.jobs.queue import MAX_BATCH, MAX_MESSAGE_BYTES, UnreadableMessage, attributes_of, read_envelope
+from relay.jobs.queue import MAX_BATCH, MAX_MESSAGE_BYTES, Message, UnreadableMessage, attributes_of, read_envelope
 from relayctl import moments, terminal
 from relayctl.failed_calls import tried
 from relayctl.stack.deployed import Stack
@@ -71,11 +70,9 @@ class HeldMessage:
     problem: str | None = None  # The error if the message's text is not a job of the relay, else None
 
     @property
-    def size(self) -> int:
-        """Upper bound of the message's size by SQS's count (bytes)."""
-        text = self.envelope.encode("utf-8", "surrogatepass")
-        attributes = attributes_of(self.job) if self.job else {}
-        return len(text) + sum(len(name + value) + 8 for name, value in attributes.items()) * 4
+    def message(self) -> Message:
+        """The message for another queue."""
+        return Message(self.envelope, attributes_of(self.job) if self.job else {})
 
     @property
     def title(self) -> str:
@@ -94,7 +91,7 @@ class HeldMessage:
             state = State.of(parse_share(read_envelope(self.envelope).body), seconds_of(self.job.received_at))
         except BadRequest:
             return None
-        return replace(recorded_state(self.job, state), alerts=frozenset())
+        return recorded_state(self.job, state).without_alerts()
 
 
 class QueueDepth(NamedTuple):
@@ -126,6 +123,7 @@ class DeadLetters:
         self._clock = clock
         self._held: dict[str, HeldMessage] = {}
         self.is_scan_cut = False  # True if the last scan had no time for all visible messages
+        self.tried = 0  # Number of messages that `still_held` yielded as held
 
     @contextmanager
     def holding(self) -> Iterator[None]:
@@ -161,27 +159,23 @@ class DeadLetters:
             yield from (held for held in new if held)
         self.is_scan_cut = is_cut
 
-    def work_off[R](
-        self,
-        chosen: Sequence[HeldMessage],
-        act: Callable[[Sequence[HeldMessage]], list[R]],
-        stopping: Callable[[], bool],
-    ) -> Iterator[tuple[HeldMessage, R | None]]:
-        """Call `act` with batches of held messages until `stopping`. Yield each message's result.
-
-        The result is None for a message that is no longer held, since another reader may have it.
-        """
-        for batch in batches(chosen, lambda each: each.size):
+    def still_held(
+        self, chosen: Sequence[HeldMessage], stopping: Callable[[], bool]
+    ) -> Iterator[tuple[list[HeldMessage], list[HeldMessage]]]:
+        """Yield batches of messages until `stopping`: those that are held, and those that another reader may have."""
+        for batch in batches(chosen, lambda each: each.message.size):
             if stopping():
                 return
             # The others may become visible to another reader while the batch is in progress.
             until = self._clock() + MOVE_SECONDS
             held = [each for each in batch if self._held.get(each.message_id) is each and until < each.until]
-            yield from ((each, None) for each in batch if each not in held)
-            yield from zip(held, act(held) if held else [], strict=True)
+            self.tried += len(held)
+            yield held, [each for each in batch if each not in held]
 
     def delete_batch(self, held_messages: Sequence[HeldMessage]) -> list[str]:
         """Delete up to ten received messages. Return the error for each message, which is empty if it is deleted."""
+        if not held_messages:
+            return []
         entries: list[DeleteMessageBatchRequestEntryTypeDef] = [
             {"Id": str(number), "ReceiptHandle": held.receipt} for number, held in enumerate(held_messages)
         ]
@@ -338,10 +332,10 @@ class Choice(NamedTuple):
             "held": self.depth.held,
             "unread": self.unread,
             "unreadable": len(self.unreadable),
-            "by_channel": dict(Counter(job.channel for job in jobs)),
-            "by_kind": dict(Counter(job.kind for job in jobs)),
-            "by_reason": dict(Counter(job.stamps.reason for job in jobs)),
-            "by_status": dict(Counter(job.stamps.status or NO_STATUS for job in jobs)),
+            "by_channel": Counter(job.channel for job in jobs),
+            "by_kind": Counter(job.kind for job in jobs),
+            "by_reason": Counter(job.stamps.reason for job in jobs),
+            "by_status": Counter(job.stamps.status or NO_STATUS for job in jobs),
             "incidents": len({(job.channel, job.incident_id) for job in jobs}),
             "oldest": min((job.received_at for job in jobs), default=None),
             "newest": max((job.received_at for job in jobs), default=None),
@@ -357,13 +351,10 @@ def choosing(stack: Stack, wanted: Filter) -> Iterator[Choice]:
         queue, depth, found = DeadLetters(client, url, clock), QueueDepth.of(client, url), list[HeldMessage]()
         with queue.holding():
             with terminal.progress("reading the queue", f"of about {depth.about}", clock) as show:
-                for held in queue.scan():
+                for held in takewhile(lambda _: not stop.is_set(), queue.scan()):
                     found.append(held)
                     show(len(found), "")
-                    if stop.is_set():
-                        break
-            if stop.is_set():
-                raise KeyboardInterrupt
+            terminal.end_if_interrupted()
             jobs = wanted.choose(found)
             unreadable = [held for held in found if held.job is None] if wanted.takes_all else []
             queue.let_go(set(found) - {*jobs, *unreadable})

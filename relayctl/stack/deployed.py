@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 
 import boto3
 import click
-from botocore.config import Config
 from botocore.exceptions import ClientError, NoRegionError
 
 from relay.deadline import Deadline
@@ -46,8 +45,6 @@ STACK_NAME = "bigpanda-xmatters-relay"
 _API_HOST = re.compile(r"(?P<id>[a-z0-9]+)\.execute-api\.[a-z0-9-]+\.amazonaws\.com(\.cn)?")
 _QUEUE_HOST = re.compile(r"sqs\.[a-z0-9-]+\.amazonaws\.com(\.cn)?|localhost|127\.0\.0\.1")
 _QUEUE_PATH = re.compile(r"/\d{12}/[A-Za-z0-9_-]{1,80}(\.fifo)?")
-# Time to connect to STS, and time for its answer. A network without a way to STS must not stop a replay.
-STS_SECONDS = 5
 _TABLE_SECONDS = 10.0
 
 
@@ -55,7 +52,7 @@ _TABLE_SECONDS = 10.0
 class Stack:
     """One deployed stack. It calls CloudFormation at the first use of an output or a parameter."""
 
-    name: str
+    given: str  # Its name, or its ARN, as the operator gave it
     session: boto3.Session  # The boto3 session of the operator
     endpoint_url: str | None  # The URL of the local cloud; None on AWS
     effects: Effects = field(default_factory=Effects)
@@ -75,6 +72,11 @@ class Stack:
     def parameters(self) -> dict[str, str]:
         """Parameters by name, those with default values too. Raises StackMissingError."""
         return {each["ParameterKey"]: each["ParameterValue"] for each in self._description.get("Parameters", [])}
+
+    @property
+    def name(self) -> str:
+        """Name of the stack. Raises StackMissingError."""
+        return self._description["StackName"]
 
     @property
     def arn(self) -> str:
@@ -129,17 +131,11 @@ class Stack:
 
     @cached_property
     def _description(self) -> "StackTypeDef":
-        return describe(self.session.client("cloudformation"), self.name)
+        return describe(self.session.client("cloudformation"), self.given)
 
     @property
     def logs(self) -> LogReader:
         return LogReader(self.session.client("logs"), self.name, self.effects.clock)
-
-    @cached_property
-    def sts(self) -> Any:
-        """Client of STS, which answers or fails within seconds: no verb depends on it."""
-        limits = Config(connect_timeout=STS_SECONDS, read_timeout=STS_SECONDS, retries={"total_max_attempts": 1})
-        return self.session.client("sts", config=limits)
 
 
 def on_stack(verb: Callable[..., None]) -> Callable[..., None]:
@@ -154,15 +150,15 @@ def on_stack(verb: Callable[..., None]) -> Callable[..., None]:
         # Click's own note of the default would break the name at a hyphen.
         help=f"The stack: {STACK_NAME} if left out.",
     )
-    @click.option("--region", metavar="REGION", help="AWS region; by default that of the AWS CLI 2.")
+    # The SDK reads AWS_DEFAULT_REGION and the profile's region by itself.
+    @click.option(
+        "--region", envvar="AWS_REGION", metavar="REGION", help="AWS region; by default that of the AWS CLI 2."
+    )
     @click.option("--profile", metavar="NAME", help="AWS profile; by default that of the AWS CLI.")
     @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
     @wraps(verb)
     def wrapped(stack_name: str, region: str | None, profile: str | None, **arguments: Any) -> None:
         effects: Effects = click.get_current_context().obj or Effects()
-        if region is None:
-            # The SDK reads AWS_DEFAULT_REGION and the profile's region by itself.
-            region = os.environ.get("AWS_REGION") or None
         session = effects.sessions(profile_name=profile, region_name=region)
         # Botocore accepts an empty region name, and fails later without naming the region.
         if session.region_name == "":
@@ -177,10 +173,10 @@ def describe(cloudformation: "CloudFormationClient", stack_name: str) -> "StackT
     try:
         found = cloudformation.describe_stacks(StackName=stack_name).get("Stacks")
     except ClientError as error:
-        if error.response.get("Error", {}).get("Code") == "ValidationError":
-            raise StackMissingError(f"there is no stack named {stack_name!r} here") from error
-        raise
-    # AWS answers an error instead; another service at the endpoint may not.
+        if error.response.get("Error", {}).get("Code") != "ValidationError":
+            raise
+        found = None
+    # AWS answers an error; another service at the endpoint may answer an empty list.
     if not found:
         raise StackMissingError(f"there is no stack named {stack_name!r} here")
     return found[0]

@@ -27,7 +27,6 @@ from moto import mock_aws
 from relay.deadline import Deadline
 from relay.delivery.fallback import Fallback
 from relay.delivery.task import entry_key_of, recorded_state
-from relay.failures import SendError
 from relay.http.client import HttpClient
 from relay.http.session import AllowList, HttpAnswer, Session
 from relay.incidents.share import State, parse_share
@@ -50,6 +49,7 @@ from tests.ledger_table import LEDGER_TABLE
 
 STACK = "bigpanda-xmatters-relay"
 REGION = "us-east-1"
+STACK_ARN = f"arn:aws:cloudformation:{REGION}:123456789012:stack/{STACK}/5a6b7c8d"
 _LOADER = create_loader()
 PARAMETERS = {
     "XMattersHosts": "acme.xmatters.com",
@@ -118,7 +118,7 @@ class _CloudHttpClient(HttpClient):
         self._operator.requested.append(url)
         answers = self._operator.endpoint
         said = answers.pop(0) if len(answers) > 1 else answers[0]
-        if isinstance(said, SendError):
+        if isinstance(said, BaseException):
             raise said
         return said
 
@@ -137,8 +137,8 @@ class Operator:
     # By botocore's event, a function that is called at the event before all others
     hooks: dict[str, Callable[..., object]] = field(default_factory=dict)
     listing: Any = None  # Answer of ListSecrets; None for the secrets as they are. AWS's may be five minutes old
-    # Answers of the stack's API in turn; the last one is repeated
-    endpoint: list[HttpAnswer | SendError] = field(default_factory=lambda: [TAKEN])
+    # Answers of the stack's API in turn, or what is raised; the last one is repeated
+    endpoint: list[HttpAnswer | BaseException] = field(default_factory=lambda: [TAKEN])
     requested: list[str] = field(default_factory=list)  # URLs of the requests to the stack's API
     clock: Clock = field(default_factory=Clock)  # The clock; sleeping only moves it forward
     parameters: dict[str, str] = field(default_factory=PARAMETERS.copy)  # The stack's parameters
@@ -291,11 +291,12 @@ class Operator:
 
     def _describe(self, params: Mapping[str, Any], **_: Any) -> Answer:
         name = params["body"]["StackName"]
-        if name != STACK:
+        if name not in {STACK, STACK_ARN}:
             missing = {"Code": "ValidationError", "Message": f"Stack with id {name} does not exist"}
             return _answer({"Error": missing}, 400)
         stack = {
-            "StackId": f"arn:aws:cloudformation:{REGION}:123456789012:stack/{STACK}/5a6b7c8d",
+            "StackName": STACK,
+            "StackId": STACK_ARN,
             "Outputs": [{"OutputKey": key, "OutputValue": value} for key, value in self.outputs.items()],
             "Parameters": [{"ParameterKey": key, "ParameterValue": value} for key, value in self.parameters.items()],
             "Tags": [{"Key": key, "Value": value} for key, value in self.tags.items()],

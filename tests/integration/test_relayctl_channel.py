@@ -250,7 +250,12 @@ class TestVerification:
         operator.on_pause = once(interrupted)
         done = operator.run("channel", *verb)
         assert f"Bearer {operator.secret(verb[1])['inbound']['token']}" in done.stdout
-        assert (done.exit_code, "not verified" in done.stderr or "(interrupted)" in done.stderr) == (1, True)
+        assert (done.exit_code, "not verified" in done.stderr or "(interrupted)" in done.stderr) == (130, True)
+
+    def test_ctrl_c_while_a_removal_comes_into_force_is_exit_code_130(self, operator: Operator) -> None:
+        make(operator)
+        operator.on_pause = once(interrupted)
+        assert "interrupted" in operator.run("channel", "remove", "payments", "--yes", code=130).stderr
 
 
 class TestConcurrentWriters:

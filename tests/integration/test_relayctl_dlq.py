@@ -1,8 +1,12 @@
 """relayctl dlq with SQS and DynamoDB in memory and a fake worker."""
 
+import errno
+import io
 import json
 import signal
+import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +20,7 @@ from relay.jobs.job import Job, seconds_of, timestamp
 from relay.jobs.queue import attributes_of, envelope_of, read_envelope
 from relay.ledger.entry import Entry
 from relayctl.dlq.queue import HOLD_SECONDS, MOVE_SECONDS, SCAN_SECONDS
+from tests.fakes import interrupted
 from tests.integration.relayctl_cloud import Operator, Work, delivered, failing
 from tests.samples import body, job
 
@@ -371,6 +376,71 @@ class TestDrop:
         assert len(document["criticals"]) == 2
         assert document["audit"]["filters"] == {"all": True}
         assert operator.visible() == operator.hidden() == 0
+
+
+@pytest.mark.parametrize(
+    ("verb", "call", "became"),
+    [
+        (["drop", "--all", *WHY], "dynamodb.GetItem", "dropped"),
+        (["drop", "--all", *WHY], "sqs.DeleteMessageBatch", "unknown"),
+        (["replay"], "sqs.SendMessageBatch", "unknown"),
+        (["replay"], "sqs.DeleteMessageBatch", "unknown"),
+    ],
+    ids=lambda part: part[0] if isinstance(part, list) else part,
+)
+def test_audit_of_a_batch_that_a_second_ctrl_c_interrupts_is_true(
+    operator: Operator, verb: list[str], call: str, became: str
+) -> None:
+    operator.put(*jobs(12))
+    operator.hooks[f"before-call.{call}"] = lambda **_: interrupted()
+    [audit] = audits(operator.run("dlq", *verb, "--yes", code=130))
+    assert (audit["counts"][became], audit["counts"]["left"]) == (10, 2)
+
+
+class Pipe(io.StringIO):
+    """Standard output that another program reads, until the test closes it."""
+
+    is_broken = False
+
+    def write(self, text: str) -> int:
+        if self.is_broken:
+            raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+        return super().write(text)
+
+
+@pytest.mark.parametrize(
+    ("verb", "call"),
+    [
+        (["replay", "--yes"], "SendMessageBatch"),
+        (["drop", "--all", *WHY, "--yes"], "DeleteMessageBatch"),
+        (["import"], "SendMessageBatch"),
+    ],
+    ids=["replay", "drop", "import"],
+)
+def test_audit_is_written_although_nobody_reads_the_result(
+    operator: Operator,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    verb: list[str],
+    call: str,
+) -> None:
+    operator.put(*jobs(2))
+    if verb == ["import"]:
+        operator.run("dlq", "export", str(tmp_path / "dead.jsonl"))
+        verb = ["import", str(tmp_path / "dead.jsonl")]
+    pipe = Pipe()
+    operator.hooks[f"before-call.sqs.{call}"] = lambda **_: setattr(pipe, "is_broken", True)
+    monkeypatch.setattr(sys, "stdout", pipe)
+    assert operator.typed(monkeypatch, "dlq", *verb, answers=[]) == 1
+    assert '{"audit"' in capsys.readouterr().err
+
+
+def test_ctrl_c_at_the_question_of_a_drop_aborts_at_once(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+    operator.put(*jobs(3))
+    answer = partial(signal.raise_signal, signal.SIGINT)
+    assert operator.typed(monkeypatch, "dlq", "drop", "--all", *WHY, answers=[answer]) == 130  # type: ignore[list-item]
+    assert operator.visible() == 3
 
 
 def test_question_of_a_drop_that_is_open_for_longer_than_the_messages_are_held_drops_nothing(

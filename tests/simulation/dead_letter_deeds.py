@@ -62,8 +62,9 @@ class DeadLetterDeeds:
         ledger = Ledger(Table(client, "ledger", lambda: self.world.now))
         for _ in drop.delete(reader, ledger, self.world.now, lambda: False):
             pass
-        why = drop.unrecorded
-        self.world.say(f"dropped: {drop.counts()}{f', not recorded: {why}' if why else ''}")
+        why, counts = drop.unrecorded, drop.counts()
+        assert counts.pop("unknown") == 0
+        self.world.say(f"dropped: {counts}{f', not recorded: {why}' if why else ''}")
 
     def _import(self) -> None:
         messages = [read_line(each.encode(), self.world.now) for each in self.file]

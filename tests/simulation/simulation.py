@@ -7,7 +7,7 @@ from contextlib import suppress
 from copy import replace
 from dataclasses import dataclass
 from functools import cache, lru_cache, partial
-from itertools import count
+from itertools import chain, count
 from random import Random
 from typing import Any, override
 
@@ -707,7 +707,8 @@ class Simulation:
         client: Any = self.dead_letters
         dead_letters = DeadLetters(client, "dead-letters", lambda: self.world.now)
         with dead_letters.holding():
-            for moved in move(dead_letters, queue_of(self.retries), Filter().choose(list(dead_letters.scan()))):
+            batches = move(dead_letters, queue_of(self.retries), Filter().choose(list(dead_letters.scan())))
+            for moved in chain.from_iterable(batches):
                 self.world.say(f"moved: {moved.job.incident_id} {moved.fate.became} {moved.note or ''}")
                 self.invariants.check_answered()
                 self.world.wait(0.2)

@@ -293,7 +293,7 @@ def test_each_relayctl_command_in_a_document_parses(
 ) -> None:
     # Some commands take a folder or a file that must exist.
     (tmp_path / "channels").mkdir()
-    for name in ("share.json", "policy.json", "new-policy.json"):
+    for name in ("share.json", "policy.json", "new-policy.json", "dead.jsonl"):
         (tmp_path / name).touch()
     monkeypatch.chdir(tmp_path)
     parse(words)

@@ -1,5 +1,7 @@
 import signal
+from collections import Counter
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -8,7 +10,7 @@ from relayctl import terminal
 
 def test_first_ctrl_c_sets_the_stop_event_and_the_second_interrupts(capsys: pytest.CaptureFixture[str]) -> None:
     before = signal.getsignal(signal.SIGINT)
-    with terminal.stop_on_interrupt() as stop:
+    with click.Context(click.Command("x")), terminal.stop_on_interrupt() as stop:
         assert not stop.is_set()
         signal.raise_signal(signal.SIGINT)
         assert stop.is_set()
@@ -31,6 +33,13 @@ def test_message_prints_no_control_character(monkeypatch: pytest.MonkeyPatch, co
         terminal.members({"label": "it said \x1b[2J\u202e\x9b"})
     assert err.getvalue().decode().endswith("it said \ufffd[2J\ufffd\ufffd\n")
     assert out.getvalue().decode().removesuffix("\n").isprintable()
+
+
+def test_names_in_a_count_are_data_and_print_no_control_character() -> None:
+    with CliRunner().isolation() as (out, _, _):
+        terminal.members({"by_status": Counter({"rate_limited": 2, "\x1b]0;owned\x07": 1}), "of_all": {"left_over": 1}})
+    said = "by status             rate_limited 2, ]0;owned 1\nof all                left over 1\n"
+    assert out.getvalue().decode() == said
 
 
 def test_long_line_is_wrapped_between_words_with_a_margin_and_a_longer_word_stays_whole(
