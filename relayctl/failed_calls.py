@@ -17,19 +17,18 @@ from relayctl.stack.deployed import StackMissingError
 
 # Longer than any message of AWS about a refused call.
 MAX_LENGTH = 4000
-DENIED = {
-    *("AccessDenied", "AccessDeniedException", "AuthorizationError", "UnauthorizedOperation"),
-    *("ExpiredToken", "ExpiredTokenException"),
-}
+DENIED = {"AccessDenied", "AccessDeniedException", "AuthorizationError", "UnauthorizedOperation"}
+_OVER = {"ExpiredToken", "ExpiredTokenException"}
 
 
 def refusal(error: ClientError) -> str:
-    """Return one line about a call that AWS refused, which names `relayctl policy` if a permission is missing."""
+    """Return one line about a call that AWS refused, with advice if a permission is missing or credentials are over."""
     # An endpoint that is not AWS's may answer an error without these members.
     said = error.response.get("Error", {})
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", "?")
     code, text = said.get("Code") or f"HTTP {status}", said.get("Message", "")
     hint = "; `relayctl policy` prints what each verb needs" if code in DENIED else ""
+    hint = "; the credentials are over: sign in again" if code in _OVER else hint
     return _one_line(f"AWS refused {error.operation_name}: {code}: {text}{hint}")
 
 
@@ -117,13 +116,15 @@ class Readings:
         return [f"{source}: {problem}" for source, problem in self.unread.items()]
 
     def conclude(self, found: object, nothing: str, *, as_json: bool) -> None:
-        """Write a line to stderr for each source that was not read, unless the JSON document has them.
+        """Exit with code 1 if a source was not read, or with the message `nothing` if nothing was found.
 
-        If nothing was found, exit with the message `nothing`. Raises ClickException if an unread source may have it.
+        A line on stderr says why a source was not read, unless the JSON document has that. Raises ClickException if an
+        unread source may have what was not found.
         """
         for each in () if as_json else self.problems:
             terminal.say(f"FAILED: {each}")
+        if self.unread and not found:
+            raise click.ClickException("not all sources could be read, and the others have nothing")
+        terminal.fail_if(self.unread)
         if not found:
-            if self.unread:
-                raise click.ClickException(f"{nothing}, but not all sources could be read")
             terminal.nothing(nothing)

@@ -23,6 +23,7 @@ from relay.ledger.entry_key import channel_of, incident_of
 from relay.ledger.table import Ledger
 from relay.xmatters.directory import AUDITS_PATH, EVENTS_PATH, Pages, RestApi
 from relayctl import moments, terminal
+from relayctl.channel.checks import VENDOR_SECONDS
 from relayctl.channel.store import CHANNEL, ChannelStore
 from relayctl.dlq.queue import Filter, choosing
 from relayctl.failed_calls import Readings
@@ -34,8 +35,6 @@ from relayctl.stack.status import due
 
 # Answers of FilterLogEvents that are read of one log group. An answer has 1 MB at most, and may be empty.
 MAX_ANSWERS = 200
-# Time for all requests to the vendors of one channel.
-VENDOR_SECONDS = 30.0
 # Signals and pages of a channel that xMatters is asked about, the newest.
 MAX_SIGNALS, MAX_PAGES = 8, 8
 
@@ -220,8 +219,7 @@ class Listed(NamedTuple):
 
 def _owed(stack: Stack, readings: Readings) -> Iterator[Listed]:
     """Yield what is owed or given up: criticals first, then the longest owed."""
-    ledger = Ledger(stack.bounded_table())
-    rows = readings.read("ledger", lambda: due(ledger)) or {}
+    rows = readings.read("ledger", lambda: due(Ledger(stack.bounded_table()))) or {}
     urgency = {name: (not entry.debt.has_critical_row, entry.debt.since or 0.0) for name, entry in rows.items()}
     for name in sorted(rows, key=lambda each: (urgency[each], each)):
         entry = rows[name]
@@ -248,10 +246,6 @@ def _shared(stack: Stack, readings: Readings, since: float, channel: str | None)
             yield Listed(last[each].at, *each, entry, f"the last share was {last[each].text('outcome')}; {lacking}")
 
 
-# `list` shows the shares of this time, unless --since says otherwise.
-LISTED_SECONDS = 3600.0
-
-
 @click.group()
 def incident() -> None:
     """Incidents: what BigPanda shared, what was signalled, who was rung, and what they answered."""
@@ -275,7 +269,7 @@ def list_(stack: Stack, owed: bool, since: float | None, channel: str | None, as
       relayctl incident list --since 30m --channel payments
     """
     now = stack.effects.clock()
-    readings, default = Readings(), 0.0 if owed else now - LISTED_SECONDS
+    readings, default = Readings(), 0.0 if owed else now - moments.HOUR
     earliest = default if since is None else since
     with terminal.status("reading the log and the ledger …"):
         read = _owed(stack, readings) if owed else _shared(stack, readings, earliest, channel)
@@ -293,7 +287,6 @@ def list_(stack: Stack, owed: bool, since: float | None, channel: str | None, as
         if len(every) > len(found):
             terminal.say(f"{len(found)} of {len(every)}")
     readings.conclude(found, "no incident is owed" if owed else "no incident was shared in that time", as_json=as_json)
-    terminal.fail_if(readings.unread)
 
 
 def _identity(_: click.Context, __: click.Parameter, value: str) -> str:

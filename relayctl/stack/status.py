@@ -374,7 +374,8 @@ def print_status(stack: Stack, found: StackStatus, none: str, *, whole: bool, as
         head = {"stack": stack.name, "at": moments.iso(found.at), "channels": documents, "queues": found.undelivered}
         terminal.document({**head, "problems": found.readings.problems})
     for each, one in () if as_json else zip(found.channels, documents, strict=True):
-        mode = "; ".join(pauses.words(each.policy, found.at)) if each.policy else pauses.LIVE
+        unknown = pauses.LIVE if each.problem else "mode not known"
+        mode = "; ".join(pauses.words(each.policy, found.at)) if each.policy else unknown
         name = each.name if mode == pauses.LIVE else f"{each.name} ({mode})"
         line = printable(f"{name}: {'; '.join([*one['why'], traffic(each, found.at)])}")
         terminal.show_line(line, lead=f"{one['health']:7}  ", color=_COLORS[one["health"]])
@@ -382,10 +383,7 @@ def print_status(stack: Stack, found: StackStatus, none: str, *, whole: bool, as
             terminal.members(one)
     if found.undelivered and documents and not as_json:
         terminal.members({"jobs of all channels": found.undelivered})
-    is_listed = "channels" not in found.readings.unread
-    found.readings.conclude(found.channels or is_listed, "no channel is known", as_json=as_json)
-    if not found.channels:
-        terminal.nothing(none)
+    found.readings.conclude(found.channels, none, as_json=as_json)
 
 
 @click.command()

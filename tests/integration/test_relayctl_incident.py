@@ -144,7 +144,7 @@ class TestVendors:
             operator.keep("payments", xmatters=xm, bigpanda=access)
             announced(operator, 10, accepted_signals=(AcceptedSignal("r-1", logs.now - 10, is_open=True),))
             done = operator.run("incident", "show", ID)
-        assert done.exit_code == 0
+        assert done.exit_code == 1
         lines = " ".join(done.stderr.split())
         assert "FAILED: xMatters payments: upstream" in lines
         assert "FAILED: BigPanda payments: upstream" in lines
@@ -155,7 +155,7 @@ def test_messages_that_another_reader_holds_are_said(operator: Operator, logs: L
     announced(operator, 10)
     operator.put(samples.job(channel="payments", incident_id=ID))
     operator.sqs.receive_message(QueueUrl=operator.queue_url, MaxNumberOfMessages=10, VisibilityTimeout=60)
-    shown = operator.run_json("incident", "show", ID, "--channel", "payments")
+    shown = operator.run_json("incident", "show", ID, "--channel", "payments", code=1)
     [problem] = shown["problems"]
     assert problem.startswith("dlq: about 1 messages are held by another reader")
 

@@ -1,5 +1,6 @@
 """Errors of every verb when the stack cannot be reached, and the options and variables that select the stack."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from click.testing import CliRunner, Result
 from relayctl.__main__ import main
 from relayctl.stack.deployed import Effects
 from tests.integration.live import site
-from tests.integration.relayctl_cloud import Operator, new_session
+from tests.integration.relayctl_cloud import STACK, STACK_ARN, Logs, Operator, new_session
 
 VERBS = [
     ["channel", "set", "x", "--trigger-url", "https://acme.xmatters.com/api/integration/1/functions/f1/triggers"],
@@ -45,19 +46,46 @@ def test_profile_and_region_are_found_as_by_the_aws_cli(
     monkeypatch.delenv("AWS_DEFAULT_REGION")
     monkeypatch.setenv("AWS_PROFILE", "far")
     operator.secrets.create_secret(Name="team/relay/here", SecretString="{}")
-    operator.run("channel", "list", code=3)
+    # The other region has no ledger.
+    operator.run("channel", "list", code=1)
     operator.run("channel", "list", "--region", "us-east-1", code=0)
     operator.run("channel", "list", "--profile", "ops", code=0)
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     operator.run("channel", "list", code=0)
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
-    assert operator.run("channel", "list").exit_code == 3, "AWS_REGION comes before AWS_DEFAULT_REGION"
+    assert operator.run("channel", "list").exit_code == 1, "AWS_REGION comes before AWS_DEFAULT_REGION"
     operator.run("channel", "list", "--region", "us-east-1", code=0)
     monkeypatch.setenv("AWS_REGION", "")
     assert operator.run("channel", "list").exit_code == 0, "an empty variable counts as none"
     missing = operator.run("channel", "list", "--profile", "none")
     assert (missing.exit_code, missing.stdout) == (2, "")
     assert "The config profile (none) could not be found" in missing.stderr
+
+
+@pytest.mark.parametrize(
+    ("code", "advice"), [("AccessDenied", "`relayctl policy` prints"), ("ExpiredToken", "over: sign in again")]
+)
+def test_refused_call_has_the_advice_that_helps(operator: Operator, code: str, advice: str) -> None:
+    operator.refused = {"GetQueueAttributes": code}
+    assert operator.run("dlq", "list", code=1).stderr.count("; ") == 1
+    assert advice in operator.run("dlq", "list").stderr
+
+
+def test_arn_of_a_stack_stands_for_its_name(operator: Operator, logs: Logs) -> None:
+    operator.keep("noc")
+    logs.share("noc", 5)
+    found = operator.run_json("status", "--stack", STACK_ARN)
+    assert (found["stack"], found["channels"][0]["shares_last_hour"]) == (STACK, 1)
+
+
+def test_closed_stdin_is_no_terminal(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    operator.keep("noc")
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(SystemExit) as done:
+        main(["channel", "remove", "noc"], prog_name="relayctl", obj=operator.effects())
+    assert (done.value.code, "give --yes" in capsys.readouterr().err) == (2, True)
 
 
 @pytest.fixture

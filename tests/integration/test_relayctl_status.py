@@ -123,6 +123,15 @@ class TestRefusedRequests:
         assert words in " ".join(operator.run("status").stdout.split())
 
 
+@pytest.mark.parametrize("verb", [["status"], ["channel", "list"]], ids=" ".join)
+def test_mode_of_a_channel_whose_secret_is_not_readable_is_not_known(
+    operator: Operator, logs: Logs, verb: list[str]
+) -> None:
+    operator.keep("noc", policy={"mode": "shadow"})
+    operator.refused = {"GetSecretValue": "AccessDeniedException"}
+    assert "ok       noc (mode not known): " in operator.run(*verb, code=1).stdout
+
+
 def test_channel_has_a_line_and_a_named_one_has_all_members(operator: Operator, logs: Logs) -> None:
     operator.keep("healthy", "sick")
     operator.owe("sick", "i1", 600)
