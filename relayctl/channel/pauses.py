@@ -9,7 +9,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from relay.channels.parsing import parse_channel
 from relay.channels.policy import Mode, Policy
-from relay.channels.routes import Pause, conditions_of
+from relay.channels.routes import Conditions, Pause, conditions_of
 from relay.channels.schema import MOST_PAUSES
 from relay.failures import InvalidChannel
 from relay.foreign_text import printable
@@ -23,6 +23,8 @@ from relayctl.stack.deployed import Stack, on_stack
 KEY = "policy.pauses"
 # A pause that ends this long after it begins would outlive what BigPanda and people remember of its incidents.
 LONGEST_SECONDS = 14 * 86_400
+# Time between the operator's own `now` and that of the pause.
+_TYPING_SECONDS = 10.0
 
 # A pause as the secret has it.
 type Members = Mapping[str, Any]
@@ -37,10 +39,13 @@ def pauses_of(document: SecretDocument) -> list[Members]:
 def pause(
     since: float, until: float, then: Literal["keep", "drop"], when: Mapping[str, list[str]], now: float, **said: str
 ) -> Members:
-    """Return a new pause for the secret. Raises UsageError if it ends before its start or `now`, or is too long.
+    """Return a new pause for the secret. Raises UsageError if it is past, ends before its start, or is too long.
 
     `said` has the operator's `reason`, and `by`, the operator's name; each may be empty.
     """
+    if since < now - _TYPING_SECONDS:
+        # With --drop it would leave out what was owed before: nobody would be told of it.
+        raise click.UsageError("--from: is in the past; leave it out for a pause that begins now")
     if until <= max(since, now):
         raise click.UsageError(
             "--until: is not after the start of the pause; name a later time, or a duration such as 2h"
@@ -73,7 +78,7 @@ def end(document: SecretDocument, when: Mapping[str, list[str]], now: float) -> 
     ended: list[Members] = []
     for each in _remembered(document, now):
         pause = Pause.of(each)
-        if pause.until <= now or (when and pause.when != conditions_of(when)):
+        if pause.until <= now or (when and _unordered(pause.when) != _unordered(conditions_of(when))):
             kept.append(each)
             continue
         ended.append(each)
@@ -84,6 +89,10 @@ def end(document: SecretDocument, when: Mapping[str, list[str]], now: float) -> 
     else:
         document.unset(KEY)
     return ended
+
+
+def _unordered(when: Conditions) -> dict[str, frozenset[str]]:
+    return {fact: frozenset(patterns) for fact, patterns in when}
 
 
 def parse_conditions(texts: Sequence[str]) -> dict[str, list[str]]:
@@ -258,7 +267,6 @@ def _change(stack: Stack, name: str | None, act: _Act, what: str, effect: str, *
     for each, one in () if as_json else ((each, one) for each, these in changed.items() for one in these):
         said = pause_words(Pause.of(one), stack.effects.clock())
         terminal.show_line(printable(f"channel {each}: {'' if what == 'paused' else 'ended: '}{said}"), indent=2)
-    terminal.end_if_interrupted()
     terminal.fail_if(failed or (pauses and in_force is None))
     if not changed:
         such = "" if what == "paused" else " with such a pause"
@@ -269,15 +277,18 @@ def _stored(
     store: ChannelStore, names: Sequence[str], act: _Act, *, is_all: bool
 ) -> tuple[dict[str, Sequence[Members]], Sequence[str]]:
     """Change the pauses in secrets. Return what `act` returned by channel, and the channels that failed."""
-    done, failed = dict[str, Sequence[Members]](), list[str]()
+    done, failed, now = dict[str, Sequence[Members]](), list[str](), store.stack.effects.clock()
     for number, name in enumerate(names):
         try:
             secret = store.read(name)
             if secret.version:
+                before = parse_channel(name, secret.text(), store.stack.hosts)
                 if changed := act(secret):
                     parse_channel(name, secret.text(), store.stack.hosts)
                     store.write(name, secret.text(), replaces=secret.version)
                 done[name] = changed
+                for each in () if changed else open_pauses(before.policy, now):
+                    terminal.say(f"channel {name}: not ended: {pause_words(each, now)}")
         except (InvalidChannel, click.ClickException, ClientError, BotoCoreError) as error:
             if not is_all:
                 raise

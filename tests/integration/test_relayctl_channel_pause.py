@@ -59,6 +59,11 @@ def test_resume_ends_active_pauses_now_and_removes_future_ones(operator: Operato
     keep(operator)
     run(operator, "pause", "payments", "--until", TEN, "--keep")
     run(operator, "pause", "payments", "--from", TEN, "--until", "2027-01-15T11:00:00Z", "--keep")
+    others = run(operator, "resume", "payments", "--when", "status=warning", code=3).stderr.splitlines()
+    assert [line.partition(" until")[0] for line in others[:2]] == [
+        "channel payments: not ended: paused",
+        "channel payments: not ended: to be paused from 2027-01-15 10:00 (UTC)",
+    ]
     operator.clock.now = 1_800_003_600
     lines = run(operator, "resume", "payments").stdout.splitlines()
     assert lines == [

@@ -67,6 +67,11 @@ def test_ended_pauses_leave_room_for_a_new_one() -> None:
     assert (len(kept), kept[0], kept[-1]) == (MOST_PAUSES, pause(-2, -1), pause(0, 1))
 
 
+def test_pause_is_ended_by_its_conditions_in_any_order() -> None:
+    staging = pause(-1, 5) | {"when": {"environment": ["staging", "test*"], "tag.team": ["web"]}}
+    assert pauses.end(document(staging), {"tag.team": ["web"], "environment": ["test*", "staging"]}, NOW) == [staging]
+
+
 def test_single_pattern_that_was_written_by_hand_is_found_and_shown_as_one() -> None:
     by_hand = pause(-1, 5) | {"when": {"status": "warning"}}
     found = document(by_hand)
