@@ -293,14 +293,12 @@ def test(stack: Stack, name: str, rings: bool, yes: bool, as_json: bool) -> None
         terminal.nothing(f"there is no channel {name}")
     with terminal.status(f"checking channel {name} …"):
         found = list(of(store, name))
-    if not as_json:
-        check_results.show(found)
+    check_results.show(() if as_json else found)
     if rings:
         is_usable = not any(each.state == State.FAILED for each in found if each.check == "secret")
         refusal = failed("test incident", "not shared: the relay itself could not use the channel")
         rung = list(_ring(store, name, yes=yes)) if is_usable else [refusal]
-        if not as_json:
-            check_results.show(rung)
+        check_results.show(() if as_json else rung)
         found += rung
     document = {"channel": name, **check_results.listing(found)}
     check_results.conclude(f"channel {name}", found, document if as_json else None)
@@ -325,22 +323,25 @@ def _ring(store: ChannelStore, name: str, *, yes: bool) -> Iterator[Check]:
         """Return the HTTP status of the answer, the outcome in it, and the answer in words; 0 without an answer."""
         try:
             content = _body(incident_id, status, started, now)
-            answer = outward.ask("POST", url, content, headers, stack.deadline(RING_SECONDS))
+            with terminal.status("sharing a test incident, and its end …"):
+                answer = outward.ask("POST", url, content, headers, stack.deadline(RING_SECONDS))
         except SendError as error:
             return 0, "", f"the relay gave no answer: {error}"
+        except KeyboardInterrupt as error:
+            # The incident may ring: its end is still to be shared.
+            terminal.outlast(error)
+            return 0, "", "interrupted"
         said = {name: scalar(json_object(answer.body).get(name)) or "" for name in _SHOWN}
         words = (f"{name} {text[:_MAX_SHOWN]}" for name, text in said.items() if text)
         return answer.status, said["outcome"], ", ".join([f"HTTP {answer.status}", *words])
 
     started, what = int(stack.effects.clock()), f"test incident {incident_id}"
-    with terminal.status("sharing a test incident, and its end …"):
-        status, outcome, said = post("warning", started)
+    status, outcome, said = post("warning", started)
     is_delivered = status == 200 and outcome == "delivered"
     yield ok(what, f"delivered: {said}") if is_delivered else failed(what, f"not delivered: {said}")
     if 400 <= status < 500:
         return
     # An undelivered share may still be delivered later, or may have been: the resolve is shared in any case.
-    with terminal.status("sharing its end …"):
-        status, _, said = post("ok", max(int(stack.effects.clock()), started + 1))
+    status, _, said = post("ok", max(int(stack.effects.clock()), started + 1))
     result = {200: ok, 202: warning}.get(status, failed)
-    yield result("its end", said if status else f"{said}; the page may still be active")
+    yield result("its end", said if status else f"{said}; the page of {incident_id} may still be active")

@@ -112,15 +112,14 @@ def ask(option: str, why: str = "", *, label: str = "", is_hidden: bool = True) 
         ways = "give @FILE, or - for a line of standard input" if is_hidden else "give a value"
         raise click.UsageError(f"{option}{why}: not a terminal: {ways}")
     label = label or option.removeprefix("--").replace("-", " ")
-    answer: str = click.prompt(label, hide_input=is_hidden, err=True)
-    return answer
+    return str(click.prompt(label, hide_input=is_hidden, err=True))
 
 
 def _text(option: str, content: bytes, what: str) -> str:
     if len(content) > MAX_BYTES:
         raise click.UsageError(f"{option}: {what} has more than {MAX_BYTES:,} bytes, which no secret can hold")
     try:
-        return content.decode("utf-8")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise click.UsageError(f"{option}: {what} is not UTF-8 text") from None
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import click
+from botocore.config import Config
 
 from relay.delivery.channel_health import age
 from relay.delivery.fallback import TOPIC
@@ -22,17 +23,14 @@ _IDENTITIES = ("FallbackVoiceIdentity", "FallbackTextIdentity")
 _LIMITS = {"VOICE_MESSAGE_MONTHLY_SPEND_LIMIT": "calls", "TEXT_MESSAGE_MONTHLY_SPEND_LIMIT": "texts"}
 
 
-def _numbers(stack: Stack) -> list[str]:
-    return list(filter(None, stack.parameters.get("FallbackPhones", "").split(",")))
-
-
 def _ways(stack: Stack) -> list[Way]:
-    return ways_to(_numbers(stack), *(stack.parameters.get(name, "") for name in _IDENTITIES))
+    numbers = filter(None, stack.parameters.get("FallbackPhones", "").split(","))
+    return ways_to(list(numbers), *(stack.parameters.get(name, "") for name in _IDENTITIES))
 
 
 def phones(stack: Stack) -> Verdict:
-    numbers, ways = _numbers(stack), _ways(stack)
-    if not numbers:
+    ways = _ways(stack)
+    if not stack.parameters.get("FallbackPhones"):
         return State.OK, "none: people are notified by the fallback topic alone"
     if not ways:
         return State.FAILED, f"nobody is called: set {' or '.join(_IDENTITIES)}"
@@ -108,17 +106,19 @@ def test(stack: Stack, yes: bool, as_json: bool) -> None:
     if sent is None:
         raise click.ClickException("the stack's sweeper knows no test: deploy the stack again")
     asks = not as_json and sys.stdin.isatty()
-    confirmed = _typed({each["number"]: each["way"] for each in sent}) if asks else []
-    if confirmed:
-        _asked(stack, {"confirmed": confirmed})
+    confirmed = _typed(stack, {each["number"]: each["way"] for each in sent}) if asks else []
     found = [_judged(each, confirmed, asks=asks) for each in sent]
     check_results.show(() if as_json else found)
     document = {"stack": stack.name, **check_results.listing(found)}
     check_results.conclude("last resort", found, document if as_json else None)
 
 
+# A call that botocore repeats after a time-out would call and text people again.
+_ONCE = Config(read_timeout=90, retries={"total_max_attempts": 1})
+
+
 def _asked(stack: Stack, what: dict[str, Any]) -> dict[str, Any]:
-    answer = stack.session.client("lambda").invoke(
+    answer = stack.session.client("lambda", config=_ONCE).invoke(
         FunctionName=stack.output("SweeperFunction"), Payload=json.dumps({"fallback_test": what}).encode()
     )
     document = json.loads(answer["Payload"].read())
@@ -127,7 +127,7 @@ def _asked(stack: Stack, what: dict[str, Any]) -> dict[str, Any]:
     return dict(document)
 
 
-def _typed(ways: dict[str, str]) -> list[str]:
+def _typed(stack: Stack, ways: dict[str, str]) -> list[str]:
     confirmed: list[str] = []
     terminal.say("A mail or a call may take a minute.")
     while len(confirmed) < len(ways):
@@ -137,6 +137,8 @@ def _typed(ways: dict[str, str]) -> list[str]:
         way = ways.get(number, "")
         if way and way not in confirmed:
             confirmed.append(way)
+            # At once: Ctrl-C at the next question must not lose it.
+            _asked(stack, {"confirmed": confirmed})
         terminal.say(f"confirmed: {way}" if way else "No way of this test has that number.")
     return confirmed
 

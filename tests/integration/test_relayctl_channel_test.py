@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from click.testing import Result
 
+from relay.http.session import HttpAnswer
 from sandbox.server.in_process import Box
 from tests.integration.live import Script, Site, site
 from tests.integration.relayctl_cloud import Operator
@@ -253,6 +254,24 @@ class TestRing:
         assert "not delivered" in line
         assert words in line
         assert len(api.received) == shares, "a share that may be delivered later is resolved, a refused one is not"
+
+    @pytest.mark.parametrize(
+        ("answers", "words"),
+        [
+            ([KeyboardInterrupt(), HttpAnswer(200, {}, b"{}")], "ok       its end: HTTP 200"),
+            ([HttpAnswer(200, {}, b"{}"), KeyboardInterrupt()], "failed   its end: interrupted; the page of {} may"),
+        ],
+        ids=["test incident", "its end"],
+    )
+    def test_ctrl_c_shares_the_end_all_the_same_or_names_the_page(
+        self, operator: Operator, answers: list[HttpAnswer | BaseException], words: str
+    ) -> None:
+        operator.endpoint = answers
+        done = operator.run("channel", "test", "payments", "--ring", "--yes", code=130)
+        first, second = done.stdout.splitlines()[-2:]
+        incident = first.partition("test incident ")[2].partition(":")[0]
+        assert second.startswith(words.format(incident))
+        assert len(operator.requested) == 2
 
 
 def test_channel_set_warns_of_recipients_that_would_not_be_notified(operator: Operator, tenant: Box) -> None:

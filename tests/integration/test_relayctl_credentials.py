@@ -71,12 +71,13 @@ def refused(operator: Operator, done: Result, *words: str) -> None:
 
 
 @each_option
-@pytest.mark.parametrize("way", ["file", "standard input", "command line"])
+@pytest.mark.parametrize("way", ["file", "file with a BOM", "standard input", "command line"])
 def test_credential_is_stored_as_it_is_given_and_one_on_the_command_line_is_a_warning(
     operator: Operator, tmp_path: Path, option: str, way: str
 ) -> None:
     value = value_of(option)
-    text = {"file": f"@{private(tmp_path, 'file', value + '\n')}", "standard input": "-", "command line": value}[way]
+    file = private(tmp_path, "file", f"{'\ufeff' if 'BOM' in way else ''}{value}\n")
+    text = {"standard input": "-", "command line": value}.get(way, f"@{file}")
     done = give(operator, tmp_path, option, text, typed=f"{value}\nmore\n")
     assert done.exit_code == 0, done.output
     assert kept(operator, option) == value

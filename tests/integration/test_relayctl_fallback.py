@@ -10,7 +10,7 @@ from botocore.exceptions import ReadTimeoutError
 
 from relay.delivery.fallback import Fallback
 from relayctl.stack.last_resort import last_confirmation
-from tests.fakes import FakeMessaging, FakeSns, phones
+from tests.fakes import FakeMessaging, FakeSns, interrupted, phones
 from tests.integration.relayctl_cloud import Operator
 
 CALL, TEXT = "call to phone 1 (ends in 00)", "text to phone 1 (ends in 00)"
@@ -69,6 +69,16 @@ def test_way_whose_number_is_not_typed_fails_and_the_typed_ones_are_remembered(
     assert "topic: AWS accepted it, and nobody confirmed it" in out
     assert "No way of this test has that number." in err
     assert last_confirmation(operator.ledger.table) == (operator.clock.now, (TEXT,))
+
+
+def test_number_that_was_typed_before_ctrl_c_is_remembered_and_no_call_is_repeated(
+    operator: Operator, people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configs: list[Any] = []
+    operator.hooks["before-call.lambda.Invoke"] = lambda context, **_: configs.append(context["client_config"])
+    assert typed(operator, monkeypatch, lambda: people.number_of("topic"), interrupted) == 130
+    assert last_confirmation(operator.ledger.table) == (operator.clock.now, ("topic",))
+    assert {(each.retries["total_max_attempts"], each.read_timeout) for each in configs} == {(1, 90)}
 
 
 def test_without_a_terminal_a_test_is_sent_and_nothing_is_confirmed(operator: Operator, people: People) -> None:
