@@ -30,8 +30,7 @@ class VendorEndpoint(NamedTuple):
     name: EndpointName  # `inbound` or `callback`, as `--endpoint` takes it
     vendor: str  # The vendor that calls the endpoint
     output: str  # The name of the stack output with the URL; `{channel}` in the URL stands for the channel's name
-    url_member: str  # The member of a JSON document that holds the URL
-    header_member: str  # The member of a JSON document that holds the header
+    prefix: str  # Prefix of its members in a JSON document, such as `header`
     place: str  # The place at the vendor where URL and header are pasted
 
 
@@ -41,16 +40,14 @@ ENDPOINTS: Mapping[str, VendorEndpoint] = {
         name="inbound",
         vendor="BigPanda",
         output="BigPandaWebhookUrl",
-        url_member="callback_url",
-        header_member="header",
+        prefix="",
         place="BigPanda's webhook integration",
     ),
     "xmatters.callback": VendorEndpoint(
         name="callback",
         vendor="xMatters",
         output="XMattersCallbackUrl",
-        url_member="xmatters_callback_url",
-        header_member="xmatters_header",
+        prefix="xmatters_",
         place="xMatters' workflow (docs/xmatters)",
     ),
 }
@@ -65,7 +62,7 @@ def urls(stack: Stack, name: str, document: SecretDocument) -> dict[str, str]:
 
 
 def url_members(urls_by_key: Mapping[str, str]) -> dict[str, str]:
-    return {ENDPOINTS[key].url_member: url for key, url in urls_by_key.items()}
+    return {f"{ENDPOINTS[key].prefix}callback_url": url for key, url in urls_by_key.items()}
 
 
 def headers(document: SecretDocument, key: str) -> list[dict[str, str]]:
@@ -98,10 +95,9 @@ def renew(document: SecretDocument, key: str, name: str) -> None:
     if document.has(f"{key}.token") or not fresh:
         fresh["token"] = new_token(name, key)
     for kind in ("token", "basic"):
-        if kind in fresh:
-            document.set(f"{key}.{kind}", fresh[kind])
-        else:
-            document.unset(f"{key}.{kind}")
+        document.unset(f"{key}.{kind}")
+    for kind, value in fresh.items():
+        document.set(f"{key}.{kind}", value)
 
 
 def show(urls_by_key: Mapping[str, str], headers_by_key: Mapping[str, Iterable[Mapping[str, str]]]) -> None:

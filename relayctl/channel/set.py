@@ -99,7 +99,7 @@ def set_(stack: Stack, name: str, as_json: bool, reveal: bool, **options: Any) -
         for key in change.urls:
             # Only a shown header has its value.
             name_only = {"name": header_for(after.get(key))["name"]}
-            document[ENDPOINTS[key].header_member] = shown.get(key, name_only)
+            document[f"{ENDPOINTS[key].prefix}header"] = shown.get(key, name_only)
         document["changes"] = change.changes
         document |= {"verified": done.is_verified} if done.fresh else {}
         terminal.document(document)

@@ -70,15 +70,15 @@ def events(entry: Entry) -> Iterator[Event]:
     """Yield the events in an entry. It has the time of the newest state, not of older ones."""
     newest, debt = entry.newest, entry.debt
     if newest:
-        yield _event(newest.came, "share", f"newest state came: {_state(newest)}")
+        yield Event(newest.came, LEDGER, "share", f"newest state came: {_state(newest)}")
     for signal in entry.accepted_signals:
         yield _signal(signal)
     if newest and entry.debt.is_given_up:
         text = f"dead-lettered: {_state(newest)}" + (f", {debt.reason}" if debt.reason else "")
-        yield _event(debt.dead_lettered_at, "dead_letter", text)
+        yield Event(debt.dead_lettered_at, LEDGER, "dead_letter", text)
     yield from _receipt(entry.receipt)
     if (attempt := next_attempt(entry)) is not None:
-        yield _event(attempt, "next_attempt", "next attempt, at the latest")
+        yield Event(attempt, LEDGER, "next_attempt", "next attempt, at the latest")
 
 
 def _signal(signal: AcceptedSignal) -> Event:
@@ -96,17 +96,13 @@ def _signal(signal: AcceptedSignal) -> Event:
 def _receipt(receipt: Receipt) -> Iterator[Event]:
     """Yield the events of a receipt, the most important last."""
     if receipt.notified_at:
-        yield _event(receipt.notified_at, "receipt", "a device is known to have got the notification")
+        yield Event(receipt.notified_at, LEDGER, "receipt", "a device is known to have got the notification")
     if receipt.told_at:
         text = f"UNHEARD ({receipt.missed}): the fallback topic was notified"
-        yield _event(receipt.told_at, "receipt", text)
+        yield Event(receipt.told_at, LEDGER, "receipt", text)
     if receipt.answered_at:
         who = identifier(receipt.answered_by)
-        yield _event(receipt.answered_at, "receipt", f"{who} answered")
-
-
-def _event(at: float, kind: str, text: str) -> Event:
-    return Event(at, LEDGER, kind, text)
+        yield Event(receipt.answered_at, LEDGER, "receipt", f"{who} answered")
 
 
 def _state(state: State) -> str:

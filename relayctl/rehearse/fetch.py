@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-import click
+from click import ClickException
 
 from relay.bigpanda.client import CALLS_A_SECOND, INCIDENTS_A_PAGE, Incident
 from relay.bigpanda.listing import FOLDERS, MAX_LISTING_PAGES
@@ -44,29 +44,19 @@ _REFUSED = {
 }
 
 
-class FetchError(click.ClickException):
-    """A vendor cannot be read; the message says why, and what to do."""
+def kept(folder: Path, url: str, ask: Callable[[], Any]) -> Any:
+    """Return a vendor's answer, by URL, from one file of a folder, or that of `ask`, which a later run finds there.
 
-
-class Answers:
-    """Vendors' answers, kept by URL in one file, so that a later run asks only for what is missing.
-
-    Only the operator can read its folder. Threads may share it.
+    Only the operator can read the folder. Threads may share it.
     """
-
-    def __init__(self, folder: Path) -> None:
-        self._place = folder / FILE
-
-    def get(self, url: str, ask: Callable[[], Any]) -> Any:
-        """Return the kept answer, or that of `ask`, which is kept."""
-        self._place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with dbm.sqlite3.open(self._place, "c", 0o600) as kept:
-            text = kept.get(url.encode())
-        if text is None:
-            text = json.dumps(ask()).encode()
-            with dbm.sqlite3.open(self._place, "c", 0o600) as kept:
-                kept[url] = text
-        return json.loads(text)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with dbm.sqlite3.open(folder / FILE, "c", 0o600) as file:
+        text = file.get(url.encode())
+    if text is None:
+        text = json.dumps(ask()).encode()
+        with dbm.sqlite3.open(folder / FILE, "c", 0o600) as file:
+            file[url] = text
+    return json.loads(text)
 
 
 @dataclass
@@ -79,8 +69,8 @@ class Reader:
     headers: Mapping[str, str] = field(repr=False)  # Headers with the credentials
     calls_a_second: float  # The vendor's limit for one endpoint
     effects: Effects  # Clocks of the run
-    answers: Answers  # What was read before, and is now
-    stop: threading.Event = field(default_factory=threading.Event)  # Ends all waits, by a FetchError
+    folder: Path  # Place of what was read before, and is now
+    stop: threading.Event = field(default_factory=threading.Event)  # Ends all waits, by a ClickException
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
     # The earliest time of the next call, by endpoint (seconds of the monotonic clock).
     _next: dict[str, float] = field(default_factory=dict, init=False, repr=False)
@@ -91,19 +81,19 @@ class Reader:
         return (1 + MARGIN) / self.calls_a_second
 
     def get(self, path: str, query: Mapping[str, Any], endpoint: str = "") -> Any:
-        """Return the JSON document at a path, from the answers or from the vendor; None for 404 and 410.
+        """Return the JSON document at a path, from the folder or from the vendor; None for 404 and 410.
 
-        Calls are at the pace of `endpoint`. Raises FetchError.
+        Calls are at the pace of `endpoint`. Raises ClickException.
         """
         url = f"{self.base_url}{path}?{urlencode(query)}"
-        return self.answers.get(url, lambda: self._asked(url, path, endpoint))
+        return kept(self.folder, url, lambda: self._asked(url, path, endpoint))
 
     def _asked(self, url: str, path: str, endpoint: str) -> Any:
         wait, problem = FIRST_WAIT_SECONDS, ""
         for _ in range(TRIES):
             self._take_turn(endpoint)
             if self.stop.is_set():
-                raise FetchError("stopped")
+                raise ClickException("stopped")
             told = None
             try:
                 deadline = Deadline(CALL_SECONDS, self.effects.ticks)
@@ -119,7 +109,9 @@ class Reader:
                 told = self.outward.bad_answer(answer, Reason.UPSTREAM, ()).retry_after
             self._sleep(min(told or wait, LONGEST_WAIT_SECONDS))
             wait *= 2
-        raise FetchError(f"{self.vendor}: {problem}, {TRIES} times; with --keep, the same command goes on here later")
+        raise ClickException(
+            f"{self.vendor}: {problem}, {TRIES} times; with --keep, the same command goes on here later"
+        )
 
     def _take_turn(self, endpoint: str) -> None:
         with self._lock:
@@ -141,7 +133,7 @@ class Reader:
         if 200 <= answer.status < 300:
             return "an answer that is no JSON, maybe a proxy's"
         said = _REFUSED.get(answer.status, "refuses the request")
-        raise FetchError(f"{self.vendor}: HTTP {answer.status} for {path}: {said}")
+        raise ClickException(f"{self.vendor}: HTTP {answer.status} for {path}: {said}")
 
 
 def _json(answer: HttpAnswer) -> Any:
@@ -161,7 +153,7 @@ _STATUS_NAMES = ("status", "incident_status", "incidentstatus", "bigpanda_status
 
 
 def list_incidents(reader: Reader, period: Period, environments: Collection[str]) -> list[Incident]:
-    """Return the incidents of environments that may have been shared in the period. Raises FetchError."""
+    """Return the incidents of environments that may have been shared in the period. Raises ClickException."""
     found = dict[str, Incident]()
     with terminal.progress("listing BigPanda's incidents", "incidents", reader.effects.ticks) as show:
         for environment in environments:
@@ -180,7 +172,7 @@ def _listed(reader: Reader, environment: str, query: Mapping[str, Any]) -> Itera
     for page in range(1, MAX_LISTING_PAGES + 1):
         answer = reader.get(path, {**query, "page": page}, "incidents")
         if answer is None:
-            raise FetchError(
+            raise ClickException(
                 f"BigPanda: there is no environment {environment}, or the key cannot see it, or it is in another "
                 "region: --bigpanda-url https://eu-api.bigpanda.io"
             )
@@ -197,7 +189,7 @@ def _listed(reader: Reader, environment: str, query: Mapping[str, Any]) -> Itera
 def _list(answer: Any, path: str, *names: str) -> list[Any]:
     found = nested(answer, *names) if isinstance(answer, dict) else answer
     if not isinstance(found, list):
-        raise FetchError(f"{path}: an answer without a list of {names[-1]}; is the URL that of the vendor?")
+        raise ClickException(f"{path}: an answer without a list of {names[-1]}; is the URL that of the vendor?")
     return found
 
 
@@ -207,7 +199,7 @@ def _days(period: Period) -> Iterator[tuple[float, float]]:
 
 
 def read_incidents(reader: Reader, incidents: Sequence[Incident]) -> Iterator[Told]:
-    """Yield each incident with its activities, but for those that are gone. Raises FetchError."""
+    """Yield each incident with its activities, but for those that are gone. Raises ClickException."""
     minutes = max(1, round(len(incidents) * reader.seconds / 60))
     terminal.say(
         f"{len(incidents):,} incidents: about {minutes:,} min at BigPanda's {CALLS_A_SECOND} calls a second, less what "
@@ -276,7 +268,7 @@ def _bare(name: str) -> str:
 
 
 def read_audits(reader: Reader, pages: Sequence[str]) -> dict[str, list[Any]]:
-    """Return the audits of pages that xMatters shows, by the page's id. Raises FetchError."""
+    """Return the audits of pages that xMatters shows, by the page's id. Raises ClickException."""
 
     def read(page: str) -> Any:
         return nested(reader.get(AUDITS_PATH, {"eventId": page, "limit": 100}), "data")

@@ -1,7 +1,6 @@
 """relayctl rehearse: what the relay would have done to a team's own past, before anything is installed."""
 
 import tempfile
-from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from copy import replace
@@ -15,13 +14,13 @@ import click
 from rich.console import Console
 
 from relay.bigpanda.client import CALLS_A_SECOND
-from relay.channels.channel import BIGPANDA_URL
+from relay.channels.channel import BIGPANDA_URL, basic
 from relay.channels.policy import Mode
 from relay.http.session import AllowList
 from relayctl import moments, terminal
 from relayctl.channel.credential_input import CredentialCommand, credential_option, read_value
 from relayctl.rehearse import fetch
-from relayctl.rehearse.fetch import Answers, Reader
+from relayctl.rehearse.fetch import Reader
 from relayctl.rehearse.findings import figures, rehearse, settings_to_install, show
 from relayctl.rehearse.history import Past, Period, read_past, with_answers
 from relayctl.settings.settings_file import channel_of, channel_without_credentials, settings_of
@@ -73,7 +72,7 @@ POLICIES: Mapping[str, Mapping[str, Any]] = {
 @click.option(
     "--keep", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Keep what is fetched there."
 )
-@click.option("--html", type=click.File("w", "utf-8", lazy=False), metavar="FILE", help="Write a page, too.")
+@click.option("--html", type=click.File("a", "utf-8", lazy=False), metavar="FILE", help="Write a page, too.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_context
 def rehearse_(
@@ -110,10 +109,9 @@ def rehearse_(
     channels = {name: channel_of(name, settings_of(policy)) for name, policy in POLICIES.items()}
     channels |= {each.name: each for each in map(channel_without_credentials, files)}
     with nullcontext(keep) if keep else tempfile.TemporaryDirectory(prefix="relayctl-rehearse-") as folder:
-        answers = Answers(Path(folder))
-        readers = _readers(effects, answers, vendors)
+        readers = _readers(effects, Path(folder), vendors)
         # A run that goes on keeps its first period.
-        period = Period(*answers.get("period", lambda: [int(since), int(now)]))
+        period = Period(*fetch.kept(Path(folder), "period", lambda: [int(since), int(now)]))
         if keep and period.since != int(since):
             terminal.say(f"{keep} begins at {moments.moment(period.since)}; the report is about that time")
         past = _past(period, readers, vendors)
@@ -134,11 +132,13 @@ def rehearse_(
     if as_json:
         terminal.document({**found, "settings": settings})
     if html:
+        # Opened to append: a run that fails leaves an earlier page as it is.
+        html.truncate(0)
         html.write(console.export_html())
         terminal.say(f"written: {html.name}")
 
 
-def _readers(effects: Effects, answers: Answers, options: Mapping[str, Any]) -> list[Reader]:
+def _readers(effects: Effects, folder: Path, options: Mapping[str, Any]) -> list[Reader]:
     """Return the reader of BigPanda, and that of xMatters if it is to be asked. Raises UsageError."""
     url, username, password = (options[name] for name in ("xmatters_url", "username", "password"))
     if (url is None) != (username is None or password is None):
@@ -151,15 +151,14 @@ def _readers(effects: Effects, answers: Answers, options: Mapping[str, Any]) -> 
         hosts = AllowList(vendor, (parts.hostname or "",), loopback=parts.scheme == "http")
         headers = {"Authorization": authorization, "Accept": "application/json"}
         outward = effects.outward(hosts, most=MAX_ANSWER_BYTES)
-        return Reader(vendor, outward, url.rstrip("/"), headers, calls_a_second, effects, answers)
+        return Reader(vendor, outward, url.rstrip("/"), headers, calls_a_second, effects, folder)
 
     read = partial(read_value, allows_literals=False)
     token = read("--bigpanda-key", "bigpanda.api_key", options["bigpanda_key"])
     found = [reader("BigPanda", options["bigpanda_url"], f"Bearer {token}", CALLS_A_SECOND)]
     if url:
         secret = read("--password", "xmatters.rest.auth.password", password)
-        basic = b64encode(f"{username}:{secret}".encode()).decode()
-        found.append(reader("xMatters", url, f"Basic {basic}", fetch.XMATTERS_CALLS_A_SECOND))
+        found.append(reader("xMatters", url, basic(username, secret), fetch.XMATTERS_CALLS_A_SECOND))
     return found
 
 

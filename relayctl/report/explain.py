@@ -89,7 +89,7 @@ def explanation(case: Case) -> dict[str, Any]:
             "named_elsewhere": case.channel.recipients_in,
         },
         "request": {
-            "is_sent": not isinstance(action, Settle) and not _is_shadowed(case.channel),
+            "is_sent": not isinstance(action, Settle) and case.channel.policy.mode is not Mode.SHADOW,
             "is_bigpandas_body": decision.body == "bigpanda",
             "priority": decision.priority,
             "bytes": len(body),
@@ -98,15 +98,11 @@ def explanation(case: Case) -> dict[str, Any]:
     }
 
 
-def _is_shadowed(channel: Channel) -> bool:
-    return channel.policy.mode is Mode.SHADOW
-
-
 def _verdict(case: Case, task: Task, action: Action) -> dict[str, Any]:
-    why = task.change.why if task.change else ""
-    if _is_shadowed(task.channel) and isinstance(action, Wait) and action.reason == Reason.FLAPPING:
+    why, is_shadowed = task.change.why if task.change else "", task.channel.policy.mode is Mode.SHADOW
+    if is_shadowed and isinstance(action, Wait) and action.reason == Reason.FLAPPING:
         return {"action": "nothing", "outcome": Outcome.UNCHANGED, "why": f"{why}; not announced until it is calm"}
-    if _is_shadowed(task.channel) and not isinstance(action, Settle):
+    if is_shadowed and not isinstance(action, Settle):
         return {"action": "shadow", "outcome": Outcome.SHADOWED, "why": why}
     wait = _limited(case, task) if isinstance(action, Send) else action
     match wait:
@@ -239,10 +235,8 @@ def _source(stack: Stack, name: str, file: dict[str, Any] | None, *, offline: bo
     the channel in words, and remarks for the operator.
     """
     if file is None:
-        stored = ChannelStore(stack).channel(name)
-        if stored is None:
-            terminal.nothing(f"there is no channel {name}")
-        return stored, "from the stack", []
+        secret = ChannelStore(stack).existing(name)
+        return parse_channel(name, secret.text(), stack.hosts), "from the stack", []
     if {"inbound", "xmatters"} & file.keys():
         return parse_channel(name, json.dumps(file), ANY_HOSTS), "from the file", []
     alone = channel_of(name, settings_of(file["policy"] if file.keys() == {"policy"} else file))
@@ -258,7 +252,7 @@ def _with_ledger(stack: Stack, case: Case) -> Case:
     def ask() -> Case:
         table = stack.table()
         # A channel in shadow mode has entries of its own.
-        name = shadow_of(task.entry_key) if _is_shadowed(task.channel) else task.entry_key
+        name = shadow_of(task.entry_key) if task.channel.policy.mode is Mode.SHADOW else task.entry_key
         gates = {rule.gate: Gate.of(table.numbers(rule.gate)) for rule in rules_of(task.channel, task.recipients)}
         return case._replace(entry=Ledger(table).read(name), gates=gates)
 
