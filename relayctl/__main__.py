@@ -72,7 +72,8 @@ class _Relayctl(click.Group):
             if not isinstance(error, KeyboardInterrupt) and not isinstance(error.__context__, KeyboardInterrupt):
                 raise
             click.echo("Aborted!", err=True)
-            ctx.exit(terminal.INTERRUPTED)
+            # The exit code of shells for a program that Ctrl-C ended.
+            ctx.exit(130)
         except Exception as error:
             if known := _known(error):
                 raise _folded(known) from error

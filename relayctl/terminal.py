@@ -19,8 +19,6 @@ import click
 
 from relay.foreign_text import one_line, printable
 
-# Exit code of shells for a program that Ctrl-C ended.
-INTERRUPTED = 130
 # Seconds between two lines of progress, if stderr is not a terminal.
 LINE_SECONDS = 5.0
 

@@ -1,12 +1,10 @@
 """relayctl channel: the group with all of its verbs, and the verbs show, list and remove."""
 
-from contextlib import suppress
 from typing import Any
 
 import click
 
 from relay.channels.parsing import parse_channel
-from relay.failures import InvalidChannel
 from relayctl import terminal
 from relayctl.channel import endpoints, pauses
 from relayctl.channel.checks import test
@@ -14,6 +12,7 @@ from relayctl.channel.pauses import pause_, resume
 from relayctl.channel.rotate import revoke, rotate
 from relayctl.channel.set import set_, undo
 from relayctl.channel.store import NAME, NO_CHANNELS, ChannelStore
+from relayctl.failed_calls import tried
 from relayctl.settings.settings_file import apply, export, plan
 from relayctl.stack import draining
 from relayctl.stack.deployed import Stack, on_stack
@@ -44,10 +43,9 @@ def show(stack: Stack, name: str, as_json: bool) -> None:
     document = ChannelStore(stack).existing(name)
     urls, masked = endpoints.urls(stack, name, document), document.masked()
     uses = endpoints.uses_of(stack, name, document) or []
-    policy, now = None, stack.effects.clock()
-    with suppress(InvalidChannel):
-        policy = parse_channel(name, document.text(), stack.hosts).policy
-    found = {"channel": name, **endpoints.url_members(urls), **pauses.document(policy, now)}
+    policy, _ = tried(lambda: parse_channel(name, document.text(), stack.hosts).policy)
+    mode = pauses.document(policy, stack.effects.clock())
+    found = {"channel": name, **endpoints.url_members(urls), **mode}
     found["credentials"] = [each.document() for each in uses]
     terminal.result(found, as_json=as_json, secret=masked)
 

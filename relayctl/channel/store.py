@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import click
@@ -14,6 +15,7 @@ from relay.channels.parsing import decode_secret, parse_channel
 from relay.failures import InvalidChannel
 from relayctl import terminal
 from relayctl.channel.secret_document import SecretDocument
+from relayctl.failed_calls import tried
 from relayctl.stack.deployed import Stack
 
 _CURRENT = "AWSCURRENT"
@@ -182,13 +184,9 @@ class ChannelStore:
         Secrets Manager's list may be five minutes old (API Reference, "ListSecrets"), so each secret is read, too.
         """
         found = dict(list_channels(self._secrets, self._prefix))
-        return {name: at.timestamp() if at else None for name, at in sorted(found.items()) if self._may_exist(name)}
-
-    def _may_exist(self, name: str) -> bool:
-        try:
-            return self.exists(name)
-        except ClientError:
-            return True
+        # A secret that cannot be read may exist.
+        there = [name for name in sorted(found) if tried(partial(self.exists, name))[0] is not False]
+        return {name: at.timestamp() if (at := found[name]) else None for name in there}
 
     def remove(self, name: str, days: int) -> None:
         self._secrets.delete_secret(SecretId=self._id(name), RecoveryWindowInDays=days)

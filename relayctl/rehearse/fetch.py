@@ -67,18 +67,13 @@ class Reader:
     outward: HttpClient  # Client for the vendor's hosts
     base_url: str  # URL without a slash at the end
     headers: Mapping[str, str] = field(repr=False)  # Headers with the credentials
-    calls_a_second: float  # The vendor's limit for one endpoint
+    seconds: float  # Seconds from one call of an endpoint to the next, by the vendor's limit
     effects: Effects  # Clocks of the run
     folder: Path  # Place of what was read before, and is now
     stop: threading.Event = field(default_factory=threading.Event)  # Ends all waits, by a ClickException
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
     # The earliest time of the next call, by endpoint (seconds of the monotonic clock).
     _next: dict[str, float] = field(default_factory=dict, init=False, repr=False)
-
-    @property
-    def seconds(self) -> float:
-        """Seconds from one call of an endpoint to the next."""
-        return (1 + MARGIN) / self.calls_a_second
 
     def get(self, path: str, query: Mapping[str, Any], endpoint: str = "") -> Any:
         """Return the JSON document at a path, from the folder or from the vendor; None for 404 and 410.

@@ -151,7 +151,7 @@ def _readers(effects: Effects, folder: Path, options: Mapping[str, Any]) -> list
         hosts = AllowList(vendor, (parts.hostname or "",), loopback=parts.scheme == "http")
         headers = {"Authorization": authorization, "Accept": "application/json"}
         outward = effects.outward(hosts, most=MAX_ANSWER_BYTES)
-        return Reader(vendor, outward, url.rstrip("/"), headers, calls_a_second, effects, folder)
+        return Reader(vendor, outward, url.rstrip("/"), headers, (1 + fetch.MARGIN) / calls_a_second, effects, folder)
 
     read = partial(read_value, allows_literals=False)
     token = read("--bigpanda-key", "bigpanda.api_key", options["bigpanda_key"])

@@ -7,7 +7,7 @@ import pytest
 
 from relay.http.client import HttpClient
 from relay.http.session import HttpAnswer
-from relayctl.rehearse.fetch import Reader, list_incidents, read_incidents, read_pages
+from relayctl.rehearse.fetch import MARGIN, Reader, list_incidents, read_incidents, read_pages
 from relayctl.rehearse.findings import Rehearsal, pages_got, rehearse
 from relayctl.rehearse.history import History, Page, Past, Period, Told, read_past, with_answers
 from relayctl.rehearse.rehearse import POLICIES
@@ -146,7 +146,9 @@ def test_pace_keeps_within_two_percent_of_the_limit(tmp_path: Path) -> None:
 def reader(folder: Path, vendor: Step) -> Reader:
     clock = Clock(0.0)
     effects = Effects(ticks=clock, sleep=clock.sleep)
-    return Reader("Vendor", HttpClient(FakeSession(vendor)), "https://vendor.example", {}, 5, effects, folder)
+    return Reader(
+        "Vendor", HttpClient(FakeSession(vendor)), "https://vendor.example", {}, (1 + MARGIN) / 5, effects, folder
+    )
 
 
 def test_listing_goes_on_if_bigpanda_gives_fewer_than_it_was_asked_for_and_after_an_incident_that_is_gone(
