@@ -47,8 +47,6 @@ _EXAMPLES = {"XMattersHosts": "acme.xmatters.com", "BigPandaHosts": "api.bigpand
 _RESERVED = ("BigPandaWebhookReserved", "XMattersCallbackReserved", "SweeperReserved", "ReconcileReserved")
 # Checks that a local cloud cannot answer, and their detail there.
 _ONLY_ON_AWS = frozenset({"recursion", "concurrency", "sweeper", "alarms"})
-# Partitions in which Lambda detects no loops of a function with its own queue.
-_WITHOUT_DETECTION = frozenset({"aws-us-gov", "aws-cn"})
 # As SweeperGoneAlarm, the sweeper may be silent for so long.
 _SWEEPER_GONE = timedelta(minutes=5)
 # SQS writes one datapoint a minute, and some of them late.
@@ -148,7 +146,7 @@ class StackChecks:
     def _recursion(self) -> Verdict:
         """Check that Lambda's recursion detection is off; else Lambda drops a job that has waited about 16 times."""
         client = self._stack.session.client("lambda")
-        if client.meta.partition in _WITHOUT_DETECTION:
+        if client.meta.partition in {"aws-us-gov", "aws-cn"}:
             return State.OK, "Lambda detects no loops in this partition"
         for pair in WORKER_QUEUES:
             found = client.get_function_recursion_config(FunctionName=self._stack.output(pair.function))
