@@ -70,7 +70,9 @@ class Tenant:
         match [unquote(step) for step in path.split("/")]:
             case ["audits"]:
                 self.audited.append(query["eventId"])
-                return listed(*map(_audit, self.audits.get(query["eventId"], [])))
+                audits = map(_audit, self.audits.get(query["eventId"], []))
+                of_type = [each for each in audits if query.get("auditType", each["type"]) == each["type"]]
+                return listed(*of_type[: int(query["limit"])])
             case ["event-suppressions"]:
                 return listed(*({"event": {"id": "e1"}, "match": {"id": "e2", "at": at}} for at in self.suppressed))
             case ["events"]:

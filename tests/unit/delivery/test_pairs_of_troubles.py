@@ -406,3 +406,23 @@ def test_critical_of_an_unreadable_entry_rings_although_the_rate_limiter_failed_
     assert relay.share(status="critical", changedOn=int(relay.clock.now - 900)).outcome == "delivered"
     table.update_item = update  # type: ignore[method-assign]
     assert len({job.delivery_id for job in relay.retries.jobs()}) == 2
+
+
+def test_incident_that_ended_and_opened_again_while_its_signal_was_sent_rings_again(tenant: Tenant) -> None:
+    policy = {"notify_on": ["opened", "worsened", "reopened"], "min_seconds_between_signals": 0}
+    relay = xmatters_tenant.new_relay(tenant, policy=policy)
+    became: list[str] = []
+
+    def slow(call: Call) -> HttpAnswer:
+        if not became:
+            became.append("")
+            became.extend(relay.play("ok critical"))
+        return tenant.accept(call)
+
+    relay.session.steps = [slow]
+    relay.play("critical")
+    relay.play("60 60 30m")
+    assert became[1:] == ["unchanged touched", "queued in_flight"]
+    # The relay ended the first page, since the incident ended.
+    assert tenant.ended == ["page-1"]
+    assert len(relay.session.calls) == 2

@@ -354,6 +354,8 @@ class TestUnansweredRecipients:
         relay = watched(LATE_ANSWER)
         relay.play("critical 30m")
         assert rung(relay).split() == ["Ops", "Boss,Duty"]
+        # A workflow drops a signal with the id of another one as its repeat.
+        assert len({call.headers["X-Relay-Delivery-Id"] for call in relay.session.calls}) == 2
 
     def test_they_are_signalled_although_the_ledger_failed_when_the_critical_rang(self) -> None:
         relay = watched(LATE_ANSWER)
@@ -374,6 +376,14 @@ class TestUnansweredRecipients:
         relay.play("critical 60 240 sweep", alerts=["a1"])
         relay.play("critical comment comment", alerts=["a1", "a2"])
         assert rung(relay).split() == [",".join(names), ",".join([*names, "Boss"]), "Boss,Duty"]
+
+
+def test_answer_counts_although_a_page_of_a_large_group_has_more_audits_than_are_read() -> None:
+    tenant = Tenant()
+    tenant.audits["page-1"] = ["DELIVERED"] * 100 + ["Acknowledge"]
+    relay = watched(ANSWERED, tenant=tenant)
+    relay.play("critical 30m")
+    assert told(relay) == []
 
 
 def test_answer_counts_although_it_is_awaited_for_longer_than_a_job_may_live() -> None:
@@ -420,3 +430,23 @@ def test_end_of_a_further_page_does_not_mean_that_nobody_is_left() -> None:
     relay.rest.steps = [with_second]
     relay.play(f"status:terminated_external@page-1b {NEXT}")
     assert (told(relay), heard(relay)) == ([], (True, False, False))
+
+
+def test_what_xmatters_says_of_an_earlier_criticals_pages_proves_nothing_for_one_that_rang_before_the_question() -> (
+    None
+):
+    tenant = Tenant()
+    tenant.audits["page-1"] = ["DELIVERED"]
+    relay = watched({}, tenant=tenant)
+    relay.play("critical 15")
+    name, channel = key("noc", (), "i1"), relay.channels.get("noc")
+    # A worker with a callback reads the entry, and verifies the callback's page, which takes seconds.
+    read = relay.entry()
+    relay.play("warning 20 critical 15")
+    assert relay.entry().receipt.since > read.receipt.since
+    prover = ReceiptProver(lambda *_: Heard(is_notified=True), lambda *_: None, relay.ledger, relay.clock)
+    assert read.pages_to_ask_about() == ["page-1"]
+    prover.ask(name, read, channel, ["page-1"], Deadline(5, relay.clock), is_early=True)
+    assert heard(relay) == (True, False, False)
+    relay.play("30m")
+    assert told(relay) == ["nobody_notified"]

@@ -9,6 +9,7 @@ from relay.incidents import details
 from relay.incidents.details import Details, details_of
 from relay.incidents.own_body import BodyRule, build_body
 from relay.incidents.share import State, parse_share
+from relay.jobs.reduced_body import reduced_body
 
 CONSOLE = "https://a.bigpanda.io/#/app/overview/all/active/incidents/"
 ALERT = {
@@ -73,6 +74,10 @@ class TestIncident:
         share = of_incident(incidentTags={"Team": "x"}, alerts=[ALERT, ALERT])
         assert share.tags_by_name()["team"] == ["x", "a", "b", "a", "b"]
         assert "none" not in share.tags_by_name()
+
+    def test_tag_has_the_name_of_its_id_and_not_of_the_person_who_set_it(self) -> None:
+        tag = {"tag_id": "priority", "tag_value": "P1", "name": "Jane Doe", "email": "jane@example.com"}
+        assert of_incident(incident_tags=[tag]).tags_by_name() == {"priority": ["P1"]}
 
     def test_tags_are_found_beside_an_empty_list_of_incident_tags_and_with_boolean_values(self) -> None:
         share = of_incident(incident_tags=[], tags={"team": "x", "customer_facing": True})
@@ -170,3 +175,29 @@ def test_own_body_counts_the_alerts_that_were_left_out() -> None:
     lines = built(alerts=alerts)["properties"]["description"].splitlines()
     assert lines[-1] == f"and {40 - len(lines) + 1} more"
     assert 10 < len(lines) < 30
+
+
+def test_own_body_of_a_webhook_of_version_2_has_its_subject_host_and_check() -> None:
+    document = {
+        "incident_id": "66b0",
+        "status": "critical",
+        "subject": "DNS times out",
+        "host": "dns-2",
+        "check": "resolve",
+    }
+    share = parse_share(json.dumps(document).encode())
+    made = json.loads(build_body(share, State.of(share, 0.0), (), "HIGH", BodyRule()))["properties"]
+    assert (made["subject"], made["host"], share.title) == (
+        "CRITICAL dns-2 resolve: DNS times out",
+        "dns-2",
+        "DNS times out",
+    )
+
+
+def test_subject_is_short_enough_for_a_text_message_and_a_reduced_body_keeps_it() -> None:
+    share = parse_share(
+        json.dumps({"id": "i1", "status": "critical", "alerts": [{"id": "a", "description": "x" * 900}]}).encode()
+    )
+    for each in (share, parse_share(reduced_body(share))):
+        made = json.loads(build_body(each, State.of(each, 0.0), (), "HIGH", BodyRule()))["properties"]
+        assert (len(made["subject"]) <= 150, made["subject"][:13]) == (True, "CRITICAL xxxx")

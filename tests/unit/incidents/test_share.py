@@ -56,6 +56,23 @@ TEMPLATED = {
 }
 
 
+@pytest.mark.parametrize(
+    ("event", "said", "expected"),
+    [
+        ("incident#closed", {}, (False, None, None)),
+        ("incident#closed", {"active": True}, (True, None, None)),
+        ("incident#snoozed", {}, (None, True, None)),
+        ("incident#become-flapping", {}, (None, None, True)),
+        ("incident#updated", {}, (None, None, None)),
+    ],
+)
+def test_trigger_says_what_a_webhook_of_version_2_leaves_out(
+    event: str, said: dict[str, Any], expected: tuple[bool | None, ...]
+) -> None:
+    share = parsed({"event": event, "incident_id": "66b0", "status": "critical"} | said)
+    assert (share.active, share.snoozed, share.flapping) == expected
+
+
 @pytest.mark.parametrize("document", [WRAPPED, BARE, TEMPLATED], ids=["wrapped", "bare", "templated"])
 def test_share_is_read_the_same_in_every_spelling(document: Any) -> None:
     share = parsed(document)

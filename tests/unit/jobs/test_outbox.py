@@ -177,6 +177,7 @@ def test_reduced_body_always_fits_a_message(made: Callable[[], dict[str, Any] | 
                     **KEPT,
                     "alerts": [{"id": "a1", "status": "critical"}, {"id": "a2", "status": "unknown"}],
                     "relay_note": NOTE,
+                    "description": "long",
                 }
             }
             | FACTS,

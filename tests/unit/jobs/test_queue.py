@@ -223,9 +223,9 @@ def test_age_of_a_follow_up_counts_from_its_signal_and_not_from_the_wait_before(
 CAME = 1_800_000_000.0
 
 
-def delivery_id(share: Share, channel: str = "noc", recipients: tuple[str, ...] = ("a",)) -> str:
+def delivery_id(share: Share, channel: str = "noc", recipients: tuple[str, ...] = ("a",), *, came: float = CAME) -> str:
     return new_job(
-        replace(samples.parsed(), name=channel), share, State.of(share, CAME), b"{}", recipients, "c1"
+        replace(samples.parsed(), name=channel), share, State.of(share, came), b"{}", recipients, "c1"
     ).delivery_id
 
 
@@ -237,4 +237,8 @@ def test_delivery_id_differs_by_channel_recipients_incident_version_and_state() 
         *(delivery_id(samples.share(), recipients=each) for each in [("b",), ("a", "b")]),
     ]
     assert len(set(ids)) == 8
+    # Without timestamps, an incident may come back to the same state.
+    again = samples.share(changedOn=None, updatedOn=None)
+    assert len({delivery_id(again), delivery_id(again, came=CAME + 60), delivery_id(samples.share())}) == 3
+    assert delivery_id(samples.share()) == delivery_id(samples.share(), came=CAME + 60)
     assert all(len(each) == 32 and set(each) <= set("0123456789abcdef") for each in ids)

@@ -251,7 +251,8 @@ ATTEMPTS: dict[str, tuple[list[Step], int, int, int, str | None, list[float]]] =
     "late": ([LATE], -3, 1, 1, "timeout", []),
     "our own fault": ([ZeroDivisionError()], -3, 1, 1, "internal", []),
     "400": ([samples.refused(400)], 3, 1, 0, "refused", []),
-    "200": ([HttpAnswer(200, {}, b"<html>")], 3, 1, 0, "refused", []),
+    "200": ([HttpAnswer(200, {}, b'{"message": "no"}')], 3, 1, 0, "refused", []),
+    "page for maintenance": ([HttpAnswer(200, {}, b"<html>"), HttpAnswer(302, {}, b""), OK], 3, 3, 1, None, [0.5, 1]),
     "cut, warning": ([CUT], 3, 1, 1, "unreachable", []),
     "500, warning": ([HttpAnswer(500, {}, b'{"requestId": "r1"}')], 3, 1, 1, "upstream", []),
     "cut, critical": ([CUT], -3, 2, 2, "unreachable", [0.5]),
@@ -318,8 +319,9 @@ def test_signal_is_not_sent_again_without_new_credentials(status: int, secret: s
     assert (sent.attempts, reason(sent), len(relay.secrets.reads)) == (1, "credentials", 2)
 
 
-def test_signal_is_sent_again_at_once_to_the_new_url_of_a_rotated_trigger() -> None:
-    relay = new_relay(FORBIDDEN, samples.accepted("r2"))
+@pytest.mark.parametrize("status", [403, 404, 410])
+def test_signal_is_sent_again_at_once_to_the_new_url_of_a_rotated_trigger(status: int) -> None:
+    relay = new_relay(samples.refused(status), samples.accepted("r2"))
     channel = relay.channels.get("noc")
     relay.edit_secret(lambda document: document["xmatters"].update(trigger_url=channel.trigger_url + "x"))
     relay.clock.now += 11

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 from relay.delivery import sns_topic
 from relay.failures import BadRequest, Reason
-from relay.foreign_text import MAX_IDENTIFIER, first_of, identifier, is_bigpanda_link, quoted
+from relay.foreign_text import MAX_IDENTIFIER, first_of, identifier, is_bigpanda_link, one_line, quoted
 from relay.incidents.details import Details, console_link, details_of
 from relay.incidents.share import Share, parse_share
 from relay.jobs.job import Job, seconds_of, timestamp
@@ -142,9 +142,11 @@ class Fallback:
         if not self.phones:
             return {}
         named, worst = first_of(channels, 1), debts[0]
-        words = quoted(worst.description, MAX_SPOKEN_WORDS) if worst.description else _id(worst.incident_id)
-        spoken = f"{_opening(named, debts, others)} The worst is {words}. Look at your e-mail."
-        written = sns_topic.plain(_sms(named, debts, others), sns_topic.MAX_SMS)
+        # A voice reads no link, and nobody understands an id that is read aloud.
+        words = one_line(worst.description, MAX_SPOKEN_WORDS)
+        worst_one = f" The worst is {words}." if words else ""
+        spoken = f"{_opening(named, debts, others)}{worst_one} Look at your e-mail."
+        written = sns_topic.short(_sms(named, debts, others))
         return self.phones.send(lambda way: f"Critical. {spoken} Again. {spoken}" if way.is_call else written)
 
     def test(self, numbers: Mapping[str, str]) -> dict[str, str]:

@@ -42,14 +42,15 @@ def publish(
 
 def texts(whole: str, sms: str) -> dict[str, str]:
     """Return the message by protocol: a short text for SMS, and the full text for all others."""
-    return {"default": whole, "email": whole, "sms": plain(sms, MAX_SMS)}
+    return {"default": whole, "email": whole, "sms": short(sms)}
 
 
 def plain(text: str, most: int) -> str:
-    """Return the text in printable ASCII, cut to `most` characters.
+    """Return the text in printable ASCII, cut to `most` characters: SNS refuses other characters in a subject."""
+    return short("".join(each if " " <= each <= "~" or each == ELLIPSIS else "?" for each in text), most)
 
-    SNS refuses other characters in a subject, and with them an SMS has room for half as many.
-    """
+
+def short(text: str, most: int = MAX_SMS) -> str:
+    """Return the text of an SMS, cut to `most` characters. AWS sends one with other letters than English in parts."""
     spelled = text.replace(ELLIPSIS, "...")
-    plain = "".join(character if " " <= character <= "~" else "?" for character in spelled)
-    return plain if len(plain) <= most else plain[: most - 3] + "..."
+    return spelled if len(spelled) <= most else spelled[: most - 3] + "..."

@@ -346,7 +346,7 @@ def send_signal(
         body,
         decision,
         recipients,
-        job.delivery_id,
+        job.signal_id(task.further),
         job.stamps.correlation_id,
         attempt=job.stamps.attempts + 1,
         may_repeat=Flag.MAY_HAVE_PAGED in job.flags or is_repeat,

@@ -31,8 +31,8 @@ class AlertDetails(NamedTuple):
 
     Attributes:
         status: Status, in lower case.
-        host: Value of the tag `host`, or else of the primary property.
-        check: Value of the tag `check`, or else of the secondary property.
+        host: Value of the tag `host`, or else of the primary property, or the member `host`.
+        check: Value of the tag `check`, or else of the secondary property, or the member `check`.
         tags: Pairs of name and value; a name can occur several times.
     """
 
@@ -51,11 +51,13 @@ class Details(NamedTuple):
     Attributes:
         environments: Ids and names of its environments.
         alerts: Its alerts, the worst first.
+        itself: The incident, read as an alert: a webhook of version 2 has no alerts.
         tags: Pairs of name and value; a name can occur several times.
     """
 
     environments: tuple[str, ...]
     alerts: tuple[AlertDetails, ...]
+    itself: AlertDetails
     tags: tuple[tuple[str, str], ...]
     description: str
     link: str
@@ -76,6 +78,7 @@ def details_of(share: Share) -> Details:
     return Details(
         environments=environments_of(share),
         alerts=tuple(sorted(alerts, key=lambda alert: -RANKS.get(alert.status, RANKS["unknown"]))),
+        itself=_alert(incident),
         tags=tuple(tag for name in ("incidenttags", "tags") for tag in _tags(incident.get(name))),
         description=scalar(incident.first("description")) or "",
         link=_link(incident, share.incident_id),
@@ -112,18 +115,23 @@ def _alert(fields: Fields) -> AlertDetails:
     return AlertDetails(
         status=status,
         is_active=active if isinstance(active, bool) else status != "ok",
-        description=scalar(fields.first("description")) or "",
-        host=values.get("host") or values.get((scalar(fields.first("primaryproperty")) or "").lower(), ""),
-        check=values.get("check") or values.get((scalar(fields.first("secondaryproperty")) or "").lower(), ""),
+        description=scalar(fields.first("description", "subject")) or "",
+        host=_tagged(values, fields, "host", "primaryproperty"),
+        check=_tagged(values, fields, "check", "secondaryproperty"),
         source_system=scalar(fields.first("sourcesystem")) or "",
         tags=tags,
     )
 
 
+def _tagged(tags: Mapping[str, str], fields: Fields, name: str, named_by: str) -> str:
+    by_property = tags.get((scalar(fields.first(named_by)) or "").lower())
+    return tags.get(name) or by_property or scalar(fields.first(name)) or ""
+
+
 def _tags(value: Any) -> Iterator[tuple[str, str]]:
     pairs: Iterable[tuple[Any, Any]] = ()
     if isinstance(value, list):
-        pairs = ((nested(each, "name", "tagid", "id"), nested(each, "value", "tagvalue")) for each in value)
+        pairs = ((nested(each, "tagid", "name", "id"), nested(each, "value", "tagvalue")) for each in value)
     elif isinstance(value, Mapping):
         pairs = value.items()
     for place, (name, held) in enumerate(pairs):

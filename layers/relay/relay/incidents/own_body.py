@@ -12,6 +12,8 @@ from relay.incidents.details import AlertDetails, Details, details_of
 from relay.incidents.share import Share, State
 
 MAX_LENGTH = 2000
+# A text message of several parts may be lost, and a voice reads on (docs/vendors.md, "Flow Designer").
+MAX_SUBJECT = 150
 _MAX_ALERT = 400
 _FLAPS = "This incident flaps. The next signal comes when it is worse, or when it has been calm for a while."
 
@@ -48,12 +50,15 @@ def build_body(
 
 def _properties(share: Share, state: State, room: int, *, is_flapping: bool) -> dict[str, str]:
     found = details_of(share)
-    worst = found.alerts[0] if found.alerts else AlertDetails("", True, found.description, "", "", "", ())
+    worst = found.alerts[0] if found.alerts else found.itself
+    if not worst.description:
+        # A body that was cut to fit has alerts without texts.
+        worst = worst._replace(description=found.itself.description)
     word = (share.status or "open") if state.is_open else "resolved"
     word = f"flapping, {word}" if is_flapping else word
     said = _description(found, room - len(_FLAPS)) if is_flapping else _description(found, room)
     return {
-        "subject": _headline(word, worst) or f"{word.upper()}: BigPanda incident {share.incident_id}",
+        "subject": cut(_headline(word, worst) or f"{word.upper()}: BigPanda incident {share.incident_id}", MAX_SUBJECT),
         "description": f"{_FLAPS}\n{said}" if is_flapping else said,
         "incident_id": share.incident_id,
         "environment_id": share.environment_id or "",

@@ -173,19 +173,21 @@ def parse_share(body: bytes) -> Share:
     wrapped = outside.get("incident")
     incident = Fields(wrapped) if isinstance(wrapped, dict) else outside
     metadata = fields_of(outside.get("metadata"))
-    snooze = incident.get("snooze")
     named_environment = environment_id(metadata.get("environmentid")) or environment_id(outside.get("environmentid"))
     event = _text(outside.get("event", outside.get("eventtype")))
-    status = _word(incident.get("status"))
+    event = event or _text(metadata.get("event", metadata.get("eventtype")))
+    status, what = _word(incident.get("status")), (event or "").rpartition("#")[2].lower()
+    # A webhook of version 2 says by its trigger alone that an incident is closed, snoozed or flapping.
+    snooze = incident.get("snooze", True if what == "snoozed" else None)
     return Share(
         incident_id=_incident_id(incident, outside),
-        event=event or _text(metadata.get("event", metadata.get("eventtype"))),
+        event=event,
         status=status,
         severity=_word(incident.get("severity")),
-        active=_flag(incident.get("active")),
+        active=_flag(incident.get("active", False if what == "closed" else None)),
         resolved=_flag(incident.get("resolved")),
         snoozed=_flag(fields_of(snooze).get("snoozed") if isinstance(snooze, dict) else snooze),
-        flapping=_flag(incident.get("flapping")),
+        flapping=_flag(incident.get("flapping", True if what == "become-flapping" else None)),
         changed_on=time_of(incident.get("changedon", incident.get("changedat"))),
         updated_on=time_of(incident.get("updatedon", incident.get("updatedat"))),
         alerts=tuple(_alerts(incident.get("alerts"))),
@@ -198,7 +200,7 @@ def parse_share(body: bytes) -> Share:
 def _title(incident: Fields, status: str | None) -> str:
     """Return the incident's title on one line: the description of an alert with the incident's status, if there is one.
 
-    Else it is that of any alert, or the incident's own; empty if none has a description.
+    Else it is that of any alert, or the incident's own description or subject; empty if there is none.
     """
     alerts, found = incident.get("alerts"), ""
     for each in map(fields_of, alerts[:MAX_TITLE_ALERTS] if isinstance(alerts, list) else ()):
@@ -206,7 +208,7 @@ def _title(incident: Fields, status: str | None) -> str:
         if text and (scalar(each.get("status")) or "").strip().lower() == status:
             return one_line(text, MAX_TITLE)
         found = found or text or ""
-    return one_line(found or scalar(incident.get("description")) or "", MAX_TITLE)
+    return one_line(found or scalar(incident.first("description", "subject")) or "", MAX_TITLE)
 
 
 def _decode(body: bytes) -> dict[str, Any]:

@@ -154,11 +154,17 @@ class Job(NamedTuple):
     def delivery_id(self) -> str:
         """Id of the delivery (32 hexadecimal digits), the same for all attempts and replays.
 
-        A state from BigPanda's API has another id each time: a workflow may treat a known id as a repeated signal.
+        A workflow may treat a known id as a repeated signal. So a state from BigPanda's API has another id each time,
+        and so has a share without timestamps: an incident may come back to a state. A callback may be posted twice.
         """
         version = None if Flag.BORROWED_VERSION in self.flags else self.version
-        arrival = (self.received_at,) if Flag.FOUND in self.flags else ()
+        is_anew = Flag.FOUND in self.flags or (version is None and self.kind != JobKind.WRITEBACK)
+        arrival = (self.received_at,) if is_anew else ()
         return _delivery_id(self.channel, self.url_recipients, self.incident_id, version, self.digest, *arrival)
+
+    def signal_id(self, further: tuple[str, ...]) -> str:
+        """Return the id of the signal to these `further` recipients alone; `delivery_id` without any."""
+        return _delivery_id(self.delivery_id, further) if further else self.delivery_id
 
     @property
     def stored_name(self) -> str:

@@ -42,7 +42,7 @@ def reduced_body(share: Share) -> bytes:
         "id": share.incident_id,
         "alerts": [{"id": alert.id[:100], "status": (alert.status or "unknown")[:20]} for alert in share.alerts[:300]],
         "relay_note": "cut to fit: alerts are here by id and status alone",
-    }
+    } | ({"description": share.title} if share.title else {})
     incident = kept | {name: value for name, value in small.items() if name not in kept}
     return json.dumps(outside | {"incident": incident} if isinstance(wrapped, dict) else incident).encode()
 

@@ -504,11 +504,14 @@ class Entry(NamedTuple):
         # The newer state came while this one was sent. It could not count as eased then: nothing was announced yet.
         is_settled = newer is not None and (not entry.debt.is_owed or entry.end.at >= newer.came)
         is_eased = newer is not None and is_settled and compare(state, newer).transition in _BETTER
+        # It ended and opened again while this state was sent: the state's page has to end.
+        is_reopened = newer is not None and newer.is_open and state.is_open and entry.end.at > at
+        meanwhile = replace(_as_over(state), came=entry.end.at)
         return replace(
             entry,
             announced=state,
             doubtful=(),
-            eased=newer if is_eased else None,
+            eased=newer if is_eased else meanwhile if is_reopened else None,
             debt=replace(entry.debt if newer else replace(entry.debt.settled(), slot=entry.debt.slot), reason=""),
             flap=entry.flap.announcing(),
             receipt=receipt,

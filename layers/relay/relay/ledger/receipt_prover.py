@@ -47,7 +47,7 @@ class ReceiptProver:
         def note(each: Entry) -> Entry:
             nonlocal is_mine
             # Another function may have asked since this one read the entry. A later step has a question of its own.
-            is_asked = each.receipt.questions > before
+            is_asked = each.receipt.questions > before or each.receipt.since != entry.receipt.since
             asking = each.receipt if is_asked else each.receipt.asking(channel.policy, is_early=is_early)
             is_mine = asking != each.receipt
             return replace(each, receipt=asking)

@@ -112,13 +112,19 @@ class Pages(RestApi):
     def heard_of(self, rest: Rest, pages: Collection[str], deadline: Deadline) -> Heard:
         """Return whom xMatters notified with these pages, and who answered, by the audits of each page.
 
-        The audits are not filtered by type: xMatters' names of most types are not documented (docs/vendors.md).
+        The audits are not filtered by type: xMatters' names of most types are not documented (docs/vendors.md). A page
+        of a large group may have more of them than are read: then its answers are asked for alone.
         """
-        audits: list[Any] = []
+        heard = Heard(is_notified=False, answers=())
         for page in pages:
-            query = urlencode({"eventId": page, "limit": MAX_AUDITS}, errors="replace")
-            audits += self.listed(rest, f"{AUDITS_PATH}?{query}", deadline)
-        return _heard([Fields(each) for each in audits if isinstance(each, dict)])
+            for kind in (dict[str, str](), {"auditType": _ANSWERED}):
+                query = urlencode({"eventId": page, "limit": MAX_AUDITS} | kind, errors="replace")
+                audits = self.listed(rest, f"{AUDITS_PATH}?{query}", deadline)
+                found = _heard([Fields(each) for each in audits if isinstance(each, dict)])
+                heard = Heard(heard.is_notified or found.is_notified, (*heard.answers, *found.answers))
+                if found.answers or len(audits) < MAX_AUDITS:
+                    break
+        return heard
 
     def were_suppressed(self, rest: Rest, at: float, deadline: Deadline) -> bool:
         """True if flood control suppressed pages around `at` (epoch seconds); False if xMatters does not say.
@@ -145,7 +151,7 @@ def _heard(audits: list[Fields]) -> Heard:
         notification = each.first("notification") or nested(response, "notification")
         status = (scalar(nested(notification, "deliverystatus")) or "").upper()
         is_notified = is_notified or status in _GOT_IT or kind == "NOTIFICATION_DELIVERED"
-        if kind == "RESPONSE_RECEIVED":
+        if kind == _ANSWERED:
             device = nested(notification, "recipient")
             name = scalar(nested(nested(device, "owner"), "targetname")) or scalar(nested(device, "targetname")) or ""
             answers.append((name[:MAX_NAME], (scalar(nested(response, "response")) or "")[:MAX_NAME]))
@@ -173,8 +179,9 @@ EVENTS_PATH, AUDITS_PATH = "/api/xm/1/events", "/api/xm/1/audits"
 SUPPRESSIONS_PATH = "/api/xm/1/event-suppressions"
 # Flood control counts the signals of a minute. xMatters' clock and AWS's differ by less.
 SUPPRESSED_WITHIN_SECONDS = 60.0
-# Audits of a page, and suppressions, that are read: xMatters' default, and more than a page of an incident has.
+# Audits of a page, and suppressions, that are read: xMatters' default.
 MAX_AUDITS = 100
+_ANSWERED = "RESPONSE_RECEIVED"
 # Delivery statuses of a notification that reached a device.
 _GOT_IT = frozenset({"DELIVERED", "RESPONDED"})
 

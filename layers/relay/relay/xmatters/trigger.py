@@ -28,6 +28,8 @@ from relay.jobs.result import SendResult
 from relay.xmatters.authorization import Login, Logins
 from relay.xmatters.signal import Signal
 
+# xMatters has no trigger at that URL, maybe since it was changed.
+_NO_TRIGGER = {404, 410}
 _RECIPIENTS = "recipients="
 
 
@@ -91,8 +93,9 @@ class XMatters:
                 return sent
             seconds_left = deadline.remaining(reserve)
             # Before the limit: a job has one attempt only, and would send the same old credentials at each wake.
-            if failure.reason == Reason.CREDENTIALS and not is_renewed:
-                renewed = self._renewed(channel, seconds_left, has_token=failure.was_sent)
+            is_refused = failure.reason == Reason.CREDENTIALS
+            if (is_refused or failure.http_status in _NO_TRIGGER) and not is_renewed:
+                renewed = self._renewed(channel, seconds_left, has_token=is_refused and failure.was_sent)
                 if renewed is None:
                     return sent
                 channel, is_renewed, attempts_left = renewed, True, attempts_left + 1
@@ -152,7 +155,10 @@ class XMatters:
         if accepted:
             return request_id
         shown = {value.partition(" ")[2] for value in authorization.values()}
-        failure = self._outward.bad_answer(answer, reason_for_status(answer.status), channel.secrets() | shown)
+        # A page in place of an answer, as during maintenance, refuses nothing.
+        is_page = answer.status < 400 and not json_object(answer.body)
+        reason = Reason.UPSTREAM if is_page else reason_for_status(answer.status)
+        failure = self._outward.bad_answer(answer, reason, channel.secrets() | shown)
         failure.may_have_acted = is_ambiguous_status(answer.status)
         raise failure
 
