@@ -151,8 +151,8 @@ class Conditions(Played):
     def _late_tags(self, channel: str, states: Sequence[SharedState]) -> Iterator[str]:
         """Check that a tag that comes late rings whom its route names, if no signal of the incident named them.
 
-        That holds for incidents that only get tags until then, and that nobody answers. Nobody else is rung of one that
-        somebody acknowledged.
+        That holds for incidents that only get tags since their last signal, and that nobody answers. Nobody else is
+        rung of one that somebody acknowledged.
         """
         settings = self.story.timelines[channel]
         is_plain = len(settings) == 1 and settings[0].mode == "live" and not settings[0].pauses
@@ -163,8 +163,10 @@ class Conditions(Played):
             own = [each for each in self.states_of(state.incident) if each.arrivals]
             earlier = [each for each in own if each.number < state.number]
             later = [at for each in own for at in each.arrivals if at > first]
-            are_alike = all((each.is_open, each.status) == (state.is_open, state.status) for each in earlier)
+            unlike = [each.number for each in earlier if (each.is_open, each.status) != (state.is_open, state.status)]
             before = [ring for ring in rings if ring.at < first]
+            # It may have got worse until it rang last.
+            is_as_told = bool(before) and max(unlike, default=-1) < before[-1].share
             names = settings[0].recipients_of(state.facts)
             answers = [(at, text) for at, incident, text in self.phones.answers if incident == state.incident]
             pages = [page for page in self.phones.pages if page.ring.incident == state.incident]
@@ -172,9 +174,9 @@ class Conditions(Played):
             is_known = pages and all(page.found_from < first - RINGS_SECONDS for page in pages)
             if any(text == "Acknowledge" and at < first - RINGS_SECONDS / 2 for at, text in answers) and is_known:
                 is_rung = any(ring.recipients == names and ring.began > first for ring in rings)
-                if are_alike and before and is_rung and names != settings[0].recipients:
+                if not unlike and before and is_rung and names != settings[0].recipients:
                     yield f"late tag: {state} rang {', '.join(names)}, although somebody had acknowledged it"
-            if not (state.is_open and are_alike and before and state.number and not answers) or state.shown:
+            if not (state.is_open and is_as_told and state.number and not answers) or state.shown:
                 continue
             is_named = {*names, *settings[0].recipients} & {name for ring in before for name in ring.recipients}
             by = first + RINGS_SECONDS

@@ -274,9 +274,14 @@ def _with_two_recipients(random: Random, story: Story) -> Story:
 
 
 def _with_late_recipients(random: Random, story: Story) -> Story:
-    """Return a story of criticals of which a late tag brings in other people, who may be the only ones with a page."""
-    states = incidents(random, "w", [3, 4], ["critical critical"], 60, 60.0)
-    states = [replace(state, environment="prod-eu", team="db" if state.number else "") for state in states]
+    """Return a story of criticals of which a late tag brings in other people, who may be the only ones with a page.
+
+    Some ring before that, and ring again as they get worse.
+    """
+    courses = ["critical critical", "critical critical", "warning critical critical"]
+    states = incidents(random, "w", [3, 4], courses, 60, 60.0, 400.0)
+    last = {state.incident: state.number for state in states}
+    states = [replace(state, environment="prod-eu", team="db" * (state.number == last[state.id])) for state in states]
     timelines = {NOC: Timeline([with_routes([({"tag.team": ["db"]}, "Dba")])])}
     return plain(story, in_time(states), routed=(), timelines=timelines, has_rest=True)
 
@@ -349,11 +354,11 @@ def _with_refusals_for_good(random: Random, story: Story) -> Story:
 
 def _with_acknowledged_incidents(random: Random, story: Story) -> Story:
     """Return a story of criticals that people acknowledge, before a late tag names others."""
-    story = _with_late_recipients(random, story)
+    story, later = _with_late_recipients(random, story), random.uniform(130, 250)
     posts: list[Post] = []
     answers: list[Said] = []
     for post in story.posts:
-        at = post.state.at + (random.uniform(150, 300) if post.state.number else 0.0)
+        at = post.state.at + (later if post.state.number else 0.0)
         posts.append(Post(at, replace(post.state, at=at)))
         if not post.state.number and random.random() < 0.7:
             answers.append(Said(at + random.uniform(30, 60), len(answers), post.state.id, "Acknowledge", 1))
