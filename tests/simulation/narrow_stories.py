@@ -398,8 +398,10 @@ def _with_a_pause_beside_receipts(random: Random, story: Story) -> Story:
     """Return a story of criticals that nobody may hear, while the channel is paused for some time."""
     story = _with_late_answers(random, story)
     begins = random.randrange(150, 500)
-    ends = begins + random.randrange(200, 900)
-    return replace(story, timelines={NOC: Timeline.paused(random.choice(["keep", "drop"]), begins, ends)})
+    # As long as a chore may be old, and longer.
+    ends = begins + random.choice([random.randrange(200, 900), random.randrange(21600, 23000)])
+    timelines = {NOC: Timeline.paused(random.choice(["keep", "drop"]), begins, ends)}
+    return replace(story, policy={**story.policy, "max_age_seconds": 21600}, timelines=timelines)
 
 
 def _with_refused_bells(random: Random, story: Story) -> Story:
