@@ -45,14 +45,14 @@ class Reports(Played):
     def _untold(self, name: str, states: Sequence[SharedState], came: float, told: Sequence[Notice]) -> Iterator[str]:
         """Check that people are told of an open critical that stays the same for three runs, if no share comes.
 
-        The runs count while the fallback topic takes messages.
+        The runs count while the fallback topic takes messages, and the channel is not paused.
         """
         deaf = max((spell.ends for spell in self.spells("sns")), default=0.0)
         ordered = sorted(states, key=lambda state: state.at)
         ends = [*(state.at for state in ordered[1:]), self.until - self.world.began]
         for state, end in zip(ordered, ends, strict=True):
             runs = 3 * (self.story.reconcile_interval or 0.0) + SETTLES_SECONDS + RUN_SECONDS
-            by = self.world.began + max(state.at, deaf) + runs
+            by = max(self.world.began + max(state.at, deaf), self.quiet_until(NOC)) + runs
             is_told = any(self.world.began + ordered[0].at < notice.at <= by for notice in told)
             is_excused = is_told or any(nap.incident == name for nap in self.naps)
             is_known = state.is_critical and state.version is not None

@@ -642,8 +642,8 @@ def _with_a_lag(random: Random, story: Story) -> Story:
 def _with_lost_shares(random: Random, story: Story) -> Story:
     """Return a story of incidents whose last share is lost, so that a reconcile run has to find it.
 
-    xMatters takes no signal before the lost resolve, or nobody gets the report of the lost critical, or nothing fails
-    besides the lost warning or resolve.
+    xMatters takes no signal before the lost resolve, or the report of the lost critical comes to nobody or in a pause,
+    or nothing fails besides the lost warning or resolve.
     """
     kind, posts, ends = random.choice(["late", "unreported", "calm"]), list[Post](), random.uniform(600, 900)
     statuses = {"late": ["critical", "ok"], "unreported": ["critical"], "calm": ["warning", "ok"]}[kind]
@@ -655,6 +655,9 @@ def _with_lost_shares(random: Random, story: Story) -> Story:
     faults = {"late": ("xmatters", "503"), "unreported": ("sns", "refuses")}
     spells = [Spell(*faults[kind], 0.0, ends, 1.0)] if kind in faults else []
     story = alone(story, posts, policy={**story.policy, "max_age_seconds": 3600}, spells=spells)
+    if kind == "unreported" and random.random() < 0.5:
+        pause = Timeline.paused(random.choice(["keep", "drop"]), 0, int(ends))
+        story = replace(story, spells=[], timelines={NOC: pause})
     return replace(story, reconcile_interval=random.choice([120.0, 300.0]), reports=kind == "unreported")
 
 
