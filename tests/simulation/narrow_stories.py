@@ -430,15 +430,23 @@ def _with_a_dead_ledger(random: Random, story: Story) -> Story:
 
 
 def _with_slow_apis(random: Random, story: Story) -> Story:
-    """Return a story of incidents that end and open again, while the vendors' APIs take seconds for each answer."""
+    """Return a story of incidents that end and open again, while the vendors' APIs take seconds for each answer.
+
+    If the triggers do, too, some change while a signal is on its way, and the policy may not announce an end.
+    """
     courses = ["critical ok critical ok", "critical ok critical ok critical ok", "critical warning ok critical ok"]
-    states = incidents(random, "s", [1, 2, 3], courses, 60, 35.0, 60.0)
+    has_slow_trigger = random.random() < 0.4
+    courses += ["critical ok critical", "critical warning critical"] * has_slow_trigger
+    states = incidents(random, "s", [1, 2, 3], courses, 60, *([2.0, 2.0] * has_slow_trigger), 35.0, 60.0)
     ends = states[-1].at + random.uniform(100, 900)
-    policy = {"confirm_resolve": random.random() < 0.5, "replace": random.random() < 0.7}
+    policy: dict[str, Any] = {"confirm_resolve": random.random() < 0.5, "replace": random.random() < 0.7}
     receipts = {"notified_within_seconds": 300.0, "answered_within_seconds": random.choice([0.0, 900.0])}
     spells = [Spell("rest", "slow", 0.0, ends, random.choice([0.5, 1.0]))]
     if random.random() < 0.5:
         spells.append(Spell("bigpanda", "slow answer", 0.0, ends, random.choice([0.5, 1.0])))
+    if has_slow_trigger:
+        spells.append(Spell("xmatters", "slow", 0.0, ends, 1.0))
+        policy["notify_on"] = ["opened", "worsened", "reopened", *random.choice([[], ["eased", "resolved"]])]
     members = {"answers": not_me(states[0].at + 100, states[0].incident), "receipts": receipts}
     return plain(story, in_time(states), policy=policy, spells=spells, has_rest=True, routed=(), **members)
 
