@@ -31,14 +31,14 @@ class Answer:
         page: the page that it names; None if there was none.
         arrivals: arrivals of its callbacks, in epoch seconds.
         is_known: True if the channel knew the incident when a callback came.
-        is_taken: True if a callback was answered 200.
+        taken: times of the answers of which a callback was answered 200, as the story has them.
     """
 
     said: Said
     page: Page | None
     arrivals: list[float] = field(default_factory=list)
     is_known: bool = False
-    is_taken: bool = False
+    taken: set[float] = field(default_factory=set)
 
     @property
     def name(self) -> str:

@@ -190,7 +190,7 @@ def _with_two_ends(random: Random, story: Story) -> Story:
 
 
 def _with_quick_answers(random: Random, story: Story) -> Story:
-    """Return a story of pages that people answer at once, that have a late second page at times, and that end."""
+    """Return a story of pages that people answer at once, and maybe again, with late second pages, and that end."""
     states: list[SharedState] = []
     answers: list[Said] = []
     for number in range(random.choice([2, 3, 4])):
@@ -198,6 +198,8 @@ def _with_quick_answers(random: Random, story: Story) -> Story:
         states += own
         at, response = own[0].at + random.uniform(1, 40), random.choice(["Acknowledge", "Not me"])
         answers.append(Said(at, number, f"q{number}", response, 1))
+        if random.random() < 0.4:
+            answers.append(replace(answers[-1], at=at + random.uniform(20, 300)))
     members = {"answers": answers, "has_rest": True, "has_late_twins": True}
     return plain(story, in_time(states), policy={"confirm_resolve": random.random() < 0.5}, **members)
 
@@ -269,8 +271,16 @@ def _with_another_webhook(random: Random, story: Story) -> Story:
 
 
 def _with_two_recipients(random: Random, story: Story) -> Story:
-    """Return a story of criticals for two recipients, of whom xMatters may not notify one."""
-    return replace(_with_late_answers(random, story), routed=("Oncall", "Second"))
+    """Return a story of criticals for two recipients, of whom xMatters may not notify one.
+
+    A route names both, or the webhook's URL the second, in a channel that may have no key for the vendors' APIs.
+    """
+    story = _with_late_answers(random, story)
+    if random.random() < 0.4:
+        return replace(story, routed=("Oncall", "Second"))
+    posts = [replace(post, state=post.state.elsewhere(NOC, ("Second",))) for post in story.posts]
+    is_keyless = random.random() < 0.7
+    return replace(story, posts=posts, is_keyless=is_keyless, has_rest=not is_keyless or random.random() < 0.3)
 
 
 def _with_late_recipients(random: Random, story: Story) -> Story:

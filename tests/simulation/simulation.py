@@ -327,7 +327,7 @@ class Simulation:
         document = {"inbound": self._now["inbound"], "xmatters": xmatters, "policy": policy}
         if self.story.answers:
             xmatters["callback"] = {"token": CALLBACK_TOKEN}
-        if self.story.answers or self.story.reconcile_interval:
+        if (self.story.answers and not self.story.is_keyless) or self.story.reconcile_interval:
             looks = ("report" if self.story.reports else "ring") if self.story.reconcile_interval else False
             more: dict[str, Any] = {"environments": [MOVED_TO]} if self.story.moved else {}
             more |= {"assign": True} if self.story.assigns else {}

@@ -213,6 +213,7 @@ class Said:
     A forger has the callback's token, but knows no page, and is no xMatters user.
 
     Attributes:
+        number: One of its own, or that of an earlier answer, which the same person gives again on the same page.
         copies: Number of callbacks that come; 0 if it is lost, so that only xMatters knows of the answer.
         knows_page: True if the forger guessed the number of the incident's latest page.
         is_to_the_first: True if the person answers the incident's first page, and not the latest one.
@@ -232,7 +233,7 @@ class Said:
     def body(self, page: str) -> bytes:
         """Return the callback's body; `page` is the id of the answered page."""
         event = {"number": "page-of-a-stranger" if self.is_forged and not self.knows_page else page}
-        members = {"relay": 1, "kind": "response", "incident_id": self.incident, "event": event}
+        members = {"relay": 1, "kind": "response", "incident_id": self.incident, "event": event, "at": f"{self.at:.0f}"}
         person = {"target": "mallory" if self.is_forged else self.person}
         # xMatters' administrators choose the letter case of the words.
         response = self.response.upper() if self.response == "Escalate" and self.number % 2 else self.response
@@ -289,6 +290,7 @@ class Story:
         poison: incidents whose signals kill each worker.
         damaged: time and incident of each ledger entry that becomes unreadable.
         refused_recipient: name in the URLs of webhooks that the channel does not permit; empty for none.
+        is_keyless: True if the first channel has no key of BigPanda's, although people answer.
     """
 
     policy: dict[str, Any]
@@ -333,6 +335,7 @@ class Story:
     poison: frozenset[str] = frozenset()
     damaged: list[tuple[float, str]] = field(default_factory=list)
     refused_recipient: str = ""
+    is_keyless: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "posts", sorted(self.posts, key=lambda post: post.at))

@@ -60,7 +60,7 @@ class Unheard(Played):
                 (notice, line)
                 for notice in self.sns.told
                 for name, line in INCIDENT.findall(notice.text)
-                if name == incident
+                if name == incident.partition("@")[0]
             ]
             told = [(notice, line) for notice, line in named if tells_of_unheard(line)]
             # A message that the critical is owed again tells people, too.
@@ -110,11 +110,12 @@ class Unheard(Played):
     def _answered_at(self, incident: str, since: float, pages: Sequence[Page]) -> float:
         """Return the time of the first answer; with access to the REST API it must be to one of these pages."""
         of_pages = (answer for page in pages for answer in page.answers)
-        of_incident = ((at, text) for at, said, text in self.phones.answers if said == incident)
+        own = incident.partition("@")[0]
+        of_incident = ((at, text) for at, said, text in self.phones.answers if said == own)
         answers = of_pages if self.story.has_rest else of_incident
         times = [at for at, text in answers if text != "Escalate" and at > since]
         # BigPanda's times are whole seconds.
-        times += [at for at, name in self.console.remarks if name == incident and int(at) >= int(since)]
+        times += [at for at, name in self.console.remarks if name == own and int(at) >= int(since)]
         return min(times, default=math.inf)
 
     def _is_troubled(self) -> bool:
