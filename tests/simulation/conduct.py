@@ -1,6 +1,6 @@
 """Conduct of the relay in a schedule: towards xMatters, the queues, and the fallback topic's subscribers."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby, pairwise, permutations
@@ -44,9 +44,11 @@ class Conduct(Played):
 
     Attributes:
         held: start (epoch seconds) and channel of each process that an open circuit kept from sending.
+        revived: time of the last replay of each state that was dead-lettered then, in epoch seconds.
     """
 
     held: Sequence[tuple[float, str]]
+    revived: Mapping[tuple[str, int], float]
 
     def problems(self) -> Iterator[str]:
         """Yield the problems of the finished schedule."""
@@ -56,6 +58,7 @@ class Conduct(Played):
         yield from self._told_again()
         yield from self._poisoned()
         yield from self._unmarked()
+        yield from self._unrecorded()
         if self.is_steady(*NEEDED, "rest", "sns"):
             yield from self._silent()
         if self.is_steady("sqs", "lambda", "secrets", "token"):
@@ -180,6 +183,16 @@ class Conduct(Played):
                 for other in self.phones.posts
             )
         )
+
+    def _unrecorded(self) -> Iterator[str]:
+        """Check that what an operator replays waits for the ledger: it may have passed since it was dead-lettered."""
+        outages = [each for each in self.spells("dynamodb") if "refuses" in each.fault and each.share == 1]
+        for post in self.phones.posts:
+            began, ends = post.process.started_at - self.world.began, post.began - self.world.began
+            is_dark = any(each.begins < began and ends < each.ends for each in outages)
+            is_revived = self.revived.get((post.incident, post.share), post.began) < post.began
+            if is_dark and is_revived and post.process.works == "signal":
+                yield f"unguarded: {post.incident} share {post.share} was replayed, and sent without the ledger"
 
     def _hurried(self) -> Iterator[str]:
         """Check that a retry after an ambiguous attempt waits long enough, and is marked as a possible repetition.

@@ -94,6 +94,7 @@ class Invariants(Played):
         swept: the sweeper's runs that neither died nor found another run's lease, in the order of their ends.
         reconciled_until: time of the last reconcile run, in epoch seconds.
         held: start (epoch seconds) and channel of each process that an open circuit kept from sending.
+        revived: time of the last replay of each state that was dead-lettered then, in epoch seconds.
     """
 
     dynamodb: SimulatedDynamoDb
@@ -109,6 +110,7 @@ class Invariants(Played):
     swept: list[Time] = field(default_factory=list)
     reconciled_until: float = 0.0
     held: list[tuple[float, str]] = field(default_factory=list)
+    revived: dict[tuple[str, int], float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._clocks_differ = self.cloud.clock_margin
@@ -245,7 +247,7 @@ class Invariants(Played):
             Unheard(**shared),
             Truth(**shared, untrusted=untrusted | doubted),
             Reports(**shared, until=self.reconciled_until),
-            Conduct(**shared, held=self.held),
+            Conduct(**shared, held=self.held, revived=self.revived),
             ActingAnswers(**shared, answers=acting, untrusted=failed),
             Health(
                 **shared,
