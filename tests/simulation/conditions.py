@@ -330,7 +330,7 @@ class Conditions(Played):
         """
         until = came
         while held := [
-            self._held_until(each, facts, until, until + within)
+            self._held_until(state.channel, each, facts, until, until + within)
             for each in self.used(state.channel, until, until + within)
             for facts in self.facts(state)
         ]:
@@ -339,8 +339,14 @@ class Conditions(Played):
             until = max(held)
         return until
 
-    def _held_until(self, settings: Settings, facts: Facts, first: float, last: float) -> float:
-        """Return the end of what holds a state in a time, by these settings; `first` if nothing does."""
+    def _held_until(self, channel: str, settings: Settings, facts: Facts, first: float, last: float) -> float:
+        """Return the end of what holds a state in a time, by these settings; `first` if nothing does.
+
+        An operator may end a pause before.
+        """
         if settings.mode == "shadow" or settings.is_removed:
             return math.inf
-        return max([first, *(each.until for each in settings.pauses_of(facts) if each.since < last)])
+        times = (self.world.began + each.at for each in self.story.timelines[channel] if each.at > settings.at)
+        change = min(times, default=math.inf)
+        pauses = (each for each in settings.pauses_of(facts) if each.since < min(last, change))
+        return max([first, *(min(each.until, change) for each in pauses)])

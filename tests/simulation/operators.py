@@ -117,6 +117,19 @@ def _with_a_planned_pause(random: Random, story: Story) -> Story:
     return _while_the_trigger_fails(random, story, [Settings(0), pause])
 
 
+def _with_a_resumed_pause(random: Random, story: Story) -> Story:
+    """Return a story of a channel with two long pauses for some incidents each, of which an operator ends one early."""
+    begins, ends = random.randrange(5, 200), random.randrange(300, 700)
+    one, two = random.sample(_CONDITIONS[2:], 2)
+    first = _paused_for(Settings(0), begins, begins, begins + 3000, "keep", one)
+    both = _paused_for(first, begins + 50, begins + 50, begins + 3000, random.choice(["keep", "drop"]), two)
+    when = {fact: list(patterns) for fact, patterns in one.items()}
+    resumed = _edited(both, ends, "is resumed", lambda document: pauses.end(document, when, float(BEGINS_AT + ends)))
+    policy = plain_policy(min_seconds_between_signals=random.choice([0, 15]))
+    members = {"others": {CHANGED: policy}, "timelines": {CHANGED: Timeline([Settings(0), first, both, resumed])}}
+    return stories.alone(story, _shares(random, 8), **members)
+
+
 def _with_disordered_pauses(random: Random, story: Story) -> Story:
     """Return a story of two pauses with a short time between them, of which an operator planned the later one first.
 
@@ -403,6 +416,7 @@ _PAUSES: Sequence[Rarity] = (
     ("planned pause of {}", 0.18, 0.2, _with_a_planned_pause),
     ("disorder of pauses of {}", 0.5, 0.52, _with_disordered_pauses),
     ("long pause of {}", 0.355, 0.38, _with_a_long_pause),
+    ("resumed pause of {}", 0.6, 0.62, _with_a_resumed_pause),
 )
 _FACTS: Sequence[Rarity] = (
     ("lost facts of {}", 0.26, 0.28, _with_lost_facts),
