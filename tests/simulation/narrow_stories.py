@@ -565,7 +565,7 @@ def _with_distances(random: Random, story: Story) -> Story:
 
 
 def _with_escalations(random: Random, story: Story) -> Story:
-    """Return a story of pages that one person escalates, and that another one may answer."""
+    """Return a story of pages, some with a late second one, that one person escalates, and another one may answer."""
     states = incidents(random, "e", [2, 3], ["critical", "warning critical"], 60, 30.0)
     answers: list[Said] = []
     for name in sorted({state.incident for state in states}):
@@ -573,11 +573,11 @@ def _with_escalations(random: Random, story: Story) -> Story:
         answers.append(Said(at, len(answers), name, "Escalate", 1))
         if random.random() < 0.7:
             response = random.choice(["Acknowledge", "Not me"])
-            answers.append(Said(at + random.uniform(30, 100), len(answers), name, response, random.choice([0, 1])))
+            answers.append(Said(at + random.uniform(30, 100), len(answers), name, response, random.choice([0, 0, 1])))
     receipts = {"notified_within_seconds": random.choice([0.0, 120.0]), "answered_within_seconds": 300.0}
-    policy = {"confirm_resolve": False}
+    policy, has_late_twins = {"confirm_resolve": False}, random.random() < 0.7
     members = {"routed": (), "answers": answers, "has_rest": True, "receipts": receipts}
-    return plain(story, in_time(states), policy=policy, **members)
+    return plain(story, in_time(states), policy=policy, has_late_twins=has_late_twins, **members)
 
 
 def _with_untold_ends(random: Random, story: Story) -> Story:

@@ -203,8 +203,11 @@ class Unheard(Played):
                 yield f"unheard: {incident} is told of at {moment}, and a device had got it"
 
     def _is_dead_end(self, page: Page, at: float) -> bool:
-        """Return True if a callback before `at` says that nobody is left; of two pages, the end of one does not."""
-        pages = [other for other in self.phones.pages if other.ring == page.ring]
+        """Return True if a callback before `at` says that nobody is left; of two pages, the end of one does not.
+
+        A page that comes later is not known then.
+        """
+        pages = [each for each in self.phones.pages if each.ring == page.ring and each.found_from <= page.found_from]
         if len(page.ring.recipients) > 1 and not page.tells_of_its_end(has_rest=self.story.has_rest):
             # xMatters called back about one of them.
             return False
