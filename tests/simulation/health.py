@@ -5,9 +5,11 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from relay.incidents.share import CANARY_PREFIX
 from tests.simulation.conditions import SHADOWED
 from tests.simulation.played import IN_FLIGHT_SECONDS, NEEDED, Played, may_be_unrecorded
 from tests.simulation.services import HealthMessage
+from tests.simulation.settings import Facts
 from tests.simulation.story import NOC, SharedState
 
 # The shortest time between two messages about a channel, minus the difference of the functions' clocks.
@@ -17,6 +19,8 @@ LEAST_SECONDS = 899.0
 TOLD_SECONDS = 120.0 + 4 * 60.0 + 45.0
 # A debt from before a pause is recorded as waiting for it once its job wakes: the longest wait of a critical.
 HELD_SECONDS = 180.0
+# From a canary's beginning to a delivery that proves it, and to the message about its failure or success.
+PROVEN_SECONDS, CANARY_SECONDS = 60.0, 2400.0
 # From the sweeper's read of what is owed to its message about that, with a topic that is slow.
 RUN_SECONDS = 60.0
 
@@ -68,6 +72,9 @@ class Health(Played):
             if self.sns.of_health:
                 yield "health: a message was published without a topic"
             return
+        has_canary = "canary" in self.story.policy
+        if has_canary and self.is_steady(*NEEDED, "sns") and not self.weather.skips_runs:
+            yield from self._canaries()
         for channel in self.policies:
             messages = [each for each in self.sns.of_health if channel in each.channels]
             yield from self._repeated(channel, messages)
@@ -82,9 +89,34 @@ class Health(Played):
             is_given_up |= is_unrecorded and any(state.channel == channel for state in self.dropped)
             # Two messages are some time apart, for which a schedule may be too short.
             is_due = messages and self.world.now > messages[-1].at + LEAST_SECONDS + TOLD_SECONDS
-            is_sick = bool(messages) and messages[-1].health == "sick"
+            is_sick = bool(messages) and messages[-1].health == "sick" and not (has_canary and channel == NOC)
             if is_due and is_sick and not is_given_up and not may_be_unrecorded(messages[-1]):
                 yield f"health: nobody was told that {channel} is well again"
+
+    def _canaries(self) -> Iterator[str]:
+        """Check that people are told of a canary that no device gets, and that all is well by the next that one gets.
+
+        The latter must meet no outage and no pause, and xMatters must not call back that it notifies nobody else.
+        """
+        messages = [each for each in self.sns.of_health if NOC in each.channels]
+        line = self.story.timelines.get(NOC, ())
+        pauses = [pause for settings in line for pause in settings.pauses_of(Facts())]
+        dark = [(self.world.began + each.begins, self.world.began + each.ends) for each in self.weather.spells]
+        for state in [each for each in self.states.values() if each.id.startswith(CANARY_PREFIX) and each.is_open]:
+            began, by = self.world.began + state.at, self.world.began + state.at + CANARY_SECONDS
+            rings = [ring for ring in self.rings_of(state.incident) if self.told_by(ring).is_open]
+            pages = [page for page in self.phones.pages if page.ring in rings]
+            is_held = any(pause.since < by and began < pause.until for pause in pauses)
+            if by > self.world.now or is_held:
+                continue
+            health = next((each.health for each in reversed(messages) if each.at < by), "well")
+            if health == "well" and all(page.delivered_at == math.inf for page in pages):
+                yield f"health: nobody was told of the canary that failed at {self.moment(began)}"
+            is_dark = any(begins < by and began - LEAST_SECONDS < ends for begins, ends in dark)
+            is_dark |= any(page.given_up_at < math.inf for page in pages)
+            is_proven = any(page.delivered_at < began + PROVEN_SECONDS and page.ended_at for page in pages)
+            if health == "sick" and is_proven and not is_dark:
+                yield f"health: {NOC} is called sick after the canary that succeeded at {self.moment(began)}"
 
     def _repeated(self, channel: str, messages: Sequence[HealthMessage]) -> Iterator[str]:
         """Check that sick and well take turns, with the shortest time in between.

@@ -599,6 +599,26 @@ def _with_untold_ends(random: Random, story: Story) -> Story:
     return plain(story, in_time(states), policy=policy, spells=[spell], routed=(), has_rest=True)
 
 
+def _with_a_canary(random: Random, story: Story) -> Story:
+    """Return a story of a channel with a canary, through one or two outages of xMatters, or through a pause."""
+    spells: list[Spell] = []
+    at = random.uniform(0, 600)
+    for _ in range(random.choice([1, 2])):
+        service, ends = random.choice(["xmatters", "rest"]), at + random.choice([300.0, 1000.0, 2500.0])
+        spells.append(Spell(service, "503", at, ends, 1.0))
+        at = ends + random.uniform(1000, 3000)
+    members: dict[str, Any] = {"spells": spells}
+    if random.random() < 0.3:
+        begins = random.randrange(30, 200)
+        members = {"timelines": {NOC: Timeline.paused("keep", begins, begins + random.randrange(100, 2000))}}
+    members |= {"receipts": {"notified_within_seconds": random.choice([120.0, 300.0])}, "answers": not_me(600.0, "k0")}
+    states = incidents(random, "k", [1, 2], ["warning", "warning ok"], 60, 60.0)
+    topics = random.choice([("alarm", "notice"), ("alarm",), ("notice",)])
+    members |= {"topics": topics, "has_rest": True, "is_keyless": True}
+    policy = {"canary": True, "notify_on": ["opened", "worsened", "reopened", "resolved"]}
+    return plain(story, in_time(states), policy=policy, routed=(), **members)
+
+
 def _with_further_trouble(random: Random, story: Story) -> Story:
     """Return a story of another narrow kind, in which one or two more services fail for some time."""
     story = random.choice((*_KINDS, *_UNSEEN, *_LATER, *_PAIRS, *_LATEST))(random, story)
@@ -630,4 +650,5 @@ _FAMILIES: Sequence[Rarity] = (
     ("floods of {}", 0.7, 0.72, one_of((_with_a_row_of_ambiguous_answers,))),
     ("slow apis of {}", 0.1373, 0.1773, _with_slow_apis),
     ("unrecorded replays of {}", 0.8964, 0.9385, _with_unrecorded_replays),
+    ("canaries of {}", 0.468, 0.497, _with_a_canary),
 )

@@ -416,7 +416,7 @@ _PAUSES: Sequence[Rarity] = (
     ("planned pause of {}", 0.18, 0.2, _with_a_planned_pause),
     ("disorder of pauses of {}", 0.5, 0.52, _with_disordered_pauses),
     ("long pause of {}", 0.355, 0.38, _with_a_long_pause),
-    ("resumed pause of {}", 0.6, 0.62, _with_a_resumed_pause),
+    ("resumed pause of {}", 0.79, 0.82, _with_a_resumed_pause),
 )
 _FACTS: Sequence[Rarity] = (
     ("lost facts of {}", 0.26, 0.28, _with_lost_facts),

@@ -15,6 +15,7 @@ import requests
 from greenlet import GreenletExit
 
 from relay.http.session import HttpAnswer, Session
+from relay.incidents.share import CANARY_PREFIX
 from relay.xmatters.authorization import TOKEN_PATH
 from tests.simulation.cloud import REST_USER, TRIGGER_USER, Logins
 from tests.simulation.services import Edge
@@ -168,7 +169,9 @@ class Phones(Session):
             return self._of_rest(url, headers, body, seconds)
         world, began = self.edge.world, self.edge.world.now
         document = json.loads(body or b"")["incident"]
-        is_critical = document["active"] and document.get("status") == "critical"
+        # Nobody is told of a canary as of a critical.
+        is_critical = document.get("status") == "critical" and not document["id"].startswith(CANARY_PREFIX)
+        is_critical &= document["active"]
         is_marked = "X-Relay-May-Repeat" in headers
         delivery, share = headers["X-Relay-Delivery-Id"], document["share"]
         channel, incident = _channel(url), document.get("entry", document["id"])

@@ -16,6 +16,7 @@ from botocore.exceptions import ClientError, ConnectTimeoutError
 
 from relay.delivery.delivery import STORED_SECONDS
 from relay.failures import ChannelUnreadable, UnknownChannel
+from relay.incidents.share import CANARY_PREFIX
 from relay.jobs.queue import Queue, read_envelope
 from relay.ledger.credentials import MARKS_KEY
 from relay.ledger.debt import FALLBACK_DESCRIPTION
@@ -221,7 +222,8 @@ class SimulatedSqs:
         process.sends[self.label] += 1
         if process.name.startswith("sweeper"):
             job = json.loads(MessageBody)
-            self.swept.append((process.name, job["channel"], job["stamps"]["status"] == "critical"))
+            if not job["incident_id"].startswith(CANARY_PREFIX):
+                self.swept.append((process.name, job["channel"], job["stamps"]["status"] == "critical"))
         name = self.put(MessageBody, DelaySeconds)
         if process.works == "reconcile" and (incident := _incident(MessageBody)):
             self.found(incident)

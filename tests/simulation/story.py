@@ -359,7 +359,7 @@ class Story:
     @cached_property
     def confirms_ends(self) -> bool:
         """True if the first channel confirms ends of incidents with BigPanda before it believes them."""
-        has_access = bool(self.answers) or self.reconcile_interval is not None
+        has_access = bool(self.answers and not self.is_keyless) or self.reconcile_interval is not None
         is_chosen: bool = self.policy.get("confirm_resolve", True)
         return is_chosen and has_access and not any(post.state.url_recipients for post in self.posts)
 
