@@ -14,8 +14,9 @@
 
 // The longest text that a property of the workflow takes: 2,000 is what xMatters gives a new text property.
 var PROPERTY_LIMIT = 2000;
-// The longest text that an input of a step takes. Recipients go into one, not into a property.
-var INPUT_LIMIT = 20000;
+// A text message of several parts may be lost, and a voice reads on.
+// Recipients go into an input of a step, not into a property.
+var LIMITS = { subject: 150, recipients: 20000 };
 
 (function () {
   var OUTPUTS = [
@@ -234,7 +235,7 @@ var INPUT_LIMIT = 20000;
     var length = 0;
     (isArray(list) ? list.map(scalar).join(',') : scalar(list)).split(',').forEach(function (each) {
       var name = each.trim();
-      if (name && found.indexOf(name) < 0 && length + name.length < INPUT_LIMIT) {
+      if (name && found.indexOf(name) < 0 && length + name.length < LIMITS.recipients) {
         found.push(name);
         length += name.length + 1;
       }
@@ -302,7 +303,7 @@ var INPUT_LIMIT = 20000;
   // Outputs -------------------------------------------------------------------------------------------------------
 
   function set(name, value) {
-    output[name] = cut(value, name === 'recipients' ? INPUT_LIMIT : PROPERTY_LIMIT);
+    output[name] = cut(value, LIMITS[name] || PROPERTY_LIMIT);
   }
 
   function setTransport() {

@@ -28,7 +28,7 @@ ASKED_FOR_SECONDS = 298.0
 REVIVED_SECONDS, AGAIN_SECONDS = 30.0, 90.0
 # The longest backoff of 15 minutes, and 3 minutes for a crash, with a margin.
 FAIR_SECONDS = 1500.0
-BREAKING = {"503", "503 for minutes", "504", "504 rang", "gone", "reset rang", "timeout", "timeout rang"}
+BREAKING = {"503", "503 for minutes", "redirect", "504", "504 rang", "gone", "reset rang", "timeout", "timeout rang"}
 # The relay searches a page for three minutes, and a follow-up may wake two minutes later.
 LOOKED_FOR_SECONDS = 320.0
 TOLD_TWICE_SECONDS = 299.0
