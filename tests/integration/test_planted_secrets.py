@@ -136,6 +136,7 @@ def begin(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> 
 
 
 FAULTS: list[dict[str, Any]] = [
+    {"kind": "status", "status": 400},
     {"kind": "status", "status": 500},
     {"kind": "status", "status": 429, "retry_after": "60"},
     {"kind": "html", "status": 404},
