@@ -32,8 +32,7 @@ from relay.jobs.queue import Queue, envelope_of, read_envelope
 from relay.jobs.result import Result
 from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.credentials import change_mark
-from relay.ledger.entry import Entry
-from relay.ledger.entry_key import key
+from relay.ledger.entry import Entry, entry_key
 from relay.sweeper.canary import Post
 from relay.telemetry import Telemetry
 from tests import samples
@@ -624,10 +623,10 @@ class Relay:
         """Record a critical as announced, with these signals, unless the ledger has an entry of the incident."""
         state = State.of(samples.share(id=incident_id), self.clock.now)
         entry = Entry(newest=state, announced=state, accepted_signals=signals)
-        self.ledger.write(key("noc", (), incident_id), Entry(), entry)
+        self.ledger.write(entry_key("noc", (), incident_id), Entry(), entry)
 
     def entry(self, incident_id: str = "i1") -> Entry:
-        return self.ledger.read(key("noc", (), incident_id))
+        return self.ledger.read(entry_key("noc", (), incident_id))
 
 
 def worked(relay: Relay, *jobs: Job) -> list[str]:

@@ -10,8 +10,7 @@ from relay.foreign_text import identifier, printable
 from relay.incidents.share import State
 from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.debt import Debt
-from relay.ledger.entry import Entry
-from relay.ledger.entry_key import key, shadow_of
+from relay.ledger.entry import Entry, entry_key, shadow_key
 from relay.ledger.receipt import Receipt
 from relay.ledger.sources import Sources
 from relay.ledger.table import Ledger
@@ -57,8 +56,8 @@ def stored(stack: Stack, incidents: Mapping[str, Collection[str]], *, with_shado
         named = sources.of_incidents(channel, ids)
         for incident in ids:
             for recipients in {(), *named.get(incident, ())}:
-                name = key(channel, recipients, incident)
-                for each in (name, shadow_of(name)) if with_shadow else (name,):
+                name = entry_key(channel, recipients, incident)
+                for each in (name, shadow_key(name)) if with_shadow else (name,):
                     places[each] = channel, incident, recipients
     # The ledger returns an empty entry for an unknown incident.
     entries = Ledger(table).read_many(places).items()

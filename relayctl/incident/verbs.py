@@ -18,8 +18,7 @@ from relay.foreign_text import identifier, printable, quoted, url_part
 from relay.http.client import json_object
 from relay.incidents.share import MAX_ID_LENGTH, Fields, fields_of, nested, scalar, time_of
 from relay.jobs.job import seconds_of
-from relay.ledger.entry import Entry
-from relay.ledger.entry_key import channel_of, incident_of
+from relay.ledger.entry import Entry, channel_of, incident_of
 from relay.ledger.table import Ledger
 from relay.xmatters.directory import AUDITS_PATH, EVENTS_PATH, Pages, RestApi
 from relayctl import moments, terminal

@@ -20,8 +20,7 @@ from relay.incidents.share import Share, State, Transition, is_open, parse_share
 from relay.jobs.job import new_job, timestamp
 from relay.jobs.result import Outcome
 from relay.ledger.debt import Wait
-from relay.ledger.entry import Entry
-from relay.ledger.entry_key import shadow_of
+from relay.ledger.entry import Entry, shadow_key
 from relay.ledger.rate_limit_and_circuit import Gate, rules_of
 from relay.ledger.table import Ledger
 from relayctl import terminal
@@ -252,7 +251,7 @@ def _with_ledger(stack: Stack, case: Case) -> Case:
     def ask() -> Case:
         table = stack.table()
         # A channel in shadow mode has entries of its own.
-        name = shadow_of(task.entry_key) if task.channel.policy.mode is Mode.SHADOW else task.entry_key
+        name = shadow_key(task.entry_key) if task.channel.policy.mode is Mode.SHADOW else task.entry_key
         gates = {rule.gate: Gate.of(table.numbers(rule.gate)) for rule in rules_of(task.channel, task.recipients)}
         return case._replace(entry=Ledger(table).read(name), gates=gates)
 

@@ -19,8 +19,7 @@ from relay.failures import InvalidChannel
 from relay.foreign_text import printable
 from relay.incidents.share import TEST_PREFIX
 from relay.ledger.debt import CRITICAL, OTHER, shards
-from relay.ledger.entry import Entry
-from relay.ledger.entry_key import channel_of
+from relay.ledger.entry import Entry, channel_of
 from relay.ledger.rate_limit_and_circuit import Gate, gate_of
 from relay.ledger.table import Ledger, parsed
 from relay.sweeper.canary import Canary

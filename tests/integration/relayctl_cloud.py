@@ -34,8 +34,7 @@ from relay.jobs.job import Job, seconds_of, timestamp
 from relay.jobs.queue import Queue, read_envelope
 from relay.ledger.credentials import read_marks
 from relay.ledger.debt import Debt, Row
-from relay.ledger.entry import Entry
-from relay.ledger.entry_key import key
+from relay.ledger.entry import Entry, entry_key
 from relay.ledger.table import Ledger, Table
 from relay.sweeper.fallback_notifier import carry_out
 from relay.version import VERSION
@@ -235,7 +234,7 @@ class Operator:
 
     def record(self, channel: str, incident_id: str, entry: Entry, named: tuple[str, ...] = ()) -> Entry:
         """Write the ledger's first entry of an incident, and return it as written."""
-        written = self.ledger.write(key(channel, named, incident_id), Entry(), entry)
+        written = self.ledger.write(entry_key(channel, named, incident_id), Entry(), entry)
         assert written
         return written
 
@@ -258,7 +257,7 @@ class Operator:
 
     def settle(self, incident_id: str) -> None:
         """Settle what the channel `noc` owes for an incident, as the worker does."""
-        name = key("noc", (), incident_id)
+        name = entry_key("noc", (), incident_id)
         self.ledger.write(name, self.ledger.read(name), Entry())
 
     def give_up(self, channel: str, incident_id: str, **said: Any) -> None:

@@ -14,8 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from relay.incidents.callback import Kind
-from relay.ledger.entry import Entry
-from relay.ledger.entry_key import key
+from relay.ledger.entry import Entry, entry_key
 from relay.reconcile.history import ChannelHistory, History, listing_name
 from relay.reconcile.ownership import Learnt
 from tests import samples
@@ -130,7 +129,7 @@ class Attack:
     def entries(self) -> Iterator[Entry]:
         """Yield the ledger's entries of the true incidents."""
         for truth in self.plan.truths:
-            yield self.relay.ledger.read(key(truth.channel, truth.recipients, truth.id))
+            yield self.relay.ledger.read(entry_key(truth.channel, truth.recipients, truth.id))
 
     # ---- Events ------------------------------------------------------------------------------------------------------
 

@@ -15,8 +15,7 @@ from relay.bigpanda.client import as_webhook
 from relay.delivery.resolve_questions import UNREACHABLE_SECONDS
 from relay.incidents.share import parse_share
 from relay.jobs.queue import SCHEMA
-from relay.ledger.entry import CLAIM_SECONDS
-from relay.ledger.entry_key import key
+from relay.ledger.entry import CLAIM_SECONDS, entry_key
 from tests.simulation.answers import ActingAnswers, Answer
 from tests.simulation.capacity import Capacity
 from tests.simulation.cloud import USUAL
@@ -445,7 +444,7 @@ class Invariants(Played):
 
     def _entry(self, state: SharedState) -> Mapping[str, Any]:
         """Return the ledger's document about a state's incident; empty if there is none."""
-        return self.dynamodb.document(key(state.channel, state.url_recipients, state.id))
+        return self.dynamodb.document(entry_key(state.channel, state.url_recipients, state.id))
 
     def _is_on_a_queue(self, state: SharedState) -> bool:
         return self._is_one_on_a_queue(state.incident, [state])

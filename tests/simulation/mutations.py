@@ -622,9 +622,9 @@ MUTATIONS = (
     ),
     Mutation(
         "channels share an entry",
-        "ledger.entry_key:key",
-        'f"incident/{channel}/{named(recipients)}/{legal(incident_id)}"',
-        'f"incident/{named(recipients)}/{legal(incident_id)}"',
+        "ledger.entry:entry_key",
+        'f"incident/{channel}/{recipients_name(recipients)}/{legal_id(incident_id)}"',
+        'f"incident/{recipients_name(recipients)}/{legal_id(incident_id)}"',
         seed=1,
     ),
     Mutation(

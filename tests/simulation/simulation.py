@@ -27,7 +27,7 @@ from relay.http.session import VendorHosts
 from relay.jobs.job import timestamp
 from relay.ledger.credentials import MARKS_KEY, Uses
 from relay.ledger.debt import BEHIND_SECONDS
-from relay.ledger.entry_key import key
+from relay.ledger.entry import entry_key
 from relay.ledger.table import Table
 from relay.reconcile.history import listing_name
 from relay.reconcile.ownership import OWN_KEY
@@ -163,7 +163,7 @@ class Simulation:
         self.retries.vanishing, self.retries.luck = story.vanishing, Random(f"vanishing in {seed}")
         self.retries.found = self._found
         every = [post.state for post in story.posts]
-        entries = {key(state.channel, state.url_recipients, state.id): state.incident for state in every}
+        entries = {entry_key(state.channel, state.url_recipients, state.id): state.incident for state in every}
         dynamodb = Edge(self.world, weather, "dynamodb", 0.001, 0.01)
         luck = Random(f"table of {seed}")
         self.dynamodb = SimulatedDynamoDb(dynamodb, entries, story.ceiling, story.cloud, luck)
@@ -284,7 +284,7 @@ class Simulation:
 
     def _damage(self, incident: str) -> None:
         """Let the ledger's entry of an incident become unreadable: a member of it gets another type."""
-        if self.dynamodb.damage(key(NOC, (), incident)):
+        if self.dynamodb.damage(entry_key(NOC, (), incident)):
             self.world.say(f"the entry of {incident} becomes unreadable")
             self.invariants.unguarded.add(incident)
 

@@ -9,7 +9,7 @@ import pytest
 from relay.failures import Reason
 from relay.jobs.job import JobKind
 from relay.jobs.result import Outcome
-from relay.ledger.entry_key import key
+from relay.ledger.entry import entry_key
 from sandbox.bigpanda.life import ACTIONS
 from sandbox.demo.script import SCRIPTS
 from sandbox.page import relay_view, sentences
@@ -61,7 +61,7 @@ BOTH = {"notified_within_seconds": 300, "answered_within_seconds": 900}
 
 
 def described(relay: Relay) -> dict[str, Any]:
-    return relay_view.receipt(json.loads(relay.dynamodb.items[key("noc", (), "i1")]["text"]["S"]))
+    return relay_view.receipt(json.loads(relay.dynamodb.items[entry_key("noc", (), "i1")]["text"]["S"]))
 
 
 def states(relay: Relay) -> list[str]:

@@ -8,7 +8,7 @@ import pytest
 
 from relay.failures import BadRequest
 from relay.incidents.share import Share, is_open, parse_share
-from relay.ledger.entry_key import key, page_key
+from relay.ledger.entry import entry_key, page_key
 from tests import samples
 from tests.fakes import Call, new_relay
 from tests.workflow_scripts.node import Case, run
@@ -54,7 +54,7 @@ def decided(share: Share) -> dict[str, str]:
         "priority": urgency,
         "recipients": "Ops,dba-1",
         "channel": "noc",
-        "page_key": page_key(key("noc", ("dba-1",), share.incident_id)),
+        "page_key": page_key(entry_key("noc", ("dba-1",), share.incident_id)),
     }
 
 
@@ -132,7 +132,7 @@ def test_body_without_the_header_is_read_as_bigpandas_alone() -> None:
 
 def test_page_key_differs_for_another_channel_other_url_recipients_and_another_letter_case() -> None:
     entries = [("noc", (), "a1"), ("noc", (), "A1"), ("dba", (), "a1"), ("noc", ("dba",), "a1"), ("noc", (), "x,a1")]
-    keys = [page_key(key(*entry)) for entry in entries]
+    keys = [page_key(entry_key(*entry)) for entry in entries]
     assert len(set(keys)) == len(keys)
     assert all(each.isalnum() for each in keys)
 

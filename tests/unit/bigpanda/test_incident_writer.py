@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from relay.http.session import HttpAnswer
-from relay.ledger.entry_key import key
+from relay.ledger.entry import entry_key
 from tests import samples
 from tests.fakes import Call, FakeSession, Relay, Step
 from tests.unit.xmatters_tenant import Tenant
@@ -204,7 +204,7 @@ def test_acknowledgement_counts_for_the_entry_whose_page_it_names() -> None:
         relay.post(recipients=(recipient,), status=status, changedOn=int(relay.clock.now))
         relay.wake(15)
     relay.play("response:Acknowledge@page-2=ed 0 6m")
-    assert [relay.ledger.read(key("noc", (name,), "i1")).acknowledged_by for name in "ab"] == ["", ""]
+    assert [relay.ledger.read(entry_key("noc", (name,), "i1")).acknowledged_by for name in "ab"] == ["", ""]
 
 
 def test_acknowledged_test_page_is_not_looked_for_in_bigpanda() -> None:

@@ -10,7 +10,7 @@ from relay.failures import ChannelUnreadable
 from relay.http.session import HttpAnswer
 from relay.jobs.job import Flag
 from relay.jobs.queue import read_envelope
-from relay.ledger.entry_key import key
+from relay.ledger.entry import entry_key
 from tests import samples
 from tests.fakes import (
     TABLE_DOWN,
@@ -359,7 +359,7 @@ def test_critical_that_waits_by_its_row_alone_rings_although_an_older_state_begi
     relay.change_policy(pauses=[samples.pause("keep")])
     assert relay.play("critical") == ["queued paused"]
     relay.change_policy()
-    relay.dynamodb.items[key("noc", (), "i1")]["text"]["S"] = "damaged"
+    relay.dynamodb.items[entry_key("noc", (), "i1")]["text"]["S"] = "damaged"
     relay.session.steps = [samples.accepted("r1"), samples.accepted("r2")]
     relay.retries.messages = []
     worked(relay, older)
@@ -393,7 +393,7 @@ def test_critical_of_an_unreadable_entry_rings_although_the_rate_limiter_failed_
     relay.change_policy(pauses=[samples.pause("keep")])
     assert relay.play("critical") == ["queued paused"]
     relay.change_policy()
-    relay.dynamodb.items[key("noc", (), "i1")]["text"]["S"] = "damaged"
+    relay.dynamodb.items[entry_key("noc", (), "i1")]["text"]["S"] = "damaged"
     relay.session.steps = [samples.accepted("r1"), samples.accepted("r2")]
     update = table.update_item
 

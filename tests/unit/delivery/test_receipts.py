@@ -15,7 +15,7 @@ from relay.bigpanda.listing import first_answer
 from relay.channels.policy import Policy
 from relay.deadline import Deadline
 from relay.http.session import HttpAnswer
-from relay.ledger.entry_key import key
+from relay.ledger.entry import entry_key
 from relay.ledger.receipt import Heard, Receipt
 from relay.ledger.receipt_prover import ReceiptProver
 from tests import samples
@@ -323,7 +323,7 @@ def test_two_questions_at_once_leave_the_one_about_the_next_step() -> None:
     tenant.audits["page-1"] = ["DELIVERED"]
     relay = watched({"notified_within_seconds": 300, "answered_within_seconds": 900}, tenant=tenant)
     relay.play("critical 15")
-    name, entry, channel = key("noc", (), "i1"), relay.entry(), relay.channels.get("noc")
+    name, entry, channel = entry_key("noc", (), "i1"), relay.entry(), relay.channels.get("noc")
 
     def heard_of(_: object, pages: Sequence[str], __: object) -> Heard:
         tenant.audited += pages
@@ -439,7 +439,7 @@ def test_what_xmatters_says_of_an_earlier_criticals_pages_proves_nothing_for_one
     tenant.audits["page-1"] = ["DELIVERED"]
     relay = watched({}, tenant=tenant)
     relay.play("critical 15")
-    name, channel = key("noc", (), "i1"), relay.channels.get("noc")
+    name, channel = entry_key("noc", (), "i1"), relay.channels.get("noc")
     # A worker with a callback reads the entry, and verifies the callback's page, which takes seconds.
     read = relay.entry()
     relay.play("warning 20 critical 15")

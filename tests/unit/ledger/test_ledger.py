@@ -16,8 +16,7 @@ from relay.failures import LedgerError
 from relay.incidents.share import PRESETS, State
 from relay.ledger.accepted_signal import AcceptedSignal, Audience
 from relay.ledger.debt import Debt, Row, shard
-from relay.ledger.entry import About, End, Entry, Flap
-from relay.ledger.entry_key import key
+from relay.ledger.entry import About, End, Entry, Flap, entry_key
 from relay.ledger.receipt import Receipt
 from relay.ledger.table import Ledger, Table, stored_row
 from tests.fake_dynamodb import MAX_ITEM_BYTES, MAX_KEY_BYTES, FakeDynamoDb, size
@@ -139,7 +138,7 @@ def full(alerts: int) -> int:
     ids=repr,
 )
 def test_key_fits_into_dynamodb_whatever_the_incident_id_is(incident_id: str) -> None:
-    name = key("a" * 48, ("x" * 200,) * 100, incident_id)
+    name = entry_key("a" * 48, ("x" * 200,) * 100, incident_id)
     assert 0 < len(name.encode()) <= MAX_KEY_BYTES
 
 

@@ -8,8 +8,7 @@ import pytest
 
 from relay.jobs.job import timestamp
 from relay.jobs.queue import envelope_of
-from relay.ledger.entry import Entry, Lease
-from relay.ledger.entry_key import key
+from relay.ledger.entry import Entry, Lease, entry_key
 from relay.ledger.table import Ledger
 from relayctl.dlq.mover import STILL_SECONDS, Became, Fate, Moved, fate, follow
 from relayctl.dlq.queue import HOLD_SECONDS, DeadLetters
@@ -111,12 +110,12 @@ class TestFate:
 def test_following_ends_when_nothing_changed_for_a_minute() -> None:
     clock = Clock()
     ledger, jobs = Ledger(FakeDynamoDb().table(clock)), [moved_signal(url_recipients=())]
-    written = ledger.write(key("noc", (), jobs[0].job.incident_id), Entry(), waiting("paced"))
+    written = ledger.write(entry_key("noc", (), jobs[0].job.incident_id), Entry(), waiting("paced"))
 
     def sleep(seconds: float) -> None:
         clock.now += seconds
         if written and 50 <= clock.now - NOW < 50 + seconds:
-            ledger.write(key("noc", (), jobs[0].job.incident_id), written, waiting("upstream"))
+            ledger.write(entry_key("noc", (), jobs[0].job.incident_id), written, waiting("upstream"))
 
     assert set(follow(ledger, jobs, clock, sleep)) == {None}
     assert jobs[0].fate == Fate(Became.WAITING, "upstream")

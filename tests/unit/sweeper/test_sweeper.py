@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from relay.ledger.entry_key import key
+from relay.ledger.entry import entry_key
 from tests import samples
 from tests.fakes import Relay, Step, dies, new_relay, worked
 
@@ -157,7 +157,7 @@ class TestHealth:
             "due_at": {"N": "1900000000"},
         }
         for number in range(rows):
-            name = key("noc", (), f"i{number}")
+            name = entry_key("noc", (), f"i{number}")
             relay.dynamodb.items[name] = {"pk": {"S": name}, **row}
         assert relay.sweep()["owed"] == rows
         details = [line["detail"] for line in relay.recorder.lines("sweeper_failed")]

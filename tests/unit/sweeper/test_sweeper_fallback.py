@@ -6,7 +6,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from relay.jobs.job import timestamp
-from relay.ledger.entry_key import key
+from relay.ledger.entry import entry_key
 from relayctl.stack.last_resort import last_confirmation
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
@@ -121,7 +121,7 @@ class TestPhones:
         relay.messaging.before = lambda *_: relay.clock.sleep(6)
         relay.sns.failure = SNS_DOWN if is_topic_down else None
         assert relay.sweep(300)["notified"] == 1
-        assert not relay.ledger.read(key("noc", (), "noc-1")).debt.is_notified
+        assert not relay.ledger.read(entry_key("noc", (), "noc-1")).debt.is_notified
         relay.sweep_for(240)
         assert len(relay.messaging.sent) == 4
         relay.messaging.before = lambda *_: None
@@ -136,7 +136,7 @@ class TestPhones:
         relay = self.owing("noc")
         relay.messaging.before, relay.sns.failure = refuse, SNS_DOWN
         relay.sweep_for(420)
-        assert not relay.ledger.read(key("noc", (), "noc-1")).debt.is_notified
+        assert not relay.ledger.read(entry_key("noc", (), "noc-1")).debt.is_notified
         relay.messaging.before, relay.sns.failure = lambda *_: None, None
         assert relay.sweep(60)["notified"] == 1
         assert len(subjects(relay)) == 1

@@ -26,8 +26,7 @@ from relay.incidents.share import TEST_PREFIX
 from relay.jobs.job import Job, seconds_of
 from relay.jobs.result import Exchange, Outcome, Result
 from relay.ledger.accepted_signal import AcceptedSignal
-from relay.ledger.entry import Entry
-from relay.ledger.entry_key import key
+from relay.ledger.entry import Entry, entry_key
 from relay.ledger.receipt_prover import ReceiptProver
 from relay.ledger.sources import Sources
 from relay.ledger.table import Ledger, Table
@@ -284,7 +283,7 @@ class Writeback:
     def _entries(self, channel: Channel, incident_id: str) -> list[tuple[str, Entry]]:
         """Return an incident's ledger entries with their keys; that of the URL without recipients comes first."""
         recipients = ((), *self.sources.of_incident(channel, incident_id))
-        names = [key(channel.name, each, incident_id) for each in recipients]
+        names = [entry_key(channel.name, each, incident_id) for each in recipients]
         return [(name, self.ledger.read(name)) for name in names]
 
     def _write_once(self, job: Job, to_write: CallbackToWrite, deadline: Deadline) -> Result:

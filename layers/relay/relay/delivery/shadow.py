@@ -16,8 +16,7 @@ from relay.failures import LedgerError, Reason
 from relay.jobs.result import Outcome, Result
 from relay.ledger.accepted_signal import Audience
 from relay.ledger.debt import Wait
-from relay.ledger.entry import Entry
-from relay.ledger.entry_key import shadow_of
+from relay.ledger.entry import Entry, shadow_key
 from relay.ledger.table import until_written
 
 
@@ -28,7 +27,7 @@ def observe(services: Services, task: Task) -> Result:
     is `unchanged`: only a later share of the incident can then be `shadowed`. If the ledger fails, the outcome is
     `shadowed` with a notice, since the announced state is unknown.
     """
-    entry_key = shadow_of(task.entry_key)
+    entry_key = shadow_key(task.entry_key)
     try:
         services.ledger.change(task.entry_key, partial(_settled, task, services.clock()))
         return until_written(lambda: services.ledger.read(entry_key), partial(_observed, services, task, entry_key))

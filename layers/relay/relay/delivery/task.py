@@ -12,8 +12,7 @@ from relay.jobs.job import Flag, Job, seconds_of, timestamp
 from relay.jobs.result import Exchange, Notices, Outcome, Result, SendResult, Subject
 from relay.ledger.accepted_signal import Audience
 from relay.ledger.debt import Wait
-from relay.ledger.entry import About, Entry
-from relay.ledger.entry_key import key, page_key
+from relay.ledger.entry import About, Entry, entry_key, page_key
 from relay.xmatters.signal import Decision, Signal
 
 if TYPE_CHECKING:
@@ -289,7 +288,7 @@ def entry_key_of(job: Job) -> str:
 
     The key has the recipients of the webhook's URL, not the channel's own: these may change while an incident is open.
     """
-    return key(job.channel, job.url_recipients, job.incident_id)
+    return entry_key(job.channel, job.url_recipients, job.incident_id)
 
 
 def _about(channel: "Channel", share: Share) -> About:

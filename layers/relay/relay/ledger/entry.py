@@ -4,8 +4,11 @@ There is one entry for each channel, set of recipients that the webhook's URL na
 immutable: each change returns a new one. Methods of `Debt` and `End` change only the debt or the end.
 """
 
+import hashlib
+import json
 from collections.abc import Mapping
 from copy import replace
+from functools import lru_cache
 from itertools import chain
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -752,3 +755,50 @@ class Entry(NamedTuple):
 
 def _as_over(state: State) -> State:
     return replace(state.without_alerts(), is_open=False)
+
+
+# ---- Keys ------------------------------------------------------------------------------------------------------------
+
+# A key has 2,048 bytes at most; an incident's id stands in it beside a channel and a hash of recipients.
+MAX_KEY_BYTES = 1024
+
+
+def entry_key(channel: str, recipients: tuple[str, ...], incident_id: str) -> str:
+    """Return the table's key for an incident's entry. `recipients` are those of the webhook's URL, in any order."""
+    return f"incident/{channel}/{recipients_name(recipients)}/{legal_id(incident_id)}"
+
+
+def shadow_key(name: str) -> str:
+    """Return the key of the separate entry that shadow mode uses in place of the ordinary one, `name`."""
+    return f"shadow/{name.removeprefix('incident/')}"
+
+
+def channel_of(name: str) -> str:
+    return name.split("/", 2)[1]
+
+
+def incident_of(name: str) -> str:
+    """Return the incident's id in an entry's key; its hash if the id is too long for a key (see `legal_id`)."""
+    return name.split("/", 3)[3]
+
+
+def page_key(name: str) -> str:
+    """Return the key by which a workflow in xMatters finds the pages of an entry with the key `name`.
+
+    A hash, since xMatters' searches ignore letter case and may take a comma in an incident's id for a separator.
+    """
+    return hashlib.sha256(name.encode()).hexdigest()[:32]
+
+
+# Cached, since a channel's shares have the same recipients again and again.
+@lru_cache(maxsize=256)
+def recipients_name(recipients: tuple[str, ...]) -> str:
+    """Return a short name of a set of recipients, in any order: 16 hexadecimal digits."""
+    return hashlib.sha256(json.dumps(sorted(recipients)).encode()).hexdigest()[:16]
+
+
+def legal_id(incident_id: str) -> str:
+    """Return the incident's id for a key, or its hash if DynamoDB refuses the id (too long, or a lone surrogate)."""
+    encoded = incident_id.encode("utf-8", "surrogatepass")
+    is_text = encoded.decode("utf-8", "replace") == incident_id
+    return incident_id if is_text and len(encoded) <= MAX_KEY_BYTES else f"sha256/{hashlib.sha256(encoded).hexdigest()}"

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from relay.failures import HANDLING, LedgerError, Reason
 from relay.ledger.debt import Slot, Ticket, Wait
-from relay.ledger.entry_key import named
+from relay.ledger.entry import recipients_name
 
 if TYPE_CHECKING:
     from relay.channels.channel import Channel
@@ -116,7 +116,7 @@ def rules_of(channel: "Channel", recipients: tuple[str, ...]) -> tuple[Rule, ...
     of_channel = Rule(gate_of(channel.name), policy.max_per_minute)
     if policy.max_per_minute_per_recipients is None:
         return (of_channel,)
-    return (of_channel, Rule(f"{of_channel.gate}/{named(recipients)}", policy.max_per_minute_per_recipients))
+    return (of_channel, Rule(f"{of_channel.gate}/{recipients_name(recipients)}", policy.max_per_minute_per_recipients))
 
 
 class Gate(NamedTuple):

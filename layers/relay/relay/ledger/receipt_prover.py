@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from relay.channels.channel import BigPandaAccess, Channel, Rest
 from relay.deadline import Clock, Deadline
 from relay.failures import SendError
-from relay.ledger.entry import Entry
-from relay.ledger.entry_key import incident_of
+from relay.ledger.entry import Entry, incident_of
 from relay.ledger.receipt import Answer, Heard, Receipt
 from relay.ledger.table import Ledger
 

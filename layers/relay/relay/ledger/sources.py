@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from relay.channels.channel import Channel
 from relay.deadline import Clock, Deadline
 from relay.failures import LedgerError
-from relay.ledger.entry_key import legal
+from relay.ledger.entry import legal_id
 from relay.ledger.table import Table, Text, parsed
 
 # Environments of a channel that are kept: the latest ones. Sets of recipients of an incident that are kept: the first
@@ -178,4 +178,4 @@ def _key(channel: str) -> str:
 
 
 def _incident_key(channel: str, incident_id: str) -> str:
-    return f"shared/{channel}/{legal(incident_id)}"
+    return f"shared/{channel}/{legal_id(incident_id)}"

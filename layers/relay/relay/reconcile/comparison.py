@@ -6,8 +6,7 @@ from itertools import batched
 
 from relay.deadline import Clock
 from relay.delivery.rules import Standing, judge_change, was_shared
-from relay.ledger.entry import Entry
-from relay.ledger.entry_key import key, shadow_of
+from relay.ledger.entry import Entry, entry_key, shadow_key
 from relay.ledger.sources import Recipients, Sources
 from relay.ledger.table import Ledger
 from relay.reconcile.findings import Cause, Finding, KnownEntry, Progress, Seen
@@ -65,7 +64,7 @@ class Comparison:
         for channel in (*failed, *run.listing.unread) if unknown else ():
             run.go_on()
             named = self.sources.of_incidents(channel, list(unknown))
-            keys = {key(channel, each, name): name for name in unknown for each in ((), *named.get(name, ()))}
+            keys = {entry_key(channel, each, name): name for name in unknown for each in ((), *named.get(name, ()))}
             found = self.ledger.read_many(set(keys))
             run.known |= {unknown[keys[name]] for name, entry in found.items() if entry.sequence}
 
@@ -78,7 +77,7 @@ class Comparison:
             for incident_id in ids:
                 # Each set of recipients in webhook URLs has an entry of its own.
                 for each in ((), *named[incident_id]):
-                    keys[member.name, incident_id, each] = key(member.name, each, incident_id)
+                    keys[member.name, incident_id, each] = entry_key(member.name, each, incident_id)
         found = self.ledger.read_many(set(keys.values()))
         # A sender with the webhook's token can name any recipients. Only recipients of an announced state count, or of
         # one that would have been announced but for shadow mode.
@@ -87,10 +86,10 @@ class Comparison:
             for (*_, recipients), name in keys.items()
             if recipients and found[name].sequence and not found[name].announced
         }
-        shadows = self.ledger.read_many(set(map(shadow_of, unannounced)))
+        shadows = self.ledger.read_many(set(map(shadow_key, unannounced)))
         entries: dict[tuple[str, str], list[KnownEntry]] = {}
         for (channel, incident_id, recipients), name in keys.items():
-            is_known = name not in unannounced or shadows[shadow_of(name)].announced
+            is_known = name not in unannounced or shadows[shadow_key(name)].announced
             if found[name].sequence and is_known:
                 entries.setdefault((channel, incident_id), []).append(KnownEntry(recipients, found[name]))
         return entries
@@ -180,7 +179,7 @@ class Comparison:
         def was_signalled(entry: Entry) -> bool:
             return bool(entry.signal_times) and entry.signal_times[-1] > snoozed_at
 
-        name = key(member.name, known.recipients, seen.share.incident_id)
+        name = entry_key(member.name, known.recipients, seen.share.incident_id)
         entry = self.ledger.change(
             name, lambda each: each if was_signalled(each) else each.with_snooze_over(), known.entry
         )

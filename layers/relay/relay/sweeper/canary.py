@@ -18,8 +18,7 @@ from relay.channels.policy import MOST_CANARY_SECONDS, Mode
 from relay.deadline import Deadline
 from relay.failures import ChannelError
 from relay.incidents.share import CANARY_PREFIX
-from relay.ledger.entry import Entry
-from relay.ledger.entry_key import key
+from relay.ledger.entry import Entry, entry_key
 from relay.ledger.table import Ledger
 
 if TYPE_CHECKING:
@@ -182,7 +181,7 @@ class CanaryWatch:
         if not policy.canary or policy.mode is Mode.SHADOW or any(each.is_active(now) for each in policy.pauses):
             return canary if canary.phase == Phase.OVER else canary.held(now)
         if canary.phase in {Phase.OPEN, Phase.CLOSED}:
-            entry = self.ledger.read(key(channel.name, (), canary.incident_id))
+            entry = self.ledger.read(entry_key(channel.name, (), canary.incident_id))
             followed = canary.followed(entry, channel, now)
             if followed.phase == Phase.CLOSING and not followed.is_decided:
                 first = entry.accepted_signals[0].at if entry.accepted_signals else now

@@ -24,8 +24,7 @@ from relay.incidents.share import CANARY_PREFIX
 from relay.jobs.job import Job
 from relay.jobs.queue import UnreadableMessage, envelope_of, read_envelope
 from relay.ledger.debt import shards
-from relay.ledger.entry import Entry
-from relay.ledger.entry_key import channel_of, incident_of
+from relay.ledger.entry import Entry, channel_of, incident_of
 from relay.ledger.table import MAX_BATCH, Ledger, Table, parsed
 from relay.sweeper.canary import Canary
 from relay.sweeper.health_announcement import IN_A_ROW_SECONDS, ChannelState
