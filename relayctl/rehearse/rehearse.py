@@ -133,7 +133,8 @@ def rehearse_(
         terminal.document({**found, "settings": settings})
     if html:
         # Opened to append: a run that fails leaves an earlier page as it is.
-        html.truncate(0)
+        if html.seekable() and html.name != "<stdout>":
+            html.truncate(0)
         html.write(console.export_html())
         terminal.say(f"written: {html.name}")
 

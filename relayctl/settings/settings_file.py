@@ -473,11 +473,7 @@ def schema_text() -> str:
 
 def _converted(node: Mapping[str, Any], key: str) -> dict[str, Any]:
     if key.endswith(".auth"):
-        return {
-            "oneOf": [
-                _object(AUTH[kind], key, {"type": {"const": kind}}) for kind in node["properties"]["type"]["enum"]
-            ]
-        }
+        return {"oneOf": [_object(AUTH[kind], key, {"type": {"const": kind}}) for kind in AUTH]}
     if holds_credential(key):
         is_url = "http" in str(node.get("pattern", ""))
         return {"anyOf": [_TO_REFERENCE, dict(node)]} if is_url else _TO_REFERENCE

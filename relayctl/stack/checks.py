@@ -83,7 +83,7 @@ class StackChecks:
         yield "sweeper", partial(self._sweeper, now)
         yield "missed shares", self._missed_shares
         yield "logs", self._logs
-        yield "fallback topic", partial(self._topic, self._stack.output("FallbackTopicArn"))
+        yield "fallback topic", lambda: self._topic(self._stack.output("FallbackTopicArn"))
         yield "fallback phones", partial(last_resort.phones, self._stack)
         yield "fallback test", partial(last_resort.confirmed, self._stack)
         yield "alarms", self._alarms

@@ -260,7 +260,7 @@ def read_status(stack: Stack, only: str | None = None, *, has_logs: bool = True)
     listed = readings.read("channels", store.names)
     if listed is None:
         listed = {only: None} if only else {}
-    elif only and only not in listed and readings.read("channels", lambda: store.exists(only)):
+    elif only and only not in listed and tried(partial(store.exists, only))[0]:
         # Secrets Manager lists a new channel minutes late.
         listed = {**listed, only: None}
     rows, debts = readings.read("ledger", lambda: due(Ledger(table))), defaultdict[str, Debts](Debts)

@@ -72,7 +72,6 @@ NOT_MADE = ": begins with bpr_ and was not made for this channel and endpoint"
         ("xmatters.trigger_url", "http://acme.xmatters.com/", ": it is not https"),
         ("xmatters.trigger_url", "https://api.bigpanda.io/x", ": its host is not among the stack's XMattersHosts"),
         ("xmatters.auth.type", "ntlm", ": must be one of url, basic, api_key, oauth"),
-        ("xmatters.rest.auth.type", "url", ": must be one of basic, api_key, oauth"),
         ("xmatters.auth", {"type": "api_key", "key": "k"}, ": needs secret"),
         ("xmatters.auth", {"type": "url", "x": nested(2000)}, ": unknown key x"),
         ("xmatters.recipients.0", "a,b", ": must not be blank or hold a comma"),

@@ -162,8 +162,10 @@ def test_followup_out_of_time_goes_on_at_once_if_it_made_progress(tenant: Tenant
 def test_followup_of_an_older_signal_that_failed_is_not_tried_again_since_that_of_a_newer_one_is(
     tenant: Tenant,
 ) -> None:
-    relay = new_relay(tenant, rest=FakeSession(*[DOWN] * 9))
-    relay.play("critical ok critical ok")
+    relay = new_relay(tenant)
+    relay.play("critical 15")
+    tenant.replies["events"] = DOWN
+    relay.play("ok critical ok")
     relay.chores.messages.clear()
     worked(relay, followup())
     assert relay.chores.messages == []

@@ -386,6 +386,18 @@ def test_answer_counts_although_a_page_of_a_large_group_has_more_audits_than_are
     assert told(relay) == []
 
 
+def test_delivery_counts_although_the_answers_of_a_large_groups_page_cannot_be_read() -> None:
+    tenant = Tenant()
+    tenant.audits["page-1"] = ["DELIVERED"] * 100
+
+    def refuse_filter(call: Call) -> HttpAnswer:
+        return samples.refused(400) if "auditType" in call.url else tenant.rest(call)
+
+    relay = watched({}, tenant=tenant, rest=FakeSession(refuse_filter))
+    relay.play("critical 30m")
+    assert told(relay) == []
+
+
 def test_answer_counts_although_it_is_awaited_for_longer_than_a_job_may_live() -> None:
     tenant = Tenant()
     tenant.audits["page-1"] = ["DELIVERED"]

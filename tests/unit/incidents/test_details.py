@@ -201,3 +201,9 @@ def test_subject_is_short_enough_for_a_text_message_and_a_reduced_body_keeps_it(
     for each in (share, parse_share(reduced_body(share))):
         made = json.loads(build_body(each, State.of(each, 0.0), (), "HIGH", BodyRule()))["properties"]
         assert (len(made["subject"]) <= 150, made["subject"][:13]) == (True, "CRITICAL xxxx")
+
+
+def test_reduced_body_keeps_the_incidents_own_description() -> None:
+    own = "Checkout is down. Runbook: restart it. " * 9
+    document = {"id": "i1", "status": "critical", "description": own, "alerts": [{"id": "a", "description": "CPU"}]}
+    assert json.loads(reduced_body(parse_share(json.dumps(document).encode())))["description"] == own

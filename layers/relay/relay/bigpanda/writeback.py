@@ -179,7 +179,8 @@ class Writeback:
             return [entry for _, entry in self._entries(channel, callback.incident_id)]
 
         def not_assigned() -> str:
-            entries = [entry for entry in known() if found.signal is None or entry.has_signal(found.signal)]
+            signal = found.signal
+            entries = [each for each in known() if (each.has_signal(signal) if signal else each.sequence)]
             since = min(came, found.signal.at) if found.signal else came
             if any(entry.end.at > since for entry in entries):
                 return "it ended since that page"

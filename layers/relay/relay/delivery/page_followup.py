@@ -214,7 +214,12 @@ class Followup:
         is_noted = after == entry or _try_change(self.ledger, job, entry, change)
         # The follow-up of a newer signal follows all signals of the incident, also if this one failed: while an API is
         # slow, each of them would ask it the same again and again.
-        if after.announced and after.announced.came > seconds_of(job.received_at) + MILLISECOND:
+        came = seconds_of(job.received_at)
+        is_older = after.announced is not None and after.announced.came > came + MILLISECOND
+        # The record of an older signal may come late, once the newer one's follow-up is done.
+        own = next((each for each in after.accepted_signals if each.at >= came), None)
+        is_unknown = own is not None and not own.pages and not own.is_page_missing
+        if is_older and not ((failure or run.refused) and is_unknown):
             return _result(job, Outcome.DUPLICATE, without_page if is_noted else ())
         if failure and failure.reason == Reason.TIMEOUT and after != entry and is_noted:
             # Time ran out before all pages were terminated. The job continues at once, without a backoff.

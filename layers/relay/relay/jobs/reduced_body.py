@@ -8,7 +8,7 @@ from typing import Any
 from relay.channels.routes import TAG
 from relay.failures import BadRequest
 from relay.incidents.details import KEPT_FACTS, MAX_VALUES, details_of
-from relay.incidents.share import Share, parse_share
+from relay.incidents.share import Fields, Share, parse_share
 from relay.jobs.job import Flag, Job
 from relay.jobs.queue import MAX_TEXT
 
@@ -42,7 +42,7 @@ def reduced_body(share: Share) -> bytes:
         "id": share.incident_id,
         "alerts": [{"id": alert.id[:100], "status": (alert.status or "unknown")[:20]} for alert in share.alerts[:300]],
         "relay_note": "cut to fit: alerts are here by id and status alone",
-    } | ({"description": share.title} if share.title else {})
+    } | ({"description": share.title} if share.title and not Fields(small).first("description") else {})
     incident = kept | {name: value for name, value in small.items() if name not in kept}
     return json.dumps(outside | {"incident": incident} if isinstance(wrapped, dict) else incident).encode()
 

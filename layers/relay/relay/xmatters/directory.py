@@ -119,7 +119,12 @@ class Pages(RestApi):
         for page in pages:
             for kind in (dict[str, str](), {"auditType": _ANSWERED}):
                 query = urlencode({"eventId": page, "limit": MAX_AUDITS} | kind, errors="replace")
-                audits = self.listed(rest, f"{AUDITS_PATH}?{query}", deadline)
+                try:
+                    audits = self.listed(rest, f"{AUDITS_PATH}?{query}", deadline)
+                except SendError:
+                    if not (kind and heard.is_notified):
+                        raise
+                    break
                 found = _heard([Fields(each) for each in audits if isinstance(each, dict)])
                 heard = Heard(heard.is_notified or found.is_notified, (*heard.answers, *found.answers))
                 if found.answers or len(audits) < MAX_AUDITS:

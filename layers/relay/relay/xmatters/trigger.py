@@ -156,10 +156,11 @@ class XMatters:
             return request_id
         shown = {value.partition(" ")[2] for value in authorization.values()}
         # A page in place of an answer, as during maintenance, refuses nothing.
-        is_page = answer.status < 400 and not json_object(answer.body)
+        is_shown = answer.status < 300 and answer.body.lstrip()[:1] == b"<"
+        is_page = is_shown or 300 <= answer.status < 400
         reason = Reason.UPSTREAM if is_page else reason_for_status(answer.status)
         failure = self._outward.bad_answer(answer, reason, channel.secrets() | shown)
-        failure.may_have_acted = is_ambiguous_status(answer.status)
+        failure.may_have_acted = is_shown or is_ambiguous_status(answer.status)
         raise failure
 
 
