@@ -277,7 +277,7 @@ MUTATIONS = (
     Mutation(
         "each signal of an incident has a chain of follow-ups of its own",
         "delivery.page_followup:Followup._noted",
-        "after.announced and after.announced.came > seconds_of(job.received_at) + MILLISECOND",
+        "after.announced is not None and after.announced.came > came + MILLISECOND",
         "False",
         seed=1154,
     ),
