@@ -283,10 +283,7 @@ def _one(health: Health, notice: ChannelNotice, now: float) -> str:
     since, why = f"sick since {timestamp(notice.since)} ({age(now - notice.since)})", one_line(notice.why, MAX_WHY)
     name = notice.channel
     if health == "sick":
-        lines, todo = (
-            [f"Channel {name} is {since}.", f"Why: {why}."],
-            WHAT_TO_DO,
-        )
+        lines, todo = [f"Channel {name} is {since}.", f"Why: {why}."], WHAT_TO_DO
     else:
         lines = [f"Channel {name} is well again. It was {since}.", f"Why it was sick: {why}."]
         todo = "Dead-lettered signals are not sent again by themselves: relayctl dlq list"

@@ -4,7 +4,7 @@ Facts and open questions: docs/vendors.md, "People, groups, on-call".
 """
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from copy import replace
 from datetime import UTC, datetime
@@ -115,21 +115,26 @@ class Pages(RestApi):
         The audits are not filtered by type: xMatters' names of most types are not documented (docs/vendors.md). A page
         of a large group may have more of them than are read: then its answers are asked for alone.
         """
-        heard = Heard(is_notified=False, answers=())
+        audits: list[Any] = []
         for page in pages:
-            for kind in (dict[str, str](), {"auditType": _ANSWERED}):
-                query = urlencode({"eventId": page, "limit": MAX_AUDITS} | kind, errors="replace")
-                try:
-                    audits = self.listed(rest, f"{AUDITS_PATH}?{query}", deadline)
-                except SendError:
-                    if not (kind and heard.is_notified):
-                        raise
-                    break
-                found = _heard([Fields(each) for each in audits if isinstance(each, dict)])
-                heard = Heard(heard.is_notified or found.is_notified, (*heard.answers, *found.answers))
-                if found.answers or len(audits) < MAX_AUDITS:
-                    break
-        return heard
+            found = self._audits(rest, {"eventId": page}, deadline)
+            audits += found
+            if len(found) >= MAX_AUDITS and not _heard(found).answers:
+                audits += self._answers(rest, page, deadline)
+        return _heard(audits)
+
+    def _answers(self, rest: Rest, page: str, deadline: Deadline) -> list[Any]:
+        """Return the audits of a page's answers; none if xMatters refuses to filter by type."""
+        try:
+            return self._audits(rest, {"eventId": page, "auditType": _ANSWERED}, deadline)
+        except SendError as error:
+            if error.reason != Reason.REFUSED:
+                raise
+            return []
+
+    def _audits(self, rest: Rest, wanted: Mapping[str, str], deadline: Deadline) -> list[Any]:
+        query = urlencode({**wanted, "limit": MAX_AUDITS}, errors="replace")
+        return self.listed(rest, f"{AUDITS_PATH}?{query}", deadline)
 
     def were_suppressed(self, rest: Rest, at: float, deadline: Deadline) -> bool:
         """True if flood control suppressed pages around `at` (epoch seconds); False if xMatters does not say.
@@ -148,9 +153,9 @@ class Pages(RestApi):
         self.ask(rest, "POST", EVENTS_PATH, document, deadline, also=_DONE)
 
 
-def _heard(audits: list[Fields]) -> Heard:
+def _heard(audits: Iterable[Any]) -> Heard:
     is_notified, answers = False, []
-    for each in audits:
+    for each in map(fields_of, audits):
         kind = (scalar(each.first("audittype", "type")) or "").upper()
         response = each.first("response")
         notification = each.first("notification") or nested(response, "notification")
