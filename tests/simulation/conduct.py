@@ -187,6 +187,9 @@ class Conduct(Played):
     def _unrecorded(self) -> Iterator[str]:
         """Check that what an operator replays waits for the ledger: it may have passed since it was dead-lettered."""
         outages = [each for each in self.spells("dynamodb") if "refuses" in each.fault and each.share == 1]
+        if any(each.fault == "answer lost" for each in self.spells("sqs")):
+            # What rings may be a second copy of the message, which nobody replayed.
+            return
         for post in self.phones.posts:
             began, ends = post.process.started_at - self.world.began, post.began - self.world.began
             is_dark = any(each.begins < began and ends < each.ends for each in outages)
@@ -245,7 +248,8 @@ class Conduct(Played):
             return False
         before = [post for post in posts if post.process == earlier.process and post.began < earlier.began]
         is_first = all(post.fault not in AMBIGUOUS for post in before)
-        return earlier.is_critical and is_first and earlier.fault in {"reset rang", "504", "504 rang"}
+        is_critical = self.states[earlier.incident, earlier.share].is_critical
+        return is_critical and is_first and earlier.fault in {"reset rang", "504", "504 rang"}
 
     def _unguarded_again(self) -> Iterator[str]:
         """Check that a function that sent a critical without the ledger sends no second one of its incident soon.

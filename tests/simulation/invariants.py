@@ -899,7 +899,8 @@ class Invariants(Played):
         state, ended_at = self.told_by(page.ring), page.ended_at or 0.0
         is_unwanted = "resolved" not in self.wanted(state.incident)
         # The pages of a flapping incident go on until it is calm.
-        waits = bool(self.weather.spells) or not self.policy(state.incident).get("flap")
+        is_dark = bool(self.weather.spells) or self.story.rotates_at is not None
+        waits = is_dark or not self.policy(state.incident).get("flap")
         # A resolve that BigPanda has not confirmed is believed after ten minutes.
         asked = UNREACHABLE_SECONDS if self.story.confirms_ends else 0.0
         return state.is_open and any(
