@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import click
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, SSOTokenLoadError, TokenRetrievalError
 
 from relay.failures import InvalidChannel, LedgerError, SendError
 from relay.foreign_text import one_line
@@ -19,6 +19,7 @@ from relayctl.stack.deployed import StackMissingError
 MAX_LENGTH = 4000
 DENIED = {"AccessDenied", "AccessDeniedException", "AuthorizationError", "UnauthorizedOperation"}
 _OVER = {"ExpiredToken", "ExpiredTokenException"}
+_SIGN_IN = "; the credentials are over: sign in again"
 
 
 def refusal(error: ClientError) -> str:
@@ -28,7 +29,7 @@ def refusal(error: ClientError) -> str:
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", "?")
     code, text = said.get("Code") or f"HTTP {status}", said.get("Message", "")
     hint = "; `relayctl policy` prints what each verb needs" if code in DENIED else ""
-    hint = "; the credentials are over: sign in again" if code in _OVER else hint
+    hint = _SIGN_IN if code in _OVER else hint
     return _one_line(f"AWS refused {error.operation_name}: {code}: {text}{hint}")
 
 
@@ -40,7 +41,8 @@ def aws_failure(error: Exception) -> str | None:
     if isinstance(error, ClientError):
         return refusal(error)
     if isinstance(error, BotoCoreError):
-        return _one_line(f"AWS could not be asked: {error}")
+        is_over = isinstance(error, (SSOTokenLoadError, TokenRetrievalError))
+        return _one_line(f"AWS could not be asked: {error}{_SIGN_IN if is_over else ''}")
     frames = traceback.walk_tb(error.__traceback__)
     if any(frame.f_globals.get("__name__", "").partition(".")[0] == "botocore" for frame, _ in frames):
         kind = type(error).__name__

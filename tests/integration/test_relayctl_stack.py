@@ -6,9 +6,11 @@ from pathlib import Path
 
 import click
 import pytest
+from botocore.exceptions import TokenRetrievalError
 from click.testing import CliRunner, Result
 
 from relayctl.__main__ import main
+from relayctl.failed_calls import aws_failure
 from relayctl.stack.deployed import Effects
 from tests.integration.live import site
 from tests.integration.relayctl_cloud import STACK, STACK_ARN, Logs, Operator, new_session
@@ -69,6 +71,14 @@ def test_refused_call_has_the_advice_that_helps(operator: Operator, code: str, a
     operator.refused = {"GetQueueAttributes": code}
     assert operator.run("dlq", "list", code=1).stderr.count("; ") == 1
     assert advice in operator.run("dlq", "list").stderr
+
+
+def test_single_sign_on_that_is_over_has_the_advice_to_sign_in() -> None:
+    over = aws_failure(TokenRetrievalError(provider="sso", error_msg="Token has expired and refresh failed"))
+    assert over == (
+        "AWS could not be asked: Error when retrieving token from sso: Token has expired and refresh failed; "
+        "the credentials are over: sign in again"
+    )
 
 
 def test_arn_of_a_stack_stands_for_its_name(operator: Operator, logs: Logs) -> None:

@@ -16,7 +16,7 @@ def test_every_reason_has_a_handling() -> None:
 @pytest.mark.parametrize(
     ("status", "reason", "is_ambiguous"),
     [
-        (301, Reason.REFUSED, False),
+        (301, Reason.UPSTREAM, False),
         (401, Reason.CREDENTIALS, False),
         (403, Reason.CREDENTIALS, False),
         (404, Reason.REFUSED, False),

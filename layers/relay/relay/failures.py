@@ -102,15 +102,16 @@ HANDLING: Mapping[Reason, Handling] = MappingProxyType(
 
 
 def reason_for_status(status: int) -> Reason:
-    """Return the reason for the HTTP status of an error answer.
+    """Return the reason for the HTTP status of an answer that is not the expected one.
 
-    408 is UPSTREAM, so the request is retried: the server did not receive the whole request, and did not act on it.
+    It is UPSTREAM, so the request is retried, for 408 (the server did not receive the whole request, and did not act on
+    it) and below 400: a page in place of an answer, or a redirect to one, as during maintenance, refuses nothing.
     """
     if status in {401, 403}:
         return Reason.CREDENTIALS
     if status == 429:
         return Reason.RATE_LIMITED
-    if status == 408 or status >= 500:
+    if status < 400 or status == 408 or status >= 500:
         return Reason.UPSTREAM
     return Reason.REFUSED
 

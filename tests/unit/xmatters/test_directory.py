@@ -163,6 +163,7 @@ def test_lasting_failure_ends_the_requests_for_other_names(reply: HttpAnswer | E
         (said({}, 403), Reason.CREDENTIALS),
         (NOT_FOUND, Reason.REFUSED),
         (HttpAnswer(200, {}, b"<html>log in</html>"), Reason.UPSTREAM),
+        (HttpAnswer(302, {}, b""), Reason.UPSTREAM),
     ],
 )
 def test_try_of_credentials_fails_if_the_answer_is_no_list_of_pages(reply: HttpAnswer, reason: Reason) -> None:

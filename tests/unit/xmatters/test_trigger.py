@@ -85,6 +85,7 @@ class TestToken:
             (samples.refused(429), Reason.RATE_LIMITED),
             (samples.refused(503), Reason.UPSTREAM),
             (samples.refused(404), Reason.REFUSED),
+            (HttpAnswer(302, {"location": "https://acme.xmatters.com/maintenance"}, b""), Reason.UPSTREAM),
             (HttpAnswer(200, {}, b"<html>log in</html>"), Reason.UPSTREAM),
             (HttpAnswer(200, {}, b'{"access_token": 7, "expires_in": 900}'), Reason.UPSTREAM),
             (HttpAnswer(200, {}, b'{"access_token": "t\\r\\nX-Evil: 1", "expires_in": 900}'), Reason.UPSTREAM),

@@ -117,7 +117,7 @@ class BigPanda:
         is_success, document = 200 <= answer.status < 300, json_object(answer.body)
         if is_success and (document or answer.body.lstrip()[:1] == b"["):
             return
-        is_foreign = is_success or (answer.status == 404 and "errors" not in document)
+        is_foreign = answer.status == 404 and "errors" not in document
         raise self._failure(access, answer, Reason.UPSTREAM if is_foreign else reason_for_status(answer.status))
 
     def comment(self, access: BigPandaAccess, incident: Incident, text: str, deadline: Deadline) -> None:

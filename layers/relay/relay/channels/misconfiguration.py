@@ -43,7 +43,10 @@ def problems(channel: Channel) -> list[Problem]:
         found.append(
             Problem("policy.flap", "needs resolved in policy.notify_on, or a critical may wait without a page")
         )
-    if not channel.any_trigger_path and not _TRIGGER_PATH.fullmatch(urlsplit(channel.trigger_url).path):
+    path = urlsplit(channel.trigger_url).path
+    if channel.rest and path.startswith("/reapi/"):
+        found.append(Problem("xmatters.rest", "finds no page of a trigger of this form; make an HTTP trigger"))
+    if not channel.any_trigger_path and not _TRIGGER_PATH.fullmatch(path):
         found.append(Problem("xmatters.trigger_url", "its path is not that of an xMatters trigger"))
     return found
 

@@ -88,13 +88,8 @@ class Logins:
         value, seconds = token.get("access_token"), _seconds(token.get("expires_in"))
         if answer.status == 200 and _fits_header(value):
             return value, self._outward.clock() + seconds - TOKEN_MARGIN_SECONDS
-        reason = reason_for_status(answer.status)
-        if answer.status == 400:
-            # OAuth's answer to a wrong user, password or client.
-            reason = Reason.CREDENTIALS
-        elif answer.status < 300:
-            # Such as the page of a proxy. It does not say that the credentials are wrong, so the signal is retried.
-            reason = Reason.UPSTREAM
+        # 400 is OAuth's answer to a wrong user, password or client.
+        reason = Reason.CREDENTIALS if answer.status == 400 else reason_for_status(answer.status)
         failure = self._outward.bad_answer(answer, reason, {members["password"]})
         failure.was_sent = False
         raise failure

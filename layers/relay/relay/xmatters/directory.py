@@ -76,7 +76,7 @@ class RestApi:
             is_accepted = 200 <= answer.status < 300
             if answer.status in also or (is_accepted and says(answer) is not None):
                 return answer
-            reason = Reason.UPSTREAM if is_accepted else reason_for_status(answer.status)
+            reason = reason_for_status(answer.status)
             if reason == Reason.CREDENTIALS and not is_renewed and self._logins.renew(login):
                 is_renewed = True
                 continue

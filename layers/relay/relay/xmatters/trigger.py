@@ -155,12 +155,11 @@ class XMatters:
         if accepted:
             return request_id
         shown = {value.partition(" ")[2] for value in authorization.values()}
-        # A page in place of an answer, as during maintenance, refuses nothing.
-        is_shown = answer.status < 300 and answer.body.lstrip()[:1] == b"<"
-        is_page = is_shown or 300 <= answer.status < 400
-        reason = Reason.UPSTREAM if is_page else reason_for_status(answer.status)
+        is_answer = answer.status < 300
+        is_page = is_answer and answer.body.lstrip()[:1] == b"<"
+        reason = Reason.REFUSED if is_answer and not is_page else reason_for_status(answer.status)
         failure = self._outward.bad_answer(answer, reason, channel.secrets() | shown)
-        failure.may_have_acted = is_shown or is_ambiguous_status(answer.status)
+        failure.may_have_acted = is_page or is_ambiguous_status(answer.status)
         raise failure
 
 
