@@ -1113,9 +1113,9 @@ MUTATIONS = (
     ),
     Mutation(
         "facts that a share has no more stay in the ledger's entry",
-        "delivery.task:Task.described",
-        "known.facts if Flag.FOUND in self.job.flags else own.facts",
-        "known.facts if Flag.FOUND in self.job.flags else {**known.facts, **own.facts}",
+        "delivery.rules:_described",
+        "known.facts if Flag.FOUND in task.job.flags else own.facts",
+        "known.facts if Flag.FOUND in task.job.flags else {**known.facts, **own.facts}",
         seed=46,
     ),
     Mutation(
@@ -1585,8 +1585,8 @@ MUTATIONS = (
     Mutation(
         "a late tag rings further recipients although somebody acknowledged the incident",
         "delivery.rules:_rerouted",
-        "not is_routed or not signals or is_quiet or task.is_snoozed",
-        "not is_routed or not signals or task.is_snoozed",
+        "not is_routed or not signals or is_quiet or task.share.snoozed",
+        "not is_routed or not signals or task.share.snoozed",
         seed=201,
     ),
     Mutation(
@@ -1690,8 +1690,8 @@ MUTATIONS = (
     ),
     Mutation(
         "a critical that a person snoozed is told to people as unheard",
-        "delivery.task:Task.described",
-        "entry.receipt.ended() if self.is_snoozed else entry.receipt",
+        "delivery.rules:_described",
+        "entry.receipt.ended() if task.share.snoozed else entry.receipt",
         "entry.receipt",
         seed=43,
     ),

@@ -18,7 +18,7 @@ from relay.jobs.job import Flag, Job, seconds_of, timestamp
 from relay.jobs.queue import question_job
 from relay.jobs.result import Outcome
 from relay.ledger.debt import MAX_BEGUN, Wait
-from relay.ledger.entry import Acknowledgement, Entry, Flap
+from relay.ledger.entry import About, Acknowledgement, Entry, Flap
 
 if TYPE_CHECKING:
     from relay.channels.routes import Pause
@@ -296,7 +296,7 @@ def step(task: Task, entry: Entry, now: float) -> tuple[Task, Entry, Action]:
     task, standing = _judged(task, entry, state)
     if claimed := _claimed(Case(task, entry, standing, now)):
         return _explained(task, "BigPanda is asked first"), entry, claimed
-    task, entry = _flapping(task, task.described(entry), standing, now)
+    task, entry = _flapping(task, _described(entry, task), standing, now)
     if standing == Standing.OWED and _is_to_revive(task, entry):
         entry = entry.reviving(task.state, task.job.age_counts_from, task.job.plan)
     case = Case(task, entry, standing, now, task.pause(now) if task.pauses else None)
@@ -349,7 +349,7 @@ def _further(task: Task, entry: Entry, state: State, standing: Standing) -> tupl
     if not state.is_open or not (standing == Standing.UNCHANGED or is_own_debt):
         return None
     late, others = _rerouted(task, entry, state), task.channel.policy.unanswered_recipients
-    if others and entry.awaits_others(state) and not task.is_snoozed:
+    if others and entry.awaits_others(state) and not task.share.snoozed:
         change = Change(Transition.UNANSWERED, "nobody is known to have heard of it")
         return change, task.channel.fitting((*late, *others))
     return (Change(Transition.REROUTED, "its route names further recipients"), late) if late else None
@@ -365,7 +365,7 @@ def _rerouted(task: Task, entry: Entry, state: State) -> tuple[str, ...]:
     policy, signals, announced = task.channel.policy, entry.open_signals, entry.announced
     is_routed = task.route is not None and not task.route.is_undecided and Flag.FOUND not in task.job.flags
     is_quiet = entry.acknowledgement is not None and task.channel.signals_acknowledger_only
-    if not is_routed or not signals or is_quiet or task.is_snoozed:
+    if not is_routed or not signals or is_quiet or task.share.snoozed:
         return ()
     came = entry.debt.since_or(state.came)
     if came - signals[-1].at > policy.reroute_within_seconds or not policy.reroute_within_seconds:
@@ -377,6 +377,18 @@ def _rerouted(task: Task, entry: Entry, state: State) -> tuple[str, ...]:
     if any(compare(known, state).transition not in _AS_ANNOUNCED for known in entry.maybe_announced()):
         return ()
     return tuple(name for name in task.recipients if not any(each.is_for(name) for each in signals))
+
+
+def _described(entry: Entry, task: Task) -> Entry:
+    """Return the entry with the share's title, environment and facts.
+
+    What the share does not say stays as it is known; a state from BigPanda's API says no facts. If a person snoozed the
+    incident, nobody has to answer for now: that ends the entry's receipt.
+    """
+    known, own = entry.about, task.about
+    facts = known.facts if Flag.FOUND in task.job.flags else own.facts
+    about = About(own.title or known.title, own.environment_id or known.environment_id, facts)
+    return replace(entry, about=about, receipt=entry.receipt.ended() if task.share.snoozed else entry.receipt)
 
 
 def _flapping(task: Task, entry: Entry, standing: Standing, now: float) -> tuple[Task, Entry]:

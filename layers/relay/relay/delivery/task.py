@@ -164,26 +164,10 @@ class Task(NamedTuple):
         return self.wakes_at < math.inf
 
     @property
-    def is_snoozed(self) -> bool:
-        """True if a person snoozed the incident in BigPanda, and so knows of it."""
-        return self.share.snoozed is True
-
-    @property
     def needs_question(self) -> bool:
         """True if the channel asks BigPanda if this resolve is true. BigPanda has no test incidents of relayctl."""
         is_test, is_found = self.job.incident_id.startswith(TEST_PREFIX), Flag.FOUND in self.job.flags
         return not self.state.is_open and not (is_found or is_test) and self.channel.asks_about_ends
-
-    def described(self, entry: Entry) -> Entry:
-        """Return the entry with the share's title, environment and facts.
-
-        What the share does not say stays as it is known; a state from BigPanda's API says no facts. If the incident is
-        snoozed, nobody has to answer for now: that ends the entry's receipt.
-        """
-        known, own = entry.about, self.about
-        facts = known.facts if Flag.FOUND in self.job.flags else own.facts
-        about = About(own.title or known.title, own.environment_id or known.environment_id, facts)
-        return replace(entry, about=about, receipt=entry.receipt.ended() if self.is_snoozed else entry.receipt)
 
     def pause(self, now: float) -> "Pause | None":
         """Return the channel's pause that applies to the incident at `now` (epoch seconds); None if there is none."""

@@ -142,15 +142,9 @@ class XMatters:
 
         Raises SendError if the signal was not accepted.
         """
-        authorization = self._logins.headers(_login(channel), deadline, reserve=reserve)
-        answer = self._outward.ask(
-            "POST",
-            with_recipients(channel.trigger_url, signal.recipients),
-            signal.body,
-            _headers(signal) | authorization,
-            deadline,
-            reserve=reserve,
-        )
+        url, headers, login = with_recipients(channel.trigger_url, signal.recipients), _headers(signal), _login(channel)
+        authorization = self._logins.headers(login, deadline, reserve=reserve)
+        answer = self._outward.ask("POST", url, signal.body, headers | authorization, deadline, reserve=reserve)
         accepted, request_id = _acceptance(answer)
         if accepted:
             return request_id
