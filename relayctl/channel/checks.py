@@ -320,7 +320,7 @@ def _ring(store: ChannelStore, name: str, *, yes: bool) -> Iterator[Check]:
     headers = {"Content-Type": "application/json", header["name"]: header["value"]}
 
     def post(status: str, now: int) -> tuple[int, str, str]:
-        """Return the HTTP status of the answer, the outcome in it, and the answer in words; 0 without an answer."""
+        """Share the incident with this status. Return the answer's HTTP status (0: none came), outcome and words."""
         try:
             content = _body(incident_id, status, started, now)
             with terminal.status("sharing a test incident, and its end …"):

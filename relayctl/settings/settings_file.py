@@ -281,7 +281,7 @@ def _first(name: str, reference: Mapping[str, str], key: str) -> str:
 def exported(name: str, document: SecretDocument) -> str:
     """Return the text of a channel's settings file, with a reference for each credential.
 
-    Raises InvalidChannel for a fault, such as an unknown key, of which nobody knows if it is a credential.
+    Raises InvalidChannel for a fault, such as an unknown key: it may be a credential, and would stand there in clear.
     """
     for fault in schema_faults(document.members):
         raise InvalidChannel(f"channel {name}: {fault}; nothing was exported")

@@ -67,6 +67,7 @@ class Traffic:
             self.last_signal = max(self.last_signal or 0.0, line.at)
 
     def refused_words(self, now: float) -> str:
+        """Return how many requests had a wrong credential, and when the last one came, in words."""
         requests, ago = counted(self.refused, "request"), age(now - self.refused_at)
         return f"{requests} with a wrong credential refused in a day, the last {ago} ago"
 

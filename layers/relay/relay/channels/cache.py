@@ -253,11 +253,12 @@ class ChannelCache:
         return copy.channel if copy else None
 
     def for_authentication(self, name: str) -> Channel:
-        """Return the channel for the check of a request's credentials: no copy from before a known revocation.
+        """Return the channel against which a request's credentials are checked.
 
-        While the secret can't be read, a copy without a known revocation stays valid as long as the change marks can be
-        read. If the marks can't be read either, the copy stays valid for one hour after the last successful read of
-        the secret or the marks. Raises as `get` does, and ChannelUnreadable if there is only a copy that is not valid.
+        It is no copy that was read before a credential was revoked, as far as the change marks tell. While the secret
+        can't be read, a copy stays valid as long as the marks can be read, and tell of no revocation. If the marks
+        can't be read either, the copy stays valid for one hour after the last successful read of the secret or the
+        marks. Raises as `get` does, and ChannelUnreadable if there is only a copy that is not valid.
         """
         marks = self._change_marks.current_marks(name)
         copy = self._copies.get(name)

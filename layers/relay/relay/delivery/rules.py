@@ -103,8 +103,8 @@ def judge_job(
 def judge_change(entry: Entry, state: State, notify_on: AbstractSet[Transition]) -> Judgement:
     """Return OWED if the policy announces the state's transition from any state that may have been announced.
 
-    Else return UNCHANGED. An incident can ease without a signal, and then worsen again. So the transition from that
-    eased state is judged, too, even if the incident only returns to the announced state.
+    Else return UNCHANGED. If the incident eased without a signal, the transition from that state (`entry.eased`) is
+    judged, too: a critical that is announced, a warning that is not, and a critical again are news to people.
     """
     changes = [compare(announced, state) for announced in entry.maybe_announced()]
     if entry.eased is not None:

@@ -285,7 +285,7 @@ def _at_once[T](calls: Sequence[Callable[[], T]]) -> list[T]:
 
 
 class Watchdog:
-    """Does the work for each request in one other thread, which lasts as long as no work hangs."""
+    """Does the work for each request in another thread: always the same one, until some work hangs in it."""
 
     def __init__(self) -> None:
         # Queue of the thread's next work; None if there is no thread, or if it is busy.

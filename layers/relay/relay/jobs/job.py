@@ -155,7 +155,8 @@ class Job(NamedTuple):
         """Id of the delivery (32 hexadecimal digits), the same for all attempts and replays.
 
         A workflow may treat a known id as a repeated signal. So a state from BigPanda's API has another id each time,
-        and so has a share without timestamps: an incident may come back to a state. A callback may be posted twice.
+        and so has a share without timestamps: an incident may come back to a state. A callback keeps its id, although
+        it has no timestamps: xMatters may post it twice.
         """
         version = None if Flag.BORROWED_VERSION in self.flags else self.version
         is_anew = Flag.FOUND in self.flags or (version is None and self.kind != JobKind.WRITEBACK)

@@ -68,7 +68,10 @@ class RunLease:
 
 
 class Seen(NamedTuple):
-    """An incident in BigPanda's listing, as a share, and its state when BigPanda was asked for it."""
+    """An incident in BigPanda's listing, as the share that it would be, and the state of that share.
+
+    The state's arrival is the time at which BigPanda was asked.
+    """
 
     share: Share
     state: State

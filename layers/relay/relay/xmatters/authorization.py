@@ -20,7 +20,7 @@ TOKEN_MARGIN_SECONDS = 30.0
 
 
 class Login(NamedTuple):
-    """Credentials for one xMatters host, and any URL of that host."""
+    """Credentials for one xMatters host. `url` is one that begins with the host: the rest of it does not matter."""
 
     auth: OutboundCredentials
     url: str
