@@ -26,12 +26,12 @@ STILL_COME_SECONDS = 60.0
 
 def options(verb: Callable[..., None]) -> Callable[..., None]:
     """Add `--quiet` and `--timeout` to a verb that drains channels."""
-    # The logs are read for an hour, so a longer quiet time could not be seen. Follow-ups of a signal search for its
-    # page for three minutes, and BigPanda is asked about an end for ten.
+    # The logs are read for an hour, so a longer quiet time could not be seen. A resolve that BigPanda leaves without an
+    # answer is believed after 13 minutes, and follow-ups end the pages after that.
     quiet = click.option(
         "--quiet",
         type=moments.span("1m", "55m"),
-        default="10m",
+        default="20m",
         show_default=True,
         metavar="DURATION",
         help="Drained is a channel without a share or a signal for so long, 1m to 55m. Less than 5m only without "
@@ -40,7 +40,7 @@ def options(verb: Callable[..., None]) -> Callable[..., None]:
     timeout = click.option(
         "--timeout",
         type=moments.span("1m", "1d"),
-        default="30m",
+        default="1h",
         show_default=True,
         metavar="DURATION",
         help="Give up the wait after this time, 1m to 1d.",
@@ -61,8 +61,10 @@ def waits_for(status: ChannelStatus, now: float, quiet: float) -> list[str]:
         found.append(f"{owed_words(debts)}{since}{resume}")
     # While the channel sends nothing, the sweeper notifies of nothing. It does so once the channel is removed.
     is_silent = status.policy is not None and status.policy.stops_all(now)
-    if not is_silent and (notices := debts.unnotified + debts.pages_missing):
-        found.append(f"{notices} to be notified of")
+    if not is_silent and debts.unnotified:
+        found.append(f"{debts.unnotified} to be notified of")
+    if not is_silent and debts.awaited:
+        found.append(f"{debts.awaited} of which nobody is known to have heard")
     last = max((at for at in (traffic.last_share, traffic.last_signal) if at is not None), default=None)
     if last is not None and last + quiet > now:
         found.append(f"quiet until {moments.clock_in_zone(last + quiet)}")

@@ -274,7 +274,7 @@ def read_status(stack: Stack, only: str | None = None, *, has_logs: bool = True)
     names = set(listed)
     if has_logs:
         # A removed channel is shown as long as a worker or the sweeper has something to do for it.
-        names |= {name for name, each in debts.items() if each.owed or each.unnotified or each.pages_missing}
+        names |= {name for name, each in debts.items() if each.owed or each.unnotified or each.awaited}
     channels = list[ChannelStatus]()
     for name in sorted(names if only is None else names & {only}):
         gate = readings.read("ledger", partial(table.numbers, gate_of(name)))

@@ -704,8 +704,8 @@ MUTATIONS = (
     Mutation(
         "a key that was refused at the last attempt is not read again",
         "xmatters.trigger:XMatters.send",
-        "(is_refused or failure.http_status in _NO_TRIGGER) and not is_renewed",
-        "is_refused and not is_renewed and attempts_left",
+        "failure.reason == Reason.CREDENTIALS and not is_renewed",
+        "failure.reason == Reason.CREDENTIALS and not is_renewed and attempts_left",
         seed=16,
     ),
     Mutation(

@@ -73,7 +73,6 @@ NOT_MADE = ": begins with bpr_ and was not made for this channel and endpoint"
         ("xmatters.trigger_url", "https://api.bigpanda.io/x", ": its host is not among the stack's XMattersHosts"),
         ("xmatters.auth.type", "ntlm", ": must be one of url, basic, api_key, oauth"),
         ("xmatters.auth", {"type": "api_key", "key": "k"}, ": needs secret"),
-        ("xmatters.rest.auth", {"type": "url"}, ".type: must be one of basic, api_key, oauth"),
         ("xmatters.auth", {"type": "url", "x": nested(2000)}, ": unknown key x"),
         ("xmatters.recipients.0", "a,b", ": must not be blank or hold a comma"),
         ("xmatters.recipients", ["r"] * 101, ": must have 100 items at most"),
@@ -313,6 +312,7 @@ def keys(found: Channel) -> list[str]:
         (made(url=f"{HOST}/api/integration/1/functions//triggers", recipients=["Ops"]), "xmatters.trigger_url"),
         (made(url=f"{TRIGGER}/more", recipients=["Ops"]), "xmatters.trigger_url"),
         (made(recipients=["Ops"], rest=REST, policy=FLAP), "policy.flap"),
+        (made(recipients=["Ops"], rest=REST | {"auth": {"type": "url"}}), "xmatters.rest.auth"),
         (made(url=f"{HOST}/reapi/2015-04-01/forms/{UUID}/triggers", recipients=["Ops"], rest=REST), "xmatters.rest"),
     ],
 )

@@ -104,6 +104,7 @@ def test_debts_are_counted_by_kind() -> None:
     debts = Debts.of([owed(5), owed(50, is_critical=False), owed(9, is_critical=False), *given_up, MISSING])
     assert (debts.critical, debts.other, debts.owed, debts.unpaged_criticals) == (1, 2, 3, 4)
     assert (debts.given_up, debts.given_up_other, debts.unnotified, debts.pages_missing) == (2, 2, 1, 1)
+    assert (debts.awaited, Debts.of([Entry(receipt=Receipt.begun(NOW, ("Ops",)))]).awaited) == (1, 1)
     assert (debts.oldest, debts.oldest_critical, debts.next_attempt) == (NOW - 50, NOW - 5, NOW)
 
 

@@ -46,7 +46,8 @@ def test_refused_requests_are_judged_for_an_hour_only_if_the_uses_of_credentials
     [
         (Debts(critical=1, other=2, oldest=NOW - 300), Traffic(), "1 critical, 2 other owed, the oldest for 5m"),
         (Debts(other=2, reasons=Counter(paused=1)), Traffic(), "2 other owed, 1 paused: relayctl channel resume noc"),
-        (Debts(unnotified=1, pages_missing=1), Traffic(), "2 to be notified of"),
+        (Debts(unnotified=1), Traffic(), "1 to be notified of"),
+        (Debts(awaited=2), Traffic(), "2 of which nobody is known to have heard"),
         (Debts(), Traffic(last_share=NOW - 900, last_signal=NOW - 60), "quiet until 08:09:00 (UTC)"),
     ],
 )

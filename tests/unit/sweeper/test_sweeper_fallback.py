@@ -6,6 +6,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from relay.jobs.job import timestamp
+from relay.ledger.credentials import change_mark
 from relay.ledger.entry import entry_key
 from relayctl.stack.last_resort import last_confirmation
 from tests import samples
@@ -42,7 +43,7 @@ def test_critical_that_eased_after_the_index_was_read_is_left_out() -> None:
 
 
 def test_topic_is_told_at_once_of_a_critical_that_was_given_up_and_of_another_after_its_delay() -> None:
-    relay = new_relay(samples.refused(404), DOWN)
+    relay = new_relay(samples.refused(400), DOWN)
     relay.share(id="given-up")
     relay.share(id="owed")
     told = []
@@ -50,6 +51,17 @@ def test_topic_is_told_at_once_of_a_critical_that_was_given_up_and_of_another_af
         relay.sweep(seconds)
         told.append(len(relay.sns.published))
     assert told == [1, 1, 2]
+
+
+def test_critical_that_a_pause_holds_is_given_up_and_told_of_once_its_channel_is_removed() -> None:
+    relay = new_relay()
+    relay.change_policy(pauses=[samples.pause("keep", until=8 * 3600)])
+    relay.play("critical")
+    del relay.secrets.texts["noc"]
+    change_mark(relay.credentials.table(relay.clock), "noc", "m1", relay.clock.now, revokes=True)
+    relay.sweep_for(180, step=60)
+    assert [job.stamps.reason for job in relay.dead_letters.jobs()] == ["channel_removed"]
+    assert subjects(relay) == ["incident i1 of channel noc"]
 
 
 class TestPhones:

@@ -212,7 +212,8 @@ def test_recipients_join_those_of_the_trigger_url(url: str, names: tuple[str, ..
     assert with_recipients(url, channel.fitting((*channel.trigger_recipients, *names))) == result
 
 
-OK, DOWN, REFUSED, FORBIDDEN = samples.accepted(), *map(samples.refused, (503, 404, 401))
+NEW_URL = samples.TRIGGER_URL.partition("?")[0] + "x"
+OK, DOWN, REFUSED, FORBIDDEN = samples.accepted(), *map(samples.refused, (503, 400, 401))
 CUT, LATE = requests.ConnectionError("reset"), requests.ReadTimeout("late")
 
 
@@ -251,7 +252,8 @@ ATTEMPTS: dict[str, tuple[list[Step], int, int, int, str | None, list[float]]] =
     "last failure": ([DOWN, DOWN, REFUSED], 3, 3, 0, "refused", [0.5, 1]),
     "late": ([LATE], -3, 1, 1, "timeout", []),
     "our own fault": ([ZeroDivisionError()], -3, 1, 1, "internal", []),
-    "400": ([samples.refused(400)], 3, 1, 0, "refused", []),
+    "400": ([REFUSED], 3, 1, 0, "refused", []),
+    "404": ([samples.refused(404)], 3, 1, 0, "credentials", []),
     "200": ([HttpAnswer(200, {}, b'{"message": "no"}')], 3, 1, 0, "refused", []),
     "204": ([HttpAnswer(204, {}, b"")], -3, 1, 0, "refused", []),
     "200 without JSON": ([HttpAnswer(200, {}, b"OK")], -3, 1, 0, "refused", []),
@@ -267,7 +269,7 @@ ATTEMPTS: dict[str, tuple[list[Step], int, int, int, str | None, list[float]]] =
     "Retry-After": ([wait(429, "3"), OK], 3, 2, 1, None, [3]),
     "Retry-After, just fits": ([wait(429, "5.5"), OK], 3, 2, 1, None, [5.5]),
     "Retry-After, does not fit": ([wait(429, "5.51"), OK], 3, 1, 0, "rate_limited", []),
-    "Retry-After of a refusal": ([wait(404, "0")], 3, 1, 0, "refused", []),
+    "Retry-After of a refusal": ([wait(400, "0")], 3, 1, 0, "refused", []),
 }
 
 
@@ -331,6 +333,28 @@ def test_signal_is_sent_again_at_once_to_the_new_url_of_a_rotated_trigger(status
     relay.clock.now += 11
     sent = relay.xmatters.send(channel, samples.SIGNAL, Deadline(8, relay.clock))
     assert (sent.attempts, sent.request_id) == (2, "r2")
+
+
+@pytest.mark.parametrize("status", [401, 404])
+def test_signal_waits_for_the_queue_if_the_new_secret_names_other_people(status: int) -> None:
+    relay = new_relay(samples.refused(status))
+    channel = relay.channels.get("noc")
+    relay.edit_secret(lambda document: document["xmatters"].update(recipients=["Others"], trigger_url=NEW_URL))
+    relay.clock.now += 11
+    sent = relay.xmatters.send(channel, samples.SIGNAL, Deadline(8, relay.clock))
+    assert (sent.attempts, reason(sent)) == (1, "credentials")
+
+
+def test_critical_rings_at_the_new_url_although_the_secret_could_not_be_read_when_the_old_one_was_refused() -> None:
+    relay = new_relay(lambda call: OK if call.url.startswith(NEW_URL) else samples.refused(404))
+    relay.channels.get("noc")
+    relay.clock.now += 60
+    relay.edit_secret(lambda document: document["xmatters"].update(trigger_url=NEW_URL))
+    secret, relay.secrets.texts["noc"] = relay.secrets.texts["noc"], ChannelUnreadable("throttled")
+    relay.share()
+    relay.secrets.texts["noc"] = secret
+    relay.sweep_for(400)
+    assert (relay.entry().announced is not None, relay.dead_letters.jobs()) == (True, [])
 
 
 def test_secret_is_read_again_every_ten_seconds_at_most_and_not_without_time_for_it() -> None:

@@ -44,6 +44,8 @@ def problems(channel: Channel) -> list[Problem]:
             Problem("policy.flap", "needs resolved in policy.notify_on, or a critical may wait without a page")
         )
     path = urlsplit(channel.trigger_url).path
+    if channel.rest and channel.rest.auth.type == "url":
+        found.append(Problem("xmatters.rest.auth", "must name a user or a key: the REST API takes no URL's key"))
     if channel.rest and path.startswith("/reapi/"):
         found.append(Problem("xmatters.rest", "finds no page of a trigger of this form; make an HTTP trigger"))
     if not channel.any_trigger_path and not _TRIGGER_PATH.fullmatch(path):

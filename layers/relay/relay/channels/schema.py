@@ -105,15 +105,8 @@ AUTH: dict[str, dict[str, Any]] = {
         password=_TEXT,
     ),
 }
-
-
-def _auth(*kinds: str) -> dict[str, Any]:
-    """Return the schema of an auth of one of these kinds.
-
-    Its members depend on the kind. AUTH checks them separately, so that the message can name the key at fault.
-    """
-    return {"type": "object", "required": ["type"], "properties": {"type": {"enum": [*kinds]}}}
-
+# The members of an auth depend on its type. AUTH checks them separately, so that the message can name the key at fault.
+_AUTH = {"type": "object", "required": ["type"], "properties": {"type": {"enum": list(AUTH)}}}
 
 CHANNEL = _object(
     ["inbound", "xmatters"],
@@ -121,13 +114,13 @@ CHANNEL = _object(
     xmatters=_object(
         ["trigger_url", "auth"],
         trigger_url=_URL,
-        auth=_auth(*AUTH),
+        auth=_AUTH,
         recipients=_RECIPIENTS,
         recipients_in={"enum": ["workflow", "url"]},
         any_trigger_path={"type": "boolean"},
         callback=_DOOR,
         responses=_object([], acknowledge=_RESPONSES, escalate=_RESPONSES),
-        rest=_object(["base_url", "auth"], base_url=_URL, auth=_auth("basic", "api_key", "oauth")),
+        rest=_object(["base_url", "auth"], base_url=_URL, auth=_AUTH),
     ),
     bigpanda=_object(
         ["api_key"],

@@ -140,7 +140,12 @@ def was_shared(entry: Entry, state: State, now: float) -> bool:
     That includes states that are being sent at `now` (epoch seconds), wait on the retry queue or are dead-lettered.
     """
     newest = entry.newest
-    if entry.is_busy(now) or (newest and newest.version and state.version and state.version <= newest.version):
+    if newest and newest.version and state.version:
+        # A share shows all changes until its own time. Later updates, such as an assignment, need no share.
+        updated_at, changed_at = state.version
+        if (changed_at or updated_at) <= newest.version[0]:
+            return True
+    if entry.is_busy(now):
         return True
     is_owed = entry.debt.is_owed or entry.debt.is_given_up
     return is_owed and newest is not None and (newest.is_open, newest.rank) == (state.is_open, state.rank)

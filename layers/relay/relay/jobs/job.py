@@ -117,7 +117,8 @@ class Job(NamedTuple):
 
     Attributes:
         kind: A JobKind, or a word that this version does not know.
-        url_recipients: Recipients that the webhook's URL named. Each set of them has a ledger entry of its own.
+        url_recipients: Recipients that the webhook's URL named, and that the channel permitted then. Each set of them
+            has a ledger entry of its own.
         received_at: When the share, or the callback, came.
         body: The share's body, or a chore's own.
         version: BigPanda's timestamps of the state, by which states are ordered; None if it has none.

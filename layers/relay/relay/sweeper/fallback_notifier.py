@@ -106,7 +106,7 @@ class FallbackNotifier:
     def _awaits_nothing(self, channel: str, entry: Entry) -> bool:
         """True if a receipt is open of which nothing is awaited: the policy was changed, or the channel removed."""
         policy = self.policies.of(channel)
-        if channel in self.policies.unread and channel not in self.policies.removed:
+        if channel in self.policies.unread:
             return False
         return entry.receipt.is_open and not entry.receipt.awaits_a_step(policy)
 

@@ -270,7 +270,7 @@ class SweepPolicies:
     Attributes:
         known: The policies that were read in this run, by channel.
         unread: Channels whose secret could not be read in this run, so that their policy is not known.
-        removed: Those among them that do not exist.
+        removed: Channels that do not exist.
     """
 
     tools: Tools
@@ -304,15 +304,14 @@ class SweepPolicies:
         """Return a channel's policy, or the default policy if the channel can't be read or was removed."""
         if channel not in self.known:
             self.known[channel] = Policy()
-            self.unread.add(channel)
             try:
                 self.known[channel] = self.tools.channels.for_work(channel).policy
-                self.unread.discard(channel)
             except UnknownChannel:
                 self.removed.add(channel)
             except ChannelError:
-                pass
+                self.unread.add(channel)
             except Exception as error:  # noqa: BLE001 - a fault in one channel must not stop the others
+                self.unread.add(channel)
                 self.tools.telemetry.crashed(error)
         return self.known[channel]
 

@@ -28,7 +28,7 @@ from relay.jobs.result import SendResult
 from relay.xmatters.authorization import Login, Logins
 from relay.xmatters.signal import Signal
 
-# xMatters has no trigger at that URL, maybe since it was changed.
+# xMatters has no trigger at that URL. The secret may have a new one, as a new key.
 _NO_TRIGGER = {404, 410}
 _RECIPIENTS = "recipients="
 
@@ -93,9 +93,9 @@ class XMatters:
                 return sent
             seconds_left = deadline.remaining(reserve)
             # Before the limit: a job has one attempt only, and would send the same old credentials at each wake.
-            is_refused = failure.reason == Reason.CREDENTIALS
-            if (is_refused or failure.http_status in _NO_TRIGGER) and not is_renewed:
-                renewed = self._renewed(channel, seconds_left, has_token=is_refused and failure.was_sent)
+            if failure.reason == Reason.CREDENTIALS and not is_renewed:
+                has_token = failure.was_sent and failure.http_status not in _NO_TRIGGER
+                renewed = self._renewed(channel, seconds_left, has_token=has_token)
                 if renewed is None:
                     return sent
                 channel, is_renewed, attempts_left = renewed, True, attempts_left + 1
@@ -121,9 +121,10 @@ class XMatters:
     def _renewed(self, channel: Channel, seconds_left: float, *, has_token: bool) -> Channel | None:
         """Return the channel with a new OAuth token or a changed secret; None if neither is available in time.
 
-        `has_token` is False if the request for a token was refused: the same password would be refused again.
+        `has_token` is False if a token was not what was refused: a new one would not help.
 
-        The secret is read also if only the token may have expired: the password may have been rotated as well.
+        The secret is read also if only the token may have expired: the password may have been rotated as well. None
+        also if the secret may name other people: the next attempt from the queue chooses the recipients anew.
         """
         is_token_renewed = has_token and self._logins.renew(_login(channel))
         same = channel if is_token_renewed else None
@@ -134,6 +135,8 @@ class XMatters:
             found = self._channels.refresh(channel.name)
         except ChannelError:
             return same
+        if _named_by(found) != _named_by(channel):
+            return None
         changed = (found.trigger_url, found.auth) != (channel.trigger_url, channel.auth)
         return found if changed else same
 
@@ -152,6 +155,7 @@ class XMatters:
         is_answer = answer.status < 300
         is_page = is_answer and answer.body.lstrip()[:1] == b"<"
         reason = Reason.REFUSED if is_answer and not is_page else reason_for_status(answer.status)
+        reason = Reason.CREDENTIALS if answer.status in _NO_TRIGGER else reason
         failure = self._outward.bad_answer(answer, reason, channel.secrets() | shown)
         failure.may_have_acted = is_page or is_ambiguous_status(answer.status)
         raise failure
@@ -165,6 +169,11 @@ def _with_failure(sent: SendResult, failure: SendError) -> SendResult:
         maybe_accepted=sent.maybe_accepted + failure.may_have_acted,
         failure=sent.failure if says_less else failure,
     )
+
+
+def _named_by(channel: Channel) -> tuple[object, ...]:
+    """Return what decides whom a signal rings."""
+    return channel.recipients, channel.trigger_recipients, channel.policy
 
 
 def _login(channel: Channel) -> Login:
