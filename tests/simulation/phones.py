@@ -222,7 +222,8 @@ class Phones(Session):
             world.wait(delay)
         if not is_known:
             post.fault = refusal
-            return self._answer(401)
+            # 404, if the trigger was made anew: the key is a part of its URL.
+            return self._answer(404 if world.seed % 2 and not self.logins else 401)
         if fault in AMBIGUOUS:
             self.doubts[incident] += 1
         if fault is None or fault == "slow":
@@ -386,7 +387,7 @@ class Phones(Session):
             case "429" | "429 for long":
                 return self._answer(429, {"retry-after": "20" if fault == "429" else "5000"})
             case "refused":
-                return self._answer(404)
+                return self._answer(400)
             case "redirect":
                 return self._answer(302)
             case "504" | "504 rang":

@@ -553,7 +553,13 @@ class Promptness(CautiousJudge):
             # then further recipients are owed a signal.
             has_others = "unanswered_recipients" in self.policies[channel]
             told = [each for each in told if each[0] > first.begins or not tells_of_unheard(each[1]) or has_others]
-            from_on = max(rings, default=0.0)
+            # After an end that was believed at once, people have to be told anew.
+            ends = [
+                min(each.arrivals)
+                for each in self.states_of(debt.state.incident)
+                if not each.is_open and each.arrivals and (each.incident, each.number) not in self.claimed
+            ]
+            from_on = max([*rings, *(at for at in ends if at < first.comes)], default=0.0)
             if (
                 debt.ends > by
                 and by < self.world.now
@@ -638,9 +644,9 @@ def _is_clear(states: Sequence[SharedState]) -> bool:
 
 
 def _first_of(debt: Debt, debts: Sequence[Debt]) -> Debt:
-    """Return the first of the debts that an incident had without a break until this one."""
+    """Return the first of the debts that an incident had without a break until this one: an end is a break."""
     before = (each for each in debts if each.state.incident == debt.state.incident and each.ends == debt.comes)
-    earlier = next(before, None)
+    earlier = next((each for each in before if each.state.is_open or not debt.state.is_open), None)
     return _first_of(earlier, debts) if earlier else debt
 
 
