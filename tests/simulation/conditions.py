@@ -63,7 +63,12 @@ class Conditions(Played):
         """Return the settings that a function may use between two times (epoch seconds); none if they never change."""
         if channel not in self.story.timelines:
             return []
-        spells = self.spells("secrets", "dynamodb")
+        # While the change marks are refused, functions read the secret itself.
+        spells = [
+            each
+            for each in self.spells("secrets", "dynamodb")
+            if not each.fault.startswith("refuses") or each.service == "secrets"
+        ]
         # A process that dies while it reads the change marks keeps its function from reading them for a while.
         stale = REMEMBERED_SECONDS if self.weather.crashes else LEARNS_SECONDS
         if spells:

@@ -58,6 +58,8 @@ UNTOLD_SECONDS = 121.0
 LOOKS_SECONDS = 20.0
 # Requests to xMatters' REST API for a signal or an answer.
 MOST_LOOKS = 20
+# An incident's last signals, whose pages end (docs/guarantees.md).
+REMEMBERED_SIGNALS = 16
 # A last search that fails for so long may not be repeated in time: SQS shows its message again after three minutes.
 LATE_SEARCH_SECONDS = 120.0
 # From a change to the end of the second reconcile run after it: two intervals, BigPanda's lag, and the runs themselves.
@@ -834,6 +836,7 @@ class Invariants(Played):
             first = min(known_at, default=0.0)
             ends = [at for at in ends if not page.is_dead and (not page.is_slow or page.found_from < first)]
             ends = [at for at in ends if page.found_from < first or not self._is_never_searched(page)]
+            ends = ends if page.ring in rings[-REMEMBERED_SIGNALS:] else []
             if self.story.has_rest and is_open and page in told and page.ended_at is None and ends:
                 self._problem(f"{page.name} of {incident} goes on, although it is over")
             # Only without faults of the needed services; a late page cannot end before it exists.

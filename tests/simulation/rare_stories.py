@@ -2,6 +2,7 @@
 
 from copy import replace
 from random import Random
+from typing import Any
 
 from tests.simulation.narrow_stories import incidents, not_me, one_of, plain
 from tests.simulation.settings import Timeline, with_routes
@@ -53,9 +54,18 @@ def _with_assignments(random: Random, story: Story) -> Story:
     spells = [
         Spell("bigpanda", random.choice(["503", "429", "timeout did it"]), 100.0, ends, random.choice([0.3, 1.0]))
     ]
-    members = {"answers": answers, "has_rest": True, "assigns": True}
-    spells = spells if random.random() < 0.5 else []
+    members: dict[str, Any] = {"answers": answers, "has_rest": True, "assigns": True}
+    kind = random.random()
+    if kind < 0.25:
+        # The first of two people is verified after the second: xMatters' API did not answer then.
+        answers[:] = [Said(150.0 + 8 * number, number, "a0", "Acknowledge", 1, person=who) for number, who in _TWO]
+        states = course("a0", 60.0, "critical critical", waits(random, 300.0))
+        spells = [Spell("rest", "503", 150.0, random.uniform(155, 158), 1.0)]
+    spells = spells if kind < 0.6 else []
     return plain(story, in_time(states), policy={"confirm_resolve": False}, routed=(), spells=spells, **members)
+
+
+_TWO = ((0, "jdoe"), (1, "ed"))
 
 
 def _with_withheld_updates(random: Random, story: Story) -> Story:
@@ -139,6 +149,49 @@ def _with_unheard_updates(random: Random, story: Story) -> Story:
     return replace(story, policy={**story.policy, "unanswered_recipients": [BOSS]})
 
 
+def _with_second_replays(random: Random, story: Story) -> Story:
+    """Return a story of signals that are refused, also when an operator replays them, and that are replayed again."""
+    states = incidents(random, "r", [1, 2], ["critical", "warning"], 40, 60.0)
+    ends = random.uniform(200, 300)
+    replays = [(random.uniform(60, 150), "replay"), (ends + random.uniform(100, 900), "replay")]
+    spells = [Spell("xmatters", "refused", 0.0, ends, 1.0)]
+    policy = {"max_age_seconds": random.choice([100, 300])}
+    return plain(story, in_time(states), policy=policy, routed=(), spells=spells, operations=replays)
+
+
+def _with_doubtful_comments(random: Random, story: Story) -> Story:
+    """Return a story of answers whose comments may be written: BigPanda fails after it wrote them, and then refuses."""
+    states = incidents(random, "c", [2, 3], ["critical", "warning critical"], 60, 30.0)
+    answers = [
+        Said(100.0 + 4 * int(each[1:]), int(each[1:]), each, "Not me", 1)
+        for each in sorted({s.incident for s in states})
+    ]
+    after = random.uniform(112, 135)
+    spells = [
+        Spell("bigpanda", "timeout did it", 90.0, after, 1.0),
+        Spell("bigpanda", random.choice(["503", "429"]), after, after + random.uniform(20, 120), 1.0),
+    ]
+    return plain(story, in_time(states), policy={"confirm_resolve": False}, spells=spells, answers=answers)
+
+
+def _with_long_lives(random: Random, story: Story) -> Story:
+    """Return a story of an incident with more signals than its entry remembers, whose last pages end with it."""
+    statuses = " ".join(["critical warning"] * random.choice([9, 10]))
+    states = course("l0", random.uniform(0, 40), f"{statuses} ok", waits(random, 62.0))
+    policy = {"replace": False, "notify_on": ["opened", "worsened", "eased", "resolved"], "confirm_resolve": False}
+    return plain(story, in_time(states), policy=policy, routed=(), has_rest=True)
+
+
+def _with_unanswered_questions(random: Random, story: Story) -> Story:
+    """Return a story of criticals that devices get, and of which xMatters' API does not say so when it is asked."""
+    states = incidents(random, "q", [1, 2], ["critical"], 20, 60.0)
+    # The first question comes 45 seconds before the notification is late.
+    at = states[0].at + 120 - 45 + random.uniform(-8, 1)
+    spells = [Spell("rest", "503", at, at + random.uniform(4, 9), 1.0)]
+    members = {"has_rest": True, "receipts": {"notified_within_seconds": 120.0}}
+    return plain(story, in_time(states), routed=(), spells=spells, **members)
+
+
 _KINDS = (
     _with_snoozed_criticals,
     _with_assignments,
@@ -149,9 +202,13 @@ _KINDS = (
     _with_damaged_entries,
     _with_refused_recipients,
     _with_unheard_updates,
+    _with_second_replays,
+    _with_doubtful_comments,
+    _with_long_lives,
+    _with_unanswered_questions,
 )
 
 
 def with_rare_conditions(seed: int, story: Story) -> Story:
     """Return the story, or one with a rare condition in its place."""
-    return with_rarities(seed, story, [("rarities of {}", 0.1099, 0.2299, one_of(_KINDS))])
+    return with_rarities(seed, story, [("rarities of {}", 0.1099, 0.2699, one_of(_KINDS))])

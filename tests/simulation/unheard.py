@@ -28,6 +28,8 @@ AWAITED_SECONDS = 300.0
 CALLED_SECONDS = 180.0
 # xMatters is asked so long before the deadline.
 ASKED_SECONDS = 45.0
+# From a question that xMatters did not answer to the time by which it is surely asked again.
+ASKED_AGAIN_SECONDS = 35.0
 MOST_QUESTIONS = 3
 
 
@@ -215,7 +217,12 @@ class Unheard(Played):
         return known_at < at and (len(pages) == 1 or not page.tells_of_its_end(has_rest=self.story.has_rest))
 
     def _is_surely_proven(self, span: Span, deadline: float) -> bool:
-        if self._is_troubled():
+        # A question that xMatters did not answer is asked again.
+        over = deadline - self.world.began - ASKED_AGAIN_SECONDS
+        lasting = [
+            each for each in self.weather.spells if (each.service, each.fault) != ("rest", "503") or each.ends > over
+        ]
+        if lasting or self.weather.skips_runs:
             return False
         if not self.story.has_rest:
             return any(page.called_back_at < deadline - RECORDED_SECONDS for page in span.pages)

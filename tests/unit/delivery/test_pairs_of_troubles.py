@@ -146,17 +146,18 @@ def test_page_is_found_although_the_rate_limiter_failed_and_a_queue_refuses_the_
     assert [signal.pages for signal in relay.entry().accepted_signals] == [("page-1",)]
 
 
-def test_bell_whose_channel_cannot_be_read_is_no_poison_although_a_queue_refuses_its_next_message() -> None:
+@pytest.mark.parametrize("is_refused", [True, False], ids=["the queue refuses its next message", "it takes it"])
+def test_bell_whose_channel_cannot_be_read_is_no_poison(is_refused: bool) -> None:
     relay = new_relay(samples.refused(503))
     relay.play("critical")
     relay.retries.messages.clear()
     relay.sweep(400)
     [bell] = relay.retries.jobs()
     relay = replace(relay, secrets=FakeSecrets(noc=ChannelUnreadable("refused")))
-    relay.retries.failure = TABLE_DOWN
+    relay.retries.failure = TABLE_DOWN if is_refused else None
     for _ in range(7):
         relay.clock.now += 180
-        assert worked(relay, bell) == ["m1"]
+        assert worked(relay, bell) == (["m1"] if is_refused else [])
     row = relay.entry().debt.row
     assert row is not None
     assert row.begun == 0
