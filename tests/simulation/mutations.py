@@ -431,8 +431,8 @@ MUTATIONS = (
     Mutation(
         "a route is chosen and not taken",
         "delivery.task:Task.of",
-        "(*channel.trigger_recipients, *own, *routed, *job.url_recipients)",
-        "(*channel.trigger_recipients, *channel.recipients, *job.url_recipients)",
+        "(*channel.trigger_recipients, *own, *routed, *permitted)",
+        "(*channel.trigger_recipients, *channel.recipients, *permitted)",
     ),
     Mutation(
         "what is as announced is never news, though a snooze ended",
@@ -609,14 +609,14 @@ MUTATIONS = (
     Mutation(
         "the recipients in a webhook's URL are not rung",
         "delivery.task:Task.of",
-        "(*channel.trigger_recipients, *own, *routed, *job.url_recipients)",
+        "(*channel.trigger_recipients, *own, *routed, *permitted)",
         "(*channel.trigger_recipients, *own, *routed)",
         seed=6,
     ),
     Mutation(
         "the recipients in a webhook's URL are rung alone",
         "delivery.task:Task.of",
-        "(*channel.trigger_recipients, *own, *routed, *job.url_recipients)",
+        "(*channel.trigger_recipients, *own, *routed, *permitted)",
         "job.url_recipients or (*own, *routed)",
         seed=6,
     ),
@@ -995,8 +995,8 @@ MUTATIONS = (
     Mutation(
         "a state that waits rings the recipients that its channel had before",
         "delivery.task:Task.of",
-        "channel.fitting((*channel.trigger_recipients, *own, *routed, *job.url_recipients))",
-        "job.stamps.recipients or channel.fitting((*channel.trigger_recipients, *own, *routed, *job.url_recipients))",
+        "channel.fitting((*channel.trigger_recipients, *own, *routed, *permitted))",
+        "job.stamps.recipients or channel.fitting((*channel.trigger_recipients, *own, *routed, *permitted))",
         seed=328,
     ),
     Mutation(
@@ -1102,7 +1102,7 @@ MUTATIONS = (
         "xmatters.trigger:XMatters.send",
         "signal.may_repeat or failure.may_have_acted",
         "failure.may_have_acted",
-        seed=620,
+        seed=48,
     ),
     Mutation(
         "pauses in a row are followed in the order of their storage",
@@ -1319,7 +1319,7 @@ MUTATIONS = (
         "sweeper.fallback_notifier:FallbackNotifier._awaits_nothing",
         """
             policy = self.policies.of(channel)
-            if channel in self.policies.unread and channel not in self.policies.removed:
+            if channel in self.policies.unread:
                 return False
         """,
         """
@@ -1799,5 +1799,40 @@ MUTATIONS = (
         "job.fresh()._replace(kind=kind, accepted=None, dead_lettered_at=None, revived_at=timestamp(now))",
         "job.fresh()._replace(kind=kind, accepted=None, dead_lettered_at=None)",
         seed=1706,
+    ),
+    Mutation(
+        "an earlier acknowledgement that is worked late replaces a later one",
+        "ledger.entry:Entry.acknowledged",
+        "came < self.acknowledgement.at",
+        "came == self.acknowledgement.at",
+        seed=548,
+    ),
+    Mutation(
+        "an entry keeps its oldest signals, and forgets the newest",
+        "ledger.accepted_signal:with_signal",
+        "tuple(sorted((*signals, signal), key=lambda each: each.at)[-MAX_ACCEPTED_SIGNALS:])",
+        "tuple(sorted((*signals, signal), key=lambda each: each.at)[:MAX_ACCEPTED_SIGNALS])",
+        seed=355,
+    ),
+    Mutation(
+        "a question that xMatters left without an answer is not asked again",
+        "ledger.receipt_prover:ReceiptProver.ask",
+        "lambda each: replace(each, questions=before)",
+        "lambda each: each",
+        seed=82,
+    ),
+    Mutation(
+        "a pause that no mark can tell of is learnt minutes later",
+        "channels.cache:ChannelCache._for_work",
+        "copy is None or not (is_outdated or self._change_marks.are_unread)",
+        "copy is None or not is_outdated",
+        seed=214,
+    ),
+    Mutation(
+        "a failed search for a comment ends the doubt if it was written",
+        "bigpanda.writeback:Writeback._write_once",
+        "leased.in_doubt or error.may_have_acted",
+        "error.may_have_acted",
+        seed=101,
     ),
 )

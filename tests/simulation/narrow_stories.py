@@ -586,16 +586,20 @@ def _with_untold_ends(random: Random, story: Story) -> Story:
     Their pages end all the same.
     """
     courses = ["critical ok", "critical ok critical", "critical ok warning", "critical warning ok critical"]
-    states = incidents(random, "e", [2, 3, 4], [*courses, "warning critical ok critical"], 60, 100.0, 300.0)
+    states = incidents(random, "e", [2, 3, 4], courses, 60, 100.0, 300.0)
     ages = [100, 300, 3600, 21600]
     policy: dict[str, Any] = {"confirm_resolve": random.random() < 0.3, "max_age_seconds": random.choice(ages)}
-    begins, ends = random.randrange(60, 200), random.randrange(400, 1000) + random.choice([0, 800])
+    begins, ends = random.randrange(60, 200), random.randrange(400, 1000)
     if random.random() < 0.4:
         policy["notify_on"] = ["opened", "worsened", "reopened", "resolved"]
         story = plain(story, in_time([state.elsewhere(QUIET) for state in states]), routed=(), has_rest=True)
         others = {QUIET: roomy(story.policy, min_seconds_between_signals=0, **policy)}
         return replace(story, others=others, timelines={QUIET: Timeline.paused("keep", begins, ends)})
     spell = Spell("xmatters", random.choice(["503", "timeout", "429", "gone"]), begins, ends, 1.0)
+    if random.random() < 0.2:
+        # People are told of the first critical, and have to be told of the second.
+        states = incidents(random, "e", [2, 3], ["warning critical ok critical"], 60, 150.0)
+        spell = replace(spell, ends=ends + 800)
     return plain(story, in_time(states), policy=policy, spells=[spell], routed=(), has_rest=True)
 
 

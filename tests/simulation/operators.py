@@ -159,10 +159,10 @@ def _with_an_unread_pause(random: Random, story: Story) -> Story:
     """Return a story of a channel that is paused while the ledger fails, so that no mark tells of the pause."""
     at = random.randrange(60, 300)
     pause = _paused_for(Settings(0), at, at, at + random.randrange(300, 1000), random.choice(["keep", "drop"]), {})
-    spell = Spell("dynamodb", "refuses", at - random.uniform(5, 60), at + random.uniform(60, 300), 1.0)
+    spell = Spell("dynamodb", "refuses", at - random.uniform(5, 60), at + random.uniform(200, 400), 1.0)
     others = {CHANGED: plain_policy(min_seconds_between_signals=0)}
     members = {"others": others, "timelines": {CHANGED: Timeline([Settings(0), pause])}}
-    return stories.alone(story, _shares(random, 8), spells=[spell], **members)
+    return stories.alone(story, _shares(random, 14), spells=[spell], **members)
 
 
 def _while_the_trigger_fails(random: Random, story: Story, settings: list[Settings]) -> Story:
@@ -427,7 +427,7 @@ _PAUSES: Sequence[Rarity] = (
     ("disorder of pauses of {}", 0.5, 0.52, _with_disordered_pauses),
     ("long pause of {}", 0.355, 0.38, _with_a_long_pause),
     ("resumed pause of {}", 0.79, 0.82, _with_a_resumed_pause),
-    ("unread pause of {}", 0.62, 0.645, _with_an_unread_pause),
+    ("unread pause of {}", 0.077, 0.105, _with_an_unread_pause),
 )
 _FACTS: Sequence[Rarity] = (
     ("lost facts of {}", 0.26, 0.28, _with_lost_facts),

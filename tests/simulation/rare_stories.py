@@ -56,12 +56,12 @@ def _with_assignments(random: Random, story: Story) -> Story:
     ]
     members: dict[str, Any] = {"answers": answers, "has_rest": True, "assigns": True}
     kind = random.random()
-    if kind < 0.25:
+    if kind > 0.85:
         # The first of two people is verified after the second: xMatters' API did not answer then.
         answers[:] = [Said(150.0 + 8 * number, number, "a0", "Acknowledge", 1, person=who) for number, who in _TWO]
         states = course("a0", 60.0, "critical critical", waits(random, 300.0))
         spells = [Spell("rest", "503", 150.0, random.uniform(155, 158), 1.0)]
-    spells = spells if kind < 0.6 else []
+    spells = spells if kind < 0.5 or kind > 0.85 else []
     return plain(story, in_time(states), policy={"confirm_resolve": False}, routed=(), spells=spells, **members)
 
 
@@ -202,13 +202,14 @@ _KINDS = (
     _with_damaged_entries,
     _with_refused_recipients,
     _with_unheard_updates,
-    _with_second_replays,
-    _with_doubtful_comments,
-    _with_long_lives,
-    _with_unanswered_questions,
 )
+_LATER_KINDS = (_with_second_replays, _with_doubtful_comments, _with_long_lives, _with_unanswered_questions)
 
 
 def with_rare_conditions(seed: int, story: Story) -> Story:
     """Return the story, or one with a rare condition in its place."""
-    return with_rarities(seed, story, [("rarities of {}", 0.1099, 0.2699, one_of(_KINDS))])
+    rarities = (
+        ("rarities of {}", 0.1099, 0.2299, one_of(_KINDS)),
+        ("late rarities of {}", 0.325, 0.365, one_of(_LATER_KINDS)),
+    )
+    return with_rarities(seed, story, rarities)
