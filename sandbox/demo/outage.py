@@ -100,7 +100,7 @@ def back(stage: Stage, outage: Outage) -> None:
 def refused(stage: Stage) -> None:
     """Play act 4: xMatters refuses a signal; its job is dead-lettered; after a replay of the job, a phone rings."""
     stage.title("4  xMatters refuses a signal: the trigger was removed")
-    stage.vendors.script({"kind": "status", "status": 404})
+    stage.vendors.script({"kind": "status", "status": 400})
     stage.say(f"BigPanda opens “{REFUSED}”, a warning, and shares it.")
     # If the sweeper ran now, it would notify the fallback topic of a critical, and of that of act 5 five minutes later.
     incident_id = stage.open(REFUSED)

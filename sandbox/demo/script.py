@@ -91,7 +91,7 @@ class Player:
             case "xmatters_down" | "xmatters_back":
                 self._vendors.listen(is_open=step.act == "xmatters_back")
             case "refuse_signal":
-                self._vendors.script({"kind": "status", "status": 404})
+                self._vendors.script({"kind": "status", "status": 400})
             case _:
                 self._vendors.act_on_incident(self._id(step), step.act)
 

@@ -23,7 +23,7 @@ ANSWERS: Mapping[str, dict[str, Any] | None] = {
     "slow": {"kind": "slow", "seconds": 3, "times": None},
     "rate_limited": {"kind": "status", "status": 429, "retry_after": "5", "times": None},
     "rings_then_504": {"kind": "accept_then_status", "status": 504, "times": None},
-    "refuses": {"kind": "status", "status": 404, "times": None},
+    "refuses": {"kind": "status", "status": 400, "times": None},
 }
 SERVICES = ("sqs", "dynamodb", "secretsmanager")
 POLICY = "sandbox-switch"

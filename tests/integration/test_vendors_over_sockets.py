@@ -209,7 +209,7 @@ FAILURES: list[tuple[dict[str, Any], Reason, bool]] = [
     ({"kind": "status", "status": 403}, Reason.CREDENTIALS, False),
     ({"kind": "status", "status": 429}, Reason.RATE_LIMITED, False),
     ({"kind": "html", "status": 503}, Reason.UPSTREAM, True),
-    ({"kind": "redirect", "location": "https://evil.example/"}, Reason.REFUSED, False),
+    ({"kind": "redirect", "location": "https://evil.example/"}, Reason.UPSTREAM, False),
     ({"kind": "accept_then_reset"}, Reason.UNREACHABLE, True),
     # Slower than the test's deadline: a client without a deadline would accept this answer.
     ({"kind": "slow", "seconds": 60}, Reason.TIMEOUT, True),

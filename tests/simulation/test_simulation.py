@@ -53,7 +53,7 @@ def test_the_schedules_hold_what_they_promise() -> None:
     assert sum(story.rotates_at is not None for story in stories) > SCHEDULES / 20
     assert any(state.state.version is None for story in stories for state in story.posts)
     assert sum(bool(story.others) for story in stories) > SCHEDULES / 6
-    assert sum(bool(story.actions) for story in stories) >= SCHEDULES / 40
+    assert sum(bool(story.actions) for story in stories) >= SCHEDULES / 50
     assert sum(bool(story.topics) for story in stories) > SCHEDULES / 25
     assert sum(bool(story.timelines) for story in stories) > SCHEDULES / 30
     assert sum(any(post.state.url_recipients for post in story.posts) for story in stories) > SCHEDULES / 20
