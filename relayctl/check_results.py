@@ -41,7 +41,9 @@ failed = partial(Check, state=State.FAILED)
 
 def of_failure(what: str, error: SendError) -> Check:
     """Return the result for a failed call of a vendor: WARNING if the failure is transient, else FAILED."""
-    return warning(what, f"not known now: {error}") if error.reason in _TRANSIENT else failed(what, str(error))
+    is_redirect = 300 <= (error.http_status or 0) < 400
+    is_passing = error.reason in _TRANSIENT and not is_redirect
+    return warning(what, f"not known now: {error}") if is_passing else failed(what, str(error))
 
 
 # State and explanation of one check that is named elsewhere.

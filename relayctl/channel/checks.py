@@ -130,7 +130,7 @@ def _canary(stack: Stack, channel: Channel) -> Check:
 
 
 def _settings(channel: Channel) -> Iterator[Check]:
-    problems = misconfiguration.problems(channel)
+    problems = (*misconfiguration.problems(channel), *misconfiguration.unprovable(channel))
     yield from (failed("settings", str(each)) for each in problems)
     if may_notify_nobody(channel) and channel.named_recipients:
         yield failed("critical incidents", "one that matches no route notifies nobody: xmatters.recipients is empty")

@@ -431,8 +431,8 @@ MUTATIONS = (
     Mutation(
         "a route is chosen and not taken",
         "delivery.task:Task.of",
-        "(*channel.trigger_recipients, *own, *routed, *permitted)",
-        "(*channel.trigger_recipients, *channel.recipients, *permitted)",
+        "(*channel.trigger_recipients, *own, *routed, *job.url_recipients)",
+        "(*channel.trigger_recipients, *channel.recipients, *job.url_recipients)",
     ),
     Mutation(
         "what is as announced is never news, though a snooze ended",
@@ -609,14 +609,14 @@ MUTATIONS = (
     Mutation(
         "the recipients in a webhook's URL are not rung",
         "delivery.task:Task.of",
-        "(*channel.trigger_recipients, *own, *routed, *permitted)",
+        "(*channel.trigger_recipients, *own, *routed, *job.url_recipients)",
         "(*channel.trigger_recipients, *own, *routed)",
         seed=6,
     ),
     Mutation(
         "the recipients in a webhook's URL are rung alone",
         "delivery.task:Task.of",
-        "(*channel.trigger_recipients, *own, *routed, *permitted)",
+        "(*channel.trigger_recipients, *own, *routed, *job.url_recipients)",
         "job.url_recipients or (*own, *routed)",
         seed=6,
     ),
@@ -995,8 +995,8 @@ MUTATIONS = (
     Mutation(
         "a state that waits rings the recipients that its channel had before",
         "delivery.task:Task.of",
-        "channel.fitting((*channel.trigger_recipients, *own, *routed, *permitted))",
-        "job.stamps.recipients or channel.fitting((*channel.trigger_recipients, *own, *routed, *permitted))",
+        "channel.fitting((*channel.trigger_recipients, *own, *routed, *job.url_recipients))",
+        "job.stamps.recipients or channel.fitting((*channel.trigger_recipients, *own, *routed, *job.url_recipients))",
         seed=328,
     ),
     Mutation(

@@ -312,13 +312,22 @@ def keys(found: Channel) -> list[str]:
         (made(url=f"{HOST}/api/integration/1/functions//triggers", recipients=["Ops"]), "xmatters.trigger_url"),
         (made(url=f"{TRIGGER}/more", recipients=["Ops"]), "xmatters.trigger_url"),
         (made(recipients=["Ops"], rest=REST, policy=FLAP), "policy.flap"),
-        (made(recipients=["Ops"], rest=REST | {"auth": {"type": "url"}}), "xmatters.rest.auth"),
-        (made(url=f"{HOST}/reapi/2015-04-01/forms/{UUID}/triggers", recipients=["Ops"], rest=REST), "xmatters.rest"),
     ],
 )
 def test_channel_that_may_notify_nobody_has_a_problem_with_its_key(found: Channel, key: str) -> None:
     assert keys(found) == [key]
     assert CANARY_TOKEN not in repr(misconfiguration.problems(found))
+
+
+@pytest.mark.parametrize(
+    ("found", "key"),
+    [
+        (made(recipients=["Ops"], rest=REST | {"auth": {"type": "url"}}), "xmatters.rest.auth"),
+        (made(url=f"{HOST}/reapi/2015-04-01/forms/{UUID}/triggers", recipients=["Ops"], rest=REST), "xmatters.rest"),
+    ],
+)
+def test_channel_whose_pages_cannot_be_found_rings_and_is_told_of(found: Channel, key: str) -> None:
+    assert ([each.key for each in misconfiguration.unprovable(found)], keys(found)) == ([key], [])
 
 
 @pytest.mark.parametrize(

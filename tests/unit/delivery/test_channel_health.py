@@ -23,6 +23,7 @@ from relay.ledger.entry import Entry
 from relay.ledger.rate_limit_and_circuit import Circuit
 from relay.ledger.receipt import Receipt
 from tests.fakes import FakeSns
+from tests.unit.states import state
 
 NOW = 1_800_000_000.0
 
@@ -104,7 +105,9 @@ def test_debts_are_counted_by_kind() -> None:
     debts = Debts.of([owed(5), owed(50, is_critical=False), owed(9, is_critical=False), *given_up, MISSING])
     assert (debts.critical, debts.other, debts.owed, debts.unpaged_criticals) == (1, 2, 3, 4)
     assert (debts.given_up, debts.given_up_other, debts.unnotified, debts.pages_missing) == (2, 2, 1, 1)
-    assert (debts.awaited, Debts.of([Entry(receipt=Receipt.begun(NOW, ("Ops",)))]).awaited) == (1, 1)
+    rang = Entry(receipt=Receipt.begun(NOW, ("Ops",)))
+    eased = rang.unchanged(state(status="warning"))
+    assert (debts.awaited, Debts.of([rang]).awaited, Debts.of([eased]).awaited) == (1, 1, 0)
     assert (debts.oldest, debts.oldest_critical, debts.next_attempt) == (NOW - 50, NOW - 5, NOW)
 
 

@@ -149,17 +149,6 @@ def test_replayed_job_waits_for_the_table_since_only_the_entry_says_if_it_is_sti
     assert relay.entry().announced
 
 
-def test_replay_rings_whom_the_channel_permits_now() -> None:
-    relay = new_relay(lambda call: samples.refused(400) if "mallory" in call.url else samples.accepted())
-    relay.post(recipients=("mallory",))
-    relay.change_policy(allowed_recipients=["dba"])
-    jobs = relay.dead_letters.jobs()
-    relay.dead_letters.messages.clear()
-    worked(relay, *jobs)
-    assert ["mallory" in call.url for call in relay.session.calls] == [True, False]
-    assert relay.dead_letters.jobs() == []
-
-
 # ---- The table is down -----------------------------------------------------------------------------------------------
 
 # Events (see `Relay.play`) while the table is down, what becomes of each share, and the statuses of the signals.

@@ -135,6 +135,12 @@ SHOWN: dict[str, tuple[Entry, State, float, bool]] = {
     "assigned since": (announced(state(5)), state(5, updatedOn=NOW + 9), 0, True),
     "as a webhook without changedOn": (announced(state(5, changedOn=None, updatedOn=NOW + 5)), state(5), 0, True),
     "changed since": (announced(state(5)), state(6, updatedOn=NOW + 9), 0, False),
+    "worse within the same second, then assigned": (
+        announced(state(5, **WARNING)),
+        state(5, updatedOn=NOW + 9),
+        0,
+        False,
+    ),
     "unstamped, as the owed": (OWED, unstamped(9), 0, True),
     "unstamped, better than the owed": (OWED, unstamped(9, **WARNING), 0, False),
     "newer, while another one is sent": (IN_FLIGHT, state(5, **WARNING), 5, True),

@@ -43,13 +43,18 @@ def problems(channel: Channel) -> list[Problem]:
         found.append(
             Problem("policy.flap", "needs resolved in policy.notify_on, or a critical may wait without a page")
         )
-    path = urlsplit(channel.trigger_url).path
+    if not channel.any_trigger_path and not _TRIGGER_PATH.fullmatch(urlsplit(channel.trigger_url).path):
+        found.append(Problem("xmatters.trigger_url", "its path is not that of an xMatters trigger"))
+    return found
+
+
+def unprovable(channel: Channel) -> list[Problem]:
+    """Return the settings of a channel with which no page is found: people are told that nobody heard each critical."""
+    found = list[Problem]()
     if channel.rest and channel.rest.auth.type == "url":
         found.append(Problem("xmatters.rest.auth", "must name a user or a key: the REST API takes no URL's key"))
-    if channel.rest and path.startswith("/reapi/"):
+    if channel.rest and urlsplit(channel.trigger_url).path.startswith("/reapi/"):
         found.append(Problem("xmatters.rest", "finds no page of a trigger of this form; make an HTTP trigger"))
-    if not channel.any_trigger_path and not _TRIGGER_PATH.fullmatch(path):
-        found.append(Problem("xmatters.trigger_url", "its path is not that of an xMatters trigger"))
     return found
 
 

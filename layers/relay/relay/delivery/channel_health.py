@@ -42,8 +42,8 @@ class Debts:
         given_up: Number of criticals that were dead-lettered, and not replayed, overtaken or dropped since.
         given_up_other: Number of other states that were, too.
         unnotified: Number of given-up criticals that the fallback topic was not notified of yet.
-        awaited: Number of criticals that rang, and of which nobody is known to have heard yet.
-        pages_missing: Number of those whose signal made no page.
+        awaited: Number of criticals that rang, did not ease, and of which nobody is known to have heard yet.
+        pages_missing: Number of criticals whose signal made no page, of which the fallback topic was not notified yet.
         oldest: Earliest `Entry.delay_start` of the owed states (epoch seconds); None if nothing is owed.
         oldest_critical: Earliest `Entry.delay_start` of the owed criticals (epoch seconds); None if none is owed.
         next_attempt: Time of the channel's next attempt, at the latest (epoch seconds); None if no attempt waits.
@@ -81,7 +81,7 @@ class Debts:
         return self.critical + self.given_up + self.pages_missing
 
     def add(self, entry: Entry) -> None:
-        self.awaited += entry.receipt.is_open
+        self.awaited += entry.is_awaited
         self.pages_missing += entry.receipt.is_open and entry.receipt.has_no_page
         since = entry.delay_start
         if since is None:

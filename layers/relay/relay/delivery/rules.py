@@ -140,15 +140,17 @@ def was_shared(entry: Entry, state: State, now: float) -> bool:
     That includes states that are being sent at `now` (epoch seconds), wait on the retry queue or are dead-lettered.
     """
     newest = entry.newest
-    if newest and newest.version and state.version:
-        # A share shows all changes until its own time. Later updates, such as an assignment, need no share.
-        updated_at, changed_at = state.version
-        if (changed_at or updated_at) <= newest.version[0]:
-            return True
     if entry.is_busy(now):
         return True
-    is_owed = entry.debt.is_owed or entry.debt.is_given_up
-    return is_owed and newest is not None and (newest.is_open, newest.rank) == (state.is_open, state.rank)
+    if newest is None:
+        return False
+    is_alike = (newest.is_open, newest.rank) == (state.is_open, state.rank)
+    if newest.version and state.version:
+        updated_at, changed_at = state.version
+        # An update that changes nothing, such as an assignment, needs no share.
+        if state.version <= newest.version or (is_alike and (changed_at or updated_at) <= newest.version[0]):
+            return True
+    return is_alike and (entry.debt.is_owed or entry.debt.is_given_up)
 
 
 def _is_announced(entry: Entry, state: State) -> bool:

@@ -134,14 +134,12 @@ class Task(NamedTuple):
     ) -> Self:
         """Return the task that announces the `state` of a job.
 
-        The recipients are chosen here, by the channel's routes, and what it permits a URL to name, as they are now:
-        each attempt of a job chooses anew.
+        The recipients are chosen here, by the channel's routes as they are now: each attempt of a job chooses anew.
         """
         route, about, name = _route(channel, share), _about(channel, share), entry_key_of(job)
         own = () if route and not route.is_undecided else channel.recipients
         routed = route.recipients if route else ()
-        permitted = filter(channel.permits, job.url_recipients)
-        recipients = channel.fitting((*channel.trigger_recipients, *own, *routed, *permitted))
+        recipients = channel.fitting((*channel.trigger_recipients, *own, *routed, *job.url_recipients))
         return cls(
             job._replace(digest=state.digest, stamps=job.stamps._replace(recipients=recipients)),
             name,

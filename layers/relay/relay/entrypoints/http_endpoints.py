@@ -67,7 +67,6 @@ def take_share(delivery: Delivery, sources: Sources, channel: Channel, request: 
     """
     body = read_body(request)
     share = parse_share(body)
-    # A ledger entry for names that nobody rings would only be one more that a token's holder can make.
     recipients = tuple(filter(channel.permits, request.recipients))
     result = delivery.relay(channel, share, body, recipients=recipients, correlation_id=request.id, deadline=deadline)
     is_held = channel.bigpanda is not None and channel.bigpanda.callbacks

@@ -162,6 +162,8 @@ class Queueing:
             return False
         now, (whole, state) = self.clock(), self._whole(run, finding.seen)
         for recipients, entry in finding.entries:
+            if not all(map(channel.permits, recipients)):
+                continue
             share, trail = with_facts(whole, entry.about.facts), f"reconcile-{whole.incident_id}"[:100]
             job = new_job(channel, share, state, json.dumps(share.document).encode(), recipients, trail)
             # The disputed end has later timestamps than BigPanda's open state, so that state is ordered by its arrival.

@@ -88,8 +88,9 @@ class Logins:
         value, seconds = token.get("access_token"), _seconds(token.get("expires_in"))
         if answer.status == 200 and _fits_header(value):
             return value, self._outward.clock() + seconds - TOKEN_MARGIN_SECONDS
-        # 400 is OAuth's answer to a wrong user, password or client.
-        reason = Reason.CREDENTIALS if answer.status == 400 else reason_for_status(answer.status)
+        # 400 is OAuth's answer to a wrong user, password or client. An older URL's host may have no log-in any more.
+        is_refused = answer.status in {400, 404, 410}
+        reason = Reason.CREDENTIALS if is_refused else reason_for_status(answer.status)
         failure = self._outward.bad_answer(answer, reason, {members["password"]})
         failure.was_sent = False
         raise failure

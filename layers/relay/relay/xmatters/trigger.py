@@ -172,8 +172,8 @@ def _with_failure(sent: SendResult, failure: SendError) -> SendResult:
 
 
 def _named_by(channel: Channel) -> tuple[object, ...]:
-    """Return what decides whom a signal rings."""
-    return channel.recipients, channel.trigger_recipients, channel.policy
+    """Return what of a channel names the recipients of a signal."""
+    return channel.recipients, channel.trigger_recipients, channel.policy.routes
 
 
 def _login(channel: Channel) -> Login:
