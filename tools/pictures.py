@@ -147,7 +147,7 @@ def _play(stage: Stage) -> None:
     stage.vendors.answer(rung[0]["id"], "Acknowledge", "I restart the replica")
     stage.until("BigPanda has Ed's comment", lambda: stage.vendors.comments(answered))
     stage.until("the incident is assigned to Ed", lambda: stage.incident(answered)["assignee"])
-    stage.vendors.script({"kind": "status", "status": 404})
+    stage.vendors.script({"kind": "status", "status": 400})
     refused = stage.open(REFUSED)
     stage.until("the relay answers the share", lambda: _is_shared(stage, refused))
     ringing = stage.open(RINGING, "critical")
