@@ -158,7 +158,7 @@ def _survives_an_outage(year: Year) -> None:
     """
     year.operator.script({"kind": "status", "status": 503, "times": 3})
     assert year.share("outage")["queue"] == "retry"
-    year.operator.script({"kind": "status", "status": 404})
+    year.operator.script({"kind": "status", "status": 400})
     assert year.share("refused")["queue"] == "dead_letter"
     year.operator.script()
     story = year.operator.run("incident", "show", f"{year.tag}-refused").stdout
