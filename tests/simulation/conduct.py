@@ -8,7 +8,7 @@ from itertools import groupby, pairwise, permutations
 from relay.jobs.queue import SCHEMA
 from tests.simulation.phones import AMBIGUOUS, Post
 from tests.simulation.played import IN_FLIGHT_SECONDS, NEEDED, Played
-from tests.simulation.services import tells_of, tells_of_unheard
+from tests.simulation.services import Message, tells_of, tells_of_unheard
 from tests.simulation.story import NOC
 
 # A minute, minus the time that a signal may take from the rate limiter to xMatters.
@@ -75,9 +75,18 @@ class Conduct(Played):
     def _wrong_attempts(self) -> Iterator[str]:
         for message in self.dead_letters.messages.values():
             job = message.job
-            asked = sum(post.delivery == message.delivery_id for post in self.phones.posts)
+            asked = len(self._posts_of(message))
             if job["kind"] == "signal" and job["stamps"]["attempts"] > asked:
                 yield f"a job says {job['stamps']['attempts']} attempts, and xMatters was asked {asked} times"
+
+    def _posts_of(self, message: Message) -> list[Post]:
+        """Return the requests for a job. A signal to BOSS, for further recipients, has an id of its own."""
+        name = message.job["incident_id"]
+        return [
+            post
+            for post in self.phones.posts
+            if post.delivery == message.delivery_id or (post.calls_boss and post.incident.partition("@")[0] == name)
+        ]
 
     def _unfit_dead_letters(self) -> Iterator[str]:
         fair_from = self.weather.fair_from()
@@ -92,7 +101,7 @@ class Conduct(Played):
             later = self.story.timelines.get(job["channel"], ())[1:]
             match job["reason"]:
                 case "refused":
-                    is_fit = any(post.delivery == message.delivery_id for post in self.phones.posts)
+                    is_fit = bool(self._posts_of(message))
                 case "expired":
                     # A job's times are cut to the millisecond, so its age may be the limit itself.
                     is_fit = job["kind"] == "signal" and at - since >= self.policies[job["channel"]]["max_age_seconds"]

@@ -176,6 +176,7 @@ class Phones(Session):
         delivery, share = headers["X-Relay-Delivery-Id"], document["share"]
         channel, incident = _channel(url), document.get("entry", document["id"])
         post = Post(world.process(), delivery, began, incident, share, channel, is_critical, is_marked)
+        post.calls_boss = BOSS in url.rpartition("recipients=")[2].split(",")
         if incident in self.story.poison and world.process().name.startswith("worker"):
             self.killed[incident] += 1
             world.die()
@@ -283,7 +284,6 @@ class Phones(Session):
             self.accepted += 1
             post.request_id = f"r{self.accepted}"
             ring = Ring(world.now, post.began, post.incident, post.share, post.delivery, recipients, post.channel)
-            post.calls_boss = BOSS in recipients
             self._ring(ring)
             world.say(f"RINGS  {post.incident} share {post.share}{f' ({post.fault})' if post.fault else ''}")
 

@@ -80,9 +80,9 @@ class Unheard(Played):
             if not self._is_troubled():
                 yield from self._repeated(incident, spans, told)
             yield from self._called(incident, spans, [notice for notice, _ in named], [notice for notice, _ in told])
-        # A question whose answer comes too late is not counted by the relay, and asked again.
-        is_slow = any(spell.fault == "slow" for spell in self.spells("rest"))
-        most = [page for page, count in self.phones.questions.items() if count > MOST_QUESTIONS and not is_slow]
+        # A question that fails, or whose answer comes too late, is not counted by the relay, and asked again.
+        fails = bool(self.spells("rest"))
+        most = [page for page, count in self.phones.questions.items() if count > MOST_QUESTIONS and not fails]
         if most:
             yield f"xMatters was asked more than {MOST_QUESTIONS} times about {most}"
 

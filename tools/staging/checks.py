@@ -161,7 +161,7 @@ def outage_of_xmatters(target: Target) -> Iterator[Seen]:
 
 @check("docs/guarantees.md", "What xMatters refuses, or what is owed for too long, is dead-lettered")
 def dead_letters(target: Target) -> Iterator[Seen]:
-    target.xmatters.answer(404)
+    target.xmatters.answer(400)
     try:
         # The third is for AWS's own move task.
         refused = [target.share()[0] for _ in range(3)]
