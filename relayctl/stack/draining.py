@@ -27,7 +27,7 @@ STILL_COME_SECONDS = 60.0
 def options(verb: Callable[..., None]) -> Callable[..., None]:
     """Add `--quiet` and `--timeout` to a verb that drains channels."""
     # The logs are read for an hour, so a longer quiet time could not be seen. A resolve that BigPanda leaves without an
-    # answer is believed after 13 minutes, and follow-ups end the pages after that.
+    # answer is believed within 13 minutes, and follow-ups end the pages after that.
     quiet = click.option(
         "--quiet",
         type=moments.span("1m", "55m"),

@@ -99,7 +99,7 @@ def back(stage: Stage, outage: Outage) -> None:
 
 def refused(stage: Stage) -> None:
     """Play act 4: xMatters refuses a signal; its job is dead-lettered; after a replay of the job, a phone rings."""
-    stage.title("4  xMatters refuses a signal: the trigger was removed")
+    stage.title("4  xMatters refuses a signal: the trigger was changed")
     stage.vendors.script({"kind": "status", "status": 400})
     stage.say(f"BigPanda opens “{REFUSED}”, a warning, and shares it.")
     # If the sweeper ran now, it would notify the fallback topic of a critical, and of that of act 5 five minutes later.
@@ -110,7 +110,7 @@ def refused(stage: Stage) -> None:
         holds=share["document"]["queue"] == "dead_letter" and stage.up.dead_letters() == 1,
     )
     stage.relayctl("dlq", "list")
-    stage.say("An operator restores the trigger, and replays the dead-lettered job.")
+    stage.say("An operator corrects the trigger, and replays the dead-lettered job.")
     stage.relayctl("dlq", "replay", "--yes")
     stage.soon("Jane is rung", lambda: stage.ringing(incident_id, "jdoe"))
     stage.claim("the signal reached xMatters once", holds=len(stage.pages(incident_id)) == 1)

@@ -121,7 +121,7 @@ class XMatters:
     def _renewed(self, channel: Channel, seconds_left: float, *, has_token: bool) -> Channel | None:
         """Return the channel with a new OAuth token or a changed secret; None if neither is available in time.
 
-        `has_token` is False if a token was not what was refused: a new one would not help.
+        `has_token` is False if xMatters did not refuse a token, but the password for one, or the URL.
 
         The secret is read also if only the token may have expired: the password may have been rotated as well. None
         also if the secret may name other people: the next attempt from the queue chooses the recipients anew.
