@@ -79,10 +79,10 @@ def list_(stack: Stack, as_json: bool) -> None:
 def remove(stack: Stack, name: str, yes: bool, as_json: bool, **options: Any) -> None:
     """Remove a channel: its shares are refused within 15 seconds.
 
-    With --drain, relayctl waits until the ledger owes nothing for the channel, and no share came and no signal was sent
-    for --quiet. Disable AutoShare in BigPanda first: if a share comes meanwhile, the channel is not removed. A channel
-    with dead-lettered jobs is not removed, either. Until the end of the wait nothing is changed, and Ctrl-C leaves the
-    channel as it is.
+    With --drain, relayctl waits until the ledger owes nothing for the channel, no critical waits to be heard of, and no
+    share came and no signal was sent for --quiet. Disable AutoShare in BigPanda first: if a share comes meanwhile, the
+    channel is not removed. A channel with dead-lettered jobs is not removed, either. Until the end of the wait nothing
+    is changed, and Ctrl-C leaves the channel as it is.
 
     Without --drain, what is owed for it is dead-lettered. If anything is owed or dead-lettered, --drop-owed is needed;
     relayctl incident list --owed names the incidents. The secret can be restored within --days: `aws secretsmanager
