@@ -208,6 +208,10 @@ class Promptness(CautiousJudge):
         held = 0.0
         for place, state in enumerate(states):
             if (incident, state.number) in self.claimed:
+                # An older state that comes late waits for BigPanda's answer, and so does what comes after it.
+                claimed = min(state.arrivals)
+                late = [at for older in states[:place] for at in older.arrivals if 0 <= at - claimed < CLAIM_SECONDS]
+                held = max(held, claimed + CLAIM_SECONDS if late else 0.0)
                 continue
             begins = min(state.answered)
             newer = {other.number for other in states[place:]}

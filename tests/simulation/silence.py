@@ -1,16 +1,25 @@
-"""A silent standard output, to which the library writes its metrics."""
+"""A silent library: no metrics on the standard output, and no log lines, which take time."""
 
 import contextlib
 import io
+import logging
+from collections.abc import Iterator
 
 
 class _Nowhere(io.TextIOBase):
-    """Output stream that discards log lines and metrics."""
+    """Output stream that discards metrics."""
 
     def write(self, text: str) -> int:
         return len(text)
 
 
-def silence() -> contextlib.AbstractContextManager[object]:
-    """Discard standard output, to which metrics are written, for a `with` block."""
-    return contextlib.redirect_stdout(_Nowhere())
+@contextlib.contextmanager
+def silence() -> Iterator[None]:
+    """Discard standard output, to which metrics are written, and make no log line, for a `with` block."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with contextlib.redirect_stdout(_Nowhere()):
+            yield
+    finally:
+        logging.disable(before)
