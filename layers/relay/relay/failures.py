@@ -101,6 +101,10 @@ HANDLING: Mapping[Reason, Handling] = MappingProxyType(
 )
 
 
+# Statuses of an address that is no more: of a trigger that was made anew, of a host that changed.
+GONE = frozenset({404, 410})
+
+
 def reason_for_status(status: int) -> Reason:
     """Return the reason for the HTTP status of an answer that is not the expected one.
 

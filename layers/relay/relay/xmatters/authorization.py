@@ -11,7 +11,7 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from relay.channels.channel import OutboundCredentials, basic
 from relay.deadline import Deadline
-from relay.failures import Reason, SendError, reason_for_status
+from relay.failures import GONE, Reason, SendError, reason_for_status
 from relay.http.client import HttpClient, json_object
 
 TOKEN_PATH = "/api/xm/1/oauth2/token"  # nosec B105  # noqa: S105 - a path
@@ -89,7 +89,7 @@ class Logins:
         if answer.status == 200 and _fits_header(value):
             return value, self._outward.clock() + seconds - TOKEN_MARGIN_SECONDS
         # 400 is OAuth's answer to a wrong user, password or client. An older URL's host may have no log-in any more.
-        is_refused = answer.status in {400, 404, 410}
+        is_refused = answer.status == 400 or answer.status in GONE
         reason = Reason.CREDENTIALS if is_refused else reason_for_status(answer.status)
         failure = self._outward.bad_answer(answer, reason, {members["password"]})
         failure.was_sent = False

@@ -13,6 +13,7 @@ from relay.channels.cache import READ_SECONDS, ChannelCache
 from relay.channels.channel import Channel
 from relay.deadline import Deadline
 from relay.failures import (
+    GONE,
     HANDLING,
     MAX_ATTEMPTS,
     ChannelError,
@@ -28,8 +29,6 @@ from relay.jobs.result import SendResult
 from relay.xmatters.authorization import Login, Logins
 from relay.xmatters.signal import Signal
 
-# xMatters has no trigger at that URL. The secret may have a new one, as a new key.
-_NO_TRIGGER = {404, 410}
 _RECIPIENTS = "recipients="
 
 
@@ -94,7 +93,7 @@ class XMatters:
             seconds_left = deadline.remaining(reserve)
             # Before the limit: a job has one attempt only, and would send the same old credentials at each wake.
             if failure.reason == Reason.CREDENTIALS and not is_renewed:
-                has_token = failure.was_sent and failure.http_status not in _NO_TRIGGER
+                has_token = failure.was_sent and failure.http_status not in GONE
                 renewed = self._renewed(channel, seconds_left, has_token=has_token)
                 if renewed is None:
                     return sent
@@ -152,13 +151,18 @@ class XMatters:
         if accepted:
             return request_id
         shown = {value.partition(" ")[2] for value in authorization.values()}
-        is_answer = answer.status < 300
-        is_page = is_answer and answer.body.lstrip()[:1] == b"<"
-        reason = Reason.REFUSED if is_answer and not is_page else reason_for_status(answer.status)
-        reason = Reason.CREDENTIALS if answer.status in _NO_TRIGGER else reason
-        failure = self._outward.bad_answer(answer, reason, channel.secrets() | shown)
+        is_page = answer.status < 300 and answer.body.lstrip()[:1] == b"<"
+        failure = self._outward.bad_answer(answer, _reason(answer, is_page=is_page), channel.secrets() | shown)
         failure.may_have_acted = is_page or is_ambiguous_status(answer.status)
         raise failure
+
+
+def _reason(answer: HttpAnswer, *, is_page: bool) -> Reason:
+    """Return why an answer refuses a signal. `is_page` is True for a web page in place of an answer."""
+    if answer.status in GONE:
+        # The trigger was made anew: the secret may have its new URL.
+        return Reason.CREDENTIALS
+    return Reason.REFUSED if answer.status < 300 and not is_page else reason_for_status(answer.status)
 
 
 def _with_failure(sent: SendResult, failure: SendError) -> SendResult:
