@@ -40,13 +40,13 @@ class Debts:
         critical: Number of owed criticals.
         other: Number of other owed states.
         given_up: Number of criticals that were dead-lettered, and not replayed, overtaken or dropped since.
-        given_up_other: Number of other states that were, too.
+        given_up_other: The same for states that are not critical.
         unnotified: Number of given-up criticals that the fallback topic was not notified of yet.
         awaited: Number of criticals that rang, did not ease, and of which nobody is known to have heard yet.
         pages_missing: Number of criticals whose signal made no page, of which the fallback topic was not notified yet.
         oldest: Earliest `Entry.delay_start` of the owed states (epoch seconds); None if nothing is owed.
         oldest_critical: Earliest `Entry.delay_start` of the owed criticals (epoch seconds); None if none is owed.
-        next_attempt: Time of the channel's next attempt, at the latest (epoch seconds); None if no attempt waits.
+        next_attempt: Earliest `next_attempt` of the owed states (epoch seconds); None if no attempt waits.
         reasons: Number of owed states by the reason of their last failure or wait.
     """
 
@@ -123,10 +123,10 @@ def refusals(channel: str, kinds: Sequence[ApiKind]) -> list[str]:
 
 
 def next_attempt(entry: Entry) -> float | None:
-    """Return the time of the next attempt for an entry, at the latest (epoch seconds); None if no attempt waits.
+    """Return the expected time of an entry's next attempt (epoch seconds); None if no stored job waits for one.
 
-    It is the slot that the rate limiter reserved, or computed from the entry's row, which is due OVERDUE_SECONDS after
-    the job's message wakes. No attempt comes before the end of a pause or a flap.
+    It is the slot that the rate limiter reserved. Without a slot it is OVERDUE_SECONDS before the entry's row is due:
+    then the job's message wakes, if it has one. In a pause or a flap it is the end of that, if later.
     """
     if not entry.debt.job:
         return None
@@ -144,10 +144,11 @@ def ongoing_reasons(
     refused: Sequence[str] = (),
     canary: str = "",
 ) -> list[str]:
-    """Return the causes of a channel's sickness that last until they are mended, as texts, the most important first.
+    """Return the causes of a channel's sickness that last until they are mended, as texts; empty if it is not sick.
 
-    An argument is None if it could not be read. `shares` is also None if the policy expects no shares. `refused` has
-    the `refusals` of credentials. `canary` says why the last canary failed; empty for none. `now` is in epoch seconds.
+    The most important cause is the first. An argument is None if it could not be read. `shares` is also None if the
+    policy expects no shares. `refused` has the texts of `refusals`. `canary` says why the last canary failed; empty
+    if it did not. `now` is in epoch seconds.
     """
     found = []
     if circuit and circuit.is_open(now):
@@ -166,15 +167,15 @@ def ongoing_reasons(
 
 
 def momentary_reasons(debts: Debts) -> list[str]:
-    """Return the reasons of a channel's sickness that one run of the sweeper finds, and the next run no longer does.
+    """Return the causes of sickness that only one run of the sweeper finds: critical signals that made no page.
 
-    Their cause leaves the `due` index once the fallback topic is notified, so the sweeper remembers them for some time.
+    They leave the `due` index once the fallback topic is notified, so the sweeper remembers them for some time.
     """
     return [f"{debts.pages_missing} critical signals made no page"] if debts.pages_missing else []
 
 
 def owed_reasons(debts: Debts) -> str:
-    """Return the most frequent reasons of debts in brackets, with a space in front; empty if there are none."""
+    """Return the three most frequent reasons of debts as a text such as ` (upstream 3, paced 1)`; empty for none."""
     named = ", ".join(f"{reason} {count}" for reason, count in debts.reasons.most_common(3))
     return f" ({named})" if named else ""
 

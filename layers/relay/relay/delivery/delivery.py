@@ -109,7 +109,8 @@ class Delivery:
 
         `body` holds BigPanda's bytes, which xMatters gets unchanged unless the channel has a body of its own.
         `recipients` are those of the webhook's URL, in addition to the channel's own. The result is `unsafe` if neither
-        xMatters nor the ledger nor a queue has the state, or if no queue accepts a further job that the state needs.
+        xMatters nor the ledger nor a queue has the state. It is also `unsafe` if no queue accepts a job that the state
+        needs: a question about a resolve, or the follow-up that terminates pages.
         """
         # To the millisecond, as a message has it.
         state = State.of(share, round(self.services.clock(), 3))
@@ -138,11 +139,11 @@ class Delivery:
         return self._attend(task)
 
     def record_begun_bell(self, job: Job) -> None:
-        """Record in the entry that a worker began to work a message of the sweeper."""
+        """Record in a job's entry that a worker began to work its bell (a message of the sweeper)."""
         self._change_debt(job, Debt.bell_begun)
 
     def postpone(self, job: Job, until: float) -> None:
-        """Let the sweeper leave a job's state alone until a while after its wait ends at `until` (epoch seconds)."""
+        """Put off the row of a job's debt until OVERDUE_SECONDS after its wait ends, at `until` (epoch seconds)."""
         self._change_debt(job, lambda debt: debt.postponed(until + OVERDUE_SECONDS))
 
     def _change_debt(self, job: Job, change: Callable[[Debt], Debt]) -> None:
@@ -252,8 +253,8 @@ def _settle(services: Services, task: Task, entry: Entry, action: Settle) -> Res
 def attempt(services: Services, task: Task, entry: Entry, send: Send, ticket: Ticket) -> Result | Task:
     """Announce a task's state: take the incident's lease, send the signal, and record the result.
 
-    Returns the task, without a signal, if another writer changed the entry. `send` says to whom and in how many
-    attempts. A `ticket` that is not used is given back to the rate limiter.
+    Returns the task, and sends nothing, if another writer changed the entry. `send` has the recipients and the largest
+    number of attempts. A `ticket` that is not used is given back to the rate limiter.
     """
     if task.is_from_webhook:
         wait = Wait(Reason.IN_FLIGHT, services.clock() + FIRST_WAKE_SECONDS)
@@ -428,9 +429,9 @@ def next_plan(task: Task, entry: Entry) -> int:
 def keep(services: Services, task: Task, wait: Wait, *, plan: int | None = None) -> Task:
     """Put a message with the number `plan` on the retry queue, to wake the state at the end of `wait`. Return the task.
 
-    If the queue accepts it, the task `is_kept`. A sender's message that wakes early enough is not put there twice. The
-    wait's reason is shown to operators. Without the ledger there is no new number (`plan` is None): the message has
-    that of the task's job.
+    The returned task `is_kept` if the queue has the message. Nothing is queued if an earlier call for this task queued
+    a message that wakes early enough. The wait's reason is shown to operators. While the ledger fails, `plan` is None:
+    the message keeps the number of the task's job.
     """
     if task.wakes_at <= wait.until + 1:
         return task
@@ -441,11 +442,12 @@ def keep(services: Services, task: Task, wait: Wait, *, plan: int | None = None)
 
 
 def let_wait(services: Services, task: Task, entry: Entry, wait: Wait) -> Result | Task:
-    """Let the state wait: queue its next message, and record that it is owed. Returns the same as `_act`.
+    """Let the state wait: queue its next message, and record in the entry that it is owed. Return the result.
 
-    A wait that is longer than SQS's largest delay needs no message: the sweeper wakes the state at its end. The same
-    holds for a pause, which can end early, for a flap, whose end moves with each change, and for an open circuit,
-    unless the state is to probe it. Raises LedgerError if the state is neither recorded nor on the retry queue.
+    Returns the task instead if another writer changed the entry. No message is queued for a wait longer than SQS's
+    largest delay, for a pause (which can end early), for a flap (whose end moves with each change), and for an open
+    circuit, unless the state is to probe it: the sweeper wakes the state at the wait's end. Raises LedgerError if the
+    state is neither recorded nor on the retry queue.
     """
     now, plan = services.clock(), next_plan(task, entry)
     # A task that waits for the rate limiter's table keeps `ledger_down_since`, which ends that wait.
@@ -528,8 +530,8 @@ def _follow_end(services: Services, task: Task, before: Entry, after: Entry) -> 
 def planned_row(task: Task, until: float, now: float, *, has_message: bool = True) -> Row:
     """Return the row of the `due` index for a state that waits until `until` (epoch seconds).
 
-    The sweeper acts then if no message wakes the state, else OVERDUE_SECONDS later, but never later than
-    OVERAGE_SECONDS after the state expires.
+    If a message wakes the state (`has_message`), the row is due OVERDUE_SECONDS after `until`, else at `until`; but
+    at the latest about OVERAGE_SECONDS after the state expires.
     """
     due = until + OVERDUE_SECONDS if has_message else until
     return Row(min(due, task.wake_at(due, now) + OVERAGE_SECONDS), task.job.stored_name)
@@ -545,9 +547,9 @@ def store_job(ledger: "Ledger", name: str, task: Task, now: float) -> None:
 
 
 def store_for_others(services: Services, task: Task, entry: Entry) -> None:
-    """Store the job of a critical that awaits proof, from which the sweeper signals `unanswered_recipients`.
+    """Store the job of a critical with an open receipt, so that the sweeper can signal `unanswered_recipients` later.
 
-    Errors of the ledger are ignored: then the fallback topic alone is notified.
+    Errors of the ledger are ignored: without the job, only the fallback topic is notified.
     """
     is_newest = task.state.is_of_same_share(entry.newest)
     if task.channel.policy.unanswered_recipients and entry.receipt.is_open and is_newest:
@@ -556,9 +558,10 @@ def store_for_others(services: Services, task: Task, entry: Entry) -> None:
 
 
 def owe_to_others(services: Services, task: Task, entry: Entry) -> None:
-    """Let the sweeper signal `unanswered_recipients`, if the fallback topic was notified before a signal was recorded.
+    """Record that a critical is owed to `unanswered_recipients`, if the fallback topic was already notified of it.
 
-    `entry` has the task's state as announced, also if it was owed to them before. Errors of the ledger are ignored.
+    That happens if the topic is notified before the critical's signal is recorded. The sweeper then wakes the debt.
+    `entry` has the task's state as announced. Errors of the ledger are ignored.
     """
     store_for_others(services, task, entry)
     if not task.channel.policy.unanswered_recipients or not entry.awaits_others(task.state):
@@ -586,13 +589,13 @@ def try_store(services: Services, task: Task, entry: Entry) -> bool:
 
 
 def retry_later(services: Services, task: Task, result: Result, entry: Entry | None) -> tuple[Task, Result]:
-    """Leave a failed signal to a message on the retry queue, or dead-letter it if its failure is final.
+    """Queue the next message of a state whose signal failed, or dead-letter its job if the failure is final.
 
-    `entry` is None if the ledger fails. Then a final failure waits for the ledger, too, since people are told of a
-    given-up critical by its entry. A state from the queue gets its next backoff. The message of a share that
-    just came is on the queue already, or is queued now; if the queue refuses it, the result stays `unsafe`. It is the
-    message that wakes after FIRST_WAKE_SECONDS, whatever Retry-After says: its delay can't be changed any more. After a
-    429, the channel's open circuit makes the state wait.
+    Returns the task, and the result with its queue. If the queue refuses the message, the result stays `unsafe`.
+    A state from the queue waits for its backoff. A share that just came waits for FIRST_WAKE_SECONDS: its message was
+    queued before the attempts (or is now, if that failed), and SQS can't change the delay for a Retry-After. After a
+    429, the channel's open circuit makes it wait. `entry` is None if the ledger fails. Then a final failure waits for
+    the ledger, too, since people are told of a given-up critical by its entry.
     """
     now, reason = services.clock(), result.reason or Reason.INTERNAL
     if HANDLING[reason].is_final:
@@ -624,8 +627,8 @@ def retry_later(services: Services, task: Task, result: Result, entry: Entry | N
 def dead_letter_and_record(services: Services, task: Task, entry: Entry, reason: Reason) -> Result | Task:
     """Dead-letter an owed state as `expired`, `channel_removed` or `shadowed`, and record that in the ledger.
 
-    A message whose state the ledger does not know waits until the ledger takes it, since people are told by the ledger.
-    Returns the task if another writer changed the entry meanwhile.
+    If the entry has no row of the debt, the debt is recorded first. If that fails, the message waits: people are told
+    of dead-lettered criticals by the ledger. Returns the task if another writer changed the entry.
     """
     if not task.is_from_webhook and not entry.debt.row:
         try:
@@ -666,9 +669,9 @@ def _give_up_again(services: Services, task: Task, entry: Entry, result: Result)
 def dead_letter(services: Services, task: Task, result: Result, entry: Entry | None) -> Result:
     """Put the job of a state on the dead-letter queue, and return `result` with that recorded.
 
-    `entry` is None if the ledger fails. If that queue fails, the retry queue keeps the job for another attempt. If no
-    queue takes the follow-up that ends the pages of a resolve, a further message of the resolve queues it later. If the
-    retry queue fails, too, a worker's message stays on its queue, and a new share is answered `unsafe`.
+    `entry` is None if the ledger fails. If the dead-letter queue fails, the retry queue keeps the job for another
+    attempt. If the retry queue fails, too, the result stays `unsafe`, and a worker's message stays on its queue. If the
+    follow-up that ends the pages of a resolve can't be queued, a further message of the resolve queues it later.
     """
     job = after_failure(task.job, result, services.clock())
     job = job.planned(next_plan(task, entry)) if entry else job
@@ -703,13 +706,13 @@ def dead_lettered_at(result: Result) -> float | None:
 def without_ledger(services: Services, task: Task, why: str) -> Result:
     """Send the state without the ledger, or let its message wait for the ledger. `why` is the ledger's error.
 
-    In a pause, the state waits. A critical of a share that just came is sent at once, which may repeat a page. That
-    happens at most once for an incident in UNGUARDED_AFTER_SECONDS: a further critical waits as long as the ledger
-    fails. So do a replayed job, one that is too old or whose channel is gone, and a resolve that BigPanda has to be
-    asked about. All other states wait for UNGUARDED_AFTER_SECONDS, and are then sent.
+    A critical of a share that just came is sent at once, which may repeat a page. An incident has one such signal in
+    UNGUARDED_AFTER_SECONDS; its further criticals wait as long as the ledger fails. So do a replayed job, an expired
+    one, one whose channel is gone, and a resolve that BigPanda has to be asked about. In a pause every state waits. All
+    other states wait for UNGUARDED_AFTER_SECONDS, and are then sent.
 
-    If the queue refuses a message, a new share is sent at once (but for such a resolve), and a queued job keeps its old
-    message.
+    If the queue refuses the message of a new share, its state is sent at once, unless it is such a resolve or paused.
+    A queued job then keeps its old message.
     """
     now = services.clock()
     if pause := task.pause(now):
@@ -752,7 +755,7 @@ def _may_wait(task: Task, now: float) -> bool:
 
 
 def can_wait(task: Task, now: float) -> bool:
-    """True for UNGUARDED_AFTER_SECONDS after the job's first failure of the ledger or the rate limiter."""
+    """True if less than UNGUARDED_AFTER_SECONDS passed since the ledger or rate limiter first failed for this job."""
     since = seconds_of(task.job.ledger_down_since or timestamp(now))
     return now - since < UNGUARDED_AFTER_SECONDS
 
@@ -791,9 +794,9 @@ def record_or_queue(
 ) -> Result:
     """Record an accepted signal in its incident's entry; if the ledger fails, queue a job that records it later.
 
-    Without the record, the incident's resolve would not become owed. The result has the job that records it.
-    `change` returns the entry with the signal; None if the sender has no lease. `why` says why the entry lacks the
-    signal: the result contains it in both cases.
+    Without the record, the incident's resolve would not become owed. The returned `result` has that job, if any.
+    `change` is the sender's change of the entry; None for a sender without a lease. `why` says why the record was
+    missing, and becomes the result's notice `unguarded`.
     """
     try:
         owe_to_others(services, task, services.ledger.change(task.entry_key, change or _announced(task, accepted)))
@@ -834,9 +837,9 @@ def catch_up(services: Services, task: Task, accepted: Acceptance) -> Result:
 
 
 def note_later(services: Services, task: Task, why: str) -> Result:
-    """Let a queued job record a state that needs no signal, since the ledger fails now.
+    """Queue a job that records a state which needs no signal, since the ledger fails now.
 
-    Without the record, an older state, which this state superseded, could still be sent.
+    Without the record, an older state, which this state superseded, could still be sent. An expired state is dropped.
     """
     now = services.clock()
     if final_reason(task, now):

@@ -35,7 +35,7 @@ class OverdueDebt(NamedTuple):
     """An overdue critical incident, as the fallback topic's message describes it.
 
     Attributes:
-        since: Time since which the incident is owed (epoch seconds).
+        since: Time since which the incident is owed; after a signal, the start of its receipt (epoch seconds).
         reason: Reason of the last failed attempt; empty if none failed.
         is_dead_lettered: True if its job is dead-lettered, so that only an operator can have it sent.
         missed: Step of an announced critical that is late, or that failed (`Missed`); empty if no signal was accepted.
@@ -135,9 +135,9 @@ class Fallback:
         return self._publish(_subject(channel, debts, others), texts, {"channel": channel})
 
     def call(self, channels: Sequence[str], debts: Sequence[OverdueDebt], others: int) -> dict[str, str]:
-        """Call and text all phones once about overdue criticals, as in `notify`: the worst is the first of `debts`.
+        """Call and text all phones once about the overdue criticals of `channels`. `debts[0]` is named as the worst.
 
-        Returns the failure of each way, as `Phones.send` does; empty without phones.
+        `others` is the number of further debts. Returns each way's failure, as `Phones.send` does; empty if no phones.
         """
         if not self.phones:
             return {}
@@ -150,9 +150,9 @@ class Fallback:
         return self.phones.send(lambda way: f"Critical. {spoken} Again. {spoken}" if way.is_call else written)
 
     def test(self, numbers: Mapping[str, str]) -> dict[str, str]:
-        """Send a test by each way. Return the failure of each; an empty text for none.
+        """Send a test message by each way (`ways`). Return the failure of each, by its name; an empty text for none.
 
-        `numbers` has the short number that each way tells, by the way's name (see `ways`).
+        `numbers` has the short number that each message tells, by the way's name.
         """
         about = "This is a test of the relay's last resort: nothing is wrong."
         written = f"{about} The number is {numbers[TOPIC]}."

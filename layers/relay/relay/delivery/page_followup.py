@@ -36,10 +36,11 @@ MAX_REFUSED = 2
 def terminated(
     pages: Pages, rest: Rest, entry: Entry, signal: AcceptedSignal, deadline: Deadline
 ) -> AcceptedSignal | None:
-    """Terminate the pages of a past state's signal, and return the signal with them. Raises SendError.
+    """Terminate all pages of a past state's signal, and return the signal with its pages, marked as over.
 
-    None for a signal without a page if a newer page replaces it, or if the resolve is not announced yet: its workflow
-    may make a page before the next search. A page that xMatters does not end does not keep the others from their end.
+    Returns None for a signal without a page if it was not sent before the incident's end, or if a state is owed: its
+    workflow may make a page before the next search. Raises SendError; if xMatters refuses to end one page, only after
+    the others were terminated.
     """
     # Searched again: the workflow may have made a page later, or a second one.
     found = pages.of_request(rest, signal.request_id, deadline)
@@ -62,10 +63,10 @@ def terminated(
 
 
 def signals_to_terminate(entry: Entry, *, replaces: bool, young_since: float) -> Iterator[AcceptedSignal]:
-    """Yield the signals whose pages must be terminated: the incident was resolved, or a newer page `replaces` them.
+    """Yield the signals whose pages must be terminated, since the incident ended, or a newer page takes their place.
 
-    Those are included whose pages are over, but that were sent after `young_since` (epoch seconds): the workflow may
-    make further pages of them.
+    The latter counts only if `replaces` is True. A signal whose known pages are over is included if it was sent after
+    `young_since` (epoch seconds): the workflow may make further pages of it.
     """
     for index, signal in enumerate(entry.accepted_signals):
         # The page of a resolve replaces no other page, since the resolve may be forged.
@@ -135,8 +136,8 @@ class Followup:
         """Find the pages of an incident's signals, and terminate those of past states.
 
         The result is `duplicate` if nothing is left to do, `queued` if the follow-up has to run again, and `unsafe` if
-        an API or the ledger failed. Its `without_page` holds the request ids of signals without a page; each is
-        reported once.
+        an API or the ledger failed. Its notice `without_page` has the request ids of signals of which no page was found
+        in time; each is reported once.
         """
         if channel.rest is None and not channel.asks_about_answers:
             return _result(job, Outcome.DUPLICATE)

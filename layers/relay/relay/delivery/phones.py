@@ -33,7 +33,7 @@ class Way(NamedTuple):
 
 
 def ways_to(numbers: Sequence[str], voice_identity: str, text_identity: str) -> list[Way]:
-    """Return the ways to phones: a call and a text to each number; none of a kind whose identity is empty."""
+    """Return the ways to phones: a call and a text to each number. An empty identity leaves out that kind of way."""
     return [
         Way(f"{kind} to phone {place} (ends in {number[-2:]})", kind == "call", number, identity)
         for place, number in enumerate(numbers, 1)

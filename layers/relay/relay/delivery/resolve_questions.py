@@ -87,7 +87,7 @@ class _Question(NamedTuple):
 
 @dataclass(frozen=True)
 class ResolveQuestions:
-    """Asks BigPanda if incidents are over of which a resolve came ("claimed"), and acts on the answers."""
+    """Asks BigPanda if incidents are really over after a resolve came (a "claimed" end), and acts on the answers."""
 
     lister: "Lister"
     ledger: Ledger
@@ -95,11 +95,10 @@ class ResolveQuestions:
     clock: Clock
 
     def ask(self, job: Job, channel: Channel, deadline: Deadline) -> Result:
-        """Ask BigPanda about the claimed resolve of a `question` job, and record the answer.
+        """Ask BigPanda about the claimed resolve of a `question` job, record the answer, and queue the end's signal.
 
         The result is `queued` if the question has to wake again, `duplicate` if nothing is left to ask, and `unsafe` if
-        the ledger fails. Its notice `end` is of a resolve that BigPanda refuted, or left without an answer for too
-        long.
+        the ledger fails. Its notice `end` tells if BigPanda refuted the resolve, or left it unanswered for too long.
         """
         try:
             entry, now = self.ledger.read(entry_key_of(job)), self.clock()

@@ -33,7 +33,8 @@ class Standing(StrEnum):
     """Standing of a state: its relation to its incident's ledger entry.
 
     Attributes:
-        OWED: The policy announces the state, and it is not announced yet; or it is again, or for further recipients.
+        OWED: The policy announces the state, and it is not announced yet, or has to be announced again, or to further
+            recipients.
         DUPLICATE: The same state came before, and is announced or queued.
         SUPERSEDED: A newer state of the incident is announced or queued.
         UNCHANGED: Nothing to announce: the state may have changed, but the policy does not announce that transition.
@@ -50,7 +51,7 @@ class Standing(StrEnum):
 
 
 class Judgement(NamedTuple):
-    """Standing of a state, and its transition with an explanation; None if the state was not compared."""
+    """Standing of a state. `change` is its transition with an explanation; None if the state was not compared."""
 
     standing: Standing
     change: Change | None = None
@@ -101,10 +102,11 @@ def judge_job(
 
 
 def judge_change(entry: Entry, state: State, notify_on: AbstractSet[Transition]) -> Judgement:
-    """Return OWED if the policy announces the state's transition from any state that may have been announced.
+    """Return the standing OWED if the policy announces the transition from any state that may have been announced.
 
-    Else return UNCHANGED. If the incident eased without a signal, the transition from that state (`entry.eased`) is
-    judged, too: a critical that is announced, a warning that is not, and a critical again are news to people.
+    Else the standing is UNCHANGED. If the incident eased without a signal, the transition from that better state
+    (`entry.eased`) counts, too: a critical after an unannounced warning is news, although the critical before the
+    warning was announced.
     """
     changes = [compare(announced, state) for announced in entry.maybe_announced()]
     if entry.eased is not None:
@@ -121,11 +123,11 @@ def judge_change(entry: Entry, state: State, notify_on: AbstractSet[Transition])
 
 
 def with_superseded_ease(entry: Entry, state: State, notify_on: AbstractSet[Transition]) -> Entry:
-    """Record the entry's newest state as `eased`, if it has eased and needs no signal any more, and `state` is newer.
+    """Return the entry with its newest state recorded as `eased`, if a newer `state` came before its job woke.
 
-    The newest state became owed while another state was sent, whose signal failed: so it is only better than the
-    announced one. Its own job would record this, but `state` came first. Without the record, an incident that worsens
-    again would not be announced.
+    The newest state must be owed, better than the announced one, and without need of a signal any more: it became owed
+    while a worse state was sent, whose signal then failed. Without this record, an incident that worsens again would
+    not be announced.
     """
     newest = entry.newest
     if newest is None or not entry.debt.is_owed or not newest.precedes(state) or not entry.is_eased_by(newest):
@@ -135,9 +137,10 @@ def with_superseded_ease(entry: Entry, state: State, notify_on: AbstractSet[Tran
 
 
 def was_shared(entry: Entry, state: State, now: float) -> bool:
-    """True if a share brought the relay a state that BigPanda's API shows, or a newer one.
+    """True if the relay knows, by its shares, the `state` that BigPanda's API shows, or a newer one.
 
-    That includes states that are being sent at `now` (epoch seconds), wait on the retry queue or are dead-lettered.
+    True also if a signal of the incident is being sent at `now` (epoch seconds), or if the newest state has the same
+    status and is owed or dead-lettered.
     """
     newest = entry.newest
     if entry.is_busy(now):
@@ -192,7 +195,11 @@ _UNSPACED = frozenset({Transition.WORSENED, Transition.RESOLVED, Transition.UNAN
 
 
 def earliest_send_time(entry: Entry, transition: Transition, min_seconds: float) -> float:
-    """Return the earliest time of the incident's next signal (epoch seconds), by the policy and by flood control."""
+    """Return the earliest time of the incident's next signal (epoch seconds): 0 or a past time if it may go now.
+
+    `min_seconds` is the policy's shortest time between signals; a worsening, a resolve and a signal to
+    `unanswered_recipients` ignore it. xMatters' flood control limits all signals.
+    """
     since_last = entry.signal_times[-1] + min_seconds if entry.signal_times and transition not in _UNSPACED else 0.0
     if len(entry.signal_times) < FLOOD_CONTROL_SIGNALS:
         return since_last
@@ -235,8 +242,8 @@ class Send(NamedTuple):
 
     Attributes:
         max_attempts: Largest number of in-request attempts.
-        only: The only recipients: who acknowledged the incident, or whom a late tag or a missing answer brings in;
-            empty for all recipients.
+        only: The only recipients: the acknowledger, or the further recipients that a late tag or a missing answer
+            brings in. Empty for all recipients.
     """
 
     max_attempts: int
@@ -266,7 +273,7 @@ class Rule(NamedTuple):
     """A rule of the table of steps.
 
     Attributes:
-        why: What is so, and why the action follows, in words.
+        why: The condition of the rule and the reason for its action, in words.
         phase: The phase of the work after the action (docs/architecture.md), in words.
         action: Returns the action; None if the rule does not apply.
     """
@@ -281,8 +288,8 @@ class Hold(NamedTuple):
     """Something that may let an owed state wait.
 
     Attributes:
-        why: What is so, in words.
-        until: Returns the time until which the state waits (epoch seconds); one that is over if it need not wait.
+        why: Why the state waits, in words.
+        until: Returns the time until which the state waits (epoch seconds); a past time if it need not wait.
     """
 
     reason: Reason
@@ -291,12 +298,12 @@ class Hold(NamedTuple):
 
 
 def step(task: Task, entry: Entry, now: float) -> tuple[Task, Entry, Action]:
-    """Return the task, the entry, and the next action. `now` is in epoch seconds.
+    """Decide on the next action for a state. Return the updated task and entry, and the action.
 
-    The task takes over the attempts that the entry counted for its state, and the timestamps of the entry's newest
-    state if its state has none. The entry is described by the share, unless that is a claimed resolve, which may be
-    forged. Its memory of flapping is updated, an ease is recorded (`with_superseded_ease`), and a dead-lettered state
-    that an operator replayed is owed again.
+    The task gets the attempts that the entry counted for its state, and the timestamps of the entry's newest state if
+    its own state has none. In the entry an ease is recorded (`with_superseded_ease`). Unless the state is a claimed
+    resolve, which may be forged, the entry gets the share's title, environment and facts, its memory of flapping is
+    updated, and a dead-lettered state that an operator replayed is owed again. `now` is in epoch seconds.
     """
     state, notify_on = _state_after_newest(task, entry), task.channel.policy.notify_on
     entry = with_superseded_ease(entry, state, notify_on)
@@ -313,7 +320,7 @@ def step(task: Task, entry: Entry, now: float) -> tuple[Task, Entry, Action]:
 
 
 def hold(case: Case) -> Wait | None:
-    """Return the wait for the end of the latest hold; None if nothing holds the state."""
+    """Return the wait until the last of all holds (HOLDS) on the state ends; None if nothing holds the state."""
     latest, until = max(((each, each.until(case)) for each in HOLDS), key=lambda each: each[1])
     return Wait(latest.reason, until) if until > case.now else None
 
@@ -512,7 +519,7 @@ def _unwanted(case: Case) -> Settle:
 
 
 def final_reason(task: Task, now: float) -> Reason | None:
-    """Return why a queued state must not be sent any more (`now` in epoch seconds); None if it may be."""
+    """Return the reason to dead-letter a state at `now` (epoch seconds); None if it may be sent, as any new share."""
     if task.is_from_webhook or task.given_up:
         return task.given_up
     if task.channel.policy.mode is Mode.SHADOW:

@@ -51,6 +51,6 @@ def plain(text: str, most: int) -> str:
 
 
 def short(text: str, most: int = MAX_SMS) -> str:
-    """Return the text of an SMS, cut to `most` characters. AWS sends one with other letters than English in parts."""
+    """Return an SMS's text, cut to `most` characters. `…` becomes `...`: AWS splits an SMS with unusual characters."""
     spelled = text.replace(ELLIPSIS, "...")
     return spelled if len(spelled) <= most else spelled[: most - 3] + "..."

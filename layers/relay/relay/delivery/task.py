@@ -84,13 +84,13 @@ class Task(NamedTuple):
         deadline: Time limit of the request or job: no attempt is made after it.
         share: The share of the job's body.
         recipients: Names of the signal's recipients; empty if the xMatters workflow chooses them.
-        route: Route of the channel that chose recipients, or an undecided one, so that `recipients` has those of
-            several routes; None if there is none.
+        route: Route of the channel that chose `recipients`; an undecided one (`Route.is_undecided`) stands for several.
+            None if no route matched.
         is_from_webhook: True if the state came in a request that BigPanda waits for; False for a job from the queue.
-        wakes_at: Time at which the message wakes that this sender put on the retry queue for the state (epoch
-            seconds); infinity if it put none there.
-        given_up: Why the caller knows that the state must not be sent any more, such as a removed channel; None if it
-            knows no such reason.
+        wakes_at: Time at which this sender's message on the retry queue wakes (epoch seconds); infinity if this sender
+            put none there.
+        given_up: Reason of the caller to dead-letter the state, such as a removed channel; None if the caller has no
+            such reason.
         change: Transition of the state and its explanation; None if the state was not compared.
         further: The only recipients, if the state is owed to further recipients alone: those whom a late tag or a
             missing answer brings in. Else empty.
@@ -165,7 +165,7 @@ class Task(NamedTuple):
 
     @property
     def needs_question(self) -> bool:
-        """True if the channel asks BigPanda if this resolve is true. BigPanda has no test incidents of relayctl."""
+        """True if BigPanda has to confirm this resolve first. False if its API showed it, and for relayctl's tests."""
         is_test, is_found = self.job.incident_id.startswith(TEST_PREFIX), Flag.FOUND in self.job.flags
         return not self.state.is_open and not (is_found or is_test) and self.channel.asks_about_ends
 
@@ -178,7 +178,10 @@ class Task(NamedTuple):
         return active_pause(self.pauses, now)
 
     def audience(self, only: tuple[str, ...] = ()) -> Audience:
-        """Return the recipients of the signal; `only` has them if it is not for all."""
+        """Return the audience to record of a signal: `further`, or else all recipients of the task.
+
+        With `only` and no `further` the signal goes to the acknowledger alone, and the audience `is_for_one`.
+        """
         policy, recipients = self.channel.policy, self.further or self.recipients
         others = set(policy.unanswered_recipients)
         return Audience(
@@ -205,17 +208,17 @@ class Task(NamedTuple):
         return age_start(self.pauses, start, self.channel.policy.max_age_seconds)
 
     def wake_at(self, until: float, now: float) -> float:
-        """Return the end of a wait (`until`), but at the latest shortly after the state expires (epoch seconds)."""
+        """Return when the state wakes (epoch seconds): at `until`, but not later than shortly after it expires."""
         return min(until, max(self.expires_at + PAST_AGE_SECONDS, now + SOON_SECONDS))
 
     def pause_end(self, now: float) -> float:
-        """Return when the last pause for the incident ended (epoch seconds): `now` if the policy knows none."""
+        """Return when the last ended pause for the incident ended (epoch seconds); `now` if the policy has none."""
         return max((pause.until for pause in self.pauses if pause.until <= now), default=now)
 
     def ledger_failed(self, now: float) -> "Task":
-        """Return the task with a job that records since when the ledger fails.
+        """Return the task, whose job records that the ledger fails (`ledger_down_since`).
 
-        It is the time of the first failure for this job: `now` (epoch seconds), if no earlier failure is recorded.
+        The recorded time is that of the job's first failure: `now` (epoch seconds) if no earlier one is recorded.
         """
         since = self.job.ledger_down_since or timestamp(now)
         return replace(self, job=self.job._replace(ledger_down_since=since))
@@ -256,13 +259,13 @@ class Task(NamedTuple):
 
 
 def state_of(job: Job, share: Share) -> State:
-    """Return the state of a job with the body `share`. From BigPanda's API, it has no alerts: their ids may differ."""
+    """Return the state of a job with the body `share`: without alerts if it came from BigPanda's API (`Flag.FOUND`)."""
     state = recorded_state(job, State.of(share, seconds_of(job.received_at), digest=job.digest))
     return state.without_alerts() if Flag.FOUND in job.flags else state
 
 
 def recorded_state(job: Job, state: State) -> State:
-    """Return the state of a job with the version and digest that the job recorded; `state` is what its body says."""
+    """Return `state`, which was read from the job's body, with the version and digest that the job recorded."""
     is_borrowed = Flag.BORROWED_VERSION in job.flags
     return replace(state, version=job.version, digest=job.digest or state.digest, has_borrowed_version=is_borrowed)
 
@@ -317,8 +320,8 @@ def send_signal(
     """Send the signal of a task, in at most `max_attempts` attempts, to `only` these recipients; empty for all.
 
     A critical is repeated once after an ambiguous failure that is no time-out, if there may be a further attempt.
-    `entry` is None while the ledger fails: then another function may have sent the signal of a queued job before,
-    without recording it.
+    `entry` is None while the ledger fails. Then the signal of a queued job is marked as a possible repetition
+    (`may_repeat`), since another function may have sent it without recording it.
     """
     job, is_repeat = task.job, not task.is_from_webhook
     if entry:

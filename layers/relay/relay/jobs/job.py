@@ -31,7 +31,7 @@ class JobKind(StrEnum):
     Attributes:
         SIGNAL: Announce a state to xMatters.
         FOLLOWUP: Find the pages of an incident's signals, and terminate those of past states.
-        QUESTION: Ask BigPanda if an incident is over of which a resolve came.
+        QUESTION: Ask BigPanda if an incident is really over, after a resolve of it came.
         WRITEBACK: Write a callback of xMatters into BigPanda.
         RELEASE: Report an incident's first share to BigPanda as received, so that BigPanda sends further ones.
         RECOVERY: Wake the states that waited for a channel's circuit, which closed.
@@ -46,7 +46,7 @@ class JobKind(StrEnum):
 
 
 class Flag(StrEnum):
-    """Something that is true of a job. A newer version of the relay may write flags that this one does not know.
+    """Fact that holds for a job which has this flag. A newer version of the relay may write further flags.
 
     Attributes:
         FOUND: The relay read the share from BigPanda's API. Its alerts may have other ids than in webhooks.
@@ -74,7 +74,7 @@ class Acceptance(NamedTuple):
         at: When the signal was sent (epoch seconds).
         request_id: xMatters' id of the signal; None if the answer had none.
         only: The signal's only recipients; empty if it was for all.
-        is_further: True if these were told of a state that the others know.
+        is_further: True if `only` are further recipients, who were told of a state that the others knew already.
     """
 
     at: float
@@ -84,7 +84,7 @@ class Acceptance(NamedTuple):
 
 
 class Stamps(NamedTuple):
-    """Stamps of a job: members for operators. Nothing is decided by what a message says in them, but a chore's wait.
+    """Stamps of a job: members for operators. They decide nothing about a signal, only about the wait of a chore.
 
     Times are ISO 8601 in UTC, None for never.
 
@@ -130,8 +130,8 @@ class Job(NamedTuple):
         accepted: xMatters' acceptance, if the job is only to record that in the ledger; None if it has to be sent.
         not_before: For a chore, the time before which it must not be attempted.
         dead_lettered_at: When the relay dead-lettered the job last; None also if SQS's own redrive moved it.
-        revived_at: When a worker first received the job after a replay, or when it was made of an older one; for a
-            follow-up that waits, when it runs next. The job's age counts from then.
+        revived_at: When a worker first received the job after a replay, or when the job was made from an older job; for
+            a follow-up that waits, when it runs next. The job's age counts from then.
     """
 
     kind: str
@@ -170,7 +170,7 @@ class Job(NamedTuple):
 
     @property
     def stored_name(self) -> str:
-        """Name under which the ledger stores the job: one for all messages of a share; another if it came again."""
+        """Name under which the ledger stores the job: one for all messages of a share, another for a later copy."""
         return f"{self.delivery_id}/{self.received_at}"
 
     @property
@@ -207,12 +207,15 @@ class Job(NamedTuple):
         return self._replace(dead_lettered_at=timestamp(max(now, revived + MILLISECOND)))
 
     def fresh(self) -> Self:
-        """Return the job without its wait and its ledger failure: so it is stored, or starts again after a replay."""
+        """Return the job without what its last wake left: `not_before`, the ledger's failure, and the bell's mark.
+
+        In this form a job is stored in the ledger, or starts again after a replay.
+        """
         without = self._replace(not_before=None, ledger_down_since=None)
         return without.without_flags(Flag.BELL, Flag.WAITS_FOR_LEDGER)
 
     def planned(self, plan: int) -> Self:
-        """Return the job as the message with the number `plan`, which is not a message of the sweeper."""
+        """Return the job for the message with the number `plan`, and without the mark of a bell."""
         return self._replace(plan=plan).without_flags(Flag.BELL)
 
     def with_flags(self, *flags: str) -> Self:

@@ -149,7 +149,7 @@ class Result(NamedTuple):
         return self._replace(outcome=Outcome.QUEUED, reason=reason, queue=queue, until=until)
 
     def queued(self, queue: str) -> Self:
-        """Return this result as `queued` at a place (`Result.queue`). The reason and the end of the wait stay."""
+        """Return this result with the outcome `queued`, at the place `queue`. The reason and `until` stay."""
         return self._replace(outcome=Outcome.QUEUED, queue=queue)
 
     def with_unguarded(self, why: str) -> Self:

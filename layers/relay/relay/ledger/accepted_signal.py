@@ -16,7 +16,8 @@ class Audience(NamedTuple):
     """Recipients of a signal.
 
     Attributes:
-        recipients: Names of the recipients; empty if xMatters' workflow chooses them.
+        recipients: Names of the recipients; empty if xMatters' workflow chooses them. With `is_for_one`, these are the
+            recipients that the signal would have had otherwise.
         is_for_one: True if the signal was only for the person who acknowledged the incident.
         awaits_receipt: True if the channel awaits a proof that people know of a critical.
         has_others: True if all of the policy's `unanswered_recipients` were among them.
@@ -44,8 +45,8 @@ class AcceptedSignal(NamedTuple):
         is_over: True if none of the pages is active any more.
         is_page_missing: True if the signal's `followup` job found no page before its time limit.
         is_for_one: True if the signal was only for the person who acknowledged the incident.
-        recipients: Short hashes of the recipients' names, concatenated, as `hashes_of` makes them; empty if the
-            workflow chooses the recipients.
+        recipients: Short hashes of the names in `Audience.recipients`, concatenated, as `hashes_of` makes them; empty
+            if the workflow chooses the recipients.
         is_critical: True if the signal announced an open and critical incident.
         failed: Short hashes of the recipients that xMatters could not notify, as in `recipients`.
         is_further: True if the signal told further recipients of a state that the others know.
@@ -78,9 +79,9 @@ class AcceptedSignal(NamedTuple):
         )
 
     def with_failed(self, names: Iterable[str]) -> "AcceptedSignal":
-        """Return the signal after xMatters could not notify the recipient with one of these `names`.
+        """Return the signal after xMatters could not notify a recipient, who is known by any of these `names`.
 
-        Whatever the names are, they are those of the only recipient of a signal that has one.
+        If the signal has only one recipient, that recipient failed, whatever the names are.
         """
         known, failed = _split(self.recipients), _split(self.failed)
         failed += known if len(known) == 1 else _split(hashes_of(tuple(names)))
@@ -118,7 +119,8 @@ class AcceptedSignal(NamedTuple):
     def merged(self, seen: "AcceptedSignal") -> "AcceptedSignal":
         """Merge this record with `seen`, a newer record of the same signal by a `followup` job.
 
-        The result is `seen`, unless only this record has pages. A `followup` job knows of no failed recipients.
+        The pages are those of `seen`, unless only this record has any. The failed recipients are this record's, since a
+        `followup` job knows of none.
         """
         found = self if self.pages and not seen.pages else seen
         return replace(found, is_over=self.is_over or seen.is_over, failed=self.failed)

@@ -28,8 +28,8 @@ USE_KEPT_SECONDS = 400 * 24 * 3600.0
 def read_marks(table: Table) -> Mapping[str, str]:
     """Return the change marks of all channels by name. Raises LedgerError.
 
-    A mark is a text that changes with the channel: under the channel's name when a credential is revoked, and under
-    `settings_name(channel)` with its mode or a pause. A channel without a recent change has no mark.
+    A mark is a text that changes when a credential is revoked (its name is the channel's), or when the mode or a pause
+    changes (its name is `settings_name(channel)`). A channel without a recent change has no mark.
     """
     found = table.read(MARKS_KEY)
     return {name: mark for name, (mark, _) in _marks(found.text).items()} if found else {}
@@ -38,8 +38,9 @@ def read_marks(table: Table) -> Mapping[str, str]:
 def change_mark(table: Table, channel: str, mark: str, now: float, *, revokes: bool) -> None:
     """Store a new mark for a channel, so that functions read its secret again soon. Raises LedgerError.
 
-    If it `revokes` a credential, no function trusts an older copy; else an older copy stays valid while the secret
-    can't be read. `mark` is any text that was not used before, and `now` is in epoch seconds.
+    If the change `revokes` a credential, no function trusts a cached copy from before it. After another change (mode or
+    pause), such a copy stays valid while the secret can't be read. `mark` is any text that was not used before, and
+    `now` is in epoch seconds.
     """
     changed = {channel if revokes else settings_name(channel): (mark, now)}
 

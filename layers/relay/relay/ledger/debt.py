@@ -28,7 +28,7 @@ class Wait(NamedTuple):
 
     Attributes:
         slot: The time that the rate limiter reserved for the signal; None if it reserved none.
-        is_probe: True if the state's message wakes it at the end of the wait for an open circuit, to probe the circuit.
+        is_probe: True if the state was chosen to probe the open circuit: its message wakes it when the wait ends.
     """
 
     reason: Reason
@@ -73,12 +73,12 @@ class Row(NamedTuple):
     Attributes:
         due: Time from which the sweeper acts on the debt (epoch seconds): some minutes after its message is due. For a
             debt without a message, it is the end of the wait.
-        job: Name of the stored job, from which the sweeper makes a message; empty for a given-up state, and for an
-            open receipt: of these only the fallback topic is notified.
+        job: Name of the stored job, from which the sweeper makes a message. Empty for a given-up state, and for an
+            open receipt: the sweeper only notifies the fallback topic of these.
         begun: Number of times that workers began to work a message of the sweeper ("bell"), or another attempt, since
             the last recorded result.
-        is_unbegun: True if the sweeper sent one more, and no worker began to work it. Then the sweeper invokes the
-            worker in place of a further message.
+        is_unbegun: True if no worker began to work the sweeper's last bell. Next time the sweeper invokes the worker
+            in place of a further message.
         is_critical: True if the owed state is critical, or a receipt is open: known once stored (`table.stored_row`).
     """
 
@@ -142,8 +142,8 @@ class Debt(NamedTuple):
         since: When the first owed state came, or when the state became owed to further recipients; None if nothing is
             owed.
         is_notified: True if the fallback topic was notified of the debt.
-        plan: Number of the message that wakes the newest state, or, if only a row does, of the next one. A message of
-            that state with a lower number is dropped: a later one took its place. The number survives the debt.
+        plan: Number of the message that wakes the newest state, or of its next message if only a row wakes it. Workers
+            drop a message of that state with a lower number: a later one took its place. The number survives the debt.
         attempts: Number of attempts of the newest state.
         reason: Reason of the last failed attempt, or of the wait of a replayed or paused state; empty if there is none.
         slot: Time that the rate limiter reserved for the incident's next signal; None if there is none.
@@ -177,11 +177,11 @@ class Debt(NamedTuple):
 
     @property
     def is_given_up(self) -> bool:
-        """True if the newest state is dead-lettered: only a replay announces it, or none if an operator dropped it."""
+        """True if the newest state is dead-lettered, so that only a replay can announce it; also if it was dropped."""
         return self.dead_lettered_at > 0
 
     def since_or(self, came: float) -> float:
-        """Return when the owed state came, or the first of those that it replaced; `came` if that is earlier."""
+        """Return the earlier of `came` and the time since which a state is owed (epoch seconds)."""
         return came if self.since is None else min(came, self.since)
 
     @property
@@ -201,19 +201,19 @@ class Debt(NamedTuple):
     def resumed(self, ended: float) -> "Debt":
         """Return the debt after the channel's pause ended at `ended` (epoch seconds).
 
-        If that is earlier than planned, `paused_until` is that time then.
+        If the pause ended earlier than planned, `paused_until` becomes `ended`.
         """
         return replace(self, paused_until=ended) if self.paused_until > ended else self
 
     def settled(self) -> "Debt":
-        """Return the debt with nothing owed: no row, no slot, no wait. What is known of the newest state stays."""
+        """Return the debt with nothing owed: no row, slot or wait. The plan, attempts and reason of the state stay."""
         return Debt(plan=self.plan, attempts=self.attempts, reason=self.reason, revived_at=self.revived_at)
 
     def dead_lettered(self, state: State, at: float) -> "Debt":
         """Return the debt after the newest state, `state`, was dead-lettered at `at` (epoch seconds).
 
-        It keeps a row without a stored job, to notify the fallback topic of a critical, and to count as given up until
-        the state is replayed, overtaken or dropped.
+        The debt keeps a row without a stored job until the state is replayed, overtaken or dropped. By the row the
+        fallback topic is notified of a critical, and the state is counted as given up.
         """
         due = at if state.is_critical and not self.is_notified else at + BEHIND_SECONDS
         return replace(self, row=Row(due), dead_lettered_at=max(at, self.dead_lettered_at))
@@ -221,7 +221,7 @@ class Debt(NamedTuple):
     def postponed(self, until: float) -> "Debt":
         """Return the debt with its row, if any, not due before `until` (epoch seconds), since its job has to wait.
 
-        The begun bells count no more, since that wait is a recorded result.
+        The count of begun bells starts again from 0, since the wait is a recorded result.
         """
         if self.row is None:
             return self
@@ -232,7 +232,7 @@ class Debt(NamedTuple):
         return replace(self, row=replace(self.row, due=until, is_unbegun=True)) if self.row else self
 
     def bell_begun(self) -> "Debt":
-        """Return the debt after a worker began a bell. Each time counts: SQS delivers it again if a worker dies."""
+        """Return the debt after a worker began a bell. Each delivery counts: SQS repeats a bell whose worker died."""
         if self.row is None:
             return self
         return replace(self, row=replace(self.row, begun=self.row.begun + 1, is_unbegun=False))

@@ -36,8 +36,8 @@ class End(NamedTuple):
 
     Attributes:
         at: When the incident ended last; 0 for never. Pages of signals that were sent before have to be terminated.
-        claimed_at: When the resolve came that BigPanda is asked about; 0 if there is none.
-        version: Timestamps of the last resolve that BigPanda was asked about; None if it had none.
+        claimed_at: When the claimed resolve came, which BigPanda is asked about; 0 if there is none.
+        version: Timestamps of the last claimed resolve, or its arrival if it had none; None if no resolve was claimed.
         silent_since: When BigPanda first left the question about the claim without an answer; 0 if it answered.
     """
 
@@ -53,9 +53,9 @@ class End(NamedTuple):
 
     @property
     def last_claimed_at(self) -> float:
-        """Arrival of the claim's first resolve, or BigPanda's time of its last one, if later (epoch seconds).
+        """Arrival of the claim's first resolve, or BigPanda's time of the claim's last one, if later (epoch seconds).
 
-        It is 0 if no resolve was ever claimed, and stays after one was refuted.
+        The time is 0 if no resolve was ever claimed. It stays known after BigPanda refuted a claim.
         """
         return max(self.claimed_at, self.version[0] if self.version else 0.0)
 
@@ -66,14 +66,14 @@ class End(NamedTuple):
         return version <= self.version
 
     def begins_claim(self, came: float) -> bool:
-        """True if BigPanda is asked anew about a resolve that `came` (epoch seconds).
+        """True if a resolve that came at `came` (epoch seconds) needs a new question to BigPanda.
 
-        False within CLAIM_AGAIN_SECONDS after the first resolve that it is asked about: one question is for all.
+        False within CLAIM_AGAIN_SECONDS after the claim's first resolve: its question is for the later ones, too.
         """
         return not self.is_claimed or came - self.claimed_at >= CLAIM_AGAIN_SECONDS
 
     def claimed(self, came: float, version: Version | None) -> "End":
-        """Return the end after a resolve that `came` (epoch seconds). Its arrival stands for missing timestamps."""
+        """Return the end after a resolve was claimed. Without `version`, its arrival `came` (epoch seconds) is used."""
         known, version = self.version if self.is_claimed else None, version or (came, came)
         return replace(
             self,
@@ -85,21 +85,21 @@ class End(NamedTuple):
     def answered_open(self, asked_at: float) -> "End":
         """Return the end after BigPanda answered a question of `asked_at` (epoch seconds): the incident is open.
 
-        All resolves are refuted if the last one came CLAIM_SECONDS before the question.
+        The claim is refuted if its last resolve came at least CLAIM_SECONDS before the question. Else it stays.
         """
         is_refuted = self.is_claimed and asked_at - self.last_claimed_at >= CLAIM_SECONDS
         return replace(self, claimed_at=0.0 if is_refuted else self.claimed_at, silent_since=0.0)
 
     def paced(self) -> "End":
-        """Return the end after a rate limit delayed a question: what BigPanda left unanswered before counts no more."""
+        """Return the end after a rate limit delayed a question: BigPanda's silence (`silent_since`) counts anew."""
         return replace(self, silent_since=0.0)
 
     def unanswered(self, asked_at: float) -> "End":
-        """Return the end after BigPanda left a question of `asked_at` (epoch seconds) unanswered: silent since."""
+        """Return the end after BigPanda left a question of `asked_at` (epoch seconds) unanswered (`silent_since`)."""
         return replace(self, silent_since=self.silent_since or asked_at)
 
     def closed_by(self, came: float, version: Version | None) -> "End":
-        """Return the end after a closed state was recorded. BigPanda is still asked about a newer claimed resolve."""
+        """Return the end after a closed state was recorded: without the claim, unless the claimed resolve is newer."""
         is_newer = self.claimed_at > came
         if self.version is not None and version is not None:
             is_newer = self.version > version
@@ -114,7 +114,7 @@ class Flap(NamedTuple):
     """Memory of an incident's changes, bounded by the policy's number of changes. Times are epoch seconds.
 
     Attributes:
-        changes: Times of the last changes of openness or status, oldest first, announced or not.
+        changes: Times of the last changes (open or over, or another status), oldest first, announced or not.
         calm_at: When the flapping incident counts as calm, unless it changes again; 0 if it does not flap.
         is_signalled: True if a signal said that the incident flaps. Until it is calm, only a worse state is announced.
     """
@@ -274,7 +274,7 @@ class Entry(NamedTuple):
         return max([0.0, *(signal.at for signal in self.accepted_signals), *([self.lease.began] if self.lease else [])])
 
     def has_live_pages(self) -> bool:
-        """True if a signal of an open state may still have an active page, and no resolve came since."""
+        """True if a signal of an open state, sent since the incident's last end, may still have an active page."""
         return any(each.is_open and not each.is_over and each.at >= self.end.at for each in self.accepted_signals)
 
     @property
@@ -291,8 +291,8 @@ class Entry(NamedTuple):
     def claim_hold(self, state: State) -> float:
         """Return the time until which an owed state waits for BigPanda's answer about a resolve; 0 for no wait.
 
-        A debt waits once, for CLAIM_SECONDS at most. A state that is newer than the resolve does not wait. The time is
-        in epoch seconds.
+        The time is in epoch seconds, at most CLAIM_SECONDS after the resolve. A debt waits only once for that, and a
+        state that is newer than the resolve does not wait.
         """
         if not self.end.is_claimed or not state.is_open:
             return 0.0
@@ -301,7 +301,7 @@ class Entry(NamedTuple):
         return 0.0 if self.is_after_claim(state) else self.end.claimed_at + CLAIM_SECONDS
 
     def is_after_claim(self, state: State) -> bool:
-        """True if a state is newer than the claimed resolves: by its timestamps, or by arrival without any."""
+        """True if a state is newer than the claimed resolves: by timestamps, or by arrival if the state has none."""
         if state.version is None or state.has_borrowed_version or self.end.version is None:
             # The version of a resolve without timestamps is its arrival.
             return state.came > self.end.last_claimed_at
@@ -347,7 +347,7 @@ class Entry(NamedTuple):
         return max(self.debt.since, self.debt.paused_until, self.quiet_until(self.newest) if self.newest else 0.0)
 
     def quiet_until(self, state: State) -> float:
-        """Return when a state of a flapping incident may be announced (epoch seconds); 0 if at once.
+        """Return the time before which `state` is not announced, since the incident flaps (epoch seconds); 0 for none.
 
         A state need not wait if it is worse than one of the states that may have been announced last.
         """
@@ -355,9 +355,9 @@ class Entry(NamedTuple):
         return self.flap.calm_at if self.flap.is_signalled and not is_worse else 0.0
 
     def owing(self, state: State, plan: int = 0) -> "Entry":
-        """Return the entry with `state` as the newest one, which is owed. The debt keeps its start.
+        """Return the entry with `state` as its newest state, and owed. If a state is owed already, `debt.since` stays.
 
-        `plan` is the number of the message that wakes the state. A higher one that is known for the same share stays.
+        `plan` is the number of the message that wakes the state. A higher number in the entry for the same share stays.
         """
         entry = self._with_newest(state)
         known = self.debt.plan if state.is_of_same_share(self.newest) else 0
@@ -382,8 +382,9 @@ class Entry(NamedTuple):
     def unchanged(self, state: State, *, is_left_out: bool = False) -> "Entry":
         """Return the entry with a newer state that the policy does not announce: nothing is owed any more.
 
-        If the state is closed, the entry's `end` records that the incident is over. If a pause or shadow mode leaves
-        out (`is_left_out`) what is worse than the eased state, the next share of it is announced.
+        If the state is closed, the entry's `end` records that the incident is over. `is_left_out` is True if a pause or
+        shadow mode leaves the state out. Then `eased` stays if the state is worse than it, so that a later share with
+        the worse state is announced.
         """
         eased = state.without_alerts() if self.is_eased_by(state) else None
         if is_left_out and self.eased and state.is_worse_than(self.eased):
@@ -396,9 +397,9 @@ class Entry(NamedTuple):
         return entry if state.is_open else entry._ended_by(state)
 
     def over_untold(self, state: State) -> "Entry":
-        """Return the entry with its pages to be terminated, although its newest state, a resolve, is not announced yet.
+        """Return the entry whose pages have to be terminated, although the resolve `state` is not announced yet.
 
-        If the incident opens again before that, it is announced as reopened. Nobody has to answer the ended pages.
+        If the incident opens again before that, it is announced as reopened. The receipt ends: no answer is awaited.
         """
         eased = state.without_alerts() if self.is_eased_by(state) else self.eased
         return replace(self._ended_by(state), eased=eased, receipt=self.receipt.ended())
@@ -440,9 +441,9 @@ class Entry(NamedTuple):
     def leased(self, lease: Lease, tries: int, plan: int | None = None) -> "Entry":
         """Return the entry with the lease of a sender that is about to send, in at most `tries` attempts.
 
-        If the lease's state is on a queue, in the message with the number `plan`, it becomes the newest, owed state.
-        All attempts count as signals until the sender records how many were accepted, since the sender may die before
-        that.
+        `plan` is the number of the message on a queue that has the lease's state, which then becomes the newest, owed
+        state; None if no queue has it. All `tries` count as signals until the sender records how many were accepted,
+        since the sender may die before that.
         """
         entry = replace(self._without_lease()._counting(lease, tries, lease.began), lease=lease)
         entry = entry if plan is None else entry.owing(lease.state, plan)
@@ -469,11 +470,13 @@ class Entry(NamedTuple):
     def announcing(self, state: State, request_id: str | None, at: float, audience: Audience = NOBODY_NAMED) -> "Entry":
         """Return the entry with `state` announced. `at` is the start of the sender's lease (epoch seconds).
 
-        That settles the debt unless a newer state is known, and clears the doubtful states. A resolve ends the
-        incident, a critical that comes anew begins a receipt, and what comes anew drops the acknowledgement.
+        The debt is settled unless a newer state is known, and the doubtful states are cleared. A resolve ends the
+        incident. A state that opened, worsened, reopened or resolved drops the acknowledgement. A critical that opened,
+        worsened or reopened begins a receipt if the channel awaits one. A signal of an open state to the acknowledger
+        alone does neither.
 
         `request_id` is xMatters' id of the signal; None if the answer had none. `audience` has the signal's recipients.
-        If a newer state is announced already, that one stays announced. Then `state` becomes doubtful, since people may
+        If a newer state is announced already, the newer one stays announced, and `state` becomes doubtful: people may
         have been notified of `state` last.
         """
         newest, entry = self.newest, self
@@ -521,9 +524,10 @@ class Entry(NamedTuple):
         )
 
     def acknowledged(self, target: str, came: float, answered: AcceptedSignal | None = None) -> "Entry":
-        """Return the entry with an acknowledgement by `target`, unless it is over, or the answer `is_overtaken`.
+        """Return the entry with an acknowledgement by the person `target`, which came at `came` (epoch seconds).
 
-        So it stays if the acknowledgement that it has came later.
+        The entry stays as it is if no open state is announced, if its acknowledgement came later, or if the answer is
+        out of date (`is_overtaken`). `answered` is the signal whose page `target` answered; None if unknown.
         """
         announced = self.announced
         if announced is None or not announced.is_open:
@@ -539,16 +543,16 @@ class Entry(NamedTuple):
         return signal.request_id in {each.request_id for each in self.accepted_signals}
 
     def awaits_proof_by(self, signal: AcceptedSignal) -> bool:
-        """True if a signal is one of the critical whose receipt is open: a page from before it proves nothing."""
+        """True if a signal of this entry was sent since its receipt began, so that an answer to it is a proof."""
         return signal.at >= self.receipt.since and self.has_signal(signal)
 
     def unheard(self, callback: "Callback", signal: AcceptedSignal | None, policy: Policy) -> "Entry":
-        """Return the entry after a callback that may mean that xMatters notifies nobody else (`Callback.is_dead_end`).
+        """Return the entry after a callback that reports a failed recipient or a page's end (`Callback.is_dead_end`).
 
-        The entry stays as it is unless `signal`, whose page the callback names, is the newest. Without `signal`
-        (xMatters was not asked), it must be the only one, and its page's end means nothing. An end counts only if it is
-        that of the only page that the ledger knows. Failed recipients count once all recipients of the signal failed:
-        others may still be notified. So may the recipients of an earlier signal that has others.
+        The receipt's awaited step is missed if xMatters notifies nobody else: all recipients of the newest signal
+        failed, or its only known page ended, and no earlier signal of the critical has other recipients. Else only the
+        failed recipient is recorded. `signal` is the one whose page the callback names: nothing changes unless it is
+        the newest. None if xMatters was not asked: then there must be only one signal, and an end is ignored.
         """
         signals = self.open_signals
         if not signals or signals[-1].at < self.receipt.since:
@@ -580,7 +584,7 @@ class Entry(NamedTuple):
     def page_missing(self, since: float, *, is_suppressed: bool = False) -> "Entry":
         """Return the entry, whose receipt notes that a critical signal sent at `since` (epoch seconds) made no page.
 
-        `is_suppressed` is True if xMatters' flood control suppressed it.
+        `is_suppressed` is True if xMatters' flood control suppressed pages at that time.
         """
         step = Missed.PAGE_SUPPRESSED if is_suppressed else Missed.PAGE_MISSING
         return replace(self, receipt=self.receipt.missing(step, since))
@@ -606,9 +610,9 @@ class Entry(NamedTuple):
         return is_same and state.is_critical and self.receipt.awaits_others
 
     def owing_others(self, row: Row, now: float) -> "Entry":
-        """Return the entry with its newest state owed to further recipients since `now` (epoch seconds), by `row`.
+        """Return the entry with its newest state owed to `unanswered_recipients` since `now` (epoch seconds), by `row`.
 
-        The entry stays as it is if a state is owed already, or if nobody is awaited any more.
+        The entry stays as it is if a state is owed already, or if they need no signal any more (`awaits_others`).
         """
         if self.debt.is_owed or self.newest is None or not self.awaits_others(self.newest):
             return self
@@ -648,9 +652,9 @@ class Entry(NamedTuple):
         """True if a person's answer to a page is out of date: the incident was signalled again, or ended.
 
         `came` is the answer's arrival (epoch seconds). `answered` is the signal whose page the answer names; None if
-        unknown. A signal of an open state that was sent after `answered` makes the answer out of date, too. A signal to
-        further recipients does not: nothing changed. Nor does a signal to the acknowledger alone make another person's
-        acknowledgement out of date.
+        unknown. The answer is out of date if it came before another signal or the last end, or if another signal of an
+        open state was sent after `answered`. Signals to further recipients do not count, since they tell of no change.
+        For an acknowledgement (`as_acknowledgement`), signals to the acknowledger alone do not count either.
         """
         signals = [
             signal
@@ -666,10 +670,9 @@ class Entry(NamedTuple):
 
     @property
     def owes_worse(self) -> bool:
-        """True if an open state is owed, maybe dead-lettered, that is worse than one that came before it.
+        """True if an open state is owed, maybe dead-lettered, that a person who answers a page may not know of.
 
-        That is a state that may have been announced, or a better one of which people were not told. A person who
-        answers a page may not know of the worse state.
+        It is worse than a state that may have been announced last, or than the unannounced `eased` state.
         """
         newest = self.newest
         if newest is None or not newest.is_open or not self.debt.is_owed:
@@ -695,7 +698,7 @@ class Entry(NamedTuple):
     def reviving(self, state: State, at: float, plan: int = 0) -> "Entry":
         """Return the entry with a dead-lettered state that is owed again since `at` (epoch seconds), by a replay.
 
-        Its message keeps its own number (`plan`), even if the entry has a higher one: it is all that wakes the state.
+        `plan` is the number of the replayed message. It replaces even a higher one: no other message wakes the state.
         """
         entry = self.owing(state)
         return replace(entry, debt=replace(entry.debt, reason="", plan=plan, dead_lettered_at=0.0, revived_at=at))
@@ -703,19 +706,19 @@ class Entry(NamedTuple):
     def dropped(self, at: float) -> "Entry":
         """Return the entry after an operator deleted the message that was dead-lettered at `at` (epoch seconds).
 
-        Nothing is owed any more, but the state stays dead-lettered, for copies of the message. A state that was
-        dead-lettered later stays owed.
+        Nothing is owed any more. The state stays marked as dead-lettered, so that a copy of the message is not sent. A
+        state that was dead-lettered after `at` stays owed.
         """
         is_dropped = self.debt.is_given_up and self.debt.dead_lettered_at <= at
         return replace(self, debt=replace(self.debt, since=None, row=None)) if is_dropped else self
 
     def told(self, about: "Entry", missed: str, at: float) -> "Entry":
-        """Return the entry after the fallback topic was notified at `at` (epoch seconds) of the entry as it was.
+        """Return the entry after the fallback topic was notified at `at` (epoch seconds).
 
-        `about` is that entry. `missed` is the receipt's step (`Missed`) that the message told of, too; empty for none.
-        A debt or a receipt that began since then was not told of.
+        `about` is the entry that the message described. `missed` is the receipt's step (`Missed`) in the message; empty
+        for none. A debt or a receipt that began since `about` was read does not count as notified.
 
-        A row without a stored job goes. A given-up state keeps its row (see `Debt`), unless an operator dropped it.
+        A row without a stored job is removed. A given-up state keeps its row, unless an operator dropped the state.
         """
         is_told = self.debt.is_owed and self.debt.since == about.debt.since
         debt = replace(
@@ -769,7 +772,7 @@ def entry_key(channel: str, recipients: tuple[str, ...], incident_id: str) -> st
 
 
 def shadow_key(name: str) -> str:
-    """Return the key of the separate entry that shadow mode uses in place of the ordinary one, `name`."""
+    """Return the key of the separate entry that shadow mode uses in place of the entry with the key `name`."""
     return f"shadow/{name.removeprefix('incident/')}"
 
 
@@ -793,7 +796,7 @@ def page_key(name: str) -> str:
 # Cached, since a channel's shares have the same recipients again and again.
 @lru_cache(maxsize=256)
 def recipients_name(recipients: tuple[str, ...]) -> str:
-    """Return a short name of a set of recipients, in any order: 16 hexadecimal digits."""
+    """Return a hash of a set of recipients (16 hexadecimal digits), which does not depend on their order."""
     return hashlib.sha256(json.dumps(sorted(recipients)).encode()).hexdigest()[:16]
 
 

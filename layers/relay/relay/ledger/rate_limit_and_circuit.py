@@ -45,8 +45,8 @@ class Circuit(NamedTuple):
     Attributes:
         open_until: End of the open state (epoch seconds); None if the circuit is closed.
         failures: Number of failures in a row, since the last success.
-        probed_at: `open_until` of the last open time for whose end a signal was chosen to probe the circuit: it keeps
-            its message, and wakes then (epoch seconds).
+        probed_at: The last `open_until` for which a signal was chosen as the probe (epoch seconds): that signal keeps
+            its message, which wakes it then.
         critical_probed_at: The same for a critical signal.
     """
 
@@ -93,7 +93,7 @@ class Rule(NamedTuple):
     """A rate limit, and the table item ("gate") that counts its signals.
 
     Attributes:
-        limit: Signals a minute at most: the policy's `max_per_minute`.
+        limit: Signals a minute at most: `max_per_minute` or `max_per_minute_per_recipients` of the policy.
     """
 
     gate: str
@@ -111,7 +111,7 @@ def gate_of(channel: str) -> str:
 
 
 def rules_of(channel: "Channel", recipients: tuple[str, ...]) -> tuple[Rule, ...]:
-    """Return the rate limits that apply to a signal: first the channel's, and maybe that of its recipients."""
+    """Return the rate limits of a signal: the channel's, and that of its set of recipients if the policy has one."""
     policy = channel.policy
     of_channel = Rule(gate_of(channel.name), policy.max_per_minute)
     if policy.max_per_minute_per_recipients is None:
@@ -120,7 +120,7 @@ def rules_of(channel: "Channel", recipients: tuple[str, ...]) -> tuple[Rule, ...
 
 
 class Gate(NamedTuple):
-    """Content of a gate. A gate without a circuit counts the signals of one set of recipients.
+    """Content of a gate. A channel's gate has the circuit; one for a set of recipients only counts their signals.
 
     Attributes:
         counts: Number of signals by the second in which they were counted (epoch seconds).
@@ -150,11 +150,11 @@ class Gate(NamedTuple):
         return cls(counted, item.get("critical", 0.0), item.get("other", 0.0), circuit)
 
     def counted(self, now: float) -> int:
-        """Return the number of signals in the WINDOW_SECONDS before `now` (epoch seconds): a minute, by the second."""
+        """Return the number of signals counted in the last WINDOW_SECONDS (a minute) before `now` (epoch seconds)."""
         return sum(count for second, count in self.counts.items() if second > now - WINDOW_SECONDS)
 
     def free(self, now: float, limit: int) -> float:
-        """Return the earliest time (epoch seconds) at which the `limit` has room for one more signal, if none waits."""
+        """Return the earliest time (epoch seconds) at which `limit` has room for a signal, without regard to slots."""
         excess = self.counted(now) - (limit - 1)
         for second in sorted(self.counts):
             if excess <= 0:
@@ -165,7 +165,7 @@ class Gate(NamedTuple):
         return now
 
     def is_waited_for(self, end: float, spacing: float, now: float) -> bool:
-        """True if other signals have to wait for the signal with the last slot of a line, until GRACE_SECONDS after it.
+        """True if the last slot of a line is ahead, or at most GRACE_SECONDS ago: others wait for its signal.
 
         `end` is the line's end, `spacing` the time between two slots (seconds), and `now` the time in epoch seconds.
         """
@@ -225,9 +225,9 @@ class RateLimiter:
     ) -> Ticket | Wait:
         """Return a ticket if all rate limits (`rules_of`) and the circuit breaker allow a signal now, else a wait.
 
-        `slot` is the time that an earlier wait reserved for the incident. The wait has a new slot unless the circuit is
-        open or too many signals wait. A critical signal that finds no room at its own slot keeps it for some seconds,
-        while other signals wait for it, also those with a fast clock.
+        `slot` is the time that an earlier wait reserved for the incident. The returned wait has a new slot, unless the
+        circuit is open or too many signals wait. A critical signal that finds no room at its own slot keeps that slot
+        for some seconds. Other signals wait for it meanwhile, also those of senders with a fast clock.
         """
         now, rules = self.clock(), rules_of(channel, recipients)
         is_due = _is_due(slot, now)
@@ -263,11 +263,11 @@ class RateLimiter:
             self._update(gate, add={count_name(second): -1})
 
     def report(self, channel: str, ticket: Ticket, failure: Reason | None, retry_after: float | None) -> bool:
-        """Report the result of a signal to the channel's circuit breaker. Return True if its probe closed the circuit.
+        """Report the result of a signal to the channel's circuit breaker. Return True if the signal closed the circuit.
 
-        `failure` is None if the signal was accepted: a success, which is written only if it resets the circuit. A
-        failure that the circuit breaker does not count (`Handling.breaks_circuit`) has the same effect. `retry_after`
-        is xMatters' Retry-After in seconds; None without one.
+        `failure` is None if the signal was accepted. A success resets the circuit breaker, if it has failures; so does
+        a failure that does not count (`Handling.breaks_circuit`). Any other failure is counted, or opens the circuit.
+        `retry_after` is xMatters' Retry-After in seconds; None without one.
         """
         gate = gate_of(channel)
         if failure is None or not HANDLING[failure].breaks_circuit:

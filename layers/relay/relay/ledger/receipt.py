@@ -40,7 +40,7 @@ class Missed(StrEnum):
 
 
 class Heard(NamedTuple):
-    """Knowledge of xMatters about the people whom it notified with some pages.
+    """Answer of xMatters' REST API about some pages: if a device was notified, and who answered.
 
     Attributes:
         is_notified: True if a device got a notification.
@@ -52,7 +52,7 @@ class Heard(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """Answer of a person in BigPanda, at a time in epoch seconds."""
+    """Answer of a person in BigPanda. `by` names the user, and `at` is the time in epoch seconds."""
 
     by: str
     at: float
@@ -68,9 +68,9 @@ class Receipt(NamedTuple):
         answered_at: When a person answered.
         answered_by: xMatters' name of that person, or BigPanda's id of the user.
         missed: Step that failed or was late (`Missed`), also after the fallback topic was notified; empty if none was.
-        told_at: When the fallback topic was notified of it.
-        questions: Questions to the vendors' APIs that are used up, of EARLY_QUESTIONS and one for each step. A question
-            at a step's time uses up those that were not asked before.
+        told_at: When the fallback topic was notified of `missed`.
+        questions: Number of used-up questions to the vendors' APIs. EARLY_QUESTIONS may be asked before a step's time,
+            and one at each step's time, which uses up the earlier ones, too.
         recipients: Names of the first recipients of the signal; empty if the workflow chooses them.
         others_at: When the policy's `unanswered_recipients` were signalled.
     """
@@ -91,9 +91,9 @@ class Receipt(NamedTuple):
         return cls(at, is_open=True, recipients=recipients[:MAX_RECIPIENTS])
 
     def ended(self) -> "Receipt":
-        """Return the receipt after the incident ended, eased below critical, or was snoozed: nothing is awaited.
+        """Return the receipt, closed, after the incident ended, eased below critical, or was snoozed.
 
-        It stays open if a signal is known to have no page, until the fallback topic was notified of that.
+        A receipt whose signal made no page stays open until the fallback topic was notified of that.
         """
         return replace(self, is_open=False, missed="") if self.is_open and not self.has_no_page else self
 
@@ -102,7 +102,7 @@ class Receipt(NamedTuple):
         return self.missed in {Missed.PAGE_MISSING, Missed.PAGE_SUPPRESSED}
 
     def notified(self, at: float, policy: Policy) -> "Receipt":
-        """Return the receipt after a device got the notification at `at`: open if `policy` awaits an answer, too."""
+        """Return the receipt after a device was notified at `at`. It stays open only if `policy` awaits an answer."""
         if not self.is_open or self.notified_at:
             return self
         return replace(self, notified_at=at, missed="", is_open=policy.answered_within_seconds > 0)
@@ -118,8 +118,8 @@ class Receipt(NamedTuple):
     def missing(self, step: Missed, since: float) -> "Receipt":
         """Return the receipt after a step failed: the fallback topic has to be notified of that, once.
 
-        Nothing is to be told if somebody answered, or the topic was notified, after the signal (`since`), nor once the
-        policy's `unanswered_recipients` were signalled.
+        The receipt stays as it is if a person answered or the topic was notified since the signal was sent (`since`),
+        and once the policy's `unanswered_recipients` were signalled.
         """
         if since <= max(self.answered_at, self.told_at) or self.others_at:
             return self
@@ -133,19 +133,19 @@ class Receipt(NamedTuple):
         return replace(self, missed=Missed.NOBODY_ANSWERED if self.notified_at else Missed.NOBODY_NOTIFIED)
 
     def told(self, step: str, at: float) -> "Receipt":
-        """Return the receipt after the fallback topic was notified at `at` (epoch seconds) that a `step` was missed.
+        """Return the receipt, closed, after the fallback topic was notified at `at` (epoch seconds) of a missed `step`.
 
-        It is closed then. A receipt that is closed already stays as it is.
+        A receipt that is closed already stays as it is.
         """
         return replace(self, is_open=False, missed=step, told_at=at) if self.is_open else self
 
     def awaits_a_step(self, policy: Policy) -> bool:
-        """True if the receipt is open, and `policy` awaits a further step, or a step failed that was not told of."""
+        """True if the receipt is open, and `policy` awaits a further step, or a step is missed and not notified yet."""
         return self.is_open and (bool(self.missed) or self._awaits_device(policy) or policy.answered_within_seconds > 0)
 
     @property
     def awaits_answer(self) -> bool:
-        """True if an answer would be news: also after the fallback topic was notified of a missing step."""
+        """True if no answer is known and one would count: for an open receipt, and after a step was missed."""
         return self.is_open or bool(self.missed)
 
     @property
@@ -165,7 +165,7 @@ class Receipt(NamedTuple):
         return seconds > 0 and now >= self.since + seconds
 
     def question_at(self, policy: Policy) -> float | None:
-        """Return when the vendors' APIs are asked: once, shortly before the awaited step is late. None for never."""
+        """Return when the vendors are asked about the awaited step, once, shortly before it is late. None for never."""
         if not self.is_open or self.missed:
             return None
         awaits_device = self._awaits_device(policy)
@@ -178,12 +178,12 @@ class Receipt(NamedTuple):
         return not self.notified_at and policy.notified_within_seconds > 0
 
     def asking(self, policy: Policy, *, is_early: bool = False) -> "Receipt":
-        """Return the receipt before the vendors' APIs are asked; `is_early` is True if a callback is the occasion."""
+        """Return the receipt with a question to the vendors used up: for a callback (`is_early`), or the step's own."""
         most = EARLY_QUESTIONS if is_early else EARLY_QUESTIONS + (1 if self._awaits_device(policy) else 2)
         return replace(self, questions=most)
 
     def heard(self, heard: Heard, policy: Policy, responses: "ResponseMeanings", now: float) -> "Receipt":
-        """Return the receipt after xMatters' REST API answered at `now`. An escalation (`responses`) is no answer."""
+        """Return the receipt after xMatters' REST API answered `heard` at `now`. An escalation is no answer."""
         for name, text in heard.answers:
             if text.strip().lower() not in responses.escalate:
                 return self.answered(name, now)
@@ -191,5 +191,5 @@ class Receipt(NamedTuple):
 
     @property
     def may_be_confirmed(self) -> bool:
-        """True if a callback about a delivery is an occasion to ask xMatters' REST API."""
+        """True if a callback about a delivery makes the relay ask xMatters' REST API to confirm it."""
         return self.is_open and not self.notified_at and self.questions < EARLY_QUESTIONS

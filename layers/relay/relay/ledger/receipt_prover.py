@@ -37,9 +37,10 @@ class ReceiptProver:
     ) -> Entry:
         """Ask xMatters about these pages, unless another function does, and return the entry with the answer.
 
-        `name` is the entry's key. `is_early` is True if a callback made the relay ask before the time for a question.
-        At that time BigPanda is asked, too, if the policy awaits an answer and xMatters knows of none. The question is
-        noted first: a surge of questions could take xMatters down. Raises SendError, and LedgerError.
+        `name` is the entry's key. `is_early` is True if a callback is the occasion, False at the receipt's time for a
+        question. Then BigPanda is asked, too, if the policy awaits an answer and xMatters knows of none. The question
+        is noted in the ledger before it is asked, so that functions do not ask at once: a surge of questions could take
+        xMatters down. Raises SendError, and LedgerError.
         """
         is_mine, before, failure = False, entry.receipt.questions, None
 

@@ -70,9 +70,9 @@ class _Seen(NamedTuple):
 
 @dataclass(frozen=True)
 class Sources:
-    """Store of what shares show and a channel's secret does not say.
+    """Store of facts in shares that a channel's secret lacks: environments, and recipients in webhook URLs.
 
-    It has the environments, which relayctl suggests for the secret, and for each incident the sets of recipients that
+    relayctl suggests the environments for the secret. Of each incident the store has the sets of recipients that
     webhook URLs named: each set has a ledger entry of its own.
     """
 
@@ -84,9 +84,9 @@ class Sources:
     _suggested: dict[str, float] = field(default_factory=dict, init=False, repr=False)
 
     def record(self, channel: Channel, environment_id: str | None, recipients: Recipients, deadline: Deadline) -> None:
-        """Record, once a day, an environment that the channel's secret does not list, and if the URL named recipients.
+        """Record a share's environment if the channel's secret does not list it, and that its URL named recipients.
 
-        Nothing is recorded for a channel without reconcile runs. Errors of the table are ignored.
+        Each fact is recorded once a day, and only for a channel with reconcile runs. Errors of the table are ignored.
         """
         access = channel.bigpanda
         if access is None or not access.reconcile:
@@ -123,7 +123,7 @@ class Sources:
         return self._try_change(key, partial(_with_set, recipients=named), deadline)
 
     def of_incident(self, channel: Channel, incident_id: str) -> tuple[Recipients, ...]:
-        """Return the sets of URL recipients with which an incident was shared, without the empty set.
+        """Return each set of recipients that a webhook URL named for an incident, without the empty set.
 
         Raises LedgerError.
         """

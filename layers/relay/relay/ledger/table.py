@@ -98,7 +98,7 @@ class Table:
         return _document(item) if item else None
 
     def numbers(self, key: str) -> dict[str, Any]:
-        """Return the attributes of an item, texts too, for which `update` keeps numbers; empty without an item.
+        """Return all attributes, texts too, of an item whose numbers `update` changes; empty if there is no item.
 
         The read is strongly consistent.
         """
@@ -107,7 +107,7 @@ class Table:
     def read_many(self, keys: Collection[str]) -> dict[str, Text | None]:
         """Return the documents at these keys (strongly consistent reads); None for a key without a document.
 
-        Unprocessed keys are read again. Raises LedgerError for an answer that makes no progress, too.
+        Unprocessed keys are read again. Raises LedgerError also if DynamoDB processes none of them.
         """
         found: dict[str, Text | None] = {}
         left = list(keys)
@@ -316,8 +316,8 @@ def encoded(entry: Entry) -> str:
 def stored_row(entry: Entry) -> Row | None:
     """Return an entry's row in the `due` index; None if nothing is owed and no receipt is open.
 
-    It is the debt's row if that names a stored job; else, while a receipt is awaited, one that is due since the
-    critical was sent; else the debt's row. It is a critical one if the owed state is critical, or a receipt is awaited.
+    If a proof is awaited (`Entry.is_awaited`) and the debt's row names no stored job, the row is due since the critical
+    was sent. Else it is the debt's row. It `is_critical` if the newest state is critical, or a proof is awaited.
     """
     row = entry.debt.row
     if row is None and not entry.receipt.is_open:
@@ -335,8 +335,8 @@ def stored_row(entry: Entry) -> Row | None:
 def decoded(found: Text) -> Entry:
     """Read an entry from its table item.
 
-    One that can't be parsed (`is_unreadable`) stands for an incident of which an unknown state may have been announced:
-    so its resolve will be signalled.
+    If the item can't be parsed, the entry `is_unreadable`: an unknown state counts as maybe announced, so that the
+    incident's resolve will be signalled.
     """
     row = Row.of(found.others)
     try:
@@ -488,7 +488,7 @@ class Ledger:
     table: Table
 
     def read(self, name: str) -> Entry:
-        """Return the entry with the key `name`, as `decoded` does; one without any state if there is no item."""
+        """Return the entry with the key `name` (see `decoded`). Without an item, the entry has no state."""
         found = self.table.read(name)
         if found is None:
             return Entry()
@@ -529,7 +529,7 @@ class Ledger:
         """Replace an entry by `change(entry)` with optimistic locking; return the written entry.
 
         `name` is the entry's key. `entry` is the entry as it was read last; None to read it first. If another writer
-        changed it, it is read and changed again. Raises LedgerError, also if that happens each time.
+        changed the item, it is read and changed again. Raises LedgerError, also if that happens each time.
         """
 
         def write(before: Entry) -> Entry | None:
