@@ -59,10 +59,10 @@ class RateLimit:
         raise SendError(Reason.PACED, "BigPanda's rate limit is used up by other calls", was_sent=False)
 
     def has_room_to_repeat(self, access: BigPandaAccess, calls: int, *, is_known: bool) -> bool:
-        """Count a question of `calls` calls that is not the first about its resolve, and return True if it has room.
+        """Count a repeated question about a resolve, which takes `calls` API calls; return True if it may be asked now.
 
-        `is_known` is True if people may have been told of the incident. The room is counted in parts of the clock's
-        time that are long enough for a question in several environments.
+        These questions have a rate limit of their own, counted over REPEATED_SECONDS, so that first questions are not
+        delayed. It is lower for an incident of which people were told nothing (not `is_known`).
         """
         what, limit = ("repeated", REPEATED_CALLS_A_SECOND) if is_known else ("unknown", UNKNOWN_CALLS_A_SECOND)
         counted = self._counted(access, what, int(self.clock() // REPEATED_SECONDS), calls)
@@ -127,9 +127,9 @@ class BigPanda:
     def has_comment(
         self, access: BigPandaAccess, incident: Incident, is_it: Callable[[str], bool], deadline: Deadline
     ) -> bool:
-        """True if `is_it` returns True for a text in one of the incident's latest comments.
+        """True if the predicate `is_it` accepts any text in the incident's latest comments.
 
-        An answer 2xx that is not JSON has no comments.
+        False also if BigPanda answers 2xx without valid JSON.
         """
         try:
             found = self.activities(access, incident.id, deadline, kinds=("incident_commented",))
@@ -185,7 +185,7 @@ class BigPanda:
     def user_id(self, access: BigPandaAccess, names: Iterable[str], deadline: Deadline) -> str | None:
         """Return the id of the BigPanda user whose user name or e-mail is one of `names`; None if no user matches.
 
-        An earlier name goes before a later one.
+        If several users match, the user with the earliest of the `names` is chosen. Letter case is ignored.
         """
         wanted = list(names)
         if not wanted:
@@ -204,7 +204,7 @@ class BigPanda:
     def release(self, access: BigPandaAccess, incident_id: str, event: str, deadline: Deadline) -> None:
         """Report an incident's first share as received, so that BigPanda stops withholding the incident's updates.
 
-        `event` is BigPanda's name of the event that caused the share. It is no failure if BigPanda withholds nothing.
+        `event` is BigPanda's name of what caused the share. A 404 or 409 (no updates are withheld) raises nothing.
         """
         document = {"event_type": event, "incident_id": incident_id, "app_key": access.app_key}
         try:
@@ -222,7 +222,7 @@ class BigPanda:
         since: float | None,
         deadline: Deadline,
     ) -> tuple[list[dict[str, Any]], int | None]:
-        """Return one page of the incidents in a folder of an environment, and their number on all pages, if known.
+        """Return a page of the incidents in a folder of an environment, and the total on all pages (None if unknown).
 
         `folder` is BigPanda's name, such as `shared`. `page` counts from 1. Only incidents that were active after
         `since` (epoch seconds) are listed; all if `since` is None.

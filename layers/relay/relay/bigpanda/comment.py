@@ -50,12 +50,12 @@ class Comment(NamedTuple):
 
 
 def tag_of(delivery_id: str) -> str:
-    """Return the text in square brackets that ends a callback's comment. Quoted text never has square brackets."""
+    """Return the tag that ends a callback's comment, such as `[relay 1a2b3c4d]`. Quoted text has no square brackets."""
     return f"[relay {delivery_id[:TAG_LENGTH]}]"
 
 
 def has_mark(activity: Mapping[str, Any]) -> bool:
-    """True if an activity of BigPanda has a comment of the relay: one with a text that `tag_of` returns."""
+    """True if an activity of a BigPanda incident is a comment of the relay: its text has a tag as of `tag_of`."""
     return _MARK.search(html.unescape(json.dumps(activity))) is not None
 
 

@@ -27,12 +27,12 @@ class CallbackToWrite(NamedTuple):
 
     Attributes:
         came: Arrival of the callback (epoch seconds).
-        not_assigned: Returns why the incident must not be assigned to who acknowledged it: it ended since, or was
-            acknowledged by another person later. Empty to assign it. Raises LedgerError.
+        not_assigned: Returns why the incident must not be assigned to its acknowledger: the incident ended since, or
+            was acknowledged again later. Empty to assign it. Raises LedgerError.
         outdated: Returns why the callback is out of date now; empty if it is not. It is out of date if the channel
-            signalled the incident again after the callback came, or if the incident ended since. So it is if a later
-            signal of an open state was accepted than that whose page it names, or if a worse or reopened state is owed.
-            Raises LedgerError.
+            signalled the incident again after the callback came, if the incident ended since, if an open state was
+            signalled after the page that the callback names, or if a worse or reopened state is owed. Raises
+            LedgerError.
         is_over: True if the incident is over, as far as the ledger knows.
     """
 

@@ -124,21 +124,21 @@ class Lister:
     def incident(
         self, access: BigPandaAccess, environment_id: str, incident_id: str, deadline: Deadline
     ) -> Share | None:
-        """Return the current state of an incident; None if the answer does not describe it."""
+        """Return the current state of an incident in BigPanda; None if the answer is not about it, or has no state."""
         ask = partial(self.bigpanda.incident, access, Incident(environment_id, incident_id))
         found = _share(self._asked(access, "incident", ask, deadline), environment_id)
         is_its = found is not None and found.incident_id == incident_id and (found.active, found.status) != (None, None)
         return found if is_its else None
 
     def share_targets(self, access: BigPandaAccess, incident_id: str, deadline: Deadline) -> frozenset[str]:
-        """Return BigPanda's names of those with whom it shared an incident last; none if its activities do not say."""
+        """Return BigPanda's names of the targets (such as webhooks) of an incident's last shares; empty if unknown."""
         ask = partial(self.bigpanda.activities, access, incident_id, kinds=(SHARED,), pages=1)
         shared = map(Fields, self._asked(access, "activities", ask, deadline))
         names = (scalar(nested(each.first("params"), "sharetarget")) for each in shared if each.get("type") == SHARED)
         return frozenset(name for name in names if name and len(name) <= MAX_TARGET)
 
     def first_answer(self, access: BigPandaAccess, incident_id: str, since: float) -> Answer | None:
-        """Return a person's first answer to an incident since a time (epoch seconds); None if BigPanda has none."""
+        """Return a person's first answer in BigPanda to an incident since `since` (epoch seconds); None without one."""
         pace, deadline = partial(self.rate_limit.wait, access, "activities"), self.deadlines(QUESTION_SECONDS)
         activities = self.bigpanda.activities(access, incident_id, deadline, kinds=ANSWERS, pace=pace)
         return first_answer(activities, access.automations, since, self.clock())
@@ -175,9 +175,9 @@ class Lister:
 def first_answer(
     activities: Iterable[Mapping[str, Any]], automations: Collection[str], since: float, now: float
 ) -> Answer | None:
-    """Return the first answer since a time, among an incident's activities; None if there is none.
+    """Return the first answer of a person among an incident's activities since `since`; None if there is none.
 
-    The relay's own user, whose comments have the relay's mark, is no person, nor are `automations`, the ids of other
+    Left out are the relay's own user (its comments have the relay's mark) and `automations`, the ids of other
     integrations' users. `since` and `now` are in epoch seconds.
     """
     known = [(_user(each), _time(each), each) for each in map(Fields, activities)]

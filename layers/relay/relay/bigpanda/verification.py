@@ -2,8 +2,8 @@
 
 A sender with a channel's callback token can claim anything about any incident, in any name. So a callback counts only
 for an incident that the channel announced. With credentials for xMatters' REST API, more is checked: the callback must
-name a page of the incident, and an acknowledgement, or an answer that changes the incident, must name a person in
-xMatters.
+name a page of the incident. An acknowledgement, or an answer that counts (`ReceivedCallback.counts`), must also name
+a recipient of the page's signal, or a person in xMatters.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -48,9 +48,10 @@ class CallbackVerdict(NamedTuple):
     """Result of the verification of a callback.
 
     Attributes:
-        why: The reason why the callback is not verified; empty if it is.
-        signal: The signal whose page the callback names; None if xMatters was not asked, or if it is not verified.
-        reason: Why an early callback waits.
+        why: Cause, in words, of a callback that is not verified; empty if it is verified.
+        signal: The signal whose page the callback names; None for a callback that is not verified, and without access
+            to xMatters' REST API.
+        reason: Reason for the wait of an early callback.
     """
 
     verdict: Verdict
@@ -100,8 +101,8 @@ class Verifier:
     ) -> CallbackVerdict:
         """Verify a callback against its incident's ledger entries, and against xMatters if `rest` is not None.
 
-        Until EARLY_CALLBACK_SECONDS after its arrival, a callback that is not verified is EARLY. Later the verdict is
-        final.
+        A callback that can't be verified is EARLY until EARLY_CALLBACK_SECONDS after its arrival. After that it is
+        UNVERIFIED or STRANGE, for good.
         """
         found = self._judged(received, entries, rest, deadline)
         is_young = self.clock() - received.came < EARLY_CALLBACK_SECONDS

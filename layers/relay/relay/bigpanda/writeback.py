@@ -94,11 +94,11 @@ class Writeback:
     clock: Clock
 
     def write(self, job: Job, channel: Channel, deadline: Deadline) -> Result:
-        """Verify a job's callback, and write it into BigPanda once.
+        """Verify a job's callback, record an acknowledgement or proof in the ledger, and write it into BigPanda once.
 
-        The outcome is `duplicate` if the callback is written already, and `unchanged` if the channel writes no such
-        callback or does not know the incident. The outcome is `unsafe`, with a reason, if the write failed or has to
-        wait.
+        The outcome is `delivered` if the callback was written, `duplicate` if an earlier call wrote it, `unchanged` if
+        the channel writes no such callback or does not know the incident, and `unsafe`, with a reason, if the write
+        failed or has to wait.
         """
         callback, came = parse_callback(job.body), seconds_of(job.received_at)
         if not channel.wants_callback(callback):

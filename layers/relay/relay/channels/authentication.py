@@ -112,7 +112,7 @@ class RefusalBudgets:
         return left >= 1
 
     def give_back(self, address: str, *, is_checked: bool) -> None:
-        """Put a permit back that was taken in advance: the request was not refused after all."""
+        """Put a permit back that `take` took before the check of the credentials: the request was not refused."""
         key = (source(address), is_checked)
         if key in self._buckets:
             left, counted_at = self._buckets[key]
@@ -151,8 +151,8 @@ class Authenticator:
         """Return the channel of a request with valid credentials.
 
         Raises Unauthorized if the credentials are missing or wrong, or there is no such channel. Raises LookupsLimited
-        when the source address has used up its budget of refused requests. Raises UncheckableSender or
-        ChannelUnreadable when the secret can't be read, so that the credentials can't be checked.
+        when the source address has used up its budget of refused requests. If the secret can't be read to check the
+        credentials, raises ChannelUnreadable for a channel or a sender that seems genuine, else UncheckableSender.
         """
         known = self.channels.cached(request.channel)
         headers = request.headers

@@ -128,9 +128,9 @@ class ChangeMarks:
         self.read_at = 0.0
 
     def current_marks(self, channel: str) -> Marks:
-        """Return the marks of a channel's last changes: if one differs from a cached copy's, that copy is out of date.
+        """Return a channel's change marks, read at most ten seconds ago. A cached copy with other marks is out of date.
 
-        All marks are read at most every ten seconds. If the read fails, they are those of the last successful read.
+        If that read fails, the marks of the last successful read are returned.
         """
         now = self._clock()
         # A clock that was set back makes the difference negative.
@@ -140,7 +140,7 @@ class ChangeMarks:
 
     @property
     def are_unread(self) -> bool:
-        """True if the last read failed: a channel may have changed since."""
+        """True if the last read of the marks failed, so that a change of a channel may be unknown."""
         return self.read_at < self._tried_at
 
     def known_marks(self, channel: str) -> Marks:
@@ -253,12 +253,12 @@ class ChannelCache:
         return copy.channel if copy else None
 
     def for_authentication(self, name: str) -> Channel:
-        """Return the channel against which a request's credentials are checked.
+        """Return the channel against which a request's credentials are checked: from the cache, or read again.
 
-        It is no copy that was read before a credential was revoked, as far as the change marks tell. While the secret
-        can't be read, a copy stays valid as long as the marks can be read, and tell of no revocation. If the marks
-        can't be read either, the copy stays valid for one hour after the last successful read of the secret or the
-        marks. Raises as `get` does, and ChannelUnreadable if there is only a copy that is not valid.
+        If the change marks tell that a credential was revoked since the cached copy was read, the copy is not valid.
+        While the secret can't be read, a copy stays valid as long as the marks can be read. If the marks can't be read
+        either, the copy stays valid for one hour after the last successful read of the secret or the marks. Raises as
+        `get` does. Raises ChannelUnreadable, too, if the copy is not valid and no newer one can be read.
         """
         marks = self._change_marks.current_marks(name)
         copy = self._copies.get(name)
@@ -281,10 +281,10 @@ class ChannelCache:
         return channel
 
     def for_work(self, name: str) -> Channel:
-        """Return the channel for work on a job or a debt: read again if its change marks differ from the cached copy's.
+        """Return the channel for work on a job or a debt. It is read again if its change marks differ from the copy's.
 
-        While the marks can't be read, the secret is read every ten seconds. While it can't be read either, the cached
-        copy stays in use. Raises as `get` does.
+        While the marks can't be read, the secret is read at most every ten seconds. While the secret can't be read, the
+        cached copy stays in use, even if the marks differ. Raises as `get` does.
         """
         return self._for_work(name, self._change_marks.current_marks(name))
 
@@ -311,8 +311,8 @@ class ChannelCache:
     def for_refusal(self, name: str) -> Channel:
         """Return the channel as read within the last two seconds, for the last check before a credential is refused.
 
-        Raises as `get` does, and ChannelUnreadable if that read failed although there is an older copy: an operator may
-        have rotated the credential since.
+        Raises as `get` does. If the read fails, raises ChannelUnreadable in place of an older copy: an operator may
+        have rotated the credential after the copy was read.
         """
         copy = self._copies.get(name)
         if copy is None:

@@ -86,8 +86,8 @@ class BigPandaAccess:
         callbacks: True if BigPanda withholds an incident's updates until its first share is reported as received.
         app_key: Integration key for these reports, required with `callbacks`.
         reconcile: Action for an open incident of which no share came. None turns reconcile runs off.
-        actions: What responses do with an incident, by the response's text in lower case.
-        automations: BigPanda's ids of users that are no people. What they do is no answer.
+        actions: Effect of a person's response on the incident in BigPanda, by the response's text in lower case.
+        automations: BigPanda's ids of users that are integrations. Their activities do not count as people's answers.
     """
 
     base_url: str
@@ -121,7 +121,7 @@ class BigPandaAccess:
         return callback.kind in self.comments and is_news
 
     def action_of(self, said: Callback) -> ResponseAction | None:
-        """Return what the response in a callback does with its incident; None if the secret names no action for it."""
+        """Return the effect of a callback's response on its incident; None if the secret names no action for it."""
         return self.actions.get(said.response)
 
 
@@ -211,19 +211,19 @@ class Channel:
 
     @cached_property
     def trigger_recipients(self) -> tuple[str, ...]:
-        """Recipients that the trigger's URL names. They get each signal that is not for some people alone."""
+        """Recipients in the trigger's URL. They get every signal but those to some people alone (`Send.only`)."""
         return names_in_url(self.trigger_url)
 
     @property
     def named_recipients(self) -> frozenset[str]:
-        """Recipients that the secret names: in the trigger's URL, for all signals, in routes, and if nobody answers."""
+        """All recipients in the secret: in the trigger's URL, `recipients`, routes and `unanswered_recipients`."""
         routed = (name for route in self.policy.routes for name in route.recipients)
         return frozenset((*self.trigger_recipients, *self.recipients, *routed, *self.policy.unanswered_recipients))
 
     def permits(self, recipient: str) -> bool:
-        """True if the channel lets a webhook's URL name this recipient.
+        """True if the channel's `policy.allowed_recipients` lets a webhook's URL name this recipient.
 
-        A name that fits a pattern alone must be plain: a pattern such as `dba-*` fits whole sentences, too.
+        A name that is only allowed by a pattern must have plain characters: `dba-*` would match whole sentences, too.
         """
         allowed, name = self.policy.allowed_recipients, recipient.lower()
         if allowed is None or name in allowed:
@@ -234,13 +234,13 @@ class Channel:
 
     @property
     def asks_about_ends(self) -> bool:
-        """True if a resolve is not believed before BigPanda is asked. In shadow mode nobody is asked."""
+        """True if BigPanda is asked to confirm each resolve before it counts. Always False in shadow mode."""
         can_ask = self.bigpanda is not None and bool(self.bigpanda.environments)
         return can_ask and self.policy.confirm_resolve and self.policy.mode is not Mode.SHADOW
 
     @property
     def asks_about_answers(self) -> bool:
-        """True if BigPanda is asked if a person answered a critical there."""
+        """True if the policy awaits an answer to a critical, and BigPanda's API can be asked for answers there."""
         return self.bigpanda is not None and self.policy.answered_within_seconds > 0
 
     @property
@@ -255,13 +255,13 @@ class Channel:
 
     @staticmethod
     def fitting(names: Iterable[str]) -> tuple[str, ...]:
-        """Return the names, each once and in order, up to the one that makes them longer than MAX_NAMES_LENGTH."""
+        """Return the first of these names, each once, that fit together into MAX_NAMES_LENGTH characters of a URL."""
         unique = dict.fromkeys(names)
         lengths = accumulate(len(url_part(name)) + 1 for name in unique)
         return tuple(name for name, length in zip(unique, lengths, strict=True) if length <= MAX_NAMES_LENGTH)
 
     def wants_callback(self, callback: Callback) -> bool:
-        """True if the channel has a use for a callback: it is written to BigPanda, acknowledges, or is a proof."""
+        """True if the channel uses a callback: to write it to BigPanda, as an acknowledgement, or for a receipt."""
         access = self.bigpanda
         is_written = access is not None and (access.writes(callback) or access.action_of(callback) is not None)
         is_told = self.is_answer(callback) or callback.is_delivered() or callback.is_dead_end()
@@ -290,7 +290,7 @@ class Channel:
 
 
 def names_in_url(url: str) -> tuple[str, ...]:
-    """Return the names in the parameter `recipients` of a trigger's URL, in which a comma may be quoted, too."""
+    """Return the names in the parameter `recipients` of a trigger's URL, which commas (also as `%2C`) separate."""
     pieces = [piece.partition("=") for piece in urlsplit(url).query.split("&")]
     lists = [unquote_plus(value) for name, _, value in pieces if name == "recipients"]
     return tuple(filter(None, (name.strip() for each in lists for name in each.split(","))))
@@ -306,7 +306,7 @@ def _fits(name: str, pattern: str) -> bool:
 def removed(name: str) -> Channel:
     """Return a stand-in for a removed channel, so that its remaining jobs can be dead-lettered.
 
-    Its policy announces every transition that a channel may announce, since the channel's own is unknown.
+    The removed channel's policy is unknown, so the stand-in's policy announces every transition that a policy can.
     """
     policy = Policy(notify_on=frozenset(Transition) - {Transition.TOUCHED})
     return Channel(name, (), "", OutboundCredentials("url", {}), (), policy)
@@ -338,7 +338,7 @@ def basic(user: str, password: str) -> str:
 
 
 def header_for(inbound: Mapping[str, Any]) -> dict[str, str]:
-    """Return the HTTP header (`name`, `value`) for the member `inbound` or `callback` of a valid secret."""
+    """Return the HTTP header (`name`, `value`) that a vendor sends, from a secret's member `inbound` or `callback`."""
     if "token" in inbound:
         return {"name": "Authorization", "value": f"Bearer {inbound['token']}"}
     return {"name": "Authorization", "value": basic(inbound["basic"]["username"], inbound["basic"]["password"])}

@@ -25,10 +25,10 @@ type Facts = Mapping[str, tuple[str, ...]]
 
 
 def facts_to_keep(channel: "Channel", share: Share) -> Facts:
-    """Return what the ledger keeps of a webhook's share, since BigPanda's API lacks it.
+    """Return the facts of a webhook's share that the ledger keeps, since BigPanda's API lacks them.
 
-    That is the share's environments, and the facts that the channel's routes and pauses ask about. Empty for a channel
-    without access to that API: no state comes from there.
+    They are the share's environments, and the facts that the channel's routes and pauses ask about. Empty for a channel
+    without access to that API, since none of its states are read from there.
     """
     if channel.bigpanda is None:
         return {}

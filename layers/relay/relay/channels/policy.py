@@ -55,7 +55,7 @@ class Policy(NamedTuple):
 
     Attributes:
         pauses: Times in which signals wait or are left out, also past and future ones.
-        max_per_minute: Rate limit of the channel (signals).
+        max_per_minute: Rate limit of the channel (signals a minute).
         max_per_minute_per_recipients: The same for each set of recipients in webhook URLs; None for no such limit.
         max_age_seconds: Age at which a job is dead-lettered as expired.
         page_within_seconds: Time after which the page of an accepted signal counts as missing.
@@ -70,8 +70,10 @@ class Policy(NamedTuple):
         allowed_recipients: Names and patterns that a webhook's URL may add, in lower case; None for any name.
         priorities: xMatters priorities by BigPanda status; `ok` is for what is over.
         own_body: Settings of the relay's own request body; None to forward BigPanda's bytes unchanged.
-        canary: True if the channel is for canaries: the last resort is not notified of those that failed.
-        flap: Rule by which an incident flaps, so that it is signalled once and then not until it is worse or calm.
+        canary: True if the relay tests the channel with invented incidents (canaries). The last resort is not notified
+            of a failed canary.
+        flap: Rule for flapping incidents: such an incident is signalled once, and again when it is worse or calm. None
+            for no rule.
     """
 
     mode: Mode = Mode.LIVE
@@ -100,7 +102,7 @@ class Policy(NamedTuple):
 
     @property
     def awaits_receipt(self) -> bool:
-        """True if a proof is awaited that people know of a critical."""
+        """True if the policy awaits a proof that a device got a critical, or that a person answered it."""
         return self.notified_within_seconds > 0 or self.answered_within_seconds > 0
 
     def stops_all(self, now: float) -> bool:

@@ -40,8 +40,8 @@ class Route(NamedTuple):
         when: Conditions, which must all hold: pairs of a fact and its patterns, of which at least one must match a
             value of the fact.
         priority: xMatters priority; None for the one of the incident's status.
-        is_undecided: True if the route combines several that could not be evaluated. One or none of them may match, so
-            the channel's own recipients are added.
+        is_undecided: True if this is no route of the secret, but has the recipients of all routes that could not be
+            evaluated. Perhaps none of these matches, so the channel's own recipients are added.
     """
 
     when: Conditions
@@ -213,9 +213,9 @@ class Pause(NamedTuple):
         return self.since <= now < self.until
 
     def postpones(self, owed_since: float) -> bool:
-        """True if a state, owed since `owed_since` (epoch seconds), waits for the pause's end; False if it is left out.
+        """True if a state waits for the pause's end; False if the pause leaves it out, so that it is never signalled.
 
-        A state that was owed before the pause waits in any case.
+        A state that was owed before the pause waits in any case. `owed_since` is in epoch seconds.
         """
         return self.keeps_states or owed_since < self.since
 
@@ -239,9 +239,9 @@ def active_pause(pauses: Iterable[Pause], now: float) -> Pause | None:
 
 
 def age_start(pauses: Sequence[Pause], came: float, longest: float) -> float:
-    """Return the time from which the age of a state counts (epoch seconds): its arrival, or the end of a later pause.
+    """Return the time from which a state's age counts (epoch seconds): its arrival `came`, or the end of a later pause.
 
-    A pause that begins after the state would have expired, at the age `longest` (seconds), does not count.
+    `longest` is the age (seconds) at which the state expires. A pause that begins only after that does not count.
     """
     start = came
     for each in sorted(pauses):

@@ -34,7 +34,7 @@ def make(channel: str, endpoint: EndpointName, choose: Callable[[str], str]) -> 
 def fits(token: str, channel: str, endpoint: EndpointName) -> bool | None:
     """True if the token has the relay's form and length, and the right checksum for this channel and endpoint.
 
-    None for a token without the relay's prefix, which has no checksum.
+    False for any other token with the relay's prefix. None without the prefix: such a token has no checksum.
     """
     if not token.startswith(PREFIX):
         return None

@@ -20,7 +20,7 @@ TOKEN_MARGIN_SECONDS = 30.0
 
 
 class Login(NamedTuple):
-    """Credentials for one xMatters host. `url` is one that begins with the host: the rest of it does not matter."""
+    """Credentials for one xMatters host. `url` is any URL at that host; its path does not matter."""
 
     auth: OutboundCredentials
     url: str
@@ -37,9 +37,9 @@ class Logins:
     def headers(self, login: Login, deadline: Deadline, *, reserve: float = 0.0) -> dict[str, str]:
         """Return the Authorization header for a request; no header if the URL itself is the credential.
 
-        A request for an OAuth token must be answered by `reserve` seconds before the deadline. Raises SendError, with
-        `was_sent` False: the caller's own request was not sent. So it is for an unknown kind of authentication, since
-        a request without a credential must not pass for one of `url`.
+        A request for an OAuth token must be answered by `reserve` seconds before the deadline. Raises SendError if no
+        token is got, or if the type of authentication is unknown: a request must not be sent without its credential.
+        The error's `was_sent` is False, since the caller's own request was not sent.
         """
         members = login.auth.members
         match login.auth.type:
@@ -56,9 +56,9 @@ class Logins:
                 raise SendError(Reason.CREDENTIALS, detail, was_sent=False)
 
     def renew(self, login: Login) -> bool:
-        """Forget the OAuth token that xMatters refused. Return True if a repeated request would have another one.
+        """Forget the OAuth token that xMatters refused. Return True if a repeated request would get a new token.
 
-        The refused token may be gone already: several threads use it, and each of them renews it.
+        Several threads may do so for the same token. The result is False without OAuth.
         """
         if login.auth.type != "oauth":
             return False

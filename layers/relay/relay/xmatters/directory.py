@@ -112,8 +112,8 @@ class Pages(RestApi):
     def heard_of(self, rest: Rest, pages: Collection[str], deadline: Deadline) -> Heard:
         """Return whom xMatters notified with these pages, and who answered, by the audits of each page.
 
-        The audits are not filtered by type: xMatters' names of most types are not documented (docs/vendors.md). A page
-        of a large group may have more of them than are read: then its answers are asked for alone.
+        The audits are not filtered by type: xMatters' names of most types are not documented (docs/vendors.md). If a
+        page has MAX_AUDITS or more of them and no answer is found, a second request asks for its answers only.
         """
         audits: list[Any] = []
         for page in pages:
@@ -139,7 +139,7 @@ class Pages(RestApi):
     def were_suppressed(self, rest: Rest, at: float, deadline: Deadline) -> bool:
         """True if flood control suppressed pages around `at` (epoch seconds); False if xMatters does not say.
 
-        The list says when, and not of which signal (docs/vendors.md).
+        xMatters' list of suppressions has their times, but not their signals (docs/vendors.md).
         """
         with suppress(SendError):
             found = self.listed(rest, f"{SUPPRESSIONS_PATH}?limit={MAX_AUDITS}", deadline)
@@ -223,7 +223,7 @@ class RecipientCheck(NamedTuple):
 
     Attributes:
         name: The recipient as the caller gave it.
-        is_active: True if it is active in xMatters; None if unknown.
+        is_active: True if the recipient is active in xMatters; None if unknown.
         on_call: Number of people on call now, for an active group; None if unknown, or for other kinds.
         detail: Cause of an unknown value, without secrets; empty if all is known.
     """

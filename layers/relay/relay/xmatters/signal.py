@@ -10,8 +10,9 @@ class Decision(NamedTuple):
     or whoever holds the webhook's token, wrote.
 
     Attributes:
-        environment_id: BigPanda's id of its environment; empty if unknown.
-        page_key: Key of the pages that an end ends: those of the same channel, URL recipients and incident.
+        environment_id: BigPanda's id of the incident's environment; empty if unknown.
+        page_key: Key by which the workflow finds the pages to end at the incident's end: those of the same channel, URL
+            recipients and incident.
         status: BigPanda's word for the status; empty if it is none of those that BigPanda documents.
         body: Form of the body: BigPanda's, or the relay's own (`xmatters`).
     """
