@@ -82,7 +82,7 @@ class Deadline:
 
 
 def limited(deadlines: Deadlines, seconds: float, part: str) -> Run:
-    """Return a function that makes a call within `seconds`, whatever time its caller has left."""
+    """Return a function that runs each call with a new deadline of `seconds`, timed as `part` (`Deadline.run`)."""
     return lambda call: deadlines(seconds).run(call, part=part)
 
 

@@ -52,8 +52,8 @@ class Handling(NamedTuple):
         is_final: True to dead-letter the job without a retry.
         breaks_circuit: True if the failure counts toward opening the channel's circuit breaker, since its cause can
             affect all signals of the channel.
-        is_failure: True if it means that xMatters did not accept a signal, or would not (an open circuit). False for
-            any other wait, and if the job ended by its age or with its channel.
+        is_failure: True if the reason means that xMatters did not accept a signal, or that its circuit is open. False
+            for any other wait, and for a job that expired or whose channel was removed or is in shadow mode.
     """
 
     retries_inline: bool = False
@@ -106,10 +106,10 @@ GONE = frozenset({404, 410})
 
 
 def reason_for_status(status: int) -> Reason:
-    """Return the reason for the HTTP status of an answer that is not the expected one.
+    """Return the reason for the HTTP status of an unexpected answer of a vendor.
 
-    It is UPSTREAM, so the request is retried, for 408 (the server did not receive the whole request, and did not act on
-    it) and below 400: a page in place of an answer, or a redirect to one, as during maintenance, refuses nothing.
+    401 and 403 give CREDENTIALS, 429 gives RATE_LIMITED, and any other 4xx gives REFUSED, but 408 (the server did not
+    receive the whole request). The rest is UPSTREAM, which is retried; also 2xx and 3xx, such as a maintenance page.
     """
     if status in {401, 403}:
         return Reason.CREDENTIALS
@@ -146,13 +146,13 @@ def wait_seconds(
 ) -> float:
     """Return the backoff in seconds: exponential with full jitter, so that jobs that failed together spread out.
 
-    `age` is the time (seconds) since the job came, was replayed, or could be sent for the first time: a job that failed
-    for so long waits for so long again. `jitter` is a random number from 0 to 1.
+    The random part is `jitter` (from 0 to 1) times `age`, which counts as SHORTEST_SECONDS at least, and as
+    LONGEST_WAIT_SECONDS at most. `age` is the time (seconds) since the job came, was replayed, or could first be sent.
 
     After an ambiguous failure (`may_have_acted`), the backoff is at least AMBIGUOUS_WAIT_SECONDS. For a critical signal
-    that certainly did not page, the random part is at most CRITICAL_WAIT_SECONDS; the circuit breaker protects xMatters
-    then. A longer `retry_after` (seconds) is honoured all the same, up to LONGEST_WAIT_SECONDS. A reason with a
-    constant wait has that wait in any case.
+    whose failure was not ambiguous, the random part is at most CRITICAL_WAIT_SECONDS: the circuit breaker protects
+    xMatters then. A longer `retry_after` (seconds) is honoured in any case, up to LONGEST_WAIT_SECONDS. If HANDLING has
+    a constant wait for the reason, the result is that wait alone.
     """
     handling = HANDLING[reason]
     if handling.constant_wait_seconds is not None:
@@ -198,7 +198,7 @@ class Unauthorized(BadRequest):
 
 
 class UncheckableSender(RelayError):
-    """The channel's secret can't be read to check the credentials, and nothing else indicates that they are valid."""
+    """The channel's secret can't be read, and no checksum or cached copy suggests that the credentials are valid."""
 
     # Name of the notice about the request in the log.
     notice = "undecided_request"

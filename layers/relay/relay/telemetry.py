@@ -207,7 +207,7 @@ class Telemetry:
     def has_counted(self, name: str) -> bool:
         """True if a metric of that name was counted since the last `flush`.
 
-        Powertools alone does not say: it writes and forgets its metrics once it has a hundred values of one of them.
+        Powertools can't tell: it writes and forgets its metrics early, once one of them has a hundred values.
         """
         return name in self._counted
 

@@ -97,7 +97,7 @@ def sweeper(environment: Mapping[str, str] = os.environ) -> "Sweeper":
 
 
 def reconcile(environment: Mapping[str, str] = os.environ) -> "Reconciler":
-    """Return the maker of reconcile runs."""
+    """Return the object that makes a reconcile run of all channels."""
     return _loaded(_wiring(environment, unknown_seconds=JOBS_UNKNOWN_SECONDS).reconciler)
 
 
@@ -285,7 +285,7 @@ def _at_once[T](calls: Sequence[Callable[[], T]]) -> list[T]:
 
 
 class Watchdog:
-    """Does the work for each request in another thread: always the same one, until some work hangs in it."""
+    """Runs the work for a request in another thread, with a time limit. A thread is reused until work hangs in it."""
 
     def __init__(self) -> None:
         # Queue of the thread's next work; None if there is no thread, or if it is busy.

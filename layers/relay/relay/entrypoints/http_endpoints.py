@@ -116,7 +116,7 @@ class Endpoint:
 
     Attributes:
         take: Processes an authenticated request, and returns its result. Raises BadRequest.
-        watch: Does the work, and raises TimeoutError if it takes too long.
+        watch: Calls a function, and raises TimeoutError if the call takes longer than a number of seconds.
     """
 
     authenticator: Authenticator

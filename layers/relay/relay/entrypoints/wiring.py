@@ -121,7 +121,8 @@ MARKS_READ_SECONDS = 0.7
 class Wiring:
     """The objects of a Lambda function, each made at its first use, and then kept.
 
-    They reach AWS, the vendors, time and the log by these adapters alone. The seconds are those of `ChannelCache`.
+    The objects reach AWS, the vendors, time and the log only by the adapters given here. `cache_seconds` and
+    `unknown_seconds` are for the ChannelCache.
     """
 
     resources: Resources

@@ -56,7 +56,7 @@ class Chores:
     """Worker for chores: all jobs but signals and recoveries.
 
     Attributes:
-        questions: Returns the object that asks BigPanda if incidents are over, created at its first use.
+        questions: Returns the ResolveQuestions, which ask BigPanda about resolves; created at its first use.
         writeback: Returns the write-back of callbacks, created at its first use.
         silent: End of the time in which an API that hung is not called (epoch seconds), by channel and vendor.
     """
@@ -70,11 +70,10 @@ class Chores:
     silent: dict[tuple[str, str], float] = field(default_factory=dict, init=False)
 
     def do(self, job: Job, channel: Channel, deadline: Deadline, *, own_wait: Wait | None) -> Result:
-        """Do a chore, unless it has an `own_wait`, or the vendor's API hung a moment ago.
+        """Do a chore, or return the result of one that must not be attempted now.
 
-        An `own_wait` is that of a chore that is older than its age limit (`expired`), or that woke too early.
-
-        If the chore has to wait or was dead-lettered, the result names its queue.
+        The latter is a chore with an `own_wait` (it woke too early, or is older than its age limit: `expired`), or
+        whose vendor's API hung in the last SILENT_SECONDS. The result names the queue (`retry`, `dead_letter`).
         """
         api = (job.channel, "xmatters" if job.kind == JobKind.FOLLOWUP else "bigpanda")
         began, silent_until = self.clock(), self.silent.get(api, 0.0)
@@ -100,10 +99,10 @@ class Chores:
         return self.failed(job, result)
 
     def failed(self, job: Job, result: Result) -> Result:
-        """Return the result of a failed chore, as `queued`. Dead-letter the chore if its failure is final.
+        """Dead-letter a failed chore if its failure is final. Return the result as `queued`, with its queue.
 
-        The result's queue is `dead_letter` then. Else it is `retry`, and the caller has to put the chore back. If the
-        dead-letter queue fails, the result stays `unsafe`, and the chore on its queue.
+        If the queue is `retry`, the caller still has to put the chore on the chore queue. If the dead-letter queue
+        fails, the result stays `unsafe`, and the chore's message on its queue.
         """
         if not HANDLING[result.reason or Reason.INTERNAL].is_final:
             return result.queued("retry")

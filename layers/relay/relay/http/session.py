@@ -146,7 +146,7 @@ class Session:
     ) -> HttpAnswer:
         """Send a request, and return the answer with any status.
 
-        `seconds` is the time limit for all of it but the name look-up, which has none: a request that was not sent
+        `seconds` is the time limit of request and answer. The DNS look-up has no limit, but a request that was not sent
         within `seconds` is never sent. A body that does not end in time is cut off. Raises ForbiddenUrl if the URL is
         not allowed. Raises `requests.RequestException` if no answer came; `never_sent` tells if the request can have
         reached the host.

@@ -105,7 +105,7 @@ class Callback(NamedTuple):
 
 
 class Deed(StrEnum):
-    """Kind of effect that a response has on its incident in BigPanda. COMMENT does nothing but the comment."""
+    """Kind of effect that a person's response has on the incident in BigPanda. COMMENT only writes a comment."""
 
     RESOLVE = "resolve"
     SNOOZE = "snooze"
@@ -124,7 +124,7 @@ class ResponseAction(NamedTuple):
 
 
 class ResponseMeanings(NamedTuple):
-    """Meanings of response texts (in lower case), which the author of a workflow chooses."""
+    """The response texts (in lower case) that acknowledge or escalate. The author of a workflow chooses the texts."""
 
     acknowledge: Collection[str] = ACKNOWLEDGE
     escalate: Collection[str] = ESCALATE

@@ -51,7 +51,7 @@ class Details(NamedTuple):
     Attributes:
         environments: Ids and names of its environments.
         alerts: Its alerts, the worst first.
-        itself: The incident, read as an alert: a webhook of version 2 has no alerts.
+        itself: The incident's own members, read as those of an alert, since a webhook of version 2 has no alerts.
         tags: Pairs of name and value; a name can occur several times.
     """
 
@@ -97,7 +97,7 @@ def environments_of(share: Share) -> tuple[str, ...]:
 
 
 def kept_values(share: Share, fact: str) -> list[str]:
-    """Return the values of a fact that the ledger kept of the incident's last share, for a state from BigPanda's API.
+    """Return the values of a fact that `with_facts` added from the ledger to a share that was read from BigPanda's API.
 
     Empty for the share of a webhook.
     """

@@ -373,12 +373,12 @@ class State(NamedTuple):
         return cls(version, digest or share.digest, came, is_open(share), rank, frozenset(names[:MAX_ALERTS]))
 
     def with_status_of(self, other: "State | None") -> Self:
-        """Return the state; if it is open and has no status, with that of another open state that came before it."""
+        """Return the state; if it is open and has no status, with the status of an earlier open state, `other`."""
         is_silent = self.is_open and self.rank is None
         return self._replace(rank=other.rank) if is_silent and other and other.is_open else self
 
     def with_version_of(self, other: "State") -> "State":
-        """Return the state, which has no timestamps of its own, with those of another state that came before it."""
+        """Return the state with the borrowed timestamps of an earlier state, `other`, since it has none of its own."""
         return self._replace(version=other.version, has_borrowed_version=True)
 
     @property
@@ -424,7 +424,7 @@ class State(NamedTuple):
         return (self.is_open, self.rank or 0) > (other.is_open, other.rank or 0)
 
     def is_same(self, other: "State | None") -> bool:
-        """True if both states have the same version and hash, whenever they came."""
+        """True if both states have the same timestamps (version) and digest, even if they came at different times."""
         return other is not None and (self.version, self.marked_digest) == (other.version, other.marked_digest)
 
     def is_of_same_share(self, other: "State | None") -> bool:

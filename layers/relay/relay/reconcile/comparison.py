@@ -33,9 +33,9 @@ class Comparison:
     clock: Clock
 
     def compare(self, run: Progress, incidents: Sequence[Seen]) -> None:
-        """Compare some incidents of a listing with the ledger entries of its channels. Record in `run` what differs.
+        """Compare some incidents of a listing with the ledger entries of its channels. Record the findings in `run`.
 
-        What an earlier part of the listing said of the same incidents is replaced. Raises LedgerError.
+        They replace earlier findings about the same incidents. Raises LedgerError.
         """
         for seen in incidents:
             run.unknown.pop(seen.name, None)
@@ -55,9 +55,9 @@ class Comparison:
                         run.findings[member.name, seen.name] = found
 
     def recognize(self, run: Progress) -> None:
-        """Record in `run` which of the incidents to report are known to channels that it did not compare.
+        """Mark an incident in `run.to_report` as known if a channel that was not compared has it in its ledger.
 
-        Raises LedgerError.
+        Such are channels whose secret can't be read, and all of the listing's if the run failed. Raises LedgerError.
         """
         failed = [each.name for each in run.listing.members if run.failure]
         unknown = {seen.share.incident_id: name for name, seen in run.to_report.items()}

@@ -31,7 +31,7 @@ class RunLease:
 
     Attributes:
         taken_at: Time at which this run took the lease (epoch seconds). It identifies the run.
-        start: `Listing.number` from which on the next run begins.
+        start: The next run begins with the listing of this number (`Listing.number`), or the next higher one.
     """
 
     table: Table
@@ -68,7 +68,7 @@ class RunLease:
 
 
 class Seen(NamedTuple):
-    """An incident in BigPanda's listing, as the share that it would be, and the state of that share.
+    """An incident in BigPanda's listing, as a share that a webhook could have brought, and the state in that share.
 
     The state's arrival is the time at which BigPanda was asked.
     """
@@ -127,20 +127,21 @@ class Progress:
     """Progress of a run with one listing.
 
     Attributes:
-        began: Time at which the run began with it (epoch seconds).
+        began: Time at which the run began with this listing (epoch seconds).
         since: Resolved incidents are listed if they were active after this time (epoch seconds).
         counts: Numbers of incidents, by `compared`, `missed`, `snooze_over`, `unknown` and `unreadable`.
         findings: States that are not queued yet, by channel and short name of the incident.
-        firsts: States of unknown incidents that a channel would signal, if they are its own, by the same.
+        firsts: States of unknown incidents that a channel will signal if they turn out to be its own, by channel and
+            short name.
         listed: Short names of the listed incidents that are not snoozed.
-        known: Short names of incidents that a channel knows, or that a channel signals.
+        known: Short names of incidents that are not reported: a channel knows them, or signals them now.
         known_to: Incidents that are in a channel's ledger, by channel.
-        unknown: Incidents that a channel should know, and does not, by their short names.
-        unjudged: Unknown incidents that a channel would signal, by channel and short name. In the end, those of which
-            BigPanda's activities do not say whose they are.
+        unknown: Incidents without an entry in the ledger of a channel that only reports them, by their short names.
+        unjudged: Incidents without an entry in the ledger of a channel that would signal them, by channel and short
+            name. `Ownership.judge` removes those whose owner it finds.
         asked: Number of incidents whose details the run requested.
-        whole: Incidents with details, by id.
-        targets: BigPanda's names of those with whom it shared incidents, by their short names.
+        whole: Incidents with the details of their alerts, by id.
+        targets: BigPanda's names of those with whom it shared an incident, by the incident's short name.
         spent: Time that the calls for the listing took, by part (milliseconds).
         waits: True if the next run must list a resolved incident again.
     """
@@ -169,7 +170,7 @@ class Progress:
 
     @property
     def to_report(self) -> dict[str, Seen]:
-        """The unknown incidents that are nobody's as far as is known, by their short names."""
+        """Unknown incidents of which no channel is known to be the owner, by their short names."""
         return self.unknown | {name: seen for (_, name), seen in self.unjudged.items()}
 
     def go_on(self) -> None:

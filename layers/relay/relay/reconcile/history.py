@@ -64,7 +64,7 @@ class Listing(NamedTuple):
 
     @property
     def number(self) -> int:
-        """Place of the listing in the order of runs."""
+        """Number by which a run orders the listings (see `RunLease.start`)."""
         return int(self.name[:8], 16)
 
     @property
@@ -233,7 +233,7 @@ class History:
         self.sequence = written
 
     def begin(self, names: Iterable[str], now: float) -> None:
-        """Forget what is outdated, and begin the history of those of the channels that have none. `now` is the time."""
+        """Forget what is outdated at `now` (epoch seconds). Begin a history for each channel in `names` without one."""
         self.channels = {name: each for name, each in self.channels.items() if now - each.seen < FORGOTTEN_SECONDS}
         for each in self.channels.values():
             each.differing = _recent(each.differing, now)

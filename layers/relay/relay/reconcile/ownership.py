@@ -62,18 +62,19 @@ class Ownership:
     clock: Clock
 
     def learn(self, run: Progress) -> dict[str, frozenset[str]]:
-        """Return, for each channel of the listing that signals unknown incidents, names of which one is its webhook's.
+        """Return names of webhooks for each channel of the listing that signals unknown incidents: one is its own.
 
-        They are learnt from the known incidents that changed last. Empty for a channel of which nothing is known.
-        Raises LedgerError.
+        The names are learnt from the channel's known incidents that changed last. Empty for a channel of which nothing
+        is known. Raises LedgerError.
         """
         return {each.name: self._learnt(run, each) for each in run.listing.members if each.signals}
 
     def judge(self, run: Progress, names: Mapping[str, frozenset[str]], *, criticals_alone: bool) -> None:
-        """Judge the unknown incidents that channels of the listing would signal. Raises LedgerError.
+        """Decide to which channel the unknown incidents in `run.firsts` belong. Raises LedgerError.
 
-        `names` is what `learn` returned. A channel's incidents become its findings. Those of others are left alone for
-        an hour. Where BigPanda's activities do not say whose an incident is, it is reported.
+        `names` is what `learn` returned. A channel's own incidents become its findings. Incidents of others are ignored
+        for an hour. An incident stays to be reported if BigPanda's activities do not say whose it is. With
+        `criticals_alone`, only criticals are judged.
         """
         for place, finding in list(run.firsts.items()):
             channel, name = place

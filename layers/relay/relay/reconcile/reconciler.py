@@ -48,8 +48,8 @@ class Reporter:
     def report(self, run: Progress, told: dict[str, set[str]]) -> None:
         """Report open incidents that no channel of the listing knows: to the log, criticals to the fallback topic, too.
 
-        `told` has the channels that an earlier report of this run named, by the incident's short name: it may be in two
-        environments of them. Those reported here are added.
+        `told` has, by the incident's short name, the channels that an earlier report of this run named: the incident
+        may be in two environments. The incidents reported here are added to `told`.
 
         A channel knows an incident that has an entry in its ledger. An incident that did not change since the last
         complete run is not reported: an earlier run reported it, or it changed before the comparisons began.
@@ -138,7 +138,7 @@ class Queueing:
     def queue(self, run: Progress, *, criticals_alone: bool) -> None:
         """Queue jobs for the findings: criticals first, then open incidents, then resolved ones.
 
-        Raises QueueError, and LedgerError if the lease or the time is over. Findings that are not queued stay.
+        Raises QueueError, and LedgerError if the lease or the time is over. Queued findings are removed from `run`.
         """
         found = [(place, finding) for place, findings in run.findings.items() for finding in findings]
         for place, finding in sorted(found, key=lambda each: each[1].urgency):

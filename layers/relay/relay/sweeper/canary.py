@@ -77,7 +77,10 @@ class Canary(NamedTuple):
         return f"{CANARY_PREFIX}{self.began:.0f}"
 
     def is_due(self, now: float) -> bool:
-        """True if the next incident has to begin. A resolve that the webhook never took is given up then."""
+        """True if the channel's next incident has to begin: one is due, and the last one is over or decided.
+
+        A resolve that the webhook never took is given up then.
+        """
         return now - self.began >= EVERY_SECONDS and (self.phase == Phase.OVER or self.is_decided)
 
     def begun(self, now: float) -> "Canary":
@@ -94,7 +97,7 @@ class Canary(NamedTuple):
         return replace(self, phase=self.phase if self.phase == Phase.CLOSING else Phase.OVER, is_decided=True)
 
     def answered(self, refusal: str, now: float) -> "Canary":
-        """Return the canary after the webhook answered; `refusal` is the reason of a failure, or empty."""
+        """Return the canary after the webhook answered the share; `refusal` is why it failed, empty if it was taken."""
         is_opening = self.phase == Phase.OPENING
         if not refusal:
             done = Phase.OVER if self.is_decided else Phase.CLOSED
@@ -103,7 +106,7 @@ class Canary(NamedTuple):
         return self.failed(f"the webhook did not take its share: {refusal}", now) if is_late else self
 
     def followed(self, entry: Entry, channel: Channel, now: float) -> "Canary":
-        """Return the canary after a look at its incident's `entry` in the ledger."""
+        """Return the canary in its next phase, or as failed, if the ledger's `entry` of its incident says so."""
         if self.phase == Phase.OPEN:
             return self._followed_open(entry, now)
         # Without the REST API, nobody knows of pages.

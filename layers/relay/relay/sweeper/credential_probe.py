@@ -42,7 +42,7 @@ class Probe(NamedTuple):
     refused: Mapping[ApiKind, str] = {}
 
     def refused_among(self, current: Mapping[ApiKind, str]) -> tuple[ApiKind, ...]:
-        """Return the APIs of refused credentials that are among `current`, the channel's fingerprints now, by API."""
+        """Return the APIs whose refused credential is still in use: `current` has the channel's fingerprints by API."""
         return tuple(kind for kind, fingerprint in self.refused.items() if current.get(kind) == fingerprint)
 
 
@@ -57,7 +57,7 @@ class Probes:
 def read_probes(table: Table, now: float) -> Probes:
     """Return the results of the last probes. Raises LedgerError.
 
-    An item that can't be read, or is too old, gives no results: the channels are probed again.
+    A result that can't be read, or is too old, is left out, so that the channel is probed again.
     """
 
     def read(document: Any) -> Probes:
@@ -120,7 +120,7 @@ class CredentialProbe:
     def run(self, deadline: Deadline) -> tuple[list[str], list[str], bool]:
         """Probe the channels that are due, the oldest first. Raises LedgerError.
 
-        Returns the names of all channels, of those that were due, and if all channels were listed just now.
+        Returns the names of all channels, the names of those that were due, and True if all were listed anew just now.
         """
         probes = read_probes(self.tools.table, self.tools.clock())
         is_changed = self._list(probes, deadline)

@@ -76,8 +76,8 @@ class ChannelState(NamedTuple):
     ) -> "ChannelState":
         """Return the state after one run of the sweeper found these reasons. Without reasons the channel is well.
 
-        Every run finds the `ongoing` ones until they are mended, and one run only the `momentary` ones: a critical
-        without a page. `is_urgent` is True if a critical has not rung anybody, or if no share comes.
+        Every run finds an `ongoing` reason until its cause is mended. Only one run finds a `momentary` reason (a
+        critical without a page). `is_urgent` is True if a critical has not rung anybody, or if no share comes.
         """
         state = self._replace(judged_at=now)
         if now - self.judged_at > IN_A_ROW_SECONDS:
@@ -119,7 +119,7 @@ class ChannelState(NamedTuple):
         return ChannelState(well_runs=self.well_runs, judged_at=self.judged_at, told_at=now)
 
     def is_over(self, now: float) -> bool:
-        """True if the state need not be kept: the channel is well, people know, and were not told a short time ago."""
+        """True if the state need not be kept: the channel is well, people know that, and the last message is old."""
         return not self.told and not self.sick_runs and self._may_tell(now)
 
     def _may_tell(self, now: float) -> bool:

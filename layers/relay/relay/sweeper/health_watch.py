@@ -49,13 +49,13 @@ MAX_EXPECTED = 1000
 
 @dataclass(frozen=True)
 class ShareSurvey:
-    """Finds silent channels. `uses` is the table with the last uses of credentials."""
+    """Finds silent channels, to which no share came for too long. `uses` is the table with last uses of credentials."""
 
     tools: Tools
     uses: Table
 
     def silent(self, run: SweeperRun, deadline: Deadline) -> dict[str, ShareWatch]:
-        """Return the expectation of shares of each silent channel. Raises LedgerError."""
+        """Return each channel of which no share came for too long, with its expectation. Raises LedgerError."""
         now = self.tools.clock()
         # The time of a last share only grows, so it is read only when the known one is too old.
         overdue = [name for name, each in run.expected.items() if each.is_silent(now)]
@@ -71,10 +71,10 @@ class ShareSurvey:
     def learn(
         self, run: SweeperRun, probed: Sequence[str], deadline: Deadline, *, among: Collection[str] | None
     ) -> None:
-        """Read the policies of the `probed` channels, and forget those that are not `among` all channels.
+        """Record in `run` how often the policies of the `probed` channels expect shares, and if they have a canary.
 
-        `among` is None if these were not listed just now. An unreadable channel keeps its known expectation of shares.
-        Raises LedgerError.
+        `among` has all channels, and others are forgotten; None if the channels were not listed just now. An unreadable
+        channel keeps its known expectation of shares. Raises LedgerError.
         """
         if among is not None:
             run.expected = {name: each for name, each in run.expected.items() if name in among}
@@ -148,7 +148,7 @@ class RecipientWatch:
     topics: HealthTopics
 
     def run(self, names: Iterable[str], deadline: Deadline) -> None:
-        """Check the channel that is due, of those named. Raises LedgerError."""
+        """Check the recipients of that channel in `names` whose check is due for longest. Raises LedgerError."""
         known, now = self._read(CHECKS_KEY), self.tools.clock()
         checks = {name: tuple(known.get(name, (0.0, 0))) for name in names}
         name = min(checks, key=lambda each: checks[each], default=None)
@@ -206,7 +206,7 @@ class Message(NamedTuple):
 
 @dataclass(frozen=True)
 class HealthWatch:
-    """Watch over all channels' health. `canaries` is None if the sweeper does not know the webhook's URL."""
+    """Judges all channels' health and publishes changes. `canaries` is None if the webhook's URL is not known."""
 
     tools: Tools
     survey: ShareSurvey

@@ -225,9 +225,9 @@ class SweeperRun:
         self.record(table)
 
     def above_since(self, channels: Collection[str], now: float) -> dict[str, float]:
-        """Record the channels that are above their rate limits at `now`, to be written at the end of the run.
+        """Record that these channels owe more than their rate limits let through at `now`. `end` stores that.
 
-        Returns the start of the consecutive runs in which each was above (epoch seconds).
+        Returns, by channel, the start of the consecutive runs that found it so (epoch seconds).
         """
         in_a_row = {name: began for name, (began, last) in self.above.items() if now - last <= IN_A_ROW_SECONDS}
         since = {name: in_a_row.get(name, now) for name in channels}
@@ -317,10 +317,10 @@ class SweepPolicies:
 
 
 def with_pauses(policies: SweepPolicies, row: DueRow, now: float) -> DueRow:
-    """Return the row of a debt with the end of the last pause that made it wait, as far as the policy knows it.
+    """Return the row of a debt, with the end of the last pause that made it wait as `paused_until`.
 
-    Which pauses held a state is known of the last one that a worker recorded, and of those for all incidents. The
-    recorded end of a pause that goes on counts only if the policy can't be read: the pause may have been resumed.
+    Two kinds of pauses count: the last one that a worker recorded for the state, and those for all incidents. While a
+    pause goes on, its recorded end counts only if the policy can't be read: an operator may have ended it early.
     """
     debt, pauses = row.entry.debt, policies.of(row.channel).pauses
     is_recorded_end = debt.paused_until <= now or row.channel in policies.unread
@@ -331,9 +331,9 @@ def with_pauses(policies: SweepPolicies, row: DueRow, now: float) -> DueRow:
 
 
 def is_resumed(policies: SweepPolicies, row: DueRow, now: float) -> bool:
-    """True if the pause for which a state waits has ended early, and the sweeper has not sent its job since.
+    """True if the pause for which a state waits was ended early, and the sweeper has not sent the state's job since.
 
-    If the channel's policy can't be read, the pause counts until the end that the entry records.
+    False if the channel's policy can't be read: then the pause lasts until the end that the entry records.
     """
     debt = row.entry.debt
     is_sent = debt.row is not None and (debt.row.is_unbegun or debt.row.begun > 0)

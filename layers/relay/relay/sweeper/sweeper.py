@@ -117,8 +117,8 @@ class Sweeper:
     def recover(self, closed_at: float) -> None:
         """Wake overdue debts, after a channel's circuit closed at `closed_at` (epoch seconds).
 
-        Nothing is done if another recovery began since then: it reads the rows of all channels. So after an outage of
-        many channels the index is read a few times, and not once for each channel.
+        Nothing is done if another recovery began since then, since each one reads the rows of all channels. So after an
+        outage of many channels the index is read a few times, and not once for each channel.
         """
         now = self.tools.clock()
         self.policies.begin_run()
