@@ -65,8 +65,8 @@ def stored(stack: Stack, incidents: Mapping[str, Collection[str]], *, with_shado
     return sorted(known, key=lambda each: each[:3])
 
 
-def events(entry: Entry) -> Iterator[Event]:
-    """Yield the events in an entry. It has the time of the newest state, not of older ones."""
+def events(entry: Entry, now: float) -> Iterator[Event]:
+    """Yield the events in an entry at `now` (epoch seconds). It has the time of the newest state, not of older ones."""
     newest, debt = entry.newest, entry.debt
     if newest:
         yield Event(newest.came, LEDGER, "share", f"newest state came: {_state(newest)}")
@@ -76,8 +76,8 @@ def events(entry: Entry) -> Iterator[Event]:
         text = f"dead-lettered: {_state(newest)}" + (f", {debt.reason}" if debt.reason else "")
         yield Event(debt.dead_lettered_at, LEDGER, "dead_letter", text)
     yield from _receipt(entry.receipt)
-    if (attempt := next_attempt(entry)) is not None:
-        yield Event(attempt, LEDGER, "next_attempt", "next attempt, at the latest")
+    if (attempt := next_attempt(entry, now)) is not None:
+        yield Event(attempt, LEDGER, "next_attempt", "next attempt expected")
 
 
 def _signal(signal: AcceptedSignal) -> Event:
@@ -117,7 +117,7 @@ def document(entry: Entry, now: float) -> dict[str, Any]:
         "announced": _state(entry.announced) if entry.announced else None,
         "owed_since": moments.iso_or_none(entry.debt.since),
         "reason": entry.debt.reason or None,
-        "next_attempt_by": moments.iso_or_none(next_attempt(entry)),
+        "next_attempt_by": moments.iso_or_none(next_attempt(entry, now)),
         "is_dead_lettered": entry.debt.is_given_up,
         "acknowledged_by": entry.acknowledged_by or None,
         "page": pages[-1] if pages else None,

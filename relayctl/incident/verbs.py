@@ -109,8 +109,8 @@ class Collector:
     def _ledger(self, channels: Iterable[str]) -> None:
         with self.readings.reading(LEDGER):
             ids = {name: [self.incident_id] for name in channels}
-            self.known = timeline.stored(self.stack, ids)
-            made = ((each.channel, event) for each in self.known for event in timeline.events(each.entry))
+            self.known, now = timeline.stored(self.stack, ids), self.stack.effects.clock()
+            made = ((each.channel, event) for each in self.known for event in timeline.events(each.entry, now))
             self.events += [event._replace(channel=name) for name, event in made]
 
     def _vendors(self, name: str) -> None:

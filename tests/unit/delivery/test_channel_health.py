@@ -108,15 +108,21 @@ def test_debts_are_counted_by_kind() -> None:
     rang = Entry(receipt=Receipt.begun(NOW, ("Ops",)))
     eased = rang.unchanged(state(status="warning"))
     assert (debts.awaited, Debts.of([rang]).awaited, Debts.of([eased]).awaited) == (1, 1, 0)
-    assert (debts.oldest, debts.oldest_critical, debts.next_attempt) == (NOW - 50, NOW - 5, NOW)
+    assert (debts.oldest, debts.oldest_critical) == (NOW - 50, NOW - 5)
 
 
 def test_next_attempt_is_the_reserved_slot_or_before_the_sweeper_acts_and_not_before_a_pauses_end() -> None:
     row = Row(NOW + 180, job="d/1")
-    assert next_attempt(Entry(debt=Debt(row=row))) == NOW
-    assert next_attempt(Entry(debt=Debt(row=row, slot=Slot(NOW + 5, is_critical=True)))) == NOW + 5
-    assert next_attempt(Entry(debt=Debt(row=row, paused_until=NOW + 9))) == NOW + 9
-    assert next_attempt(Entry(debt=Debt(row=Row(NOW)))) is None
+    assert next_attempt(Entry(debt=Debt(row=row)), NOW) == NOW
+    assert next_attempt(Entry(debt=Debt(row=row, slot=Slot(NOW + 5, is_critical=True))), NOW) == NOW + 5
+    assert next_attempt(Entry(debt=Debt(row=row, paused_until=NOW + 9)), NOW) == NOW + 9
+    assert next_attempt(Entry(debt=Debt(row=Row(NOW))), NOW) is None
+
+
+def test_next_attempt_of_a_state_that_no_message_wakes_is_the_sweepers() -> None:
+    # An open circuit ends in a minute, and the sweeper wakes the state then.
+    row = Row(NOW + 60, job="d/1")
+    assert next_attempt(Entry(debt=Debt(row=row)), NOW) == NOW + 60
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(-1, "0s"), (59.9, "59s"), (60, "1m"), (7199, "1h"), (86_400, "1d")])

@@ -66,6 +66,6 @@ def test_summary_of_a_state_that_waits_for_a_pause_has_its_end() -> None:
     entry = Entry(newest=STATE, debt=debt)
     _, said = timeline.words(entry, NOW)
     assert said == f"OWED for 1m; it waits for the end of a pause at {moments.moment(NOW + 3600)}"
-    attempt = list(timeline.events(entry))[-1]
-    assert (attempt.text, attempt.at) == ("next attempt, at the latest", NOW + 3600)
+    attempt = list(timeline.events(entry, NOW))[-1]
+    assert (attempt.text, attempt.at) == ("next attempt expected", NOW + 3600)
     assert list(timeline.words(entry, NOW + 3601))[1] == "OWED for 1h (paused)"

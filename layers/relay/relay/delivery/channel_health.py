@@ -46,7 +46,6 @@ class Debts:
         pages_missing: Number of criticals whose signal made no page, of which the fallback topic was not notified yet.
         oldest: Earliest `Entry.delay_start` of the owed states (epoch seconds); None if nothing is owed.
         oldest_critical: Earliest `Entry.delay_start` of the owed criticals (epoch seconds); None if none is owed.
-        next_attempt: Earliest `next_attempt` of the owed states (epoch seconds); None if no attempt waits.
         reasons: Number of owed states by the reason of their last failure or wait.
     """
 
@@ -59,7 +58,6 @@ class Debts:
     pages_missing: int = 0
     oldest: float | None = None
     oldest_critical: float | None = None
-    next_attempt: float | None = None
     reasons: Counter[str] = field(default_factory=Counter)
 
     @classmethod
@@ -93,7 +91,6 @@ class Debts:
             return
         self.reasons.update([entry.debt.reason] if entry.debt.reason else [])
         self.oldest = _earliest(self.oldest, since)
-        self.next_attempt = _earliest(self.next_attempt, next_attempt(entry))
         if entry.debt.has_critical_row:
             self.critical += 1
             self.oldest_critical = _earliest(self.oldest_critical, since)
@@ -122,15 +119,17 @@ def refusals(channel: str, kinds: Sequence[ApiKind]) -> list[str]:
     return [f"{_REFUSALS[kind]} (type: relayctl channel rotate {channel} {kind})" for kind in kinds]
 
 
-def next_attempt(entry: Entry) -> float | None:
+def next_attempt(entry: Entry, now: float) -> float | None:
     """Return the expected time of an entry's next attempt (epoch seconds); None if no stored job waits for one.
 
-    It is the slot that the rate limiter reserved. Without a slot it is OVERDUE_SECONDS before the entry's row is due:
-    then the job's message wakes, if it has one. In a pause or a flap it is the end of that, if later.
+    It is the slot that the rate limiter reserved. Without a slot the job's message, if it has one, wakes
+    OVERDUE_SECONDS before the entry's row is due; if that time is over, or there is no message, the sweeper acts when
+    the row is due. In a pause or a flap it is the end of that, if later.
     """
     if not entry.debt.job:
         return None
-    attempt = entry.debt.slot.at if entry.debt.slot else entry.debt.due - OVERDUE_SECONDS
+    wakes = entry.debt.due - OVERDUE_SECONDS
+    attempt = entry.debt.slot.at if entry.debt.slot else wakes if wakes >= now else entry.debt.due
     calm_at = entry.quiet_until(entry.newest) if entry.newest else 0.0
     return max(attempt, entry.debt.paused_until, calm_at)
 
