@@ -82,7 +82,7 @@ def events(entry: Entry, now: float) -> Iterator[Event]:
 
 def _signal(signal: AcceptedSignal) -> Event:
     what = "signal" if signal.is_open else "signal of an end"
-    whom = " for the acknowledger alone" if signal.is_for_one else ""
+    whom = " for the acknowledger alone" if signal.is_for_acknowledger else ""
     if signal.pages:
         page = f"page {identifier(signal.page_number)}" if signal.page_number else f"{len(signal.pages)} page(s)"
         known = f"{page}{', over' if signal.is_over else ''}"

@@ -297,7 +297,7 @@ MUTATIONS = (
     ),
     Mutation(
         "an incident that opens again before its end was announced rings nobody",
-        "ledger.entry:Entry.over_untold",
+        "ledger.entry:Entry.ended_unannounced",
         "state.without_alerts() if self.is_eased_by(state) else self.eased",
         "self.eased",
         seed=216,
@@ -457,7 +457,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a fast fail of the circuit counts as a try",
-        "delivery.delivery:keep",
+        "delivery.delivery:queue_message",
         "job = task.job.planned(task.job.plan if plan is None else plan)",
         """
             job = task.job.after_attempts(1).planned(task.job.plan if plan is None else plan)
@@ -651,7 +651,7 @@ MUTATIONS = (
     Mutation(
         "an acknowledgement outlives what it answered",
         "ledger.entry:Entry.announcing",
-        "audience.is_for_one and state.is_open",
+        "audience.is_for_acknowledger and state.is_open",
         "audience",
         seed=510,
     ),
@@ -1148,8 +1148,8 @@ MUTATIONS = (
     ),
     Mutation(
         "an unheard critical is told again and again",
-        "ledger.entry:Entry.told",
-        "self.receipt.told(missed, at) if is_missed else self.receipt",
+        "ledger.entry:Entry.fallback_notified",
+        "self.receipt.fallback_notified(missed, at) if is_missed else self.receipt",
         "self.receipt",
         seed=287,
     ),
@@ -1218,7 +1218,7 @@ MUTATIONS = (
     ),
     Mutation(
         "people are told that nobody is left to notify at the deadline only",
-        "ledger.receipt:Receipt.unheard",
+        "ledger.receipt:Receipt.after_dead_end",
         "replace(self, missed=Missed.NOBODY_ANSWERED if self.notified_at else Missed.NOBODY_NOTIFIED)",
         "self",
         seed=9,
@@ -1283,13 +1283,13 @@ MUTATIONS = (
     Mutation(
         "a critical that comes again has no receipt if the one before had no page",
         "ledger.entry:Entry.announcing",
-        "audience.awaits_receipt and not audience.is_for_one",
-        "audience.awaits_receipt and not audience.is_for_one and not receipt.is_open",
+        "audience.awaits_receipt and not audience.is_for_acknowledger",
+        "audience.awaits_receipt and not audience.is_for_acknowledger and not receipt.is_open",
         seed=201641,
     ),
     Mutation(
         "people are told that nobody is left to notify at the end of one page of two",
-        "ledger.entry:Entry.unheard",
+        "ledger.entry:Entry.after_dead_end",
         "len(newest.pages) == 1",
         "True",
         seed=952,
@@ -1329,7 +1329,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a message about a receipt counts as the message about the incident's next debt",
-        "ledger.entry:Entry.told",
+        "ledger.entry:Entry.fallback_notified",
         "self.debt.is_notified or is_told",
         "True",
         seed=153,
@@ -1416,7 +1416,7 @@ MUTATIONS = (
     ),
     Mutation(
         "what is too old waits for the channel's circuit, too, in place of being dead-lettered",
-        "sweeper.bells:Bells.heal",
+        "sweeper.bells:Bells.ring_overdue",
         "may_ring(row) or self._expires_at(row) < self.tools.clock()",
         "may_ring(row)",
         seed=209,
@@ -1457,7 +1457,7 @@ MUTATIONS = (
     Mutation(
         "a pause leaves out a newer state of an incident that was owed before it",
         "delivery.rules:_is_left_out",
-        "debt.since_or(case.task.state.came)",
+        "debt.earliest_since(case.task.state.came)",
         "case.task.state.came",
         seed=838,
     ),

@@ -94,7 +94,7 @@ def test_missing_pages_are_a_momentary_reason() -> None:
     assert momentary_reasons(Debts.of([MISSING])) == ["1 critical signals made no page"]
     assert momentary_reasons(Debts()) == []
     suppressed = Entry().page_missing(NOW, is_suppressed=True)
-    unheard = Entry(receipt=Receipt.begun(NOW, ("Ops",)).unheard(Policy(notified_within_seconds=300)))
+    unheard = Entry(receipt=Receipt.begun(NOW, ("Ops",)).after_dead_end(Policy(notified_within_seconds=300)))
     assert unheard.receipt.missed == "nobody_notified"
     assert momentary_reasons(Debts.of([suppressed, unheard])) == ["1 critical signals made no page"]
 

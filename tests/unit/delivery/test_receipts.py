@@ -337,7 +337,7 @@ def test_two_questions_at_once_leave_the_one_about_the_next_step() -> None:
 
 def test_device_that_got_a_critical_after_a_recipient_failed_is_a_proof() -> None:
     policy = Policy(notified_within_seconds=300, answered_within_seconds=900)
-    receipt = Receipt.begun(1000, ("Ops",)).unheard(policy)
+    receipt = Receipt.begun(1000, ("Ops",)).after_dead_end(policy)
     assert receipt.missed_step(policy, 1010) == "nobody_notified"
     assert receipt.notified(1010, policy).missed_step(policy, 1020) == ""
 

@@ -188,6 +188,6 @@ def test_earliest_time_of_the_next_signal_by_spacing_and_flood_control(
 
 def test_incident_that_opens_again_is_owed_although_the_signal_before_its_end_was_recorded_late() -> None:
     """The resolve waits, and has ended the pages. Then it becomes known that the critical before it rang."""
-    waiting = Entry().owing(state()).owing(over(10)).over_untold(over(10))
+    waiting = Entry().owing(state()).owing(over(10)).ended_unannounced(over(10))
     late = waiting.announcing(state(), "r1", NOW + 1)
     assert stood(judge_share(late, state(20), PARITY)) == "owed reopened"

@@ -174,8 +174,8 @@ def test_flag_of_bigpanda_is_enough_while_the_incident_is_open() -> None:
     assert Flap().after_state(state(), over(9), RULE, is_flagged=True).calm_at == 0
 
 
-def signal_to(*recipients: str, is_for_one: bool = False) -> AcceptedSignal:
-    return AcceptedSignal.of(state(), "r1", NOW, Audience(recipients, is_for_one=is_for_one))
+def signal_to(*recipients: str, is_for_acknowledger: bool = False) -> AcceptedSignal:
+    return AcceptedSignal.of(state(), "r1", NOW, Audience(recipients, is_for_acknowledger=is_for_acknowledger))
 
 
 @pytest.mark.parametrize(

@@ -277,9 +277,9 @@ class Writeback:
         elif callback.is_dead_end():
             # What the vendors know is asked now, and not again at the time. If they fail, the time decides.
             with suppress(SendError):
-                if entry.unheard(callback, signal, policy).receipt != entry.receipt:
+                if entry.after_dead_end(callback, signal, policy).receipt != entry.receipt:
                     entry = self.prover.ask(name, entry, channel, entry.pages_to_ask_about(), deadline, is_early=False)
-                self.ledger.change(name, lambda each: each.unheard(callback, signal, policy), entry)
+                self.ledger.change(name, lambda each: each.after_dead_end(callback, signal, policy), entry)
 
     def _entries(self, channel: Channel, incident_id: str) -> list[tuple[str, Entry]]:
         """Return an incident's ledger entries with their keys; that of the URL without recipients comes first."""

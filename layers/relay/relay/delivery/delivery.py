@@ -124,16 +124,22 @@ class Delivery:
         return self._attend(task)
 
     def resume(
-        self, job: Job, share: "Share", channel: "Channel", deadline: "Deadline", *, given_up: Reason | None = None
+        self,
+        job: Job,
+        share: "Share",
+        channel: "Channel",
+        deadline: "Deadline",
+        *,
+        dead_letter_reason: Reason | None = None,
     ) -> Result:
         """Announce the state of a job from the queue, if it is still owed. If it has to wait, queue its next message.
 
-        `share` is parsed from the job's body. `given_up` is a reason to dead-letter an owed state: its channel was
+        `share` is parsed from the job's body. `dead_letter_reason` is why to dead-letter an owed state: its channel was
         removed, or it expired while its channel can't be read. If the result is `unsafe`, only the job's own message
         has the state.
         """
         task = Task.of(channel, share, job, state_of(job, share), deadline)
-        task = task._replace(given_up=given_up)
+        task = task._replace(dead_letter_reason=dead_letter_reason)
         if job.accepted:
             return catch_up(self.services, task, job.accepted)
         return self._attend(task)
@@ -258,7 +264,7 @@ def attempt(services: Services, task: Task, entry: Entry, send: Send, ticket: Ti
     """
     if task.is_from_webhook:
         wait = Wait(Reason.IN_FLIGHT, services.clock() + FIRST_WAKE_SECONDS)
-        task = keep(services, task, wait, plan=next_plan(task, entry))
+        task = queue_message(services, task, wait, plan=next_plan(task, entry))
     after, lease = _leased(services, task, entry, send)
     try:
         leased = services.ledger.write(task.entry_key, entry, after) or _own_lease(services, task, lease)
@@ -394,8 +400,8 @@ def _record_failure(
         )
         if at is not None:
             dead = failed.dead_lettering(task.state, at, result.reason or "", plan=next_plan(task, leased))
-            return _over_untold(task, dead, math.inf)
-        return _over_untold(task, failed, result.until or until) if ends else failed
+            return _ended_unannounced(task, dead, math.inf)
+        return _ended_unannounced(task, failed, result.until or until) if ends else failed
 
     ends = not task.is_flapping
     # Without the follow-up, the state's next message tries again. `dead_letter` saw to that of a dead letter.
@@ -426,7 +432,7 @@ def next_plan(task: Task, entry: Entry) -> int:
     return max(task.job.plan, entry.debt.plan) + 1
 
 
-def keep(services: Services, task: Task, wait: Wait, *, plan: int | None = None) -> Task:
+def queue_message(services: Services, task: Task, wait: Wait, *, plan: int | None = None) -> Task:
     """Put a message with the number `plan` on the retry queue, to wake the state at the end of `wait`. Return the task.
 
     The returned task `is_kept` if the queue has the message. Nothing is queued if an earlier call for this task queued
@@ -455,7 +461,7 @@ def let_wait(services: Services, task: Task, entry: Entry, wait: Wait) -> Result
     is_short = wait.until - now <= LONGEST_WAIT_SECONDS
     needs_message = is_short and (wait.is_probe or wait.reason not in WAITS_WITHOUT_MESSAGE)
     if needs_message:
-        task = keep(services, task, wait, plan=plan)
+        task = queue_message(services, task, wait, plan=plan)
     elif not task.is_kept:
         task = replace(task, job=task.job.planned(plan))
     has_message = needs_message and task.is_kept
@@ -489,7 +495,7 @@ def _held(services: Services, task: Task, entry: Entry, wait: Wait, *, has_messa
     is_shown = entry.debt.revived_at or owed.debt.reason == Reason.PAUSED
     reason = wait.reason if is_shown else owed.debt.reason
     if is_paused or not task.is_flapping:
-        ended = _over_untold(task, owed, math.inf if wait.reason in WAITS_WITHOUT_MESSAGE else wait.until)
+        ended = _ended_unannounced(task, owed, math.inf if wait.reason in WAITS_WITHOUT_MESSAGE else wait.until)
         if _follow_end(services, task, entry, ended):
             owed = ended
         else:
@@ -506,13 +512,13 @@ def _held(services: Services, task: Task, entry: Entry, wait: Wait, *, has_messa
     return replace(owed, debt=debt if is_paused else debt.resumed(task.pause_end(now)))
 
 
-def _over_untold(task: Task, entry: Entry, until: float) -> Entry:
+def _ended_unannounced(task: Task, entry: Entry, until: float) -> Entry:
     """Return the entry of a state that waits until then (epoch seconds): a late resolve ends the pages before that.
 
     `until` is infinite if nobody knows for how long the state has to wait.
     """
     is_end = task.channel.rest is not None and not task.state.is_open and task.state.is_of_same_share(entry.newest)
-    return entry.over_untold(task.state) if is_end and until - task.state.came > UNTOLD_SECONDS else entry
+    return entry.ended_unannounced(task.state) if is_end and until - task.state.came > UNTOLD_SECONDS else entry
 
 
 def _follow_end(services: Services, task: Task, before: Entry, after: Entry) -> bool:
@@ -620,7 +626,7 @@ def retry_later(services: Services, task: Task, result: Result, entry: Entry | N
     plan = next_plan(task, entry) + 1 if entry else task.job.plan
     if not (task.is_from_webhook and task.is_kept):
         # The queue may have refused the message before the attempts, and take it now.
-        task = keep(services, task, Wait(reason, until), plan=plan)
+        task = queue_message(services, task, Wait(reason, until), plan=plan)
     return task, replace(result.queued("retry") if task.is_kept else result, until=until, job=task.job)
 
 
@@ -646,7 +652,7 @@ def dead_letter_and_record(services: Services, task: Task, entry: Entry, reason:
         if at is None:
             return replace(now, debt=now.debt.postponed(until))
         dead = now.dead_lettering(task.state, at, reason, plan=next_plan(task, entry))
-        return _over_untold(task, dead, math.inf)
+        return _ended_unannounced(task, dead, math.inf)
 
     try:
         services.ledger.change(task.entry_key, change, entry)
@@ -663,7 +669,7 @@ def _give_up_again(services: Services, task: Task, entry: Entry, result: Result)
     """
     if not task.is_from_webhook and not entry.debt.row:
         again = Wait(result.reason or Reason.INTERNAL, services.clock() + REFUSED_AGAIN_SECONDS)
-        keep(services, task, again, plan=task.job.plan)
+        queue_message(services, task, again, plan=task.job.plan)
 
 
 def dead_letter(services: Services, task: Task, result: Result, entry: Entry | None) -> Result:
@@ -675,12 +681,12 @@ def dead_letter(services: Services, task: Task, result: Result, entry: Entry | N
     """
     job = after_failure(task.job, result, services.clock())
     job = job.planned(next_plan(task, entry)) if entry else job
-    ended = _over_untold(task, entry.owing(task.state), math.inf) if entry else None
+    ended = _ended_unannounced(task, entry.owing(task.state), math.inf) if entry else None
     is_followed = entry is None or ended is None or _follow_end(services, task, entry, ended)
     again = Wait(result.reason or Reason.INTERNAL, services.clock() + REFUSED_AGAIN_SECONDS)
     if not is_followed:
         # Its worker finds the state dead-lettered, and queues the follow-up.
-        task = keep(services, task, again, plan=task.job.plan)
+        task = queue_message(services, task, again, plan=task.job.plan)
     dead_lettered = services.outbox.dead_letter(job) if is_followed or task.is_kept else None
     if dead_lettered:
         if task.state.is_critical:
@@ -688,7 +694,7 @@ def dead_letter(services: Services, task: Task, result: Result, entry: Entry | N
                 store_job(services.ledger, FALLBACK_DESCRIPTION, task, services.clock())
         return replace(result.queued("dead_letter"), job=dead_lettered)
     if not task.is_from_webhook:
-        task = keep(services, replace(task, job=job), again, plan=task.job.plan)
+        task = queue_message(services, replace(task, job=job), again, plan=task.job.plan)
     if task.is_kept:
         return replace(result.queued("retry"), until=task.wakes_at, job=job)
     failed = replace(result, detail=f"{result.detail}; no queue took it")
@@ -761,8 +767,8 @@ def can_wait(task: Task, now: float) -> bool:
 
 
 def _queued(services: Services, task: Task, wait: Wait, why: str, *, plan: int | None = None) -> Result | None:
-    """Leave a state to its message (see `keep`) while the ledger fails. None if the queue refuses it."""
-    task = keep(services, task, wait, plan=plan)
+    """Leave a state to its message (see `queue_message`) while the ledger fails. None if the queue refuses it."""
+    task = queue_message(services, task, wait, plan=plan)
     return task.waiting(wait, "retry").with_unguarded(why) if task.is_kept else None
 
 

@@ -155,7 +155,7 @@ class ResolveQuestions:
         now, end, asked_at = self.clock(), question.entry.end, question.asked_at
         if not is_paced and end.silent_since and asked_at - end.silent_since >= UNREACHABLE_SECONDS:
             return self._believed(question, notice="unreachable")
-        self._record(question, lambda end: end.paced() if is_paced else end.unanswered(asked_at))
+        self._record(question, lambda end: end.silence_reset() if is_paced else end.unanswered(asked_at))
         is_unasked = is_paced and Flag.ASKED not in question.job.flags
         return _waiting(question.job, now + FIRST_AGAIN_SECONDS if is_unasked else _next_question(end, now))
 

@@ -381,7 +381,7 @@ def _rerouted(task: Task, entry: Entry, state: State) -> tuple[str, ...]:
     is_quiet = entry.acknowledgement is not None and task.channel.signals_acknowledger_only
     if not is_routed or not signals or is_quiet or task.share.snoozed:
         return ()
-    came = entry.debt.since_or(state.came)
+    came = entry.debt.earliest_since(state.came)
     if came - signals[-1].at > policy.reroute_within_seconds or not policy.reroute_within_seconds:
         return ()
     if announced is None or announced.came > signals[-1].at + CLOCKS_DIFFER_SECONDS:
@@ -496,7 +496,7 @@ def _is_left_out(case: Case) -> bool:
     pause, debt = case.pause, case.entry.debt
     if pause is None:
         return False
-    return not pause.postpones(debt.since_or(case.task.state.came)) and not debt.paused_until
+    return not pause.postpones(debt.earliest_since(case.task.state.came)) and not debt.paused_until
 
 
 def _known(case: Case) -> Settle | None:
@@ -520,8 +520,8 @@ def _unwanted(case: Case) -> Settle:
 
 def final_reason(task: Task, now: float) -> Reason | None:
     """Return the reason to dead-letter a state at `now` (epoch seconds); None if it may be sent, as any new share."""
-    if task.is_from_webhook or task.given_up:
-        return task.given_up
+    if task.is_from_webhook or task.dead_letter_reason:
+        return task.dead_letter_reason
     if task.channel.policy.mode is Mode.SHADOW:
         return Reason.SHADOWED
     return Reason.EXPIRED if now > task.expires_at else None

@@ -89,8 +89,8 @@ class Task(NamedTuple):
         is_from_webhook: True if the state came in a request that BigPanda waits for; False for a job from the queue.
         wakes_at: Time at which this sender's message on the retry queue wakes (epoch seconds); infinity if this sender
             put none there.
-        given_up: Reason of the caller to dead-letter the state, such as a removed channel; None if the caller has no
-            such reason.
+        dead_letter_reason: Reason of the caller to dead-letter the state, such as a removed channel; None if the caller
+            has no such reason.
         change: Transition of the state and its explanation; None if the state was not compared.
         further: The only recipients, if the state is owed to further recipients alone: those whom a late tag or a
             missing answer brings in. Else empty.
@@ -112,7 +112,7 @@ class Task(NamedTuple):
     route: "Route | None" = None
     is_from_webhook: bool = False
     wakes_at: float = math.inf
-    given_up: Reason | None = None
+    dead_letter_reason: Reason | None = None
     change: Change | None = None
     further: tuple[str, ...] = ()
     about: About = About()
@@ -180,13 +180,13 @@ class Task(NamedTuple):
     def audience(self, only: tuple[str, ...] = ()) -> Audience:
         """Return the audience to record of a signal: `further`, or else all recipients of the task.
 
-        With `only` and no `further` the signal goes to the acknowledger alone, and the audience `is_for_one`.
+        With `only` and no `further` the signal goes to the acknowledger alone, and the audience `is_for_acknowledger`.
         """
         policy, recipients = self.channel.policy, self.further or self.recipients
         others = set(policy.unanswered_recipients)
         return Audience(
             recipients,
-            is_for_one=bool(only) and not self.further,
+            is_for_acknowledger=bool(only) and not self.further,
             awaits_receipt=policy.awaits_receipt,
             has_others=bool(others) and others <= set(recipients),
             is_further=bool(self.further),

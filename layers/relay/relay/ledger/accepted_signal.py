@@ -16,16 +16,16 @@ class Audience(NamedTuple):
     """Recipients of a signal.
 
     Attributes:
-        recipients: Names of the recipients; empty if xMatters' workflow chooses them. With `is_for_one`, these are the
-            recipients that the signal would have had otherwise.
-        is_for_one: True if the signal was only for the person who acknowledged the incident.
+        recipients: Names of the recipients; empty if xMatters' workflow chooses them. With `is_for_acknowledger`, these
+            are the recipients that the signal would have had otherwise.
+        is_for_acknowledger: True if the signal was only for the person who acknowledged the incident.
         awaits_receipt: True if the channel awaits a proof that people know of a critical.
         has_others: True if all of the policy's `unanswered_recipients` were among them.
         is_further: True if the signal told further recipients of a state that the others know.
     """
 
     recipients: tuple[str, ...] = ()
-    is_for_one: bool = False
+    is_for_acknowledger: bool = False
     awaits_receipt: bool = False
     has_others: bool = False
     is_further: bool = False
@@ -44,7 +44,7 @@ class AcceptedSignal(NamedTuple):
         page_number: The first page's number, as people see it; empty if unknown.
         is_over: True if none of the pages is active any more.
         is_page_missing: True if the signal's `followup` job found no page before its time limit.
-        is_for_one: True if the signal was only for the person who acknowledged the incident.
+        is_for_acknowledger: True if the signal was only for the person who acknowledged the incident.
         recipients: Short hashes of the names in `Audience.recipients`, concatenated, as `hashes_of` makes them; empty
             if the workflow chooses the recipients.
         is_critical: True if the signal announced an open and critical incident.
@@ -59,7 +59,7 @@ class AcceptedSignal(NamedTuple):
     page_number: str = ""
     is_over: bool = False
     is_page_missing: bool = False
-    is_for_one: bool = False
+    is_for_acknowledger: bool = False
     recipients: str = ""
     is_critical: bool = False
     failed: str = ""
@@ -72,7 +72,7 @@ class AcceptedSignal(NamedTuple):
             request_id,
             at,
             state.is_open,
-            is_for_one=audience.is_for_one,
+            is_for_acknowledger=audience.is_for_acknowledger,
             recipients=hashes_of(audience.recipients),
             is_critical=state.is_critical,
             is_further=audience.is_further,
@@ -110,7 +110,7 @@ class AcceptedSignal(NamedTuple):
         False if this signal was for the acknowledger alone. If xMatters' workflow chose the recipients of `older`, the
         result is True only if the workflow also chose the recipients of this signal.
         """
-        if self.is_for_one:
+        if self.is_for_acknowledger:
             return False
         if not older.recipients:
             return not self.recipients

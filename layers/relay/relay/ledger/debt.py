@@ -180,7 +180,7 @@ class Debt(NamedTuple):
         """True if the newest state is dead-lettered, so that only a replay can announce it; also if it was dropped."""
         return self.dead_lettered_at > 0
 
-    def since_or(self, came: float) -> float:
+    def earliest_since(self, came: float) -> float:
         """Return the earlier of `came` and the time since which a state is owed (epoch seconds)."""
         return came if self.since is None else min(came, self.since)
 

@@ -90,7 +90,7 @@ class End(NamedTuple):
         is_refuted = self.is_claimed and asked_at - self.last_claimed_at >= CLAIM_SECONDS
         return replace(self, claimed_at=0.0 if is_refuted else self.claimed_at, silent_since=0.0)
 
-    def paced(self) -> "End":
+    def silence_reset(self) -> "End":
         """Return the end after a rate limit delayed a question: BigPanda's silence (`silent_since`) counts anew."""
         return replace(self, silent_since=0.0)
 
@@ -396,7 +396,7 @@ class Entry(NamedTuple):
             entry = replace(entry, acknowledgement=None)
         return entry if state.is_open else entry._ended_by(state)
 
-    def over_untold(self, state: State) -> "Entry":
+    def ended_unannounced(self, state: State) -> "Entry":
         """Return the entry whose pages have to be terminated, although the resolve `state` is not announced yet.
 
         If the incident opens again before that, it is announced as reopened. The receipt ends: no answer is awaited.
@@ -498,11 +498,11 @@ class Entry(NamedTuple):
         is_anew = any(compare(told, state).transition in _ANEW for told in known)
         newer = newest if newest and state.precedes(newest) else None
         entry = entry if newer else entry._settled_with(state)
-        if is_anew and not (audience.is_for_one and state.is_open):
+        if is_anew and not (audience.is_for_acknowledger and state.is_open):
             entry = replace(entry, acknowledgement=None)
         receipt = entry.receipt
         # One that is open since an earlier critical says nothing of a critical that comes anew.
-        begins = audience.awaits_receipt and not audience.is_for_one
+        begins = audience.awaits_receipt and not audience.is_for_acknowledger
         if begins and state.is_critical and (newer is None or newer.is_critical) and (is_anew or not receipt.since):
             receipt = Receipt.begun(at, audience.recipients)
         if audience.has_others and receipt.awaits_others:
@@ -546,7 +546,7 @@ class Entry(NamedTuple):
         """True if a signal of this entry was sent since its receipt began, so that an answer to it is a proof."""
         return signal.at >= self.receipt.since and self.has_signal(signal)
 
-    def unheard(self, callback: "Callback", signal: AcceptedSignal | None, policy: Policy) -> "Entry":
+    def after_dead_end(self, callback: "Callback", signal: AcceptedSignal | None, policy: Policy) -> "Entry":
         """Return the entry after a callback that reports a failed recipient or a page's end (`Callback.is_dead_end`).
 
         The receipt's awaited step is missed if xMatters notifies nobody else: all recipients of the newest signal
@@ -573,7 +573,7 @@ class Entry(NamedTuple):
             failed = newest.with_failed([*names, *(each for each in self.receipt.recipients if each.lower() in lower)])
             others = (failed if each == newest else each for each in self.accepted_signals)
             entry, is_whole = replace(self, accepted_signals=tuple(others)), failed.failed_for_all
-        return replace(entry, receipt=self.receipt.unheard(policy)) if is_whole and is_last else entry
+        return replace(entry, receipt=self.receipt.after_dead_end(policy)) if is_whole and is_last else entry
 
     def pages_to_ask_about(self) -> list[str]:
         """Return the pages of the receipt's critical about which xMatters is asked: of its first and newest signal."""
@@ -659,7 +659,7 @@ class Entry(NamedTuple):
         signals = [
             signal
             for signal in self.accepted_signals
-            if not signal.is_further and not (signal.is_for_one and as_acknowledgement)
+            if not signal.is_further and not (signal.is_for_acknowledger and as_acknowledgement)
         ]
         known = [signal for signal in self.accepted_signals if answered and signal.request_id == answered.request_id]
         # Nobody answers a page before its signal: clocks of functions differ.
@@ -712,7 +712,7 @@ class Entry(NamedTuple):
         is_dropped = self.debt.is_given_up and self.debt.dead_lettered_at <= at
         return replace(self, debt=replace(self.debt, since=None, row=None)) if is_dropped else self
 
-    def told(self, about: "Entry", missed: str, at: float) -> "Entry":
+    def fallback_notified(self, about: "Entry", missed: str, at: float) -> "Entry":
         """Return the entry after the fallback topic was notified at `at` (epoch seconds).
 
         `about` is the entry that the message described. `missed` is the receipt's step (`Missed`) in the message; empty
@@ -727,7 +727,9 @@ class Entry(NamedTuple):
         if self.debt.is_given_up and self.newest and debt.is_owed:
             debt = debt.dead_lettered(self.newest, debt.dead_lettered_at)
         is_missed = bool(missed) and self.receipt.since == about.receipt.since
-        return replace(self, debt=debt, receipt=self.receipt.told(missed, at) if is_missed else self.receipt)
+        return replace(
+            self, debt=debt, receipt=self.receipt.fallback_notified(missed, at) if is_missed else self.receipt
+        )
 
     def _counting(self, lease: Lease, maybe_accepted: int, at: float) -> "Entry":
         """Return the entry with `maybe_accepted` signals of a lease at `at`, in place of those counted at its start."""

@@ -126,13 +126,13 @@ class Receipt(NamedTuple):
         receipt = Receipt(since, recipients=self.recipients) if self.told_at or not self.since else self
         return replace(receipt, is_open=True, missed=step)
 
-    def unheard(self, policy: Policy) -> "Receipt":
+    def after_dead_end(self, policy: Policy) -> "Receipt":
         """Return the receipt after xMatters said that it notifies nobody else: the step that `policy` awaits failed."""
         if self.missed or not self.awaits_a_step(policy):
             return self
         return replace(self, missed=Missed.NOBODY_ANSWERED if self.notified_at else Missed.NOBODY_NOTIFIED)
 
-    def told(self, step: str, at: float) -> "Receipt":
+    def fallback_notified(self, step: str, at: float) -> "Receipt":
         """Return the receipt, closed, after the fallback topic was notified at `at` (epoch seconds) of a missed `step`.
 
         A receipt that is closed already stays as it is.

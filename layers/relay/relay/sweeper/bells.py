@@ -60,7 +60,7 @@ class Bells:
     outbox: Outbox
     invoke: Callable[[str], bool]
 
-    def heal(self, run: SweeperRun, rows: Iterable[DueRow], deadline: Deadline, *, ahead: float = 0.0) -> int:
+    def ring_overdue(self, run: SweeperRun, rows: Iterable[DueRow], deadline: Deadline, *, ahead: float = 0.0) -> int:
         """Wake overdue debts (owed states), criticals first. Return their number.
 
         In one run, a channel gets at most the messages that its rate limit allows in a minute; none while its circuit
@@ -75,13 +75,13 @@ class Bells:
         waiting = self.outbox.retries.backlog()
         if waiting is not None and waiting > BACKLOG:
             overdue = [each for each in overdue if each.entry.debt.has_critical_row]
-        healed: dict[str, int] = defaultdict(int)
+        woken: dict[str, int] = defaultdict(int)
         most: dict[str, int] = {}
 
         def may_ring(row: DueRow) -> bool:
             if row.channel not in most:
                 most[row.channel] = self._most(row.channel) if deadline.remaining() else 0
-            return healed[row.channel] < most[row.channel]
+            return woken[row.channel] < most[row.channel]
 
         def is_to_see(row: DueRow) -> bool:
             return may_ring(row) or self._expires_at(row) < self.tools.clock()
@@ -89,14 +89,14 @@ class Bells:
         for batch in batched(_interleaved(overdue), MAX_BATCH, strict=False):
             for each in self.rows.current(filter(is_to_see, batch)):
                 if not deadline.remaining():
-                    return sum(healed.values())
+                    return sum(woken.values())
                 if self._is_overdue(each, ahead) and is_to_see(each):
                     is_second = each.channel in with_criticals and not each.entry.debt.has_critical_row
                     delay = CRITICALS_FIRST_SECONDS if is_second else 0.0
                     delay = UNRECORDED_SECONDS if each.entry.lease else delay
-                    heal = partial(self._heal_one, run, each, delay, may_ring=may_ring(each))
-                    healed[each.channel] += self.tools.run_logging_failure(heal, otherwise=False)
-        return sum(healed.values())
+                    ring = partial(self._ring_one, run, each, delay, may_ring=may_ring(each))
+                    woken[each.channel] += self.tools.run_logging_failure(ring, otherwise=False)
+        return sum(woken.values())
 
     def _most(self, channel: str) -> int:
         """Return how many of a channel's debts may be woken in one run.
@@ -136,7 +136,7 @@ class Bells:
         since = max(newest.came, debt.since or 0.0, debt.revived_at, debt.paused_until, row.entry.quiet_until(newest))
         return since + self.policies.of(row.channel).max_age_seconds
 
-    def _heal_one(self, run: SweeperRun, row: DueRow, delay: float, *, may_ring: bool) -> bool:
+    def _ring_one(self, run: SweeperRun, row: DueRow, delay: float, *, may_ring: bool) -> bool:
         """Send a debt's stored job to the retry queue, to wake in `delay` seconds; True if the run's limit counts it.
 
         The worker is invoked directly if SQS fails, or if no worker began the job that was sent before. A job that no

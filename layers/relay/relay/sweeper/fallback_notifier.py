@@ -168,7 +168,7 @@ class FallbackNotifier:
             missed = self._missed(row)
 
             def notified(entry: Entry) -> Entry:
-                changed = entry.told(row.entry, missed, now)
+                changed = entry.fallback_notified(row.entry, missed, now)
                 # Of the entry as it is now: a share may have come while the message was published.
                 others = self._row_for_others(replace(row, entry=entry), now) if missed else None
                 return changed.owing_others(others, now) if others else changed

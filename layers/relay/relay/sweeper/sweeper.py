@@ -101,7 +101,7 @@ class Sweeper:
             rows = [each for each in found if each.is_waiting]
             # Before healing, which may use up the run's time during a flood.
             self._judge_loads(run, rows)
-            healed = self.bells.heal(run, rows, deadline)
+            healed = self.bells.ring_overdue(run, rows, deadline)
             self.tools.run_logging_failure(partial(self._judge_health, run, found, latest), otherwise=None)
             run.end(self.tools.table)
         except LedgerError as error:
@@ -134,7 +134,7 @@ class Sweeper:
             channels = dict.fromkeys(each.channel for each in owed if each.entry.debt.due <= now + ahead)
             recovering = set(filter(self._begins_recovery, channels))
             rows = [each for each in owed if each.channel in recovering]
-            self.bells.heal(run, rows, deadline, ahead=ahead)
+            self.bells.ring_overdue(run, rows, deadline, ahead=ahead)
         except LedgerError as error:
             self.tools.telemetry.notice("sweeper_failed", str(error))
 
