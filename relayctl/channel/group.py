@@ -101,7 +101,7 @@ def remove(stack: Stack, name: str, yes: bool, as_json: bool, **options: Any) ->
     owed, drains = Owed.of(stack, name), options["drain"]
     _refuse(name, owed, owed.dead_lettered or owed.problems if drains else str(owed) and not options["drop_owed"])
     if str(owed) and not drains:
-        terminal.say(f"channel {name}: {owed}, which will be dead-lettered (channel_removed)")
+        terminal.say(f"channel {name}: {owed}; what is owed will be dead-lettered (channel_removed)")
     when = "as soon as nothing is owed for it" if drains else "within 15 seconds"
     terminal.confirm(f"Refuse BigPanda's shares for channel {name}, {when}?", yes=yes)
     if drains:

@@ -59,12 +59,12 @@ def waits_for(status: ChannelStatus, now: float, quiet: float) -> list[str]:
         paused = debts.reasons[Reason.PAUSED]
         resume = f", {paused} paused: relayctl channel resume {status.name}" if paused else ""
         found.append(f"{owed_words(debts)}{since}{resume}")
-    # While the channel sends nothing, the sweeper notifies of nothing. It does so once the channel is removed.
+    # While the channel sends nothing, the sweeper notifies of nothing. Once it is removed, only of what was given up.
     is_silent = status.policy is not None and status.policy.stops_all(now)
     if not is_silent and debts.unnotified:
         found.append(f"{debts.unnotified} to be notified of")
-    if not is_silent and debts.awaited:
-        found.append(f"{debts.awaited} of which nobody is known to have heard")
+    if debts.awaited:
+        found.append(f"{debts.awaited} of which nobody is known to have heard" + ", nor is told in a pause" * is_silent)
     last = max((at for at in (traffic.last_share, traffic.last_signal) if at is not None), default=None)
     if last is not None and last + quiet > now:
         found.append(f"quiet until {moments.clock_in_zone(last + quiet)}")

@@ -5,6 +5,7 @@ The relay is the real one, over fakes of xMatters and AWS.
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar, NamedTuple
 from urllib.parse import parse_qs, urlsplit
@@ -14,12 +15,13 @@ import pytest
 from relay.bigpanda.listing import first_answer
 from relay.channels.policy import Policy
 from relay.deadline import Deadline
+from relay.failures import ChannelForbidden
 from relay.http.session import HttpAnswer
 from relay.ledger.entry import entry_key
 from relay.ledger.receipt import Heard, Receipt
 from relay.ledger.receipt_prover import ReceiptProver
 from tests import samples
-from tests.fakes import TABLE_DOWN, Call, FakeSession, Relay
+from tests.fakes import TABLE_DOWN, Call, FakeSecrets, FakeSession, Recorder, Relay
 from tests.fakes import new_relay as plain_relay
 from tests.unit.reconcile_scene import answer
 from tests.unit.xmatters_tenant import Tenant, new_relay
@@ -462,3 +464,11 @@ def test_what_xmatters_says_of_an_earlier_criticals_pages_proves_nothing_for_one
     assert heard(relay) == (True, False, False)
     relay.play("30m")
     assert told(relay) == ["nobody_notified"]
+
+
+def test_critical_is_told_of_if_the_secret_that_awaits_its_proof_cannot_be_read() -> None:
+    relay = watched(BOTH, tenant=Tenant())
+    relay.play("critical")
+    new = replace(relay, secrets=FakeSecrets(noc=ChannelForbidden("AccessDenied")), recorder=Recorder())
+    new.sweep_for(360)
+    assert told(new) == ["nobody_notified"]

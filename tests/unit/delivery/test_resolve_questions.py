@@ -123,6 +123,23 @@ def test_nothing_that_a_claimed_resolve_says_of_the_incident_is_kept(tenant: Ten
     assert relay.entry().about == before
 
 
+def test_end_that_bigpanda_confirms_meets_a_pause_that_began_after_the_last_share_by_its_own_tags(
+    tenant: Tenant,
+) -> None:
+    relay = asking(tenant)
+    tags = [{"id": "a1", "status": "critical", "tags": [{"name": "team", "value": "web"}]}]
+    relay.share(status="critical", alerts=tags)
+    passes(relay, 60)
+    until = relay.clock.now + 7200
+    pause = {"since": samples.moment(relay.clock.now), "until": samples.moment(until), "then": "keep"}
+    relay.change_policy(pauses=[pause | {"when": {"tag.team": "web"}}])
+    relay.clock.now += 60
+    relay.bigpanda.steps = [incident("ok")]
+    relay.share(status="ok", active=False, alerts=tags)
+    passes(relay, 120)
+    assert (relay.statuses(), relay.entry().debt.reason) == ("critical", "paused")
+
+
 def remove_key(document: dict[str, Any]) -> None:
     document["policy"]["confirm_resolve"] = False
     del document["bigpanda"]

@@ -57,6 +57,12 @@ def test_channel_is_not_drained_until_nothing_is_owed_and_nothing_came_for_the_q
     assert waits_for(ChannelStatus("noc", debts=debts, traffic=traffic), NOW, 600.0) == [words]
 
 
+def test_channel_in_shadow_mode_is_not_drained_while_a_critical_waits_to_be_heard_of() -> None:
+    channel = samples.parsed(samples.secret() | {"policy": {"mode": "shadow"}})
+    status = ChannelStatus("noc", debts=Debts(awaited=1), traffic=Traffic(), channel=channel)
+    assert waits_for(status, NOW, 600.0) == ["1 of which nobody is known to have heard, nor is told in a pause"]
+
+
 LOCAL = "http://127.0.0.1:45661"
 CHINA = "https://x1.execute-api.cn-north-1.amazonaws.com.cn/v1/{channel}?recipients=a%2Cb"
 

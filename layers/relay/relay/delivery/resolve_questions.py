@@ -23,7 +23,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from relay.channels.channel import BigPandaAccess, Channel
-from relay.channels.kept_facts import with_facts
+from relay.channels.kept_facts import facts_to_keep, with_facts
 from relay.channels.policy import Mode
 from relay.deadline import Clock, Deadline
 from relay.delivery.delivery import planned_row, store_job
@@ -115,7 +115,9 @@ class ResolveQuestions:
                 return self._open(question)
             if _is_behind(answer.share, entry, now):
                 return _waiting(question.job, _next_question(entry.end, now))
-            return self._over(question, with_facts(answer.share, entry.about.facts))
+            # Routes or pauses may be new, and ask for what no share before was asked.
+            facts = {**facts_to_keep(channel, parse_share(job.body)), **entry.about.facts}
+            return self._over(question, with_facts(answer.share, facts))
         except LedgerError as error:
             return Result.unsafe(job, Reason.INTERNAL, str(error))
 

@@ -16,7 +16,7 @@ from itertools import batched
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 from relay.channels.cache import ChannelCache
-from relay.channels.policy import Policy
+from relay.channels.policy import NOTIFIED_WITHIN_SECONDS, Policy
 from relay.deadline import Clock, Deadline, Deadlines
 from relay.delivery.channel_health import ShareWatch
 from relay.failures import ChannelError, LedgerError, UnknownChannel
@@ -261,6 +261,9 @@ def canaries_of(members: Mapping[str, Any]) -> dict[str, Canary]:
 
 # Time limit of reading policies, so that unreadable secrets do not use up the run.
 POLICY_SECONDS = 8.0
+# Policy of a channel that can't be read, and of which the function has no copy. Proof may be awaited of a critical that
+# rang: a false alarm is better than a silence.
+UNREAD = Policy(notified_within_seconds=NOTIFIED_WITHIN_SECONDS)
 
 
 @dataclass(frozen=True)
@@ -286,7 +289,7 @@ class SweepPolicies:
     def read(self, rows: Iterable[DueRow]) -> None:
         """Read the policies of all rows' channels in parallel, since one after the other takes long in a storm.
 
-        A channel whose secret can't be read in time has the policy of its last copy in this run, or the default one.
+        A channel whose secret can't be read in time has the policy of the function's last copy, or else UNREAD.
         """
         deadline = self.tools.deadlines(POLICY_SECONDS)
 
@@ -295,18 +298,19 @@ class SweepPolicies:
                 self.of(channel)
             else:
                 copy = self.tools.channels.cached(channel)
-                self.known.setdefault(channel, copy.policy if copy else Policy())
+                self.known.setdefault(channel, copy.policy if copy else UNREAD)
                 self.unread.add(channel)
 
         self.tools.at_once([partial(read_one, channel) for channel in dict.fromkeys(each.channel for each in rows)])
 
     def of(self, channel: str) -> Policy:
-        """Return a channel's policy, or the default policy if the channel can't be read or was removed."""
+        """Return a channel's policy: UNREAD if the channel can't be read, and the default policy if it was removed."""
         if channel not in self.known:
-            self.known[channel] = Policy()
+            self.known[channel] = UNREAD
             try:
                 self.known[channel] = self.tools.channels.for_work(channel).policy
             except UnknownChannel:
+                self.known[channel] = Policy()
                 self.removed.add(channel)
             except ChannelError:
                 self.unread.add(channel)
