@@ -134,7 +134,8 @@ JOB = Job(
     version=(NOW, NOW - 1),
     digest=SHARE.digest,
     plan=4,
-    flags=frozenset(Flag),
+    # All that existed when the first documents were written.
+    flags=frozenset(Flag) - {Flag.ASSIGNED},
     ledger_down_since=MOMENT,
     accepted=Acceptance(NOW - 3, "r1"),
     not_before=MOMENT,

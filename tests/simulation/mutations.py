@@ -347,8 +347,8 @@ MUTATIONS = (
     Mutation(
         "a comment that may stand there is written again",
         "bigpanda.writeback:Writeback._write_once",
-        "self.writer.write(to_write, comment, deadline, may_be_written=leased.in_doubt)",
-        "self.writer.write(to_write, comment, deadline, may_be_written=leased.in_doubt and leased.is_written)",
+        "replace(progress, in_doubt=progress.in_doubt or progress.until > 0, until=now + WRITEBACK_LEASE_SECONDS)",
+        "replace(progress, until=now + WRITEBACK_LEASE_SECONDS)",
         seed=45,
     ),
     Mutation(
@@ -1337,7 +1337,7 @@ MUTATIONS = (
     Mutation(
         "the end that BigPanda confirms is routed without the facts of the last share",
         "delivery.resolve_questions:ResolveQuestions.ask",
-        "with_facts(answer.share, entry.about.facts)",
+        "with_facts(answer.share, facts)",
         "answer.share",
         seed=398,
     ),

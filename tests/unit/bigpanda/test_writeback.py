@@ -181,6 +181,14 @@ def test_incident_is_assigned_to_the_acknowledger(user_name: str, access: dict[s
     assert "is assigned to them" in comments(relay)[0]
 
 
+def test_incident_is_not_assigned_again_when_only_its_comment_failed() -> None:
+    users = json.dumps({"Resources": [{"id": "u1", "userName": "jdoe"}]}).encode()
+    relay = acted(HttpAnswer(200, {}, users), DONE, samples.refused(429), DONE, assign=True)
+    relay.drain()
+    assert asked(relay).count("PUT assignment") == 1
+    assert "was assigned to them" in comments(relay)[-1]
+
+
 @pytest.mark.parametrize(("is_quiet", "rung"), [(True, "jdoe"), (False, "Ops")])
 def test_end_of_an_acknowledged_incident_goes_to_its_owner_alone_if_the_policy_is_quiet(
     is_quiet: bool, rung: str

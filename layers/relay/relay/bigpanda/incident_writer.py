@@ -60,12 +60,23 @@ class IncidentWriter:
         self.rate_limit.wait(access, "callback")
         self.bigpanda.release(access, incident_id, event, deadline)
 
-    def write(self, to_write: CallbackToWrite, comment: Comment, deadline: Deadline, *, may_be_written: bool) -> None:
+    def write(
+        self,
+        to_write: CallbackToWrite,
+        comment: Comment,
+        deadline: Deadline,
+        *,
+        may_be_written: bool,
+        is_assigned: bool,
+        note_assigned: Callable[[], object],
+    ) -> None:
         """Assign, resolve or snooze the incident, as the channel's settings say, and write the comment.
 
         The request that resolves or snoozes the incident contains the comment, so no separate comment is written then.
         If an earlier attempt may have written the comment (`may_be_written`), the incident's comments are read first,
-        and nothing is written if it is found. Raises SendError and LedgerError.
+        and nothing is written if it is found. Calls `note_assigned` once the incident is assigned. An incident that an
+        earlier attempt assigned (`is_assigned`) is not assigned again: a person may have taken it over since. Raises
+        SendError and LedgerError.
         """
         action = to_write.access.action_of(to_write.callback)
         changes = action is not None and action.changes_incident and to_write.is_verified
@@ -73,7 +84,9 @@ class IncidentWriter:
             # Also before an action is repeated: the incident may have changed since the attempt that wrote the comment.
             if may_be_written and self._is_written(to_write, comment, deadline):
                 return
-            assigned = self._assign(to_write, deadline) if _is_to_assign(to_write) else ""
+            assigned = "The incident was assigned to them." if is_assigned else ""
+            if not is_assigned and _is_to_assign(to_write):
+                assigned = self._assign(to_write, note_assigned, deadline)
             undone = (
                 self._resolve_or_snooze(to_write, action, comment.text(assigned), deadline)
                 if action and changes
@@ -123,7 +136,7 @@ class IncidentWriter:
             raise
         return ""
 
-    def _assign(self, to_write: CallbackToWrite, deadline: Deadline) -> str:
+    def _assign(self, to_write: CallbackToWrite, note_assigned: Callable[[], object], deadline: Deadline) -> str:
         """Assign the incident to the acknowledger, and return a sentence about the result for the comment.
 
         If BigPanda refuses the assignment, the comment is still written. Temporary failures are raised.
@@ -141,6 +154,7 @@ class IncidentWriter:
             if error.reason not in {Reason.REFUSED, Reason.CREDENTIALS}:
                 raise
             return f"(Not assigned: BigPanda answered {error.http_status}.)"
+        note_assigned()
         return "The incident is assigned to them."
 
 

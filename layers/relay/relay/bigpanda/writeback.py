@@ -23,7 +23,7 @@ from relay.deadline import Clock, Deadline
 from relay.failures import LedgerError, Reason, SendError
 from relay.incidents.callback import Callback, parse_callback
 from relay.incidents.share import TEST_PREFIX
-from relay.jobs.job import Job, seconds_of
+from relay.jobs.job import Flag, Job, seconds_of
 from relay.jobs.result import Exchange, Outcome, Result
 from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.entry import Entry, entry_key
@@ -309,14 +309,22 @@ class Writeback:
             return replace(
                 Result.unsafe(job, Reason.IN_FLIGHT, "another worker took the lease"), until=now + RACE_SECONDS
             )
+        jobs = [job]
         try:
             comment = comment_of(
                 to_write.callback, to_write.responses, tag_of(job.delivery_id), is_verified=to_write.is_verified
             )
-            self.writer.write(to_write, comment, deadline, may_be_written=leased.in_doubt)
+            self.writer.write(
+                to_write,
+                comment,
+                deadline,
+                may_be_written=leased.in_doubt,
+                is_assigned=Flag.ASSIGNED in job.flags,
+                note_assigned=lambda: jobs.append(job.with_flags(Flag.ASSIGNED)),
+            )
         except SendError as error:
             replace(leased, in_doubt=leased.in_doubt or error.may_have_acted, until=0.0).write(self.table, name)
-            return Result.of_job(job, Outcome.UNSAFE).failed(error)
+            return Result.of_job(jobs[-1], Outcome.UNSAFE).failed(error)
         replace(leased, is_written=True, until=0.0).write(self.table, name)
         return _delivered(job)
 

@@ -96,7 +96,7 @@ class Chores:
             self.silent[api] = self.clock() + SILENT_SECONDS
         if result.outcome != Outcome.UNSAFE:
             return result
-        return self.failed(job, result)
+        return self.failed(result.job or job, result)
 
     def failed(self, job: Job, result: Result) -> Result:
         """Dead-letter a failed chore if its failure is final. Return the result as `queued`, with its queue.
@@ -238,7 +238,7 @@ class Worker:
             return result
         renewed = self.channels.refresh(job.channel)
         is_same = (renewed.rest, renewed.bigpanda) == (channel.rest, channel.bigpanda)
-        return result if is_same else self.chores.do(job, renewed, deadline, own_wait=None)
+        return result if is_same else self.chores.do(result.job or job, renewed, deadline, own_wait=None)
 
     def _completed(self, job: Job, channel: Channel, result: Result, deadline: Deadline, *, is_over: bool) -> Result:
         """Record the URL's recipients of an announced state, queue its follow-up, and return the result.

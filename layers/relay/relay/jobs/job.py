@@ -54,6 +54,7 @@ class Flag(StrEnum):
         BODY_REDUCED: The body is cut to fit, and no longer BigPanda's bytes.
         BELL: The sweeper sent this message, since a state's own message was late or there is none.
         ASKED: BigPanda was asked the job's question at least once.
+        ASSIGNED: An earlier attempt at a write-back assigned the incident in BigPanda.
         MAY_HAVE_PAGED: xMatters may have accepted one of the attempts.
         WAITS_FOR_LEDGER: The job must wait for the ledger, since a critical of the incident was sent without it.
     """
@@ -63,6 +64,7 @@ class Flag(StrEnum):
     BODY_REDUCED = "body_reduced"
     BELL = "bell"
     ASKED = "asked"
+    ASSIGNED = "assigned"
     MAY_HAVE_PAGED = "may_have_paged"
     WAITS_FOR_LEDGER = "waits_for_ledger"
 
