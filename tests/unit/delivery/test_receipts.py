@@ -472,3 +472,13 @@ def test_critical_is_told_of_if_the_secret_that_awaits_its_proof_cannot_be_read(
     new = replace(relay, secrets=FakeSecrets(noc=ChannelForbidden("AccessDenied")), recorder=Recorder())
     new.sweep_for(360)
     assert told(new) == ["nobody_notified"]
+
+
+def test_further_recipients_do_not_wait_for_the_distance_of_a_signal_that_the_incident_owes_to_all() -> None:
+    wants = {"min_seconds_between_signals": 3600, "notify_on": ["opened", "worsened", "grew", "resolved"]}
+    relay = watched({**LATE_ANSWER, **wants})
+    relay.play("critical 60", alerts=[{"id": "a1"}])
+    relay.play("critical", alerts=[{"id": "a1"}, {"id": "a2"}])
+    relay.sweep_for(420)
+    rung = [parse_qs(urlsplit(call.url).query)["recipients"][0] for call in relay.session.calls]
+    assert rung == ["Ops", "Ops,Boss,Duty"]

@@ -576,8 +576,13 @@ def _record(case: Case) -> float:
 
 
 def _spacing(case: Case) -> float:
-    change, least = case.task.change, case.task.channel.policy.min_seconds_between_signals
-    return earliest_send_time(case.entry, change.transition, least) if change else 0.0
+    change, policy = case.task.change, case.task.channel.policy
+    if change is None:
+        return 0.0
+    # What is owed to all takes the place of the signal to further recipients, which keeps no distance.
+    is_for_others = bool(policy.unanswered_recipients) and case.entry.awaits_others(case.task.state)
+    transition = Transition.UNANSWERED if is_for_others else change.transition
+    return earliest_send_time(case.entry, transition, policy.min_seconds_between_signals)
 
 
 def _slot(case: Case) -> float:

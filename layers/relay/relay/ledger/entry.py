@@ -609,12 +609,18 @@ class Entry(NamedTuple):
         is_same = announced is not None and announced.is_critical and self.eased is None
         return is_same and state.is_critical and self.receipt.awaits_others
 
-    def owing_others(self, row: Row, now: float) -> "Entry":
+    def owing_others(self, row: Row | None, now: float) -> "Entry":
         """Return the entry with its newest state owed to `unanswered_recipients` since `now` (epoch seconds), by `row`.
 
-        The entry stays as it is if a state is owed already, or if they need no signal any more (`awaits_others`).
+        If the state is owed to all already, its own row is due now: they get the same signal. The entry stays as it is
+        without a row, if the state is dead-lettered, or if they need no signal any more (`awaits_others`).
         """
-        if self.debt.is_owed or self.newest is None or not self.awaits_others(self.newest):
+        if self.newest is None or not self.awaits_others(self.newest) or self.debt.is_given_up:
+            return self
+        if self.debt.is_owed:
+            own = self.debt.row
+            return replace(self, debt=replace(self.debt, row=replace(own, due=min(own.due, now)))) if own else self
+        if row is None:
             return self
         return replace(self, debt=replace(self.debt, since=now, is_notified=True, row=row, reason=""))
 

@@ -166,23 +166,24 @@ class FallbackNotifier:
         """Record that the fallback topic was notified. If there is no time, the next message repeats the incident."""
         if deadline.remaining():
             missed = self._missed(row)
+            has_others = bool(missed and self.policies.of(row.channel).unanswered_recipients)
 
             def notified(entry: Entry) -> Entry:
                 changed = entry.fallback_notified(row.entry, missed, now)
                 # Of the entry as it is now: a share may have come while the message was published.
-                others = self._row_for_others(replace(row, entry=entry), now) if missed else None
-                return changed.owing_others(others, now) if others else changed
+                current = replace(row, entry=entry)
+                return changed.owing_others(self._row_for_others(current, now), now) if has_others else changed
 
             self.rows.change(row, notified)
 
     def _row_for_others(self, row: DueRow, now: float) -> Row | None:
         """Store the job that signals the policy's `unanswered_recipients`, and return the row that wakes it.
 
-        None if the policy has none, or if the ledger has no job of the newest state. The job counts as revived. So it
+        None if the ledger has no job of the newest state. The job counts as revived. So it
         is not sent while the ledger fails: only the ledger says that it is for further recipients.
         """
         policy, newest = self.policies.of(row.channel), row.entry.newest
-        job = self.rows.stored_job(row, FOR_OTHERS) if policy.unanswered_recipients else None
+        job = self.rows.stored_job(row, FOR_OTHERS)
         if job is None or newest is None or (job.version, job.digest) != (newest.version, newest.digest):
             return None
         lasts = policy.max_age_seconds + STORED_SECONDS
