@@ -270,7 +270,7 @@ class Conditions(Played):
     # ---- States --------------------------------------------------------------------------------------------------
 
     def _kept(self, channel: str, by_incident: Mapping[str, Sequence[SharedState]]) -> Iterator[str]:
-        """Check that a critical that was owed before a pause is announced after it, although it changed meanwhile."""
+        """Check that a critical is announced after a pause that kept it, or that began while it was owed."""
         spells = [spell for spell in self.weather.spells if spell.service != f"xmatters/{channel}"]
         last = self.quiet_until(channel) + KEPT_SECONDS
         is_odd = self.weather.crashes or self.has_operators or self.cloud.has_newer_schema
@@ -286,10 +286,23 @@ class Conditions(Played):
             begins = min((pause.since for pause in pauses), default=0.0)
             before = [each for each in states if max(each.answered, default=begins) < begins - IN_FLIGHT_SECONDS]
             is_owed = any(not self.may_be_shadowed(each) for each in before)
+            is_owed = is_owed or (len(states) == 1 and self._is_kept(states[0]))
             is_bad = all(state.is_critical for state in states)
             rang = any(ring.began < last for ring in self.rings_of(incident))
             if is_owed and is_bad and not rang and not any(map(self.is_dead_lettered, states)):
-                yield f"kept: {incident} was owed before the pause of {channel}, and never rang after it"
+                yield f"kept: {incident} was owed before or in the pause of {channel}, and never rang after it"
+
+    def _is_kept(self, state: SharedState) -> bool:
+        """Return True if the state came in a pause that keeps it, beyond doubt."""
+        (first, last), margin = self._came(state), self.cloud.clock_margin
+        return all(
+            each.mode != "shadow"
+            and any(
+                pause.keeps and pause.since + margin < first and last + margin < pause.until
+                for pause in each.pauses_of(state.facts)
+            )
+            for each in self.used(state.channel, first, last)
+        )
 
     # ---- States, in fair weather -----------------------------------------------------------------------------------
 

@@ -1170,7 +1170,7 @@ MUTATIONS = (
     Mutation(
         "the call of further recipients is not owed",
         "sweeper.fallback_notifier:FallbackNotifier._mark",
-        "changed.owing_others(others, now) if others else changed",
+        "changed.owing_others(self._row_for_others(current, now), now) if has_others else changed",
         "changed",
         seed=79,
     ),
@@ -1834,5 +1834,26 @@ MUTATIONS = (
         "leased.in_doubt or error.may_have_acted",
         "error.may_have_acted",
         seed=101,
+    ),
+    Mutation(
+        "the fallback topic is not told of a critical that comes back while its resolve is owed",
+        "ledger.entry:Entry._with_newest",
+        "is_reopened and (debt.is_notified or self.eased)",
+        "is_reopened and self.eased",
+        seed=105,
+    ),
+    Mutation(
+        "no proof is awaited of a critical that was shared again while it was sent",
+        "ledger.entry:Entry.announcing",
+        "newer is None or newer.is_critical",
+        "newer is None",
+        seed=908,
+    ),
+    Mutation(
+        "a state that a pause kept is left out by a pause that lasts longer",
+        "delivery.rules:_is_left_out",
+        "not pause.postpones(debt.earliest_since(case.task.state.came)) and not debt.paused_until",
+        "not pause.postpones(debt.earliest_since(case.task.state.came))",
+        seed=223,
     ),
 )

@@ -4,17 +4,21 @@ from copy import replace
 from random import Random
 from typing import Any
 
+from tests.simulation.cloud import USUAL
 from tests.simulation.narrow_stories import incidents, not_me, one_of, plain
-from tests.simulation.settings import Timeline, with_routes
+from tests.simulation.settings import Settings, Timeline, moment, with_routes
 from tests.simulation.story import (
     BOSS,
     NOC,
+    QUIET,
     Said,
     SharedState,
     Story,
+    alone,
     course,
     in_time,
     roomy,
+    stamped,
     waits,
     with_rarities,
 )
@@ -192,6 +196,64 @@ def _with_unanswered_questions(random: Random, story: Story) -> Story:
     return plain(story, in_time(states), routed=(), spells=spells, **members)
 
 
+def _with_a_second_critical(random: Random, story: Story) -> Story:
+    """Return a story of incidents that end and open again in an outage, after people were told of the first time."""
+    states = incidents(random, "b", [1, 2], ["warning critical ok critical"], 30, 90.0, 150.0)
+    delay = random.choice([30, 60])
+    spells = [Spell("xmatters", random.choice(["503", "gone"]), random.uniform(35, 60), 1500.0, 1.0)]
+    policy = {"confirm_resolve": False, "fallback_after_seconds": delay}
+    return plain(story, in_time(states), policy=policy, routed=(), spells=spells, has_rest=random.random() < 0.3)
+
+
+def _with_comments_in_flight(random: Random, story: Story) -> Story:
+    """Return a story of criticals that nobody may hear, and of further shares of them while they are being sent."""
+    courses = ["critical critical", "warning critical critical", "critical critical critical"]
+    states = incidents(random, "f", [2, 3], courses, 60, 1.5, 3.0)
+    spells = [Spell("xmatters", "slow", 0.0, random.uniform(60, 200), 1.0)]
+    receipts = {"notified_within_seconds": 120.0, "answered_within_seconds": random.choice([0.0, 600.0])}
+    members = {"answers": not_me(1500.0, "f0"), "has_rest": True, "has_dead_ends": True, "receipts": receipts}
+    policy = {"confirm_resolve": False, "notify_on": ["opened", "worsened", "resolved"]}
+    return plain(story, in_time(states), policy=policy, routed=(), spells=spells, **members)
+
+
+def _with_a_pause_in_a_pause(random: Random, story: Story) -> Story:
+    """Return a story of a long pause that leaves out what comes, and of a short one in it that keeps it."""
+    begins = random.randrange(5, 40)
+    keeps_at, keeps_until, ends = begins + random.randrange(20, 60), 200, random.randrange(300, 700)
+    pauses = [
+        {"since": moment(since), "until": moment(until), "then": then}
+        for since, until, then in ((begins, ends, "drop"), (keeps_at, keeps_until, "keep"))
+    ]
+    random.shuffle(pauses)
+    states = [state.elsewhere(QUIET) for state in incidents(random, "n", [4, 6], ["critical", "warning"], 250, 1.0)]
+    story = alone(story, in_time(states), cloud=USUAL)
+    others = {QUIET: roomy(story.policy, min_seconds_between_signals=0)}
+    return replace(story, others=others, timelines={QUIET: Timeline([Settings(0, pauses=tuple(pauses))])})
+
+
+def _with_changes_in_the_dark(random: Random, story: Story) -> Story:
+    """Return a story of criticals that ease and come back within two minutes, while the ledger fails for longer."""
+    states = incidents(random, "j", [2, 3], ["critical warning critical", "critical"], 60, 20.0, 45.0)
+    spells = [Spell("dynamodb", random.choice(["refuses", "refuses writes"]), 0.0, random.uniform(500, 900), 1.0)]
+    return plain(story, in_time(states), routed=(), spells=spells)
+
+
+def _with_a_worse_state_in_shadow(random: Random, story: Story) -> Story:
+    """Return a story of incidents that ease without a signal, and get worse again in the channel's shadow mode."""
+    begins, ends = random.randrange(150, 250), random.randrange(400, 500)
+    states: list[SharedState] = []
+    for number in range(random.choice([2, 3])):
+        first, worse = random.uniform(0, 60), random.uniform(begins + 20, ends - 20)
+        times = iter([first, first + random.uniform(40, 80), worse, ends + random.uniform(30, 90)])
+        statuses = ("critical", "warning", "critical", "critical")
+        own = [stamped(f"k{number}", place, next(times), each, place + 1) for place, each in enumerate(statuses)]
+        states += [state.elsewhere(QUIET) for state in own]
+    story = alone(story, in_time(states), cloud=USUAL)
+    wants = ["opened", "worsened", "reopened", "resolved"]
+    others = {QUIET: roomy(story.policy, min_seconds_between_signals=0, notify_on=wants)}
+    return replace(story, others=others, timelines={QUIET: Timeline.shadowed(begins, ends)})
+
+
 _KINDS = (
     _with_snoozed_criticals,
     _with_assignments,
@@ -205,11 +267,20 @@ _KINDS = (
 )
 _LATER_KINDS = (_with_second_replays, _with_doubtful_comments, _with_long_lives, _with_unanswered_questions)
 
+_NEWEST_KINDS = (
+    _with_a_second_critical,
+    _with_comments_in_flight,
+    _with_a_pause_in_a_pause,
+    _with_changes_in_the_dark,
+    _with_a_worse_state_in_shadow,
+)
+
 
 def with_rare_conditions(seed: int, story: Story) -> Story:
     """Return the story, or one with a rare condition in its place."""
     rarities = (
         ("rarities of {}", 0.1099, 0.2299, one_of(_KINDS)),
         ("late rarities of {}", 0.325, 0.365, one_of(_LATER_KINDS)),
+        ("newest rarities of {}", 0.1415, 0.1765, one_of(_NEWEST_KINDS)),
     )
     return with_rarities(seed, story, rarities)

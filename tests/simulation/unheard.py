@@ -31,6 +31,7 @@ ASKED_SECONDS = 45.0
 # From a question that xMatters did not answer to the time by which it is surely asked again.
 ASKED_AGAIN_SECONDS = 35.0
 MOST_QUESTIONS = 3
+UNREAD_SECONDS = 300.0
 
 
 class Span(NamedTuple):
@@ -198,7 +199,10 @@ class Unheard(Played):
             is_given_up = any(
                 self._is_dead_end(page, at) for page in self.phones.pages if page.ring.incident == incident
             )
-            if words in line and at < began + within - 1 and not is_given_up:
+            # A function that can't read the secret tells after the time that is usual.
+            is_unread = any(self.world.began + each.begins < at for each in self.spells("secrets"))
+            is_early = at < began + (min(within, UNREAD_SECONDS) if is_unread else within) - 1
+            if words in line and is_early and not is_given_up:
                 yield f"unheard: {incident} is told of at {moment}, before its time"
             is_awaited = words == NO_DEVICE and within < math.inf
             if words in line and is_awaited and self._is_surely_proven(span, min(span.began + within, at)):

@@ -174,6 +174,12 @@ def test_flag_of_bigpanda_is_enough_while_the_incident_is_open() -> None:
     assert Flap().after_state(state(), over(9), RULE, is_flagged=True).calm_at == 0
 
 
+def test_critical_that_may_have_rung_does_not_wait_for_a_flap_that_people_know_as_a_warning() -> None:
+    told = replace(announced(state(status="warning")), doubtful=(state(),), flap=Flap((), NOW + 600, is_signalled=True))
+    assert told.quiet_until(state()) == 0.0
+    assert told.quiet_until(state(status="warning")) == NOW + 600
+
+
 def signal_to(*recipients: str, is_for_acknowledger: bool = False) -> AcceptedSignal:
     return AcceptedSignal.of(state(), "r1", NOW, Audience(recipients, is_for_acknowledger=is_for_acknowledger))
 
