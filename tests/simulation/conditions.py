@@ -286,7 +286,7 @@ class Conditions(Played):
             begins = min((pause.since for pause in pauses), default=0.0)
             before = [each for each in states if max(each.answered, default=begins) < begins - IN_FLIGHT_SECONDS]
             is_owed = any(not self.may_be_shadowed(each) for each in before)
-            is_owed = is_owed or (len(states) == 1 and self._is_kept(states[0]))
+            is_owed = is_owed or (len(states) == 1 and bool(states[0].answered) and self._is_kept(states[0]))
             is_bad = all(state.is_critical for state in states)
             rang = any(ring.began < last for ring in self.rings_of(incident))
             if is_owed and is_bad and not rang and not any(map(self.is_dead_lettered, states)):

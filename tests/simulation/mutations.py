@@ -1315,19 +1315,6 @@ MUTATIONS = (
         seed=149,
     ),
     Mutation(
-        "the receipts of a channel that cannot be read are ended, as its default policy awaits nothing",
-        "sweeper.fallback_notifier:FallbackNotifier._awaits_nothing",
-        """
-            policy = self.policies.of(channel)
-            if channel in self.policies.unread:
-                return False
-        """,
-        """
-            policy = self.policies.of(channel)
-        """,
-        seed=266,
-    ),
-    Mutation(
         "a message about a receipt counts as the message about the incident's next debt",
         "ledger.entry:Entry.fallback_notified",
         "self.debt.is_notified or is_told",

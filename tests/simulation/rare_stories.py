@@ -17,6 +17,7 @@ from tests.simulation.story import (
     alone,
     course,
     in_time,
+    plain_policy,
     roomy,
     stamped,
     waits,
@@ -227,7 +228,7 @@ def _with_a_pause_in_a_pause(random: Random, story: Story) -> Story:
     random.shuffle(pauses)
     states = [state.elsewhere(QUIET) for state in incidents(random, "n", [4, 6], ["critical", "warning"], 250, 1.0)]
     story = alone(story, in_time(states), cloud=USUAL)
-    others = {QUIET: roomy(story.policy, min_seconds_between_signals=0)}
+    others = {QUIET: plain_policy()}
     return replace(story, others=others, timelines={QUIET: Timeline([Settings(0, pauses=tuple(pauses))])})
 
 
@@ -250,7 +251,7 @@ def _with_a_worse_state_in_shadow(random: Random, story: Story) -> Story:
         states += [state.elsewhere(QUIET) for state in own]
     story = alone(story, in_time(states), cloud=USUAL)
     wants = ["opened", "worsened", "reopened", "resolved"]
-    others = {QUIET: roomy(story.policy, min_seconds_between_signals=0, notify_on=wants)}
+    others = {QUIET: plain_policy(notify_on=wants)}
     return replace(story, others=others, timelines={QUIET: Timeline.shadowed(begins, ends)})
 
 

@@ -482,3 +482,15 @@ def test_further_recipients_do_not_wait_for_the_distance_of_a_signal_that_the_in
     relay.sweep_for(420)
     rung = [parse_qs(urlsplit(call.url).query)["recipients"][0] for call in relay.session.calls]
     assert rung == ["Ops", "Ops,Boss,Duty"]
+
+
+def test_answer_is_awaited_on_if_the_secret_cannot_be_read_for_some_time() -> None:
+    relay = watched(BOTH)
+    relay.play("critical 15 delivery:Delivered 0")
+    assert heard(relay) == (True, True, False)
+    secret = relay.secrets.texts["noc"]
+    relay.secrets.texts["noc"] = ChannelForbidden("AccessDenied")
+    replace(relay, recorder=Recorder()).sweep_for(300)
+    relay.secrets.texts["noc"] = secret
+    relay.sweep_for(660)
+    assert told(relay) == ["nobody_answered"]
