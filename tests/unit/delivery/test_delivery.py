@@ -120,6 +120,20 @@ def test_critical_is_sent_once_and_counted_as_unguarded_and_its_resolve_is_owed(
     assert relay.play("ok") == ["delivered resolved"]
 
 
+def test_critical_that_comes_back_after_an_ease_rings_at_once_while_the_table_is_down() -> None:
+    relay = down()
+    relay.play("critical 30 warning 30 critical")
+    assert relay.statuses() == "critical critical"
+
+
+def test_nobody_is_told_of_a_critical_that_rang_while_the_table_is_down() -> None:
+    relay = down()
+    relay.play("critical")
+    for _ in range(20):
+        relay.wake(60)
+    assert (relay.statuses(), relay.sns.published) == ("critical", [])
+
+
 def test_people_are_told_of_a_critical_that_xmatters_refused_while_the_table_was_down() -> None:
     relay = down(samples.refused(400))
     relay.share()

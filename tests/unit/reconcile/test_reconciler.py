@@ -184,6 +184,18 @@ def test_critical_is_owed_anew_if_a_believed_resolve_ended_its_page_before_it_wa
     assert scene.signalled()[-1] == "critical"
 
 
+def test_owed_warning_does_not_ring_once_bigpanda_shows_that_its_incident_is_over() -> None:
+    scene = make_scene(samples.refused(503))
+    scene.shared(status="warning")
+    scene.has(listed(scene, status="Ok"))
+    assert scene.run_twice()["missed"] == 1
+    scene.relay.wake(0)
+    before = len(scene.signalled())
+    scene.relay.session.steps = [samples.accepted("r1")]
+    scene.relay.wake(300)
+    assert "warning" not in scene.signalled()[before:]
+
+
 def test_changes_of_a_flapping_incident_are_no_missed_shares_until_one_lasts() -> None:
     scene = make_scene()
     clock = scene.relay.clock
