@@ -53,6 +53,18 @@ def test_topic_is_told_at_once_of_a_critical_that_was_given_up_and_of_another_af
     assert told == [1, 1, 2]
 
 
+def test_topic_is_not_told_of_alerts_that_join_a_critical_while_its_next_signal_keeps_its_distance() -> None:
+    policy = {"min_seconds_between_signals": 1800, "notify_on": ["opened", "grew", "resolved"]}
+    relay = new_relay(policy=policy)
+    relay.play("critical 60", alerts=[{"id": "a1"}])
+    relay.session.steps = [DOWN]
+    relay.play("critical", alerts=[{"id": "a1"}, {"id": "a2"}])
+    relay.sweep_for(1680)
+    assert subjects(relay) == []
+    relay.sweep_for(480)
+    assert subjects(relay) == ["incident i1 of channel noc"]
+
+
 def test_critical_that_a_pause_holds_is_given_up_and_told_of_once_its_channel_is_removed() -> None:
     relay = new_relay()
     relay.change_policy(pauses=[samples.pause("keep", until=8 * 3600)])
