@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from relay.channels.policy import Mode
 from relay.delivery.channel_health import age
 from relay.failures import Reason
 from relay.foreign_text import printable
@@ -53,18 +54,17 @@ def waits_for(status: ChannelStatus, now: float, quiet: float) -> list[str]:
     debts, traffic = status.debts, status.traffic
     if debts is None or traffic is None:
         return ["the ledger and the logs to be readable"]
-    found = []
+    found, resume = [], f": relayctl channel resume {status.name}"
     if debts.owed:
         since = f", the oldest for {age(now - debts.oldest)}" if debts.oldest is not None else ""
         paused = debts.reasons[Reason.PAUSED]
-        resume = f", {paused} paused: relayctl channel resume {status.name}" if paused else ""
-        found.append(f"{owed_words(debts)}{since}{resume}")
-    # While the channel sends nothing, the sweeper notifies of nothing. Once it is removed, only of what was given up.
+        found.append(f"{owed_words(debts)}{since}" + (f", {paused} paused{resume}" if paused else ""))
+    # While the channel sends nothing, the sweeper notifies of nothing. A pause can be resumed, shadow mode lasts.
     is_silent = status.policy is not None and status.policy.stops_all(now)
     if not is_silent and debts.unnotified:
         found.append(f"{debts.unnotified} to be notified of")
-    if debts.awaited:
-        found.append(f"{debts.awaited} of which nobody is known to have heard" + ", nor is told in a pause" * is_silent)
+    if debts.awaited and not (status.policy and status.policy.mode is Mode.SHADOW):
+        found.append(f"{debts.awaited} of which nobody is known to have heard" + resume * is_silent)
     last = max((at for at in (traffic.last_share, traffic.last_signal) if at is not None), default=None)
     if last is not None and last + quiet > now:
         found.append(f"quiet until {moments.clock_in_zone(last + quiet)}")

@@ -233,11 +233,10 @@ class Owed(NamedTuple):
         return cls(debts, dead, undelivered, readings.problems)
 
     def __str__(self) -> str:
-        debts = self.debts or Debts()
-        unheard = f"{debts.awaited} of which nobody is known to have heard" if debts.awaited else ""
+        owed = owed_words(self.debts or Debts())
         dead = f"{self.dead_lettered} dead-lettered" if self.dead_lettered else ""
         unknown = (f"what is owed for this channel is not known: {each}" for each in self.problems)
-        return "; ".join(filter(None, [owed_words(debts), unheard, dead, *unknown]))
+        return "; ".join(filter(None, [owed, dead, *unknown]))
 
 
 def due(ledger: Ledger) -> dict[str, Entry]:

@@ -336,7 +336,8 @@ class Invariants(Played):
         is_guarded = state.incident not in self.unguarded and not any(
             "ledger" in process.troubles and state.incident in process.incidents for process in self.running
         )
-        if not is_guarded and self._seems_told(state.incident, heirs):
+        unplaced = not is_guarded and self._is_unplaced(state, self.states_of(state.incident))
+        if unplaced or (not is_guarded and self._seems_told(state.incident, heirs)):
             return
         self._problem(f"lost: {state}; people were told {told}")
 
@@ -520,12 +521,15 @@ class Invariants(Played):
             self._problem(f"{incident} ends untold: {answered[0]}; people were told {told}")
 
     def _is_unplaced(self, state: SharedState, others: Iterable[SharedState]) -> bool:
-        """Return True if the ledger's failure may hide that another state arrived later.
+        """Return True if the ledger's failure may hide that another state arrived later, or make it seem so.
 
         That is so for a state whose time stamps the relay does not believe: only the ledger knows its order of arrival.
+        It is so, too, for states without time stamps that arrived within the difference of two functions' clocks.
         """
-        later = (max(other.arrivals, default=0.0) for other in others if other is not state)
-        return state.has_wrong_stamps and any(at > max(state.arrivals) for at in later)
+        times = [max(other.arrivals, default=0.0) for other in others if other is not state]
+        first, last = min(state.arrivals), max(state.arrivals)
+        is_close = state.version is None and any(0 < first - at < self._clocks_differ for at in times)
+        return is_close or (state.has_wrong_stamps and any(at > last for at in times))
 
     def _check_found(self, incident: str) -> None:
         """Check that an incident's last state is announced by a reconcile run if its share never arrived."""

@@ -196,30 +196,6 @@ def test_owed_warning_does_not_ring_once_bigpanda_shows_that_its_incident_is_ove
     assert "warning" not in scene.signalled()[before:]
 
 
-def test_changes_of_a_flapping_incident_are_no_missed_shares_until_one_lasts() -> None:
-    scene = make_scene()
-    clock = scene.relay.clock
-    scene.shared()
-    for status in ("Ok", "Critical", "Ok"):
-        scene.has(incident(clock, ago=5, status=status, flapping=True))
-        scene.run_twice()
-        scene.relay.wake(0)
-    assert scene.signalled() == ["critical"]
-    clock.now += 3600
-    scene.run_twice()
-    scene.relay.wake(0)
-    assert scene.signalled() == ["critical", "ok"]
-
-
-def test_flapping_incident_that_gets_worse_is_a_missed_share() -> None:
-    scene = make_scene()
-    scene.shared(status="warning")
-    scene.has(incident(scene.relay.clock, ago=5, flapping=True))
-    scene.run_twice()
-    scene.relay.wake(0)
-    assert scene.signalled() == ["warning", "critical"]
-
-
 class TestEnvironments:
     """Environments that a channel's secret names."""
 

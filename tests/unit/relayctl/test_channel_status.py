@@ -1,6 +1,7 @@
 """Health of a channel as status and channel list show it, what its drain waits for, and the stack's URLs."""
 
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -57,10 +58,22 @@ def test_channel_is_not_drained_until_nothing_is_owed_and_nothing_came_for_the_q
     assert waits_for(ChannelStatus("noc", debts=debts, traffic=traffic), NOW, 600.0) == [words]
 
 
-def test_channel_in_shadow_mode_is_not_drained_while_a_critical_waits_to_be_heard_of() -> None:
-    channel = samples.parsed(samples.secret() | {"policy": {"mode": "shadow"}})
+@pytest.mark.parametrize(
+    ("policy", "words"),
+    [
+        ({"mode": "shadow"}, []),
+        (
+            {"pauses": [samples.pause("keep", since=-60, until=3600)]},
+            ["1 of which nobody is known to have heard: relayctl channel resume noc"],
+        ),
+    ],
+)
+def test_paused_channel_is_not_drained_while_a_critical_waits_to_be_heard_of(
+    policy: dict[str, Any], words: list[str]
+) -> None:
+    channel = samples.parsed(samples.secret() | {"policy": policy})
     status = ChannelStatus("noc", debts=Debts(awaited=1), traffic=Traffic(), channel=channel)
-    assert waits_for(status, NOW, 600.0) == ["1 of which nobody is known to have heard, nor is told in a pause"]
+    assert waits_for(status, NOW, 600.0) == words
 
 
 LOCAL = "http://127.0.0.1:45661"

@@ -323,8 +323,11 @@ class Writeback:
                 note_assigned=lambda: jobs.append(job.with_flags(Flag.ASSIGNED)),
             )
         except SendError as error:
-            replace(leased, in_doubt=leased.in_doubt or error.may_have_acted, until=0.0).write(self.table, name)
+            with suppress(LedgerError):
+                replace(leased, in_doubt=leased.in_doubt or error.may_have_acted, until=0.0).write(self.table, name)
             return Result.of_job(jobs[-1], Outcome.UNSAFE).failed(error)
+        except LedgerError as error:
+            return Result.unsafe(jobs[-1], Reason.INTERNAL, str(error))
         replace(leased, is_written=True, until=0.0).write(self.table, name)
         return _delivered(job)
 

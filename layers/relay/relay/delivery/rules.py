@@ -418,7 +418,7 @@ def _flapping(task: Task, entry: Entry, standing: Standing, now: float) -> tuple
         flap = entry.flap.after_state(entry.newest, task.state, rule, is_flagged=task.share.flapping is True)
         entry = replace(entry, flap=flap)
     is_unanswered = task.change is not None and task.change.transition == Transition.UNANSWERED
-    quiet_until = 0.0 if is_unanswered else entry.quiet_until(task.state)
+    quiet_until = 0.0 if is_unanswered or _is_for_others(task, entry) else entry.quiet_until(task.state)
     task = replace(task, is_flapping=entry.flap.calm_at > now, quiet_until=quiet_until)
     if task.is_flapping and task.change:
         task = replace(task, change=replace(task.change, why=f"{task.change.why}; it flaps"))
@@ -579,10 +579,13 @@ def _spacing(case: Case) -> float:
     change, policy = case.task.change, case.task.channel.policy
     if change is None:
         return 0.0
-    # What is owed to all takes the place of the signal to further recipients, which keeps no distance.
-    is_for_others = bool(policy.unanswered_recipients) and case.entry.awaits_others(case.task.state)
-    transition = Transition.UNANSWERED if is_for_others else change.transition
+    transition = Transition.UNANSWERED if _is_for_others(case.task, case.entry) else change.transition
     return earliest_send_time(case.entry, transition, policy.min_seconds_between_signals)
+
+
+def _is_for_others(task: Task, entry: Entry) -> bool:
+    """True if the signal to all stands for the one to `unanswered_recipients`: no distance and no flap holds it."""
+    return bool(task.channel.policy.unanswered_recipients) and entry.awaits_others(task.state)
 
 
 def _slot(case: Case) -> float:

@@ -17,8 +17,6 @@ from relay.reconcile.history import ChannelHistory, Difference, Member
 SETTLES_SECONDS = 90.0
 # A queued state is not queued again for this time, since its job may still be at work.
 QUEUED_SECONDS = 3600.0
-# BigPanda sends no share while an incident flaps (docs/vendors.md). A state that lasts for so long counts as missed.
-FLAP_SECONDS = 3600.0
 # Entries between two checks of the time.
 ENTRIES_AT_ONCE = 1_000
 
@@ -149,7 +147,7 @@ class Comparison:
 
     def _is_missed(self, member: Member, seen: Seen, known: KnownEntry) -> bool:
         state, entry, channel = seen.state, known.entry, member.channel
-        if was_shared(entry, state, self.clock()) or _is_withheld(seen, entry, self.clock()):
+        if was_shared(entry, state, self.clock()):
             return False
         # A resolve terminates pages even if the policy does not announce it.
         newest = entry.newest
@@ -190,17 +188,6 @@ class Comparison:
 
 def _is_owed(member: Member, seen: Seen, entry: Entry) -> bool:
     return judge_change(entry, seen.state, member.channel.policy.notify_on).standing == Standing.OWED
-
-
-def _is_withheld(seen: Seen, entry: Entry, now: float) -> bool:
-    """True if BigPanda itself sends no share of a state at `now` (epoch seconds), since its incident flaps.
-
-    A state that is worse than the announced one counts as missed all the same, and so does one that lasts.
-    """
-    changed_on, told = seen.share.changed_on, entry.announced
-    if seen.share.flapping is not True or changed_on is None or told is None:
-        return False
-    return now - changed_on < FLAP_SECONDS and not seen.state.is_worse_than(told)
 
 
 def _has_moved_on(differing: Sequence[KnownEntry], queued: float) -> bool:

@@ -167,7 +167,9 @@ class FallbackNotifier:
         """Record that the fallback topic was notified. If there is no time, the next message repeats the incident."""
         if deadline.remaining():
             missed = self._missed(row)
-            has_others = bool(missed and self.policies.of(row.channel).unanswered_recipients)
+            # If the policy can't be read, the worker that has one decides.
+            may_have_others = self.policies.of(row.channel).unanswered_recipients or row.channel in self.policies.unread
+            has_others = bool(missed and may_have_others)
 
             def notified(entry: Entry) -> Entry:
                 changed = entry.fallback_notified(row.entry, missed, now)

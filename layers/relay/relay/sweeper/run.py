@@ -261,8 +261,8 @@ def canaries_of(members: Mapping[str, Any]) -> dict[str, Canary]:
 
 # Time limit of reading policies, so that unreadable secrets do not use up the run.
 POLICY_SECONDS = 8.0
-# Policy of a channel that can't be read, and of which the function has no copy. Proof may be awaited of a critical that
-# rang: a false alarm is better than a silence.
+# Policy of a channel without a copy that can't be read for NOTIFIED_WITHIN_SECONDS. Proof may be awaited of a critical
+# that rang: a false alarm is better than a silence.
 UNREAD = Policy(notified_within_seconds=NOTIFIED_WITHIN_SECONDS)
 
 
@@ -274,12 +274,14 @@ class SweepPolicies:
         known: The policies that were read in this run, by channel.
         unread: Channels whose secret could not be read in this run, so that their policy is not known.
         removed: Channels that do not exist.
+        unread_since: Time of the first run that could not read a channel's policy, by channel (epoch seconds).
     """
 
     tools: Tools
     known: dict[str, Policy] = field(default_factory=dict, init=False, repr=False)
     unread: set[str] = field(default_factory=set, init=False, repr=False)
     removed: set[str] = field(default_factory=set, init=False, repr=False)
+    unread_since: dict[str, float] = field(default_factory=dict, init=False, repr=False)
 
     def begin_run(self) -> None:
         self.known.clear()
@@ -289,7 +291,7 @@ class SweepPolicies:
     def read(self, rows: Iterable[DueRow]) -> None:
         """Read the policies of all rows' channels in parallel, since one after the other takes long in a storm.
 
-        A channel whose secret can't be read in time has the policy of the function's last copy, or else UNREAD.
+        A channel whose secret can't be read in time has the policy of the last copy, or else the default one.
         """
         deadline = self.tools.deadlines(POLICY_SECONDS)
 
@@ -298,21 +300,25 @@ class SweepPolicies:
                 self.of(channel)
             else:
                 copy = self.tools.channels.cached(channel)
-                self.known.setdefault(channel, copy.policy if copy else UNREAD)
+                self.known.setdefault(channel, copy.policy if copy else Policy())
                 self.unread.add(channel)
 
         self.tools.at_once([partial(read_one, channel) for channel in dict.fromkeys(each.channel for each in rows)])
 
     def of(self, channel: str) -> Policy:
-        """Return a channel's policy: UNREAD if the channel can't be read, and the default policy if it was removed."""
+        """Return a channel's policy; the default one if it was removed or can't be read, and UNREAD after some time."""
         if channel not in self.known:
-            self.known[channel] = UNREAD
+            now = self.tools.clock()
+            is_long = now - self.unread_since.get(channel, now) >= NOTIFIED_WITHIN_SECONDS
+            self.known[channel] = UNREAD if is_long else Policy()
             try:
                 self.known[channel] = self.tools.channels.for_work(channel).policy
+                self.unread_since.pop(channel, None)
             except UnknownChannel:
                 self.known[channel] = Policy()
                 self.removed.add(channel)
             except ChannelError:
+                self.unread_since.setdefault(channel, now)
                 self.unread.add(channel)
             except Exception as error:  # noqa: BLE001 - a fault in one channel must not stop the others
                 self.unread.add(channel)
