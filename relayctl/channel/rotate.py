@@ -6,8 +6,8 @@ from typing import Any
 import click
 
 from relay.channels.schema import AUTH
-from relay.delivery.channel_health import age
 from relay.foreign_text import printable
+from relay.health.judgement import age
 from relay.xmatters.directory import Directory
 from relayctl import moments, terminal
 from relayctl.channel import checks, endpoints, write_path

@@ -71,7 +71,7 @@ class SecretDocument:
         return dict(_mask(self.members, ""))
 
     def credentials(self, endpoint: str, unlike: "SecretDocument | None" = None) -> dict[str, Any]:
-        """Return an endpoint's current credentials by kind, the token first, without those that `unlike` has, too."""
+        """Return an endpoint's current credentials by kind, the token first, without those equal in `unlike`."""
         members = self.get(endpoint)
         found = members if isinstance(members, dict) else {}
         others = unlike.credentials(endpoint) if unlike else {}

@@ -179,9 +179,9 @@ class ChannelStore:
             return None
 
     def names(self) -> dict[str, float | None]:
-        """Return every channel, sorted, with the time of its last change (epoch seconds).
+        """Return every channel, sorted, with the time of its last change (epoch seconds; None if it is not known).
 
-        Secrets Manager's list may be five minutes old (API Reference, "ListSecrets"), so each secret is read, too.
+        Secrets Manager's list may be five minutes old (API Reference, "ListSecrets"), so what is gone is left out.
         """
         found = dict(list_channels(self._secrets, self._prefix))
         # A secret that cannot be read may exist.

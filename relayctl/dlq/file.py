@@ -113,8 +113,8 @@ def read_line(text: bytes, now: float) -> Message:
 def send(queue: Queue, messages: Sequence[Message], stopping: Callable[[], bool]) -> Iterator[tuple[int, str | None]]:
     """Send messages until `stopping` returns True or the queue refuses one.
 
-    Yield after each batch: the number of messages that are known to be on the queue, and the error that ends the
-    import, or None. One of that batch may be sent twice, which does no harm: the ledger prevents a second page.
+    Yield after each batch: how many messages in all are known to be on the queue, and the error that ends the import,
+    or None. Messages of a batch that failed may be there all the same: to send them again does no harm.
     """
     sent = 0
     for batch in batches(messages, lambda message: message.size):

@@ -5,8 +5,8 @@ from typing import Any
 
 import click
 
-from relay.delivery.channel_health import age
 from relay.foreign_text import identifier, printable, quoted
+from relay.health.judgement import age
 from relay.incidents.share import MAX_ID_LENGTH
 from relay.jobs.job import Flag, seconds_of
 from relay.jobs.queue import read_envelope

@@ -4,9 +4,9 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from relay.channels.channel import is_channel_name
-from relay.delivery.channel_health import age, next_attempt
 from relay.failures import Reason
 from relay.foreign_text import identifier, printable
+from relay.health.judgement import age, next_attempt
 from relay.incidents.share import State
 from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.debt import Debt

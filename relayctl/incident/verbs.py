@@ -13,8 +13,8 @@ import click
 from relay.bigpanda.client import BigPanda
 from relay.channels.channel import Rest
 from relay.deadline import Deadline
-from relay.delivery.channel_health import age
 from relay.foreign_text import identifier, printable, quoted, url_part
+from relay.health.judgement import age
 from relay.http.client import json_object
 from relay.incidents.share import MAX_ID_LENGTH, Fields, fields_of, nested, scalar, time_of
 from relay.jobs.job import seconds_of

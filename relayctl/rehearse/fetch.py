@@ -17,9 +17,9 @@ from click import ClickException
 from relay.bigpanda.client import CALLS_A_SECOND, INCIDENTS_A_PAGE, Incident
 from relay.bigpanda.listing import FOLDERS, MAX_LISTING_PAGES
 from relay.deadline import Deadline
-from relay.delivery.channel_health import age
 from relay.failures import Reason, SendError
 from relay.foreign_text import url_part
+from relay.health.judgement import age
 from relay.http.client import HttpClient
 from relay.http.session import HttpAnswer
 from relay.incidents.share import RANKS, fields_of, nested, scalar, time_of

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from relay.delivery.channel_health import age
+from relay.health.judgement import age
 from relay.incidents.share import CANARY_PREFIX, time_of
 from relay.jobs.result import Outcome
 from relayctl import moments, terminal

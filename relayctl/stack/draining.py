@@ -8,9 +8,9 @@ from typing import Any
 import click
 
 from relay.channels.policy import Mode
-from relay.delivery.channel_health import age
 from relay.failures import Reason
 from relay.foreign_text import printable
+from relay.health.judgement import age
 from relayctl import moments, terminal
 from relayctl.channel.endpoints import put_in_force
 from relayctl.channel.store import ChannelStore

@@ -8,9 +8,9 @@ from typing import Any
 import click
 from botocore.config import Config
 
-from relay.delivery.channel_health import age
 from relay.delivery.fallback import TOPIC
 from relay.delivery.phones import Way, ways_to
+from relay.health.judgement import age
 from relay.ledger.table import Table, parsed
 from relay.sweeper.fallback_notifier import TEST_KEY
 from relayctl import check_results, terminal

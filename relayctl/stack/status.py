@@ -13,10 +13,10 @@ import click
 
 from relay.channels.channel import Channel
 from relay.channels.policy import Policy
-from relay.delivery import channel_health
-from relay.delivery.channel_health import Debts, ShareWatch, age, owed_reasons
 from relay.failures import InvalidChannel
 from relay.foreign_text import printable
+from relay.health import judgement
+from relay.health.judgement import Debts, ShareWatch, age, owed_reasons
 from relay.incidents.share import TEST_PREFIX
 from relay.ledger.debt import CRITICAL, OTHER, shards
 from relay.ledger.entry import Entry, channel_of
@@ -126,10 +126,10 @@ def judge(status: ChannelStatus, now: float) -> tuple[Health, list[str]]:
     sick = [status.problem] if status.problem else []
     circuit = status.gate.circuit if status.gate else None
     failed = status.canary.failure if status.canary else ""
-    sick += channel_health.ongoing_reasons(debts, circuit, status.shares, now, refused=status.refused, canary=failed)
+    sick += judgement.ongoing_reasons(debts, circuit, status.shares, now, refused=status.refused, canary=failed)
     sick += filter(None, [only_refused(status, now)])
     if debts:
-        sick += channel_health.momentary_reasons(debts)
+        sick += judgement.momentary_reasons(debts)
     if sick:
         return Health.SICK, sick
     if debts is None:
@@ -297,7 +297,7 @@ def read_status(stack: Stack, only: str | None = None, *, has_logs: bool = True)
             status = status._replace(
                 uses=uses or (),
                 shares=None if every is None or since is None else ShareWatch(every, since),
-                refused=channel_health.refusals(name, kinds),
+                refused=judgement.refusals(name, kinds),
                 canary=canaries.get(name, Canary()) if channel.policy.canary and canaries is not None else None,
             )
         channels.append(status)

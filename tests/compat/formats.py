@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from relay.channels.parsing import parse_channel
-from relay.delivery.channel_health import ShareWatch
 from relay.failures import Reason
+from relay.health.announcement import ChannelState, Told
+from relay.health.judgement import ShareWatch
 from relay.incidents.share import State
 from relay.jobs.job import Acceptance, Flag, Job, Stamps
 from relay.jobs.queue import attributes_of, envelope_of, read_envelope
@@ -25,7 +26,6 @@ from relay.ledger.receipt import Missed, Receipt
 from relay.ledger.table import Ledger, Table
 from relay.reconcile.history import ChannelHistory, Difference, History
 from relay.sweeper.canary import Canary
-from relay.sweeper.health_announcement import ChannelState, Told
 from relay.sweeper.run import KEY as SWEEPER_KEY
 from relay.sweeper.run import SweeperRun
 from relay.telemetry import Telemetry

@@ -959,7 +959,7 @@ MUTATIONS = (
     ),
     Mutation(
         "nobody is told of a sick channel",
-        "sweeper.health_announcement:",
+        "health.announcement:",
         "RUNS_SICK = 2",
         "RUNS_SICK = 200",
         seed=60000042,
@@ -980,7 +980,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a channel that gets sick and well again sends a message each time",
-        "sweeper.health_announcement:ChannelState._may_tell",
+        "health.announcement:ChannelState._may_tell",
         "now - self.told_at >= TOLD_AGAIN_SECONDS",
         "now >= self.told_at",
         seed=53,
@@ -1078,7 +1078,7 @@ MUTATIONS = (
     ),
     Mutation(
         "given-up criticals make no channel's sickness urgent",
-        "delivery.channel_health:Debts.unpaged_criticals",
+        "health.judgement:Debts.unpaged_criticals",
         "self.critical + self.given_up + self.pages_missing",
         "self.critical + self.pages_missing",
         seed=240,

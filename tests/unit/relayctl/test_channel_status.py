@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from relay.delivery.channel_health import Debts
+from relay.health.judgement import Debts
 from relay.incidents.share import State
 from relay.ledger.debt import Debt, Row
 from relay.ledger.entry import Entry

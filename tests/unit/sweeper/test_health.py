@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from relay.failures import ChannelUnreadable, Reason, SendError
+from relay.health.announcement import ChannelState, Told
 from relay.http.session import HttpAnswer
 from relay.ledger.rate_limit_and_circuit import gate_of
 from relay.sweeper.credential_probe import PROBES_KEY
-from relay.sweeper.health_announcement import ChannelState, Told
 from tests import samples
 from tests.fakes import FakeSecrets, FakeSession, FakeSns, HookedDynamoDb, Relay, Step, new_relay, table_down
 from tests.unit.xmatters_tenant import REST

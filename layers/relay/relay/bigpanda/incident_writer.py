@@ -49,7 +49,7 @@ class CallbackToWrite(NamedTuple):
 
 @dataclass(frozen=True)
 class IncidentWriter:
-    """Writes callbacks into incidents of BigPanda."""
+    """Writes xMatters' callbacks into BigPanda's incidents: the comment, the assignment, a resolve or snooze."""
 
     bigpanda: BigPanda
     rate_limit: RateLimit

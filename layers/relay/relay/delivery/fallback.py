@@ -150,9 +150,9 @@ class Fallback:
         return self.phones.send(lambda way: f"Critical. {spoken} Again. {spoken}" if way.is_call else written)
 
     def test(self, numbers: Mapping[str, str]) -> dict[str, str]:
-        """Send a test message by each way (`ways`). Return the failure of each, by its name; an empty text for none.
+        """Send a test message over each of `ways`. Return why each failed, by the name of the way; empty if it did not.
 
-        `numbers` has the short number that each message tells, by the way's name.
+        `numbers` has, by the name of the way, the short number that the message tells, and that its reader reports.
         """
         about = "This is a test of the relay's last resort: nothing is wrong."
         written = f"{about} The number is {numbers[TOPIC]}."

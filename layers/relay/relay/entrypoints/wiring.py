@@ -220,7 +220,7 @@ class Wiring:
     @cached_property
     def health_watch(self) -> "HealthWatch | None":
         """The watch over channels' health; None if the stack has no topic for messages about it."""
-        from relay.delivery.channel_health import HealthTopics
+        from relay.health.judgement import HealthTopics
         from relay.sweeper.canary import CanaryWatch
         from relay.sweeper.credential_probe import CredentialProbe
         from relay.sweeper.health_watch import HealthWatch, RecipientWatch, ShareSurvey

@@ -177,9 +177,9 @@ class SendResult(NamedTuple):
 def after_failure(job: Job, result: Result, now: float) -> Job:
     """Return the job with the failure in `result` at `now` (epoch seconds).
 
-    A job that expired, or whose channel was removed, keeps xMatters' last answer.
+    A job that is given up without an attempt (expired, its channel removed or in shadow mode) keeps the last answer.
     """
-    if result.reason in {Reason.EXPIRED, Reason.CHANNEL_REMOVED}:
+    if result.reason in {Reason.EXPIRED, Reason.CHANNEL_REMOVED, Reason.SHADOWED}:
         return job.with_reason(result.reason)
     failed_at, exchange = timestamp(now), result.exchange
     failed = job.after_attempts(exchange.attempts).stamped(

@@ -282,9 +282,9 @@ class Entry(NamedTuple):
         return self.newest is not None and not self.newest.is_open
 
     def claiming(self, state: State) -> "Entry":
-        """Return the entry with the resolve `state` noted as claimed: BigPanda is asked if it is true.
+        """Return the entry with the resolve `state` noted as claimed: it counts only once BigPanda confirms it.
 
-        Newest state, debt and pages stay.
+        Nobody is asked here. Newest state, debt and pages stay as they are.
         """
         return replace(self, end=self.end.claimed(state.came, state.version if state.is_stamped else None))
 

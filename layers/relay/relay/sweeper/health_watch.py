@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from relay.channels.channel import Channel, Rest
 from relay.channels.policy import Policy
 from relay.deadline import Deadline
-from relay.delivery.channel_health import (
+from relay.failures import ChannelError, LedgerError, UnknownChannel
+from relay.health.announcement import ChannelState, Told
+from relay.health.judgement import (
     ChannelNotice,
     Debts,
     Health,
@@ -29,14 +31,12 @@ from relay.delivery.channel_health import (
     ongoing_reasons,
     refusals,
 )
-from relay.failures import ChannelError, LedgerError, UnknownChannel
 from relay.ledger.credentials import newest_use, use_key
 from relay.ledger.entry import Entry
 from relay.ledger.rate_limit_and_circuit import Circuit, circuit_of
 from relay.ledger.table import Table, parsed
 from relay.sweeper.canary import MAX_CANARIES, Canary, CanaryWatch
 from relay.sweeper.credential_probe import CredentialProbe
-from relay.sweeper.health_announcement import ChannelState, Told
 from relay.sweeper.run import SweeperRun, Tools
 from relay.telemetry import channel_list
 

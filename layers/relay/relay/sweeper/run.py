@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 from relay.channels.cache import ChannelCache
 from relay.channels.policy import NOTIFIED_WITHIN_SECONDS, Policy
 from relay.deadline import Clock, Deadline, Deadlines
-from relay.delivery.channel_health import ShareWatch
 from relay.failures import ChannelError, LedgerError, UnknownChannel
+from relay.health.announcement import IN_A_ROW_SECONDS, ChannelState
+from relay.health.judgement import ShareWatch
 from relay.incidents.share import CANARY_PREFIX
 from relay.jobs.job import Job
 from relay.jobs.queue import UnreadableMessage, envelope_of, read_envelope
@@ -27,7 +28,6 @@ from relay.ledger.debt import shards
 from relay.ledger.entry import Entry, channel_of, incident_of
 from relay.ledger.table import MAX_BATCH, Ledger, Table, parsed
 from relay.sweeper.canary import Canary
-from relay.sweeper.health_announcement import IN_A_ROW_SECONDS, ChannelState
 
 if TYPE_CHECKING:
     from relay.telemetry import Telemetry

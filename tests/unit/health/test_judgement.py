@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from relay.channels.policy import Policy
-from relay.delivery.channel_health import (
+from relay.health.judgement import (
     ChannelNotice,
     Debts,
     Health,
