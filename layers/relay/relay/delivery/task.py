@@ -165,7 +165,7 @@ class Task(NamedTuple):
 
     @property
     def needs_question(self) -> bool:
-        """True for a resolve that BigPanda must confirm. False if its API showed it, and for a test incident of relayctl."""
+        """True for a resolve that BigPanda must confirm. False if its API showed it, and for relayctl's tests."""
         is_test, is_found = self.job.incident_id.startswith(TEST_PREFIX), Flag.FOUND in self.job.flags
         return not self.state.is_open and not (is_found or is_test) and self.channel.asks_about_ends
 
