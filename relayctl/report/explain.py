@@ -46,7 +46,7 @@ _ACKNOWLEDGED = "they acknowledged, and nothing worsened or reopened since"
 
 
 def task_of(channel: Channel, share: Share, body: bytes, named: tuple[str, ...], now: float) -> Task:
-    """Return the task that the webhook makes of a share at `now` (epoch seconds). Its URL has the recipients `named`."""
+    """Return the task that the webhook makes of a share at `now` (epoch seconds). The URL has recipients `named`."""
     state = State.of(share, now)
     job = new_job(channel, share, state, body, named, "relayctl")
     return Task.of(channel, share, job, state, _NO_DEADLINE, is_from_webhook=True)
