@@ -352,7 +352,10 @@ class Invariants(Played):
         """Return True if the state has no status, and an older one that has came later; or if it is that older one."""
         came = [each for each in self.states_of(state.incident) if each.is_open and each.arrivals]
         return any(
-            state in (silent, late) and min(late.arrivals) > min(silent.arrivals) and surely_newer(silent, late)
+            state in (silent, late)
+            # A function that dies answers nothing, and may have recorded nothing.
+            and min(late.answered or late.arrivals) > min(silent.arrivals)
+            and surely_newer(silent, late)
             for silent in came
             for late in came
             if late.says_status and not silent.says_status
@@ -398,7 +401,8 @@ class Invariants(Played):
             # A claimed resolve may not be the newest state for the relay.
             believed = [each for each in before if (each.incident, each.number) not in self.unbelieved]
             # One that came late was not known yet.
-            early = [each for each in before if min(each.arrivals, default=0.0) < max(state.arrivals, default=0.0)]
+            last = max(state.arrivals, default=0.0)
+            early = [each for each in before if min(each.answered or each.arrivals, default=0.0) < last]
             known = [*newest(before), *newest(believed), *newest(early)]
             statuses = {each.status for each in known if each.is_open and each.says_status} or {state.status}
             # After a resolve that is not announced yet, the share may say no more than people know.
