@@ -401,9 +401,10 @@ class Invariants(Played):
             # A claimed resolve may not be the newest state for the relay.
             believed = [each for each in before if (each.incident, each.number) not in self.unbelieved]
             # One that came late was not known yet.
-            last = max(state.arrivals, default=0.0)
-            early = [each for each in before if min(each.answered or each.arrivals, default=0.0) < last]
-            known = [*newest(before), *newest(believed), *newest(early)]
+            came = [min(each.answered or each.arrivals, default=0.0) for each in before]
+            known = [*newest(before), *newest(believed)]
+            for until in (min(state.arrivals, default=0.0), max(state.arrivals, default=0.0)):
+                known += newest(each for each, at in zip(before, came, strict=True) if at < until)
             statuses = {each.status for each in known if each.is_open and each.says_status} or {state.status}
             # After a resolve that is not announced yet, the share may say no more than people know.
             statuses |= {told.status for each in known if told and not each.is_open}
