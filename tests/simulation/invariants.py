@@ -1113,8 +1113,15 @@ class Invariants(Played):
             if forged & set(answers_in(text)) and not text.startswith("Unverified"):
                 self._problem(f"forged: {text}")
 
-    def _has_rung_between(self, incident: str, since: float, until: float) -> bool:
-        """Return True if the incident rang since a time: the ledger keeps no acknowledgement of an earlier page."""
+    def _has_rung_since(self, incident: str, person: str, came: float, until: float) -> bool:
+        """Return True if the incident rang since the page that a person acknowledged, whose answer came then.
+
+        The ledger keeps no acknowledgement of an earlier page.
+        """
+        answers = (
+            each for each in self.answers.values() if (each.said.incident, each.said.person) == (incident, person)
+        )
+        since = min([came, *(each.page.ring.began for each in answers if each.page)])
         return any(since < ring.began < until for ring in self.rings_of(incident))
 
     def _check_assigned(self) -> None:
@@ -1124,7 +1131,7 @@ class Invariants(Played):
             own = [came for came, said, who in self._acknowledged() if (said, who) == (incident, person) and came < at]
             if not own:
                 self._problem(f"assigned: {incident} is assigned to {person}, who did not acknowledge it")
-            elif max(own) < last.get(incident, 0.0) and not self._has_rung_between(incident, max(own), at):
+            elif max(own) < last.get(incident, 0.0) and not self._has_rung_since(incident, person, max(own), at):
                 self._problem(f"assigned: {incident} is assigned to {person}, though another acknowledged it later")
             else:
                 last[incident] = max(last.get(incident, 0.0), min(own))

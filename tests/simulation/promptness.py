@@ -141,7 +141,9 @@ class Promptness(CautiousJudge):
             later = [other for other in self.phones.posts if other.process == post.process and other.began > post.began]
             # A slow refusal leaves no time to read the secret and to retry.
             has_time = (post.ended or math.inf) - post.began < QUICK_SECONDS
-            if has_time and post.began > self.renewed_at + READ_AGAIN_SECONDS and not later:
+            # A new secret that may name other people is used by the next attempt only.
+            is_widened = self.story.widens_at is not None and post.began > self.world.began + self.story.widens_at
+            if has_time and post.began > self.renewed_at + READ_AGAIN_SECONDS and not later and not is_widened:
                 yield f"credentials: {post.process.name} did not try again with the new key"
 
     def _without_ledger(self) -> Iterator[str]:
