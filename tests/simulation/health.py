@@ -1,6 +1,7 @@
 """Judge of the messages that a channel is sick, because it can't deliver, or well again: none false, none missing."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -229,12 +230,13 @@ class Health(Played):
         The sweeper replaces a vanished message only minutes later, and the replacement may vanish, too. So the channel
         may be sick although xMatters accepted each of its signals. A vanished message is no reason if its own state was
         signalled well before `at`, or if its incident was signalled between the loss and that time. A second copy of a
-        share without timestamps counts as a state of its own, which was not signalled.
+        share that has no timestamps of its own counts as a state of its own, which was not signalled.
         """
+        versions = Counter((state.incident, state.version) for state in self.states.values())
         copied = {
             (state.incident, state.number)
             for state in self.states.values()
-            if state.version is None and len(state.arrivals) > 1
+            if len(state.arrivals) > 1 and (state.version is None or versions[state.incident, state.version] > 1)
         }
         return any(
             message.job["channel"] == channel

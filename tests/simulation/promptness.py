@@ -546,7 +546,11 @@ class Promptness(CautiousJudge):
             first, waits = _first_of(debt, debts), self.policies[channel]["fallback_after_seconds"]
             by = max(first.comes + waits, heard_from) + NOTIFIED_SECONDS + LATE_SECONDS
             paused = self._paused_until(first, by)
-            since = max(first.begins, debt.held_until, paused) + waits
+            before = [ring for ring in self.rings_of(debt.state.incident) if ring.at < first.begins]
+            # Of a critical that people know nobody is told while its next signal keeps its distance.
+            is_known = bool(before) and self.told_by(before[-1]).is_critical
+            spaced = before[-1].at + self.policies[channel]["min_seconds_between_signals"] if is_known else 0.0
+            since = max(first.begins, debt.held_until, paused, spaced) + waits
             # Of one that is given up it is notified at once.
             since = min(since, max(self._given_up_at(debt.state), paused))
             by = max(since, heard_from) + NOTIFIED_SECONDS + LATE_SECONDS
