@@ -88,7 +88,7 @@ class Conditions(Played):
         (first, last), margin = self._came(state), self.cloud.clock_margin
         return self.may_be_shadowed(state) or any(
             not pause.keeps and pause.since < last + margin and first < pause.until + margin
-            for each in self.used(state.channel, first, last)
+            for each in self.used(state.channel, first, last + margin)
             for facts in self.facts(state)
             for pause in each.pauses_of(facts)
         )

@@ -620,10 +620,10 @@ class Invariants(Played):
             is_between = surely_newer(better, told) and surely_newer(last[0], better) and last[0] is not told
             # Until BigPanda confirms it, a claimed resolve changes nothing: people know of the open state.
             is_between = is_between and (better.incident, better.number) not in self.unbelieved
-            # The better state may have come while the signal was on its way.
-            is_in_turn = rings[-1].at + IN_FLIGHT_SECONDS < min(last[0].arrivals)
             # Also a state that was not answered may have reached the ledger.
             later = [other for other in self.states_of(incident) if other.arrivals and surely_newer(other, better)]
+            # The better state, and the worse one after it, may have come while the signal was on its way.
+            is_in_turn = rings[-1].at + IN_FLIGHT_SECONDS < min((min(each.arrivals) for each in later), default=0.0)
             is_in_turn = is_in_turn and all(max(better.answered) < min(other.arrivals) for other in later)
             unsaid = {"eased", "resolved"} if self.conditions.is_shadowed(better) else unwanted
             if self._has_ended_by(incident, min(last[0].arrivals)):
