@@ -262,10 +262,11 @@ class FallbackNotifier:
 
 def _spaced_until(entry: Entry, policy: Policy) -> float:
     """Return until when a known critical's next signal keeps its distance (epoch seconds); 0 if people know of none."""
-    known = entry.announced
-    if known is None or not known.is_critical or entry.eased or not entry.signal_times:
+    known, signals = entry.announced, entry.accepted_signals
+    if known is None or not known.is_critical or entry.eased or not signals:
         return 0.0
-    return entry.signal_times[-1] + policy.min_seconds_between_signals
+    # An attempt that failed delays no message.
+    return signals[-1].at + policy.min_seconds_between_signals
 
 
 def _owes_critical(entry: Entry) -> bool:
