@@ -65,6 +65,17 @@ def test_topic_is_not_told_of_alerts_that_join_a_critical_while_its_next_signal_
     assert subjects(relay) == ["incident i1 of channel noc"]
 
 
+def test_topic_is_told_of_alerts_that_join_a_critical_while_each_signal_may_have_been_accepted() -> None:
+    relay = new_relay(policy={"min_seconds_between_signals": 0, "notify_on": ["opened", "grew", "resolved"]})
+    relay.play("critical 60", alerts=[{"id": "a1"}])
+    relay.session.steps = [samples.refused(504)]
+    relay.play("critical", alerts=[{"id": "a1"}, {"id": "a2"}])
+    for _ in range(8):
+        relay.wake(60)
+        relay.sweep(0)
+    assert subjects(relay) == ["incident i1 of channel noc"]
+
+
 def test_critical_that_a_pause_holds_is_given_up_and_told_of_once_its_channel_is_removed() -> None:
     relay = new_relay()
     relay.change_policy(pauses=[samples.pause("keep", until=8 * 3600)])
