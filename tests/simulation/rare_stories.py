@@ -282,6 +282,6 @@ def with_rare_conditions(seed: int, story: Story) -> Story:
     rarities = (
         ("rarities of {}", 0.1099, 0.2299, one_of(_KINDS)),
         ("late rarities of {}", 0.325, 0.365, one_of(_LATER_KINDS)),
-        ("newest rarities of {}", 0.1415, 0.1765, one_of(_NEWEST_KINDS)),
+        ("newest rarities of {}", 0.1435, 0.1765, one_of(_NEWEST_KINDS)),
     )
     return with_rarities(seed, story, rarities)
