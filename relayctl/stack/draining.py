@@ -64,7 +64,7 @@ def waits_for(status: ChannelStatus, now: float, quiet: float) -> list[str]:
     if not is_silent and debts.unnotified:
         found.append(f"{debts.unnotified} to be notified of")
     if debts.awaited and not (status.policy and status.policy.mode is Mode.SHADOW):
-        found.append(f"{debts.awaited} of which nobody is known to have heard" + resume * is_silent)
+        found.append(f"{debts.awaited} of which nobody is known to have heard{resume if is_silent else ''}")
     last = max((at for at in (traffic.last_share, traffic.last_signal) if at is not None), default=None)
     if last is not None and last + quiet > now:
         found.append(f"quiet until {moments.clock_in_zone(last + quiet)}")

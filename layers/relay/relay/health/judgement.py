@@ -128,8 +128,8 @@ def next_attempt(entry: Entry, now: float) -> float | None:
     """
     if not entry.debt.job:
         return None
-    wakes = entry.debt.due - OVERDUE_SECONDS
-    attempt = entry.debt.slot.at if entry.debt.slot else wakes if wakes >= now else entry.debt.due
+    wakes = entry.debt.slot.at if entry.debt.slot else entry.debt.due - OVERDUE_SECONDS
+    attempt = wakes if wakes >= now or entry.debt.slot else entry.debt.due
     calm_at = entry.quiet_until(entry.newest) if entry.newest else 0.0
     return max(attempt, entry.debt.paused_until, calm_at)
 

@@ -13,7 +13,6 @@ from itertools import batched
 from secrets import SystemRandom
 from typing import Any
 
-from relay.channels.policy import Policy
 from relay.deadline import Clock, Deadline
 from relay.delivery.delivery import STORED_SECONDS
 from relay.delivery.fallback import MAX_NAMED, Fallback, OverdueDebt
@@ -31,7 +30,7 @@ from relay.sweeper.run import (
     SweepPolicies,
     Tools,
     by_channel,
-    with_pauses,
+    with_holds,
 )
 
 # Shortest time between two calls of the phones about one channel, and between two messages to the fallback topic about
@@ -206,7 +205,7 @@ class FallbackNotifier:
         if not entry.debt.has_critical_row or entry.debt.is_notified or not entry.debt.is_owed:
             return False
         # Nothing will ring of itself for a given-up state, so there is nothing to wait for.
-        delay_start = max(with_pauses(self.policies, row, now).entry.delay_start or now, _spaced_until(entry, policy))
+        delay_start = with_holds(self.policies, row, now).entry.delay_start or now
         return entry.debt.is_given_up or now - delay_start >= policy.fallback_after_seconds
 
     def _missed(self, row: DueRow) -> str:
@@ -258,15 +257,6 @@ class FallbackNotifier:
     def _stored_job(self, row: DueRow) -> Job | None:
         name = row.entry.debt.job if _owes_critical(row.entry) else ""
         return self.rows.stored_job(row, name or FALLBACK_DESCRIPTION)
-
-
-def _spaced_until(entry: Entry, policy: Policy) -> float:
-    """Return until when a known critical's next signal keeps its distance (epoch seconds); 0 if people know of none."""
-    known, signals = entry.announced, entry.accepted_signals
-    if known is None or not known.is_critical or entry.eased or not signals:
-        return 0.0
-    # An attempt that failed delays no message.
-    return signals[-1].at + policy.min_seconds_between_signals
 
 
 def _owes_critical(entry: Entry) -> bool:

@@ -308,36 +308,47 @@ class SweepPolicies:
     def of(self, channel: str) -> Policy:
         """Return a channel's policy; the default one if it was removed or can't be read, and UNREAD after some time."""
         if channel not in self.known:
-            now = self.tools.clock()
-            is_long = now - self.unread_since.get(channel, now) >= NOTIFIED_WITHIN_SECONDS
-            self.known[channel] = UNREAD if is_long else Policy()
-            try:
-                self.known[channel] = self.tools.channels.for_work(channel).policy
-                self.unread_since.pop(channel, None)
-            except UnknownChannel:
-                self.known[channel] = Policy()
-                self.removed.add(channel)
-            except ChannelError:
-                self.unread_since.setdefault(channel, now)
-                self.unread.add(channel)
-            except Exception as error:  # noqa: BLE001 - a fault in one channel must not stop the others
-                self.unread.add(channel)
-                self.tools.telemetry.crashed(error)
+            self.known[channel] = self._read_policy(channel)
         return self.known[channel]
 
+    def _read_policy(self, channel: str) -> Policy:
+        unread_since = self.unread_since.pop(channel, None)
+        try:
+            return self.tools.channels.for_work(channel).policy
+        except UnknownChannel:
+            self.removed.add(channel)
+            return Policy()
+        except ChannelError:
+            pass
+        except Exception as error:  # noqa: BLE001 - a fault in one channel must not stop the others
+            self.tools.telemetry.crashed(error)
+        now = self.tools.clock()
+        self.unread.add(channel)
+        self.unread_since[channel] = since = now if unread_since is None else unread_since
+        return UNREAD if now - since >= NOTIFIED_WITHIN_SECONDS else Policy()
 
-def with_pauses(policies: SweepPolicies, row: DueRow, now: float) -> DueRow:
-    """Return the row of a debt, with the end of the last pause that made it wait as `paused_until`.
 
-    Two kinds of pauses count: the last one that a worker recorded for the state, and those for all incidents. While a
+def with_holds(policies: SweepPolicies, row: DueRow, now: float) -> DueRow:
+    """Return the row of a debt, with the end of what held it last as `paused_until`: `delay_start` counts from then.
+
+    That is a pause, or the distance that the next signal of a critical that people know keeps from the last one. Two
+    kinds of pauses count: the last one that a worker recorded for the state, and those for all incidents. While a
     pause goes on, its recorded end counts only if the policy can't be read: an operator may have ended it early.
     """
-    debt, pauses = row.entry.debt, policies.of(row.channel).pauses
+    debt, policy = row.entry.debt, policies.of(row.channel)
     is_recorded_end = debt.paused_until <= now or row.channel in policies.unread
-    ends = [debt.paused_until if is_recorded_end else 0.0]
-    ends += [each.until for each in pauses if each.id == debt.paused_by]
-    ends += [each.until for each in pauses if not each.when and each.since <= now and row.since < each.until]
+    ends = [debt.paused_until if is_recorded_end else 0.0, _distance_ends(row.entry, policy)]
+    ends += [each.until for each in policy.pauses if each.id == debt.paused_by]
+    ends += [each.until for each in policy.pauses if not each.when and each.since <= now and row.since < each.until]
     return replace(row, entry=replace(row.entry, debt=replace(debt, paused_until=max(ends))))
+
+
+def _distance_ends(entry: Entry, policy: Policy) -> float:
+    known, signals = entry.announced, entry.accepted_signals
+    if known is None or not known.is_critical or entry.eased or not signals:
+        return 0.0
+    # An attempt that failed delays no message.
+    return signals[-1].at + policy.min_seconds_between_signals
 
 
 def is_resumed(policies: SweepPolicies, row: DueRow, now: float) -> bool:

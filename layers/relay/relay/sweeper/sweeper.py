@@ -24,7 +24,7 @@ from relay.sweeper.run import (
     Tools,
     by_channel,
     each_once,
-    with_pauses,
+    with_holds,
 )
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ class Sweeper:
             # A canary's incident is judged as a canary alone.
             real = (each for each in lasting if not each.is_canary)
             now = self.tools.clock()
-            held = (with_pauses(self.policies, each, now) for each in real)
+            held = (with_holds(self.policies, each, now) for each in real)
             owed = {channel: [each.entry for each in some] for channel, some in by_channel(held).items()}
             deadline = self.tools.deadlines(min(HEALTH_SECONDS, latest.remaining()))
             self.health.judge(run, owed, deadline)
@@ -206,7 +206,7 @@ class Sweeper:
                 self.health.canaries.run(run, self.tools.deadlines(CANARIES_SECONDS))
 
     def _delay_start(self, row: DueRow, now: float) -> float:
-        return with_pauses(self.policies, row, now).entry.delay_start or 0.0
+        return with_holds(self.policies, row, now).entry.delay_start or 0.0
 
     def _beat(self, latest: Deadline) -> None:
         if self.heartbeat:
