@@ -41,8 +41,8 @@ PROCESSOR = 512 / 1769
 # send, and for an idle run of a scheduled function.
 XMATTERS_SECONDS, AWS_CALL_SECONDS = 0.2, 0.005
 SHARE_CPU, WAKE_CPU, IDLE_CPU = 0.008, 0.002, 0.006
-# START, END and REPORT of an invocation; a line of the access log; the bytes that CloudWatch adds to each line.
-PLATFORM_LOG_BYTES, PLATFORM_LOG_LINES = 330, 3
+# A line of the access log, and the bytes that CloudWatch adds to each line. Lambda itself logs no line of a run that
+# succeeds (`SystemLogLevel` in the template).
 ACCESS_LOG_BYTES = 299
 LOG_EVENT_BYTES = 26
 
@@ -73,7 +73,7 @@ def run_bill(usage: Usage, cpu: float, waited: float = 0.0) -> Counter[str]:
     A run takes `cpu` seconds of a whole processor, and waits for a vendor for `waited` seconds.
     """
     billed_seconds = cpu / PROCESSOR + usage.aws_calls * AWS_CALL_SECONDS + waited
-    log_bytes = usage.log_bytes + PLATFORM_LOG_BYTES + (usage.log_lines + PLATFORM_LOG_LINES) * LOG_EVENT_BYTES
+    log_bytes = usage.log_bytes + usage.log_lines * LOG_EVENT_BYTES
     return Counter(
         {
             "Lambda requests": LAMBDA_REQUESTS,
@@ -137,7 +137,7 @@ def section() -> Section:
         f"{XMATTERS_SECONDS * 1e3:.0f} ms, a call to AWS {AWS_CALL_SECONDS * 1e3:.0f} ms; 512 MB, arm64.",
         "Not included: cold starts, data that leaves AWS, storage, and a month without traffic (`month`).",
     )
-    return Section("Cost of a million owed shares", _figures(bill, "a million owed shares", 10.5), notes)
+    return Section("Cost of a million owed shares", _figures(bill, "a million owed shares", 9.95), notes)
 
 
 def idle_sweep() -> Usage:

@@ -295,6 +295,13 @@ class TestFunctions:
         assert loops == dict.fromkeys(FUNCTIONS) | dict.fromkeys(WORKERS, setting)
         assert ("DashboardUrl" in found.outputs) == (partition == "aws")
 
+    def test_lambda_itself_logs_only_invocations_that_failed(self, on_aws: Stack) -> None:
+        # `bench` counts no line of Lambda's. Without JSON as the format, AWS knows no level of its own lines.
+        logging = [function["LoggingConfig"] for function in _functions(on_aws).values()]
+        assert {(each["LogFormat"], each["SystemLogLevel"]) for each in logging} == {("JSON", "WARN")}
+        # Its default is INFO: the relay's lines are of that level.
+        assert not any("ApplicationLogLevel" in each for each in logging)
+
     def test_api_functions_time_out_before_api_gateway_does(self, on_aws: Stack) -> None:
         assert all(_functions(on_aws)[name]["Timeout"] < 29 for name in ROUTES.values())
 
