@@ -35,8 +35,6 @@ SCHEMA = 1
 MAX_ENVELOPE_BYTES = 1024 * 1024 - 8 * 1024
 MAX_BODY_BYTES = 4 * 1024 * 1024
 MAX_TEXT = 1024
-# Characters that SQS refuses in a message or an attribute.
-_ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _OPTIONAL = Job._field_defaults.keys()
 _COMPACT = json.JSONEncoder(separators=(",", ":"))
 
@@ -145,7 +143,16 @@ def _acceptance(stored: Any) -> Acceptance | None:
 
 def legal_text(text: str) -> str:
     """Return the text without characters that SQS refuses in an attribute (control, lone surrogates); never empty."""
-    return _ILLEGAL.sub("\ufffd", text[:MAX_TEXT]) or "-"
+    text = text[:MAX_TEXT] or "-"
+    is_plain = text.isascii() and text.isprintable()
+    # No regular expression: with these ranges it takes 3 ms to compile, at each cold start.
+    return text if is_plain else "".join(each if _is_legal(each) else "\ufffd" for each in text)
+
+
+def _is_legal(character: str) -> bool:
+    if character < " ":
+        return character in "\t\n\r"
+    return not "\ud800" <= character <= "\udfff" and character not in "\ufffe\uffff"
 
 
 MAX_MESSAGE_BYTES = 1024 * 1024
