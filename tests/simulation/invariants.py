@@ -1072,7 +1072,9 @@ class Invariants(Played):
         if any(each.fault == "answer lost" for each in self.spells("sqs")):
             # Each send that is repeated makes two messages of one.
             return
-        some = 2 + sum(map(len, self.phones.rings_of.values())) + len(self.phones.answers)
+        # Each of two messages that SQS makes of one goes on, too.
+        doubled = sum(queue.doubled for queue in self.queues)
+        some = 2 + sum(map(len, self.phones.rings_of.values())) + len(self.phones.answers) + doubled
         if self.phones.looks > MOST_LOOKS * some:
             self._problem(f"load: {self.phones.looks} requests to xMatters' REST API about {some} signals and answers")
 
