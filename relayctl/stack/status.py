@@ -135,9 +135,8 @@ def judge(status: ChannelStatus, now: float) -> tuple[Health, list[str]]:
     if debts is None:
         return Health.UNKNOWN, ["its debts could not be read"]
     if debts.oldest is not None and debts.oldest > now:
-        # The ledger has no reason for a flap.
         until = moments.moment(debts.oldest)
-        return Health.OWES, [f"{owed_words(debts)}, waiting for the end of a pause or a flap at {until}"]
+        return Health.OWES, [f"{owed_words(debts)}, waiting for the end of a pause, a flap or a distance at {until}"]
     if debts.owed:
         since = "?" if debts.oldest is None else age(now - debts.oldest)
         return Health.OWES, [f"owed for {since}{owed_reasons(debts)}"]
@@ -264,9 +263,10 @@ def read_status(stack: Stack, only: str | None = None, *, has_logs: bool = True)
     elif only and only not in listed and tried(partial(store.exists, only))[0]:
         # Secrets Manager lists a new channel minutes late.
         listed = {**listed, only: None}
-    rows, debts = readings.read("ledger", lambda: due(Ledger(table))), defaultdict[str, Debts](Debts)
+    rows, entries = readings.read("ledger", lambda: due(Ledger(table))), defaultdict[str, list[Entry]](list)
     for name, entry in (rows or {}).items():
-        debts[channel_of(name)].add(entry)
+        entries[channel_of(name)].append(entry)
+    debts = {name: Debts.of(some) for name, some in entries.items()}
     traffic = read_traffic(stack.logs, readings, now) if has_logs else None
     probes = readings.read("ledger", lambda: read_probes(table, now)) or Probes()
     # The canary of each channel as the sweeper's last run left it.
@@ -282,12 +282,13 @@ def read_status(stack: Stack, only: str | None = None, *, has_logs: bool = True)
             name,
             changed_at=listed.get(name),
             traffic=None if traffic is None else traffic[name],
-            debts=None if rows is None else debts[name],
             gate=None if gate is None else Gate.of(gate),
             problem=None if name in listed else _REMOVED,
         )
         with readings.reading(f"secret of channel {name}"):
             status = status if status.problem else _with_secret(store, status)
+        held = (judgement.with_holds(each, status.policy or Policy(), now) for each in entries[name])
+        status = status._replace(debts=None if rows is None else Debts.of(held))
         if channel := status.channel:
             uses = readings.read("ledger", partial(read_uses, table, channel))
             kinds = probes.channels.get(name, Probe()).refused_among(channel.api_fingerprints())

@@ -52,6 +52,15 @@ class TestFacts:
         assert sick["why"] == ["a critical is owed for 10m (upstream 2)"]
         assert channels(document)["owing"]["why"] == ["owed for 20s (paced 1)"]
 
+    def test_channel_that_a_pause_holds_is_not_sick_before_a_worker_recorded_the_pause(
+        self, operator: Operator, logs: Logs
+    ) -> None:
+        pause = {"since": moments.iso(operator.clock.now - 10), "until": moments.iso(operator.clock.now + 60)}
+        operator.keep("noc", policy={"pauses": [pause | {"then": "keep"}]})
+        operator.owe("noc", "i1", 600)
+        found = channels(operator.run_json("status"))["noc"]
+        assert found["health"] == "owes", found["why"]
+
     def test_circuit_and_rate_are_those_of_the_gate(self, operator: Operator, logs: Logs) -> None:
         operator.keep("noc", policy={"max_per_minute": 7})
         now = operator.clock.now

@@ -838,7 +838,7 @@ MUTATIONS = (
     ),
     Mutation(
         "the fallback's time counts through a pause",
-        "sweeper.run:with_holds",
+        "health.judgement:with_holds",
         "max(ends)",
         "0.0",
         seed=38,
@@ -1085,9 +1085,9 @@ MUTATIONS = (
     ),
     Mutation(
         "the end of a pause that is planned delays the fallback topic",
-        "sweeper.run:with_holds",
-        "not each.when and each.since <= now and row.since < each.until",
-        "not each.when and row.since < each.until",
+        "health.judgement:with_holds",
+        "not each.when and each.since <= now and since < each.until",
+        "not each.when and since < each.until",
         seed=244,
     ),
     Mutation(

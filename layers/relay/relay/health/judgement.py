@@ -5,10 +5,12 @@ The sweeper's messages and `relayctl status` both judge with this module.
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import replace
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from relay.channels.channel import ApiKind
+from relay.channels.policy import Policy
 from relay.delivery import sns_topic
 from relay.delivery.delivery import OVERDUE_SECONDS
 from relay.failures import Reason
@@ -96,6 +98,29 @@ class Debts:
             self.oldest_critical = _earliest(self.oldest_critical, since)
         else:
             self.other += 1
+
+
+def with_holds(entry: Entry, policy: Policy, now: float, *, is_policy_known: bool = True) -> Entry:
+    """Return the entry of a debt, with the end of what held it last as `paused_until`: `delay_start` counts from then.
+
+    That is a pause, or the distance that the next signal of a critical that people know keeps from the last one. Two
+    kinds of pauses count: the last one that a worker recorded for the state, and those for all incidents. While a
+    pause goes on, its recorded end counts only if the policy is not known: an operator may have ended it early.
+    """
+    debt, since = entry.debt, entry.debt.since or entry.receipt.since
+    is_recorded_end = debt.paused_until <= now or not is_policy_known
+    ends = [debt.paused_until if is_recorded_end else 0.0, _distance_ends(entry, policy)]
+    ends += [each.until for each in policy.pauses if each.id == debt.paused_by]
+    ends += [each.until for each in policy.pauses if not each.when and each.since <= now and since < each.until]
+    return replace(entry, debt=replace(debt, paused_until=max(ends)))
+
+
+def _distance_ends(entry: Entry, policy: Policy) -> float:
+    known, signals = entry.announced, entry.accepted_signals
+    if known is None or not known.is_critical or entry.eased or not signals:
+        return 0.0
+    # An attempt that failed delays no message.
+    return signals[-1].at + policy.min_seconds_between_signals
 
 
 class ShareWatch(NamedTuple):

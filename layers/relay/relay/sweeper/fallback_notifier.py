@@ -205,7 +205,7 @@ class FallbackNotifier:
         if not entry.debt.has_critical_row or entry.debt.is_notified or not entry.debt.is_owed:
             return False
         # Nothing will ring of itself for a given-up state, so there is nothing to wait for.
-        delay_start = with_holds(self.policies, row, now).entry.delay_start or now
+        delay_start = with_holds(self.policies, row, now).delay_start or now
         return entry.debt.is_given_up or now - delay_start >= policy.fallback_after_seconds
 
     def _missed(self, row: DueRow) -> str:

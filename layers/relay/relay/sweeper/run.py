@@ -19,6 +19,7 @@ from relay.channels.cache import ChannelCache
 from relay.channels.policy import NOTIFIED_WITHIN_SECONDS, Policy
 from relay.deadline import Clock, Deadline, Deadlines
 from relay.failures import ChannelError, LedgerError, UnknownChannel
+from relay.health import judgement
 from relay.health.announcement import IN_A_ROW_SECONDS, ChannelState
 from relay.health.judgement import ShareWatch
 from relay.incidents.share import CANARY_PREFIX
@@ -328,27 +329,11 @@ class SweepPolicies:
         return UNREAD if now - since >= NOTIFIED_WITHIN_SECONDS else Policy()
 
 
-def with_holds(policies: SweepPolicies, row: DueRow, now: float) -> DueRow:
-    """Return the row of a debt, with the end of what held it last as `paused_until`: `delay_start` counts from then.
-
-    That is a pause, or the distance that the next signal of a critical that people know keeps from the last one. Two
-    kinds of pauses count: the last one that a worker recorded for the state, and those for all incidents. While a
-    pause goes on, its recorded end counts only if the policy can't be read: an operator may have ended it early.
-    """
-    debt, policy = row.entry.debt, policies.of(row.channel)
-    is_recorded_end = debt.paused_until <= now or row.channel in policies.unread
-    ends = [debt.paused_until if is_recorded_end else 0.0, _distance_ends(row.entry, policy)]
-    ends += [each.until for each in policy.pauses if each.id == debt.paused_by]
-    ends += [each.until for each in policy.pauses if not each.when and each.since <= now and row.since < each.until]
-    return replace(row, entry=replace(row.entry, debt=replace(debt, paused_until=max(ends))))
-
-
-def _distance_ends(entry: Entry, policy: Policy) -> float:
-    known, signals = entry.announced, entry.accepted_signals
-    if known is None or not known.is_critical or entry.eased or not signals:
-        return 0.0
-    # An attempt that failed delays no message.
-    return signals[-1].at + policy.min_seconds_between_signals
+def with_holds(policies: SweepPolicies, row: DueRow, now: float) -> Entry:
+    """Return the entry of a row, with the end of what held its debt last (`judgement.with_holds`)."""
+    return judgement.with_holds(
+        row.entry, policies.of(row.channel), now, is_policy_known=row.channel not in policies.unread
+    )
 
 
 def is_resumed(policies: SweepPolicies, row: DueRow, now: float) -> bool:

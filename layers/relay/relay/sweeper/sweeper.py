@@ -191,8 +191,10 @@ class Sweeper:
             # A canary's incident is judged as a canary alone.
             real = (each for each in lasting if not each.is_canary)
             now = self.tools.clock()
-            held = (with_holds(self.policies, each, now) for each in real)
-            owed = {channel: [each.entry for each in some] for channel, some in by_channel(held).items()}
+            owed = {
+                channel: [with_holds(self.policies, each, now) for each in some]
+                for channel, some in by_channel(real).items()
+            }
             deadline = self.tools.deadlines(min(HEALTH_SECONDS, latest.remaining()))
             self.health.judge(run, owed, deadline)
             # After the messages, so that a vendor that hangs does not delay them.
@@ -206,7 +208,7 @@ class Sweeper:
                 self.health.canaries.run(run, self.tools.deadlines(CANARIES_SECONDS))
 
     def _delay_start(self, row: DueRow, now: float) -> float:
-        return with_holds(self.policies, row, now).entry.delay_start or 0.0
+        return with_holds(self.policies, row, now).delay_start or 0.0
 
     def _beat(self, latest: Deadline) -> None:
         if self.heartbeat:
