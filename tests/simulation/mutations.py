@@ -199,7 +199,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a bell has the plan of the stored job",
-        "sweeper.bells:Bells._heal_one",
+        "sweeper.bells:Bells._ring_one",
         "job.planned(row.entry.debt.plan)",
         "job.planned(job.plan)",
         seed=34,
@@ -775,7 +775,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a job that nothing wakes is never handed over",
-        "sweeper.bells:Bells._heal_one",
+        "sweeper.bells:Bells._ring_one",
         "not is_direct and run.has_queue and not debt_row.is_unbegun",
         "not is_direct and run.has_queue",
         seed=34,
@@ -1613,7 +1613,7 @@ MUTATIONS = (
     ),
     Mutation(
         "the sweeper does not invoke the worker for a bell that the queue refused",
-        "sweeper.bells:Bells._heal_one",
+        "sweeper.bells:Bells._ring_one",
         "run.invocations < MAX_INVOCATIONS and self.invoke(envelope_of(job))",
         "(is_direct or debt_row.is_unbegun) and run.invocations < MAX_INVOCATIONS and self.invoke(envelope_of(job))",
         seed=186,
