@@ -334,7 +334,7 @@ def _judged(task: Task, entry: Entry, state: State) -> tuple[Task, Standing]:
         dead_lettered_at = task.job.dead_lettered_seconds
         judgement = judge_job(entry, state, notify_on, plan=task.job.plan, dead_lettered_at=dead_lettered_at)
     others = task.channel.policy.unanswered_recipients
-    recipients, further = task.job.stamps.recipients, tuple[str, ...]()
+    recipients, further = task.own_recipients, tuple[str, ...]()
     if found := _further(task, entry, state, judgement.standing):
         judgement, further = Judgement(Standing.OWED, found[0]), found[1]
     elif others and judgement.standing == Standing.OWED and entry.awaits_others(state):

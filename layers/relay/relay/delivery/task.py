@@ -84,6 +84,7 @@ class Task(NamedTuple):
         deadline: Time limit of the request or job: no attempt is made after it.
         share: The share of the job's body.
         recipients: Names of the signal's recipients; empty if the xMatters workflow chooses them.
+        own_recipients: The same without the policy's `unanswered_recipients`, who are signalled later.
         route: Route of the channel that chose `recipients`; an undecided one (`Route.is_undecided`) stands for several.
             None if no route matched.
         is_from_webhook: True if the state came in a request that BigPanda waits for; False for a job from the queue.
@@ -109,6 +110,7 @@ class Task(NamedTuple):
     deadline: "Deadline"
     share: Share
     recipients: tuple[str, ...] = ()
+    own_recipients: tuple[str, ...] = ()
     route: "Route | None" = None
     is_from_webhook: bool = False
     wakes_at: float = math.inf
@@ -147,6 +149,7 @@ class Task(NamedTuple):
             channel,
             deadline,
             share,
+            recipients,
             recipients,
             route,
             is_from_webhook=is_from_webhook,
