@@ -21,7 +21,7 @@ from botocore.exceptions import ClientError
 
 from relay.channels.authentication import Reply
 from relay.deadline import Deadline
-from relay.delivery.phones import Phones, ways_to
+from relay.delivery.fallback_phones import Phones, ways_to
 from relay.entrypoints.http_endpoints import INLINE_SECONDS
 from relay.entrypoints.wiring import Effects, Resources, Vendors, Wiring
 from relay.failures import LedgerError, SendError, UnknownChannel

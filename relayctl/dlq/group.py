@@ -12,8 +12,8 @@ from relay.jobs.job import Flag, seconds_of
 from relay.jobs.queue import read_envelope
 from relayctl import terminal
 from relayctl.dlq.file import MAX_PROBLEM, export, import_
-from relayctl.dlq.mover import drop, replay
 from relayctl.dlq.queue import NO_STATUS, Filter, HeldMessage, choosing, filtered, nothing_matched
+from relayctl.dlq.replay_and_drop import drop, replay
 from relayctl.stack.deployed import Stack, on_stack
 
 _AGE_COLUMNS = 5

@@ -8,8 +8,8 @@ from typing import Any
 import click
 from botocore.config import Config
 
-from relay.delivery.fallback import TOPIC
-from relay.delivery.phones import Way, ways_to
+from relay.delivery.fallback_messages import TOPIC
+from relay.delivery.fallback_phones import Way, ways_to
 from relay.health.judgement import age
 from relay.ledger.table import Table, parsed
 from relay.sweeper.fallback_notifier import TEST_KEY

@@ -25,7 +25,7 @@ from click.testing import CliRunner, Result
 from moto import mock_aws
 
 from relay.deadline import Deadline
-from relay.delivery.fallback import Fallback
+from relay.delivery.fallback_messages import Fallback
 from relay.delivery.task import entry_key_of, recorded_state
 from relay.http.client import HttpClient
 from relay.http.session import AllowList, HttpAnswer, Session

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ReadTimeoutError
 
-from relay.delivery.fallback import Fallback
+from relay.delivery.fallback_messages import Fallback
 from relayctl.stack.last_resort import last_confirmation
 from tests.fakes import FakeMessaging, FakeSns, interrupted, phones
 from tests.integration.relayctl_cloud import Operator

@@ -11,8 +11,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from relay.failures import QueueError
 from relay.ledger.table import Ledger, Table
 from relayctl.dlq.file import line_of, read_line, send
-from relayctl.dlq.mover import Drop
 from relayctl.dlq.queue import DeadLetters, HeldMessage
+from relayctl.dlq.replay_and_drop import Drop
 from tests.simulation.services import SimulatedDynamoDb, SimulatedSqs, queue_of
 from tests.simulation.world import World
 

@@ -346,14 +346,14 @@ MUTATIONS = (
     ),
     Mutation(
         "a comment that may stand there is written again",
-        "bigpanda.writeback:Writeback._write_once",
+        "bigpanda.callback_writeback:Writeback._write_once",
         "replace(progress, in_doubt=progress.in_doubt or progress.until > 0, until=now + WRITEBACK_LEASE_SECONDS)",
         "replace(progress, until=now + WRITEBACK_LEASE_SECONDS)",
         seed=45,
     ),
     Mutation(
         "a callback that comes twice is written twice",
-        "bigpanda.writeback:Writeback._write_once",
+        "bigpanda.callback_writeback:Writeback._write_once",
         "progress.is_written",
         "progress.is_written and progress.in_doubt",
         seed=2,
@@ -914,7 +914,7 @@ MUTATIONS = (
     ),
     Mutation(
         "an answer to an earlier page ends what was signalled since",
-        "bigpanda.writeback:Writeback._to_write",
+        "bigpanda.callback_writeback:Writeback._to_write",
         "entry.is_overtaken(came, found.signal)",
         "entry.is_overtaken(came)",
         seed=67,
@@ -928,7 +928,7 @@ MUTATIONS = (
     ),
     Mutation(
         "an answer acts in the name of anybody",
-        "bigpanda.verification:Verifier._of_page",
+        "bigpanda.callback_verification:Verifier._of_page",
         "received.is_acknowledgement or received.counts",
         "received.is_acknowledgement",
         seed=60000078,
@@ -1344,7 +1344,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a callback of a known incident is judged at once, though its signal or page may not be recorded yet",
-        "bigpanda.verification:Verifier.judge",
+        "bigpanda.callback_verification:Verifier.judge",
         "found.verdict != Verdict.VERIFIED and is_young",
         "found.verdict == Verdict.STRANGE and is_young",
         seed=182,
@@ -1641,7 +1641,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a callback that says that a device got the page is believed, although xMatters can be asked",
-        "bigpanda.writeback:Writeback._note_proof",
+        "bigpanda.callback_writeback:Writeback._note_proof",
         "callback.is_delivered() and rest is None",
         "callback.is_delivered()",
         seed=116,
@@ -1698,7 +1698,7 @@ MUTATIONS = (
     ),
     Mutation(
         "an acknowledgement that is retried takes the incident from whom a later one assigned",
-        "bigpanda.writeback:Writeback._to_write",
+        "bigpanda.callback_writeback:Writeback._to_write",
         'return "somebody acknowledged it later" if any(later) else ""',
         'return ""',
         seed=5764,
@@ -1817,7 +1817,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a failed search for a comment ends the doubt if it was written",
-        "bigpanda.writeback:Writeback._write_once",
+        "bigpanda.callback_writeback:Writeback._write_once",
         "leased.in_doubt or error.may_have_acted",
         "error.may_have_acted",
         seed=101,

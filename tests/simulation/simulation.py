@@ -19,8 +19,8 @@ from relay.channels.cache import ChangeMarks, settings_name
 from relay.channels.channel import Channel
 from relay.channels.parsing import parse_channel
 from relay.deadline import Deadline
-from relay.delivery.phones import Phones as LastResortPhones
-from relay.delivery.phones import ways_to
+from relay.delivery.fallback_phones import Phones as LastResortPhones
+from relay.delivery.fallback_phones import ways_to
 from relay.entrypoints.wiring import Effects, Resources, Vendors, Wiring
 from relay.failures import LedgerError
 from relay.http.session import VendorHosts
@@ -32,8 +32,8 @@ from relay.ledger.table import Table
 from relay.reconcile.history import listing_name
 from relay.reconcile.ownership import OWN_KEY
 from relay.telemetry import Telemetry
-from relayctl.dlq.mover import move
 from relayctl.dlq.queue import DeadLetters, Filter
+from relayctl.dlq.replay_and_drop import move
 from tests.fakes import one_by_one, unwatched
 from tests.simulation.cloud import REST_PASSWORD, REST_USER, TRIGGER_USER, USUAL_CLOCKS_DIFFER, as_read_by_newer
 from tests.simulation.console import CONFLICT, DONE, MOVED_TO, OTHER_WEBHOOK, UNKNOWN, WEBHOOK, Console

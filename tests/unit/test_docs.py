@@ -55,7 +55,7 @@ def test_each_alarm_has_a_runbook_and_each_runbook_a_link_in_the_table_of_alarms
     linked = re.findall(r"\[([^]]+)\]\(#([a-z-]+)\)", table)
     assert sorted(name for name, _ in linked if name.endswith("Alarm")) == sorted(ALARMS)
     assert {anchor for _, anchor in linked} == {_anchor(title) for title in RUNBOOKS}
-    # What messages to people say to look for (delivery.fallback, delivery.health_notice).
+    # What messages to people say to look for (delivery.fallback_messages, health.judgement).
     assert {"A missed critical", "A channel is sick"} <= RUNBOOKS.keys()
     assert "FallbackAlarm" in ALARMS
 
@@ -216,7 +216,7 @@ def test_template_for_webhook_v2_is_that_of_relayctl_and_its_share_is_parsed() -
 
 
 def test_each_module_and_function_in_the_architecture_exists() -> None:
-    text = (ROOT / "docs/architecture.md").read_text()
+    text = "".join((ROOT / name).read_text() for name in ("docs/architecture.md", "README.md"))
     library = ROOT / "layers/relay/relay"
     packages = {path.name for path in library.iterdir() if path.is_dir() and path.name != "__pycache__"}
     named = set(re.findall(rf"\b({'|'.join(sorted(packages))})\.([a-z_]+)", text))
@@ -236,7 +236,7 @@ def test_tables_of_the_core_are_those_of_the_code() -> None:
 
 
 def test_each_answer_of_where_it_is_decided_exists() -> None:
-    section = (ROOT / "docs/architecture.md").read_text().partition("## Where it is decided\n")[2].partition("\n## ")[0]
+    section = (ROOT / "README.md").read_text().partition("## Where it is decided\n")[2]
     library = ROOT / "layers/relay/relay"
     answers = re.findall(r"`([a-z_.]+)`, `(\w+)`(?: and `(\w+)`)?", section)
     assert len(answers) > 15

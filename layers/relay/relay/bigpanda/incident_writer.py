@@ -1,6 +1,6 @@
 """Writes of one callback into its BigPanda incident: assignment, resolve or snooze, and comment.
 
-`bigpanda.writeback` decides if a callback is written, and ensures that a callback is written only once.
+`bigpanda.callback_writeback` decides if a callback is written, and ensures that a callback is written only once.
 """
 
 from collections.abc import Callable, Iterable

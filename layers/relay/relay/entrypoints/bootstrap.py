@@ -40,7 +40,7 @@ from relay.ledger.table import Table
 from relay.telemetry import Telemetry
 
 if TYPE_CHECKING:
-    from relay.delivery.phones import Phones
+    from relay.delivery.fallback_phones import Phones
     from relay.entrypoints.http_endpoints import Endpoint
     from relay.entrypoints.worker import Worker
     from relay.reconcile.reconciler import Reconciler
@@ -249,7 +249,7 @@ def _phones(environment: Mapping[str, str]) -> "Phones | None":
     numbers = environment.get("RELAY_FALLBACK_PHONES", "")
     if not numbers:
         return None
-    from relay.delivery.phones import Phones, ways_to  # noqa: PLC0415
+    from relay.delivery.fallback_phones import Phones, ways_to  # noqa: PLC0415
 
     # ARNs of a phone number or pool that calls them, and of a phone number, pool or sender id that texts them.
     identities = (environment.get(f"RELAY_FALLBACK_{kind}_IDENTITY", "") for kind in ("VOICE", "TEXT"))

@@ -26,13 +26,13 @@ from relay.xmatters.trigger import XMatters
 if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
 
+    from relay.bigpanda.callback_writeback import Writeback
     from relay.bigpanda.client import BigPanda, RateLimit
     from relay.bigpanda.listing import Lister
-    from relay.bigpanda.writeback import Writeback
     from relay.channels.channel import BigPandaAccess
     from relay.channels.token import EndpointName
-    from relay.delivery.fallback import Fallback
-    from relay.delivery.phones import Phones
+    from relay.delivery.fallback_messages import Fallback
+    from relay.delivery.fallback_phones import Phones
     from relay.delivery.resolve_questions import ResolveQuestions
     from relay.entrypoints.http_endpoints import Endpoint, Take
     from relay.entrypoints.worker import Worker
@@ -296,7 +296,7 @@ class Wiring:
 
     @cached_property
     def fallback(self) -> "Fallback":
-        from relay.delivery.fallback import Fallback
+        from relay.delivery.fallback_messages import Fallback
 
         return Fallback(self.resources.sns, self.resources.topic_arn, self.resources.phones)
 
@@ -370,9 +370,9 @@ class Wiring:
 
     @cached_property
     def writeback(self) -> "Writeback":
+        from relay.bigpanda.callback_verification import Verifier
+        from relay.bigpanda.callback_writeback import Writeback
         from relay.bigpanda.incident_writer import IncidentWriter
-        from relay.bigpanda.verification import Verifier
-        from relay.bigpanda.writeback import Writeback
 
         return Writeback(
             writer=IncidentWriter(self.bigpanda, self.rate_limit, self._clock),

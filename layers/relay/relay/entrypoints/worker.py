@@ -26,7 +26,7 @@ from relay.channels.policy import Mode, Policy
 from relay.channels.schema import MOST_AGE_SECONDS
 from relay.deadline import Clock, Deadline, Deadlines, times_collected
 from relay.delivery.delivery import Delivery
-from relay.delivery.fallback import Fallback, OverdueDebt
+from relay.delivery.fallback_messages import Fallback, OverdueDebt
 from relay.delivery.page_followup import Followup
 from relay.failures import HANDLING, ChannelError, Reason, wait_seconds
 from relay.incidents.share import CANARY_PREFIX, State, is_open, parse_share
@@ -38,7 +38,7 @@ from relay.ledger.sources import Sources
 from relay.telemetry import Telemetry, history
 
 if TYPE_CHECKING:
-    from relay.bigpanda.writeback import Writeback
+    from relay.bigpanda.callback_writeback import Writeback
     from relay.delivery.resolve_questions import ResolveQuestions
     from relay.sweeper.sweeper import Sweeper
 

@@ -22,7 +22,7 @@ from relay.channels.cache import ChannelCache
 from relay.channels.channel import Channel
 from relay.channels.kept_facts import with_facts
 from relay.deadline import Clock, Deadline, Deadlines, times_collected
-from relay.delivery.fallback import Fallback
+from relay.delivery.fallback_messages import Fallback
 from relay.failures import ChannelError, LedgerError, QueueError, Reason, SendError, UnknownChannel
 from relay.jobs.job import Flag, new_job, seconds_of, timestamp
 from relay.jobs.queue import FIRST_EVENT, Outbox, release_job

@@ -1,7 +1,7 @@
 """Notifications of the last resort about criticals that are overdue, or of which nobody is known to know.
 
 The fallback topic gets one message for a channel. Then phones, if there are any, are called and texted once about all
-channels. The texts of the messages are in `delivery.fallback`.
+channels. The texts of the messages are in `delivery.fallback_messages`.
 """
 
 import json
@@ -15,7 +15,7 @@ from typing import Any
 
 from relay.deadline import Clock, Deadline
 from relay.delivery.delivery import STORED_SECONDS
-from relay.delivery.fallback import MAX_NAMED, Fallback, OverdueDebt
+from relay.delivery.fallback_messages import MAX_NAMED, Fallback, OverdueDebt
 from relay.incidents.share import is_open, parse_share
 from relay.jobs.job import Job, timestamp
 from relay.jobs.queue import MAX_LOGGED_IDS

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.deadline import seconds_left
-from relay.delivery.fallback import Fallback, OverdueDebt
+from relay.delivery.fallback_messages import Fallback, OverdueDebt
 from relay.incidents.share import parse_share
 from tests import samples
 from tests.fakes import FakeMessaging, FakeSns, phones

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from relay.bigpanda.verification import CallbackVerdict, ReceivedCallback, Verdict, Verifier
+from relay.bigpanda.callback_verification import CallbackVerdict, ReceivedCallback, Verdict, Verifier
 from relay.channels.channel import OutboundCredentials, Rest
 from relay.deadline import Deadline
 from relay.failures import Reason, SendError

@@ -14,10 +14,16 @@ from copy import replace
 from dataclasses import dataclass
 from typing import Self
 
+from relay.bigpanda.callback_verification import (
+    EARLY_CALLBACK_SECONDS,
+    CallbackVerdict,
+    ReceivedCallback,
+    Verdict,
+    Verifier,
+)
 from relay.bigpanda.client import Incident
 from relay.bigpanda.comment import comment_of, tag_of
 from relay.bigpanda.incident_writer import MINUTE_SECONDS, CallbackToWrite, IncidentWriter
-from relay.bigpanda.verification import EARLY_CALLBACK_SECONDS, CallbackVerdict, ReceivedCallback, Verdict, Verifier
 from relay.channels.channel import BigPandaAccess, Channel
 from relay.deadline import Clock, Deadline
 from relay.failures import LedgerError, Reason, SendError

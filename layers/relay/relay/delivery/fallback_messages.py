@@ -2,7 +2,7 @@
 
 Neither shares a credential with xMatters. One message of the topic (SNS) covers all overdue criticals of a channel: up
 to ten are named, the others are counted. Subscriptions can filter by the message attribute `channel`. The phones
-(`delivery.phones`) are those of the stack, so they are called and texted once about all channels.
+(`delivery.fallback_phones`) are those of the stack, so they are called and texted once about all channels.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +20,7 @@ from relay.ledger.receipt import Missed
 if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
 
-    from relay.delivery.phones import Phones, Way
+    from relay.delivery.fallback_phones import Phones, Way
 
 # Name of the topic among the ways of the last resort.
 TOPIC = "topic"

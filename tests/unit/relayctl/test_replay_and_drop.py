@@ -10,8 +10,8 @@ from relay.jobs.job import timestamp
 from relay.jobs.queue import envelope_of
 from relay.ledger.entry import Entry, Lease, entry_key
 from relay.ledger.table import Ledger
-from relayctl.dlq.mover import STILL_SECONDS, Became, Fate, Moved, fate, follow
 from relayctl.dlq.queue import HOLD_SECONDS, DeadLetters
+from relayctl.dlq.replay_and_drop import STILL_SECONDS, Became, Fate, Moved, fate, follow
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Clock
 from tests.samples import job
