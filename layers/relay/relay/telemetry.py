@@ -20,7 +20,7 @@ from relay.failures import HANDLING, BadRequest, Reason, Unauthorized
 from relay.foreign_text import first_of, identifier, printable
 from relay.incidents.share import CANARY_PREFIX
 from relay.jobs.job import Job, JobKind
-from relay.jobs.queue import MAX_LOGGED_CHARACTERS, MAX_LOGGED_IDS
+from relay.jobs.queue import MAX_LOGGED_CHARACTERS, MAX_LOGGED_IDS, last_copy
 from relay.jobs.result import Outcome, Result
 
 if TYPE_CHECKING:
@@ -314,8 +314,8 @@ class Telemetry:
         self.logger.warning(name, extra={"detail": detail})
 
     def _note_last_copy(self, result: Result, correlation_id: str) -> None:
-        if result.notices.last_copy is not None:
-            fields = result_fields(result, {}, correlation_id) | {"last_copy": result.notices.last_copy}
+        if result.outcome == Outcome.UNSAFE and result.job:
+            fields = result_fields(result, {}, correlation_id) | {"last_copy": last_copy(result.job)}
             self.logger.critical("last copy: neither delivered nor kept", extra=fields)
 
     def _note_failed_signal(self, result: Result) -> None:

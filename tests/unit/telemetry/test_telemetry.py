@@ -7,6 +7,7 @@ import pytest
 from relay.channels.authentication import Request
 from relay.failures import BadRequest, Reason, Unauthorized
 from relay.jobs.job import Job
+from relay.jobs.queue import read_envelope
 from relay.jobs.result import Outcome, Result, Subject
 from relay.telemetry import CHANNEL_METRICS
 from tests import samples
@@ -159,9 +160,11 @@ class TestLines:
 
     def test_last_copy_is_logged_character_by_character(self) -> None:
         recorder, only = Recorder(), "\x1b\u202e\n" + "x" * (4096 + 1)
-        recorder.telemetry.share(Result(Outcome.UNSAFE, NOC).with_last_copy(only), {}, correlation_id="c1")
+        job = samples.job(body=samples.body(note=samples.noise(8192)))
+        recorder.telemetry.share(Result(Outcome.UNSAFE, NOC, job=job), {}, correlation_id="c1")
         recorder.telemetry.crashed(KeyError(), raw_body=only)
-        assert recorder.lines()[1]["last_copy"] == recorder.lines()[2]["raw_body"] == only
+        assert read_envelope(recorder.lines()[1]["last_copy"]) == job
+        assert recorder.lines()[2]["raw_body"] == only
 
     def test_crash_is_logged_by_type_and_frames_without_its_message(self, recorder: Recorder) -> None:
         try:

@@ -44,7 +44,6 @@ from relay.jobs.queue import (
     RECOVERY_SECONDS,
     UnreadableMessage,
     followup_job,
-    last_copy,
     read_envelope,
     recovery_job,
     stored_envelope,
@@ -238,8 +237,7 @@ def _settle(services: Services, task: Task, entry: Entry, action: Settle) -> Res
     is_followed = note is None or not task.is_from_webhook or _follow_end(services, task, entry, note)
     if not (is_asked and is_followed):
         why = "no queue accepted the job that asks BigPanda about the end, or terminates pages"
-        failed = replace(result, outcome=Outcome.UNSAFE, reason=Reason.INTERNAL, detail=why)
-        return failed.with_last_copy(last_copy(task.job))
+        return replace(result, outcome=Outcome.UNSAFE, reason=Reason.INTERNAL, detail=why)
     if action.queue == "ledger":
         result = replace(result, reason=Reason.CLAIMED)
     if note is None:
@@ -416,7 +414,7 @@ def _record_failure(
     if result.queue:
         return result
     if row and is_recorded:
-        return result.queued("ledger").with_last_copy(None)
+        return result.queued("ledger")
     if not task.is_from_webhook:
         # The message that woke the state stays on its queue.
         return result
@@ -697,8 +695,7 @@ def dead_letter(services: Services, task: Task, result: Result, entry: Entry | N
         task = queue_message(services, replace(task, job=job), again, plan=task.job.plan)
     if task.is_kept:
         return replace(result.queued("retry"), until=task.wakes_at, job=job)
-    failed = replace(result, detail=f"{result.detail}; no queue took it")
-    return failed.with_last_copy(last_copy(job)) if task.is_from_webhook else failed
+    return replace(result, detail=f"{result.detail}; no queue took it", job=job)
 
 
 def dead_lettered_at(result: Result) -> float | None:
@@ -786,8 +783,7 @@ def _paused(services: Services, task: Task, pause: "Pause", why: str) -> Result:
 
 def _not_taken(task: Task, reason: Reason, why: str) -> Result:
     """Return the result of a state that must not be sent now, and that no queue took. Its old message stays, if any."""
-    failed = replace(task.result(Outcome.UNSAFE), reason=reason, detail=f"{why}; no queue took it")
-    return failed.with_last_copy(last_copy(task.job)) if task.is_from_webhook else failed
+    return replace(task.result(Outcome.UNSAFE), reason=reason, detail=f"{why}; no queue took it")
 
 
 def record_or_queue(

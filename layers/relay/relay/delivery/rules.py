@@ -38,15 +38,14 @@ class Standing(StrEnum):
         DUPLICATE: The same state came before, and is announced or queued.
         SUPERSEDED: A newer state of the incident is announced or queued.
         UNCHANGED: Nothing to announce: the state may have changed, but the policy does not announce that transition.
-        DEAD_LETTERED: The state is on the dead-letter queue, and no operator moved it back.
-        REPLACED: The state is owed, and a later message than this one wakes it.
+        REPLACED: The state is owed, and another message wakes it: a later one, or the one on the dead-letter queue
+            once an operator moves it back.
     """
 
     OWED = "owed"
     DUPLICATE = "duplicate"
     SUPERSEDED = "superseded"
     UNCHANGED = "unchanged"
-    DEAD_LETTERED = "dead_lettered"
     REPLACED = "replaced"
 
 
@@ -91,10 +90,9 @@ def judge_job(
         state.precedes(entry.announced) or state.precedes(entry.newest) or _is_simultaneous_copy(entry, state)
     ):
         return Judgement(Standing.DUPLICATE if is_announced else Standing.SUPERSEDED)
-    if is_owed_anew and entry.debt.is_given_up:
-        if dead_lettered_at is None or dead_lettered_at < entry.debt.dead_lettered_at:
-            return Judgement(Standing.DEAD_LETTERED)
-    elif is_owed_anew and plan < entry.debt.plan:
+    is_replay = dead_lettered_at is not None and dead_lettered_at >= entry.debt.dead_lettered_at
+    is_last = is_replay if entry.debt.is_given_up else plan >= entry.debt.plan
+    if is_owed_anew and not is_last:
         return Judgement(Standing.REPLACED)
     judgement = judge_change(entry, state, notify_on)
     is_news = judgement.standing == Standing.OWED or not is_announced
@@ -499,6 +497,12 @@ def _is_left_out(case: Case) -> bool:
     return not pause.postpones(debt.earliest_since(case.task.state.came)) and not debt.paused_until
 
 
+def _replaced(case: Case) -> Settle | None:
+    if case.standing != Standing.REPLACED:
+        return None
+    return Settle(Outcome.QUEUED, queue="dead_letter" if case.entry.debt.is_given_up else "retry")
+
+
 def _known(case: Case) -> Settle | None:
     if case.standing not in {Standing.DUPLICATE, Standing.SUPERSEDED}:
         return None
@@ -622,16 +626,10 @@ RULES = (
         _claimed,
     ),
     Rule(
-        "dead-lettered",
-        "The state is on the dead-letter queue: only its replayed message makes it owed again.",
-        "dead",
-        lambda case: Settle(Outcome.QUEUED, queue="dead_letter") if case.standing == Standing.DEAD_LETTERED else None,
-    ),
-    Rule(
         "replaced message",
-        "A later message wakes the state, so this one is dropped.",
+        "A later message wakes the state, or the replay of its dead letter: this one is dropped.",
         "unchanged",
-        lambda case: Settle(Outcome.QUEUED, queue="retry") if case.standing == Standing.REPLACED else None,
+        _replaced,
     ),
     Rule(
         "known",

@@ -21,7 +21,7 @@ from relay.failures import BadRequest, ChannelUnreadable, Reason, UncheckableSen
 from relay.incidents.callback import parse_callback
 from relay.incidents.share import parse_share
 from relay.jobs.job import Job, JobKind, Stamps, timestamp
-from relay.jobs.queue import FIRST_EVENT, Outbox, last_copy, release_job
+from relay.jobs.queue import FIRST_EVENT, Outbox, release_job
 from relay.jobs.result import Outcome, Result, Subject
 from relay.ledger.credentials import Uses, use_key
 from relay.ledger.sources import Sources
@@ -56,7 +56,7 @@ def take_callback(outbox: Outbox, clock: Clock, channel: Channel, request: Reque
         return result.queued("retry")
     if outbox.dead_letter(job):
         return result.queued("dead_letter")
-    return replace(result, outcome=Outcome.UNSAFE, reason=Reason.INTERNAL).with_last_copy(last_copy(job))
+    return replace(result, outcome=Outcome.UNSAFE, reason=Reason.INTERNAL, job=job)
 
 
 def take_share(delivery: Delivery, sources: Sources, channel: Channel, request: Request, deadline: Deadline) -> Result:

@@ -91,7 +91,6 @@ class Notices(NamedTuple):
 
     Attributes:
         fault: An exception of our own code.
-        last_copy: A job as JSON text that no queue accepted: the only copy there is.
         unguarded: A failure of the ledger or the rate limiter, in words: the signal was sent without their protection.
         without_page: xMatters' request ids of signals of which no page was found.
         end: Unusual end of a claim: `refuted` by BigPanda, or believed since BigPanda was `unreachable`.
@@ -102,7 +101,6 @@ class Notices(NamedTuple):
     """
 
     fault: BaseException | None = None
-    last_copy: str | None = None
     unguarded: str | None = None
     without_page: tuple[str, ...] = ()
     end: str | None = None
@@ -118,7 +116,8 @@ class Result(NamedTuple):
         queue: Place of what is queued: `retry` (for a chore, the chore queue), `dead_letter`, or `ledger` if only the
             ledger has it. None if it is on no queue.
         until: Earliest time of the next attempt (epoch seconds); None if it is not known.
-        job: The job, with the number of attempts that the ledger counted; None if there is no job.
+        job: The job, with the number of attempts that the ledger counted; None if there is no job. No queue has the job
+            of a share or callback that is `unsafe`.
     """
 
     outcome: Outcome
@@ -154,9 +153,6 @@ class Result(NamedTuple):
 
     def with_unguarded(self, why: str) -> Self:
         return self._replace(notices=self.notices._replace(unguarded=why))
-
-    def with_last_copy(self, last_copy: str | None) -> Self:
-        return self._replace(notices=self.notices._replace(last_copy=last_copy))
 
 
 class SendResult(NamedTuple):
