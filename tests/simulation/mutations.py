@@ -193,8 +193,8 @@ MUTATIONS = (
     Mutation(
         "the message with the recorded plan is dropped",
         "delivery.rules:judge_job",
-        "plan < entry.debt.plan",
-        "plan <= entry.debt.plan",
+        "plan >= entry.debt.plan",
+        "plan > entry.debt.plan",
         seed=2,
     ),
     Mutation(
@@ -284,8 +284,8 @@ MUTATIONS = (
     Mutation(
         "nobody follows what the worker sent",
         "entrypoints.worker:Worker._follow",
-        "return self.outbox.enqueue(followup, until=now if is_over else now + FOLLOW_SECONDS)",
-        "return True",
+        "is_queued = self.outbox.enqueue(followup_job(result.job or job, now), until=now + delay)",
+        "is_queued = True",
         seed=24,
     ),
     Mutation(
@@ -476,8 +476,8 @@ MUTATIONS = (
     Mutation(
         "what comes back from the dead-letter queue is dead-lettered still",
         "delivery.rules:judge_job",
-        "dead_lettered_at < entry.debt.dead_lettered_at",
-        "dead_lettered_at <= entry.debt.dead_lettered_at",
+        "dead_lettered_at >= entry.debt.dead_lettered_at",
+        "dead_lettered_at > entry.debt.dead_lettered_at",
         seed=10,
     ),
     Mutation(

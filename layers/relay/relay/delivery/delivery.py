@@ -638,8 +638,7 @@ def dead_letter_and_record(services: Services, task: Task, entry: Entry, reason:
         try:
             written = services.ledger.write(task.entry_key, entry, entry.owing(task.state, task.job.plan))
         except LedgerError as error:
-            again = Wait(reason, services.clock() + REFUSED_AGAIN_SECONDS)
-            return _queued(services, task, again, str(error)) or _not_taken(task, reason, str(error))
+            return _left_to_queue(services, task, Wait(reason, services.clock() + REFUSED_AGAIN_SECONDS), str(error))
         if written is None:
             return task
         entry = written
@@ -775,10 +774,13 @@ def _paused(services: Services, task: Task, pause: "Pause", why: str) -> Result:
     The job is needed even if the pause drops the state: it records the state once the ledger works. Without that
     record, an older state would be sent after the pause, and a resolve would not end the incident's pages.
     """
-    seconds = UNGUARDED_AFTER_SECONDS if pause.postpones(task.state.came) else UNGUARDED_WAIT_SECONDS
-    wait = Wait(Reason.PAUSED, min(pause.until, services.clock() + seconds))
-    result = _queued(services, task, wait, why)
-    return result or _not_taken(task, Reason.PAUSED, why)
+    until = min(pause.until, services.clock() + UNGUARDED_WAIT_SECONDS)
+    return _left_to_queue(services, task, Wait(Reason.PAUSED, until), why)
+
+
+def _left_to_queue(services: Services, task: Task, wait: Wait, why: str) -> Result:
+    """Leave a state that must not be sent now to its message. The result is `unsafe` if the queue refuses it."""
+    return _queued(services, task, wait, why) or _not_taken(task, wait.reason, why)
 
 
 def _not_taken(task: Task, reason: Reason, why: str) -> Result:
@@ -835,7 +837,7 @@ def catch_up(services: Services, task: Task, accepted: Acceptance) -> Result:
     if now > task.expires_at:
         result = replace(task.result(Outcome.UNSAFE), reason=Reason.EXPIRED)
         return dead_letter(services, task, result, None).with_unguarded(why)
-    return _queued(services, task, _soon(task, now), why) or _not_taken(task, Reason.INTERNAL, why)
+    return _left_to_queue(services, task, _soon(task, now), why)
 
 
 def note_later(services: Services, task: Task, why: str) -> Result:
@@ -846,7 +848,7 @@ def note_later(services: Services, task: Task, why: str) -> Result:
     now = services.clock()
     if final_reason(task, now):
         return task.result(Outcome.UNCHANGED)
-    return _queued(services, task, _soon(task, now), why) or _not_taken(task, Reason.INTERNAL, why)
+    return _left_to_queue(services, task, _soon(task, now), why)
 
 
 def _soon(task: Task, now: float) -> Wait:

@@ -267,26 +267,17 @@ class Worker:
 
     def _follow(self, job: Job, result: Result, *, is_over: bool) -> bool:
         """Queue a follow-up job for a signal that needs one. Return False if no queue accepts it."""
-        now = self.clock()
-        followup = followup_job(result.job or job, now)
-        match result.outcome:
-            case Outcome.DELIVERED:
-                # A resolve's workflow makes no page that is to be found, and the pages of the incident end at once.
-                return self.outbox.enqueue(followup, until=now if is_over else now + FOLLOW_SECONDS)
-            case Outcome.DUPLICATE:
-                # The safety job of a signal that was sent inline.
-                return self.outbox.enqueue(followup, until=now)
-            case Outcome.UNCHANGED if is_over:
-                # A resolve that the policy does not announce.
-                return self.outbox.enqueue(followup, until=now)
-            case Outcome.QUEUED if is_over and result.queue == "dead_letter" and result.reason is None:
-                # A resolve that an earlier attempt dead-lettered, maybe without a follow-up.
-                return self.outbox.enqueue(followup, until=now)
-            case Outcome.SUPERSEDED:
-                # The newer state's message follows up all signals of the incident, but may wake later. This follow-up
-                # terminates outdated pages now.
-                self.outbox.enqueue(followup, until=now)
-        return True
+        now, outcome = self.clock(), result.outcome
+        # A resolve that the policy does not announce, or that was dead-lettered before, maybe without a follow-up.
+        is_dead_lettered = result.queue == "dead_letter" and result.reason is None
+        ends = is_over and (outcome == Outcome.UNCHANGED or is_dead_lettered)
+        if not ends and outcome not in {Outcome.DELIVERED, Outcome.DUPLICATE, Outcome.SUPERSEDED}:
+            return True
+        # A resolve's workflow makes no page that is to be found, and the pages of the incident end at once.
+        delay = FOLLOW_SECONDS if outcome == Outcome.DELIVERED and not is_over else 0.0
+        is_queued = self.outbox.enqueue(followup_job(result.job or job, now), until=now + delay)
+        # The newer state's message follows up all signals of the incident, but may wake later.
+        return is_queued or outcome == Outcome.SUPERSEDED
 
     def _without_channel(self, job: Job, error: ChannelError, deadline: Deadline) -> Result:
         """Return the result of a job whose channel can't be read (`error`).
