@@ -1,16 +1,16 @@
-"""Delivery of a state to xMatters, for a new share and for a job from the queue.
+"""Delivery of an incident's state to xMatters, for a new share and for a job (queue message) that a worker got.
 
-A loop reads the entry, decides on the next action and performs it, until there is a result. A write that conflicts with
-another sender's starts the next pass of the loop (optimistic locking).
+A loop reads the incident's ledger entry, decides on the next action and performs it, until there is a result. A write
+that conflicts with another sender's starts the next pass of the loop (optimistic locking).
 
-One attempt at a signal: queue its message, take the incident's lease, send, record the result. The message is queued
+One attempt at a signal: queue a message, take the incident's lease, send, record the result. The message is queued
 before the signal is sent, so a crash at any point loses nothing: the worker sends the state if the entry says that it
 is still owed. The lease is taken by a conditional write, so one sender at a time announces an incident.
 
-A debt is an owed state that waits: by a message on the retry queue, a row in the ledger's `due` index, or both. The
-number of a message, its *plan*, lets only the last one of a state count (docs/architecture.md). The row is written when
-the first attempts failed, or when the state has to wait before them. By the row, the sweeper wakes a state whose
-message vanished.
+A debt is an owed state that waits: by a message on the retry queue, a row in the ledger's `due` index, or both. Each
+message has a number, its *plan*, so that only the last message of a state counts (docs/architecture.md). The row is
+written when the first attempts failed, or when the state has to wait before them. The sweeper, a function of each
+minute, reads the rows, and wakes a state whose message vanished.
 
 While the ledger fails, a state waits for it on the retry queue for some time. A critical that just came, a state that
 waited in vain, and one that no queue takes are sent without the ledger ("unguarded"), and recorded afterwards. A page
@@ -90,7 +90,7 @@ CATCH_UP_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Delivery:
-    """Announces states to xMatters, from new shares and from jobs."""
+    """Announces incidents' states to xMatters: those of new shares (`relay`), and of jobs on a queue (`resume`)."""
 
     services: Services
 
@@ -104,12 +104,13 @@ class Delivery:
         correlation_id: str,
         deadline: "Deadline",
     ) -> Result:
-        """Announce a share's state if it is owed, or queue it until it can be sent. In shadow mode, do neither.
+        """Announce a share's state to xMatters if it is owed, or queue it. In shadow mode, only record the share.
 
         `body` holds BigPanda's bytes, which xMatters gets unchanged unless the channel has a body of its own.
-        `recipients` are those of the webhook's URL, in addition to the channel's own. The result is `unsafe` if neither
-        xMatters nor the ledger nor a queue has the state. It is also `unsafe` if no queue accepts a job that the state
-        needs: a question about a resolve, or the follow-up that terminates pages.
+        `recipients` are those of the webhook's URL, in addition to the channel's own. `correlation_id` is for log
+        searches. The result is `unsafe` if neither xMatters nor the ledger nor a queue has the state. It is also
+        `unsafe` if no queue accepts a job that the state needs: one that asks BigPanda if a resolve is true, or one
+        that terminates pages.
         """
         # To the millisecond, as a message has it.
         state = State.of(share, round(self.services.clock(), 3))
@@ -131,11 +132,11 @@ class Delivery:
         *,
         dead_letter_reason: Reason | None = None,
     ) -> Result:
-        """Announce the state of a job from the queue, if it is still owed. If it has to wait, queue its next message.
+        """Announce the state of a job to xMatters if it is still owed. If the state must wait, queue its next message.
 
-        `share` is parsed from the job's body. `dead_letter_reason` is why to dead-letter an owed state: its channel was
-        removed, or it expired while its channel can't be read. If the result is `unsafe`, only the job's own message
-        has the state.
+        `share` is parsed from the job's body. `dead_letter_reason` is why the caller gives an owed state up: its
+        channel was removed, or it expired while its channel can't be read. It is None in all other cases. If the result
+        is `unsafe`, only the job's own message has the state.
         """
         task = Task.of(channel, share, job, state_of(job, share), deadline)
         task = task._replace(dead_letter_reason=dead_letter_reason)
@@ -144,11 +145,11 @@ class Delivery:
         return self._attend(task)
 
     def record_begun_bell(self, job: Job) -> None:
-        """Record in a job's entry that a worker began to work its bell (a message of the sweeper)."""
+        """Record in the ledger that a worker began a job whose message the sweeper sent to wake a debt (a "bell")."""
         self._change_debt(job, Debt.bell_begun)
 
     def postpone(self, job: Job, until: float) -> None:
-        """Put off the row of a job's debt until OVERDUE_SECONDS after its wait ends, at `until` (epoch seconds)."""
+        """Keep the sweeper from waking a job until OVERDUE_SECONDS after its wait's end, `until` (epoch seconds)."""
         self._change_debt(job, lambda debt: debt.postponed(until + OVERDUE_SECONDS))
 
     def _change_debt(self, job: Job, change: Callable[[Debt], Debt]) -> None:
@@ -257,8 +258,8 @@ def _settle(services: Services, task: Task, entry: Entry, action: Settle) -> Res
 def attempt(services: Services, task: Task, entry: Entry, send: Send, ticket: Ticket) -> Result | Task:
     """Announce a task's state: take the incident's lease, send the signal, and record the result.
 
-    Returns the task, and sends nothing, if another writer changed the entry. `send` has the recipients and the largest
-    number of attempts. A `ticket` that is not used is given back to the rate limiter.
+    Returns the task, and sends nothing, if another writer changed the entry: the caller decides anew. `send` has the
+    recipients and the largest number of attempts. `ticket`, the rate limiter's permission, is given back if not used.
     """
     if task.is_from_webhook:
         wait = Wait(Reason.IN_FLIGHT, services.clock() + FIRST_WAKE_SECONDS)
@@ -426,7 +427,7 @@ def _record_failure(
 
 
 def next_plan(task: Task, entry: Entry) -> int:
-    """Return the number for the next message of a state: higher than those of its earlier messages."""
+    """Return the number of a state's next message: higher than before, so that its earlier messages are dropped."""
     return max(task.job.plan, entry.debt.plan) + 1
 
 
@@ -448,9 +449,9 @@ def queue_message(services: Services, task: Task, wait: Wait, *, plan: int | Non
 def let_wait(services: Services, task: Task, entry: Entry, wait: Wait) -> Result | Task:
     """Let the state wait: queue its next message, and record in the entry that it is owed. Return the result.
 
-    Returns the task instead if another writer changed the entry. No message is queued for a wait longer than SQS's
-    largest delay, for a pause (which can end early), for a flap (whose end moves with each change), and for an open
-    circuit, unless the state is to probe it: the sweeper wakes the state at the wait's end. Raises LedgerError if the
+    Returns the task instead if another writer changed the entry. Some waits have no message, and the sweeper wakes the
+    state at their end: longer ones than SQS's largest delay, a pause (which can end early), a flap (whose end moves
+    with each change), and an open circuit breaker, unless this state's signal is to test it. Raises LedgerError if the
     state is neither recorded nor on the retry queue.
     """
     now, plan = services.clock(), next_plan(task, entry)
@@ -532,17 +533,17 @@ def _follow_end(services: Services, task: Task, before: Entry, after: Entry) -> 
 
 
 def planned_row(task: Task, until: float, now: float, *, has_message: bool = True) -> Row:
-    """Return the row of the `due` index for a state that waits until `until` (epoch seconds).
+    """Return the `due` index's row for a state that waits until `until` (epoch seconds): the sweeper acts on it.
 
-    If a message wakes the state (`has_message`), the row is due OVERDUE_SECONDS after `until`, else at `until`; but
-    at the latest about OVERAGE_SECONDS after the state expires.
+    If a message wakes the state (`has_message`), the row is due OVERDUE_SECONDS after `until`: the message is late
+    then. Else the row is due at `until`. It is due at the latest about OVERAGE_SECONDS after the state expires.
     """
     due = until + OVERDUE_SECONDS if has_message else until
     return Row(min(due, task.wake_at(due, now) + OVERAGE_SECONDS), task.job.stored_name)
 
 
 def store_job(ledger: "Ledger", name: str, task: Task, now: float) -> None:
-    """Store a task's job under `name` in the ledger, until some time after the state expires. Raises LedgerError."""
+    """Store a task's job as `name` in the ledger for the sweeper, until after its state expires. Raises LedgerError."""
     # A pause delays the end of the state's age.
     lasts = max(task.expires_at - now, task.channel.policy.max_age_seconds) + STORED_SECONDS
     # A job with an acceptance would only record that.
@@ -551,9 +552,10 @@ def store_job(ledger: "Ledger", name: str, task: Task, now: float) -> None:
 
 
 def store_for_others(services: Services, task: Task, entry: Entry) -> None:
-    """Store the job of a critical with an open receipt, so that the sweeper can signal `unanswered_recipients` later.
+    """Store the job of an announced critical, so that the sweeper can signal `unanswered_recipients` later.
 
-    Errors of the ledger are ignored: without the job, only the fallback topic is notified.
+    That is done while a proof that people know of the critical is awaited (its receipt is open). Errors of the ledger
+    are ignored: without the job, only the fallback topic is notified.
     """
     is_newest = task.state.is_of_same_share(entry.newest)
     if task.channel.policy.unanswered_recipients and entry.receipt.is_open and is_newest:
@@ -564,8 +566,8 @@ def store_for_others(services: Services, task: Task, entry: Entry) -> None:
 def owe_to_others(services: Services, task: Task, entry: Entry) -> None:
     """Record that a critical is owed to `unanswered_recipients`, if the fallback topic was already notified of it.
 
-    That happens if the topic is notified before the critical's signal is recorded. The sweeper then wakes the debt.
-    `entry` has the task's state as announced. Errors of the ledger are ignored.
+    The topic can be notified before the critical's signal is recorded. By the record, the sweeper wakes the critical's
+    job. `entry` has the task's state as announced. Errors of the ledger are ignored.
     """
     store_for_others(services, task, entry)
     if not task.channel.policy.unanswered_recipients or not entry.awaits_others(task.state):
@@ -595,11 +597,11 @@ def try_store(services: Services, task: Task, entry: Entry) -> bool:
 def retry_later(services: Services, task: Task, result: Result, entry: Entry | None) -> tuple[Task, Result]:
     """Queue the next message of a state whose signal failed, or dead-letter its job if the failure is final.
 
-    Returns the task, and the result with its queue. If the queue refuses the message, the result stays `unsafe`.
-    A state from the queue waits for its backoff. A share that just came waits for FIRST_WAKE_SECONDS: its message was
-    queued before the attempts (or is now, if that failed), and SQS can't change the delay for a Retry-After. After a
-    429, the channel's open circuit makes it wait. `entry` is None if the ledger fails. Then a final failure waits for
-    the ledger, too, since people are told of a given-up critical by its entry.
+    Returns the task, and the result with its queue. If the queue refuses the message, the result stays `unsafe`. The
+    state of a queued job waits for its backoff. That of a new share waits for FIRST_WAKE_SECONDS: its message was
+    queued before the attempts (or is now, if that failed), and SQS can't change a delay to xMatters' Retry-After. After
+    a 429, the channel's open circuit breaker makes the state wait. `entry` is None if the ledger fails. Then a final
+    failure waits for the ledger, too, since the sweeper tells people of a given-up critical by its entry.
     """
     now, reason = services.clock(), result.reason or Reason.INTERNAL
     if HANDLING[reason].is_final:
@@ -629,10 +631,10 @@ def retry_later(services: Services, task: Task, result: Result, entry: Entry | N
 
 
 def dead_letter_and_record(services: Services, task: Task, entry: Entry, reason: Reason) -> Result | Task:
-    """Dead-letter an owed state as `expired`, `channel_removed` or `shadowed`, and record that in the ledger.
+    """Dead-letter an owed state for `reason`, such as `expired` or `channel_removed`, and record that in the ledger.
 
-    If the entry has no row of the debt, the debt is recorded first. If that fails, the message waits: people are told
-    of dead-lettered criticals by the ledger. Returns the task if another writer changed the entry.
+    A debt without a row in the ledger is recorded first. If that fails, the message waits: people are told of
+    dead-lettered criticals by the ledger. Returns the task if another writer changed the entry.
     """
     if not task.is_from_webhook and not entry.debt.row:
         try:
@@ -673,8 +675,8 @@ def dead_letter(services: Services, task: Task, result: Result, entry: Entry | N
     """Put the job of a state on the dead-letter queue, and return `result` with that recorded.
 
     `entry` is None if the ledger fails. If the dead-letter queue fails, the retry queue keeps the job for another
-    attempt. If the retry queue fails, too, the result stays `unsafe`, and a worker's message stays on its queue. If the
-    follow-up that ends the pages of a resolve can't be queued, a further message of the resolve queues it later.
+    attempt. If the retry queue fails, too, the result stays `unsafe`, and a worker's message stays on its queue. A
+    resolve needs a job that terminates pages. If no queue takes it, a further message of the resolve queues it later.
     """
     job = after_failure(task.job, result, services.clock())
     job = job.planned(next_plan(task, entry)) if entry else job
@@ -708,13 +710,13 @@ def dead_lettered_at(result: Result) -> float | None:
 def without_ledger(services: Services, task: Task, why: str) -> Result:
     """Send the state without the ledger, or let its message wait for the ledger. `why` is the ledger's error.
 
-    A critical of a share that just came is sent at once, which may repeat a page. An incident has one such signal in
-    UNGUARDED_AFTER_SECONDS; its further criticals wait as long as the ledger fails. So do a replayed job, an expired
-    one, one whose channel is gone, and a resolve that BigPanda has to be asked about. In a pause every state waits. All
-    other states wait for UNGUARDED_AFTER_SECONDS, and are then sent.
+    A critical of a share that just came is sent at once, which may repeat a page: one for an incident in
+    UNGUARDED_AFTER_SECONDS. Some states wait for as long as the ledger fails: the incident's further criticals, a
+    replayed job, an expired one, one whose channel is gone, and a resolve that BigPanda has to be asked about. In a
+    pause every state waits. All other states wait for UNGUARDED_AFTER_SECONDS, and are then sent.
 
-    If the queue refuses the message of a new share, its state is sent at once, unless it is such a resolve or paused.
-    A queued job then keeps its old message.
+    If the queue refuses the message of a new share, its state is sent at once, unless it is such a resolve or paused. A
+    queued job then keeps its old message.
     """
     now = services.clock()
     if pause := task.pause(now):
@@ -757,7 +759,7 @@ def _may_wait(task: Task, now: float) -> bool:
 
 
 def can_wait(task: Task, now: float) -> bool:
-    """True if less than UNGUARDED_AFTER_SECONDS passed since the ledger or rate limiter first failed for this job."""
+    """True if a job may still wait: the ledger or rate limiter first failed less than UNGUARDED_AFTER_SECONDS ago."""
     since = seconds_of(task.job.ledger_down_since or timestamp(now))
     return now - since < UNGUARDED_AFTER_SECONDS
 

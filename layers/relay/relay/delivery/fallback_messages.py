@@ -1,8 +1,8 @@
 """Last resort: the fallback topic, and phones, for overdue critical incidents that xMatters has not announced.
 
-Neither shares a credential with xMatters. One message of the topic (SNS) covers all overdue criticals of a channel: up
-to ten are named, the others are counted. Subscriptions can filter by the message attribute `channel`. The phones
-(`delivery.fallback_phones`) are those of the stack, so they are called and texted once about all channels.
+Topic and phones share no credential with xMatters. One message of the topic (SNS) covers all overdue criticals of a
+channel: up to ten are named, the others are counted. Subscriptions can filter by the message attribute `channel`. The
+phones (`delivery.fallback_phones`) are those of the stack, so they are called and texted once about all channels.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -32,13 +32,13 @@ MAX_RECIPIENTS = 10
 
 
 class OverdueDebt(NamedTuple):
-    """An overdue critical incident, as the fallback topic's message describes it.
+    """Critical incident that people do not know of in time, as the fallback topic's message describes it.
 
     Attributes:
-        since: Time since which the incident is owed; after a signal, the start of its receipt (epoch seconds).
+        since: Time since which the incident is owed; once a signal was accepted, when it was sent (epoch seconds).
         reason: Reason of the last failed attempt; empty if none failed.
         is_dead_lettered: True if its job is dead-lettered, so that only an operator can have it sent.
-        missed: Step of an announced critical that is late, or that failed (`Missed`); empty if no signal was accepted.
+        missed: Step after the signal that is late or failed (`Missed`); empty if no signal was accepted.
         page: Number of its page; empty if unknown.
         request_ids: xMatters' ids of the signals without a page; empty if there are none.
         description: Description of one of its alerts, or of the incident; empty if unknown.
@@ -109,7 +109,7 @@ class OverdueDebt(NamedTuple):
 class Fallback:
     """Notifies people by the fallback topic (SNS) and by phones.
 
-    They hear of criticals that are overdue, that nobody is known to have heard, or that no channel knows.
+    People hear of criticals that are overdue, that nobody is known to have heard of, or of which no share came.
 
     Attributes:
         client: Returns the SNS client, which is created at its first use.
@@ -128,8 +128,8 @@ class Fallback:
     def notify(self, channel: str, debts: Sequence[OverdueDebt], others: int = 0) -> bool:
         """Publish one message about a channel's overdue criticals. Return False if SNS does not accept it.
 
-        The message describes the first ten of `debts`, and counts the rest. `others` is the number of debts beside
-        them.
+        The message describes the first ten of `debts`, and counts the rest. `others` is the number of further
+        criticals, which `debts` leaves out.
         """
         texts = _texts(channel, debts, others)
         return self._publish(_subject(channel, debts, others), texts, {"channel": channel})
@@ -137,7 +137,8 @@ class Fallback:
     def call(self, channels: Sequence[str], debts: Sequence[OverdueDebt], others: int) -> dict[str, str]:
         """Call and text all phones once about the overdue criticals of `channels`. `debts[0]` is named as the worst.
 
-        `others` is the number of further debts. Returns each way's failure, as `Phones.send` does; empty if no phones.
+        `others` is the number of further criticals. Returns the failure of each way by its name; an empty text for
+        none.
         """
         if not self.phones:
             return {}
@@ -152,7 +153,7 @@ class Fallback:
     def test(self, numbers: Mapping[str, str]) -> dict[str, str]:
         """Send a test message over each of `ways`. Return why each failed, by the name of the way; empty if it did not.
 
-        `numbers` has, by the name of the way, the short number that the message tells, and that its reader reports.
+        `numbers` has a short number for each way by its name: the message says it, and its reader reports it.
         """
         about = "This is a test of the relay's last resort: nothing is wrong."
         written = f"{about} The number is {numbers[TOPIC]}."
@@ -172,7 +173,7 @@ class Fallback:
     def notify_of_unknown(self, channels: Sequence[str], found: Sequence[Share]) -> bool:
         """Publish one message about open criticals in BigPanda of which no share came. Return False if SNS fails.
 
-        `channels` are all that they may belong to, since BigPanda's API does not name the channel.
+        `channels` are all that the incidents may belong to, since BigPanda's API does not name the channel.
         """
         subject = f"CRITICAL, not paged: incident {first_of([_id(each.incident_id) for each in found], 1)}"
         return self._publish(subject, _unknown_texts(channels, found), {})

@@ -48,6 +48,7 @@ class Phones:
 
     Attributes:
         client: Returns the client of AWS End User Messaging, which is created at its first use.
+        at_once: Runs functions in parallel, and returns their results in order.
     """
 
     client: Callable[[], Any]
@@ -57,7 +58,8 @@ class Phones:
     def send(self, text_for: Callable[[Way], str]) -> dict[str, str]:
         """Call and text all phones. Return the failure of each way, by the way's name; an empty text for none.
 
-        A way succeeds if the service accepts the call or text: whether a person heard it is not known.
+        `text_for` returns the text for a way. A way succeeds if the service accepts the call or text: whether a person
+        heard it is not known.
         """
         # Made before the threads: boto3 must not make clients in several at once.
         client = self.client()

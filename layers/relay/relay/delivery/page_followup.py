@@ -1,9 +1,9 @@
 """Follow-up of accepted signals: find their pages, and terminate pages of past states.
 
 A 202 does not say if the workflow made a page of the signal. So the follow-up job searches for the page by the signal's
-request id, several times within three minutes. Then the pages of past states are terminated. Shortly before a
-critical's receipt is late, xMatters is asked who was notified, and who answered, and BigPanda if a person answered
-there.
+request id, several times within three minutes. Then it terminates the pages of past states: those that ended, or that a
+newer page replaces. Shortly before the proof that people know of a critical is late, it asks xMatters who was notified,
+and who answered, and BigPanda if a person answered there.
 """
 
 import math
@@ -38,9 +38,8 @@ def terminated(
 ) -> AcceptedSignal | None:
     """Terminate all pages of a past state's signal, and return the signal with its pages, marked as over.
 
-    Returns None for a signal without a page if it was not sent before the incident's end, or if a state is owed: its
-    workflow may make a page before the next search. Raises SendError; if xMatters refuses to end one page, only after
-    the others were terminated.
+    Returns None for a signal without a page whose workflow may still make one: it was sent after the incident's last
+    end, or a state is owed. Raises SendError. If xMatters refuses to end one page, the others are terminated first.
     """
     # Searched again: the workflow may have made a page later, or a second one.
     found = pages.of_request(rest, signal.request_id, deadline)
@@ -65,8 +64,8 @@ def terminated(
 def signals_to_terminate(entry: Entry, *, replaces: bool, young_since: float) -> Iterator[AcceptedSignal]:
     """Yield the signals whose pages must be terminated, since the incident ended, or a newer page takes their place.
 
-    The latter counts only if `replaces` is True. A signal whose known pages are over is included if it was sent after
-    `young_since` (epoch seconds): the workflow may make further pages of it.
+    Newer pages count only if the policy says so (`replaces`). A signal whose known pages are over is included if it was
+    sent after `young_since` (epoch seconds): the workflow may make further pages of it.
     """
     for index, signal in enumerate(entry.accepted_signals):
         # The page of a resolve replaces no other page, since the resolve may be forged.
@@ -125,7 +124,7 @@ class _Run:
 
 @dataclass(frozen=True)
 class Followup:
-    """Follow-up of accepted signals: finds their pages, and terminates those of past states."""
+    """Follow-up of accepted signals: finds their pages, ends outdated ones, and asks who heard of a critical."""
 
     pages: Pages
     ledger: Ledger
@@ -133,7 +132,7 @@ class Followup:
     clock: Clock
 
     def follow(self, job: Job, channel: Channel, deadline: Deadline) -> Result:
-        """Find the pages of an incident's signals, and terminate those of past states.
+        """Find the pages of an incident's signals, terminate outdated ones, and ask who heard of its critical.
 
         The result is `duplicate` if nothing is left to do, `queued` if the follow-up has to run again, and `unsafe` if
         an API or the ledger failed. Its notice `without_page` has the request ids of signals of which no page was found

@@ -1,4 +1,4 @@
-"""Questions to BigPanda if an incident is over of which a resolve came.
+"""Questions to BigPanda after a resolve came: is the incident really over?
 
 Anyone who has the webhook's token can forge a resolve. So, if the channel has an API key, BigPanda is asked before
 anything is announced, ended or dropped: after 3, 15 and 60 s. Each later question waits for as long as has passed since
@@ -11,8 +11,8 @@ the last resolve, from one to five minutes.
 | open before that, or over since before the newest share | asked again: BigPanda's API may lag behind its webhook |
 | none for ten minutes or more | as "over", by the resolve's own body; counted, and an alarm goes off |
 
-No answer is: a time-out, a 5xx, a 401, a 403, or a 404 from every environment. What BigPanda's rate limit or the
-relay's own delays is none of these: such a question is asked later.
+No answer is: a time-out, a 5xx, a 401, a 403, or a 404 from every environment. A question that a rate limit delays,
+BigPanda's or the relay's own, does not count as one without an answer: it is asked later.
 """
 
 import json
@@ -95,7 +95,7 @@ class ResolveQuestions:
     clock: Clock
 
     def ask(self, job: Job, channel: Channel, deadline: Deadline) -> Result:
-        """Ask BigPanda about the claimed resolve of a `question` job, record the answer, and queue the end's signal.
+        """Ask BigPanda if the resolve of a `question` job is true, record the answer, and queue a true one's signal.
 
         The result is `queued` if the question has to wake again, `duplicate` if nothing is left to ask, and `unsafe` if
         the ledger fails. Its notice `end` tells if BigPanda refuted the resolve, or left it unanswered for too long.

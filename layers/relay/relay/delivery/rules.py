@@ -1,7 +1,7 @@
 """The next step for a state: one table of rules, of which the first that applies decides. Pure code.
 
-The first rule, of claimed resolves, is asked before the entry's memory of flapping changes. `RULES` has the rules, and
-`HOLDS` what may let an owed state wait. docs/architecture.md shows both tables.
+The first rule is about resolves that BigPanda has to confirm. It is asked before the entry's memory of flapping
+changes. `RULES` has the rules, and `HOLDS` what may let an owed state wait. docs/architecture.md shows both tables.
 """
 
 from collections.abc import Callable
@@ -33,8 +33,7 @@ class Standing(StrEnum):
     """Standing of a state: its relation to its incident's ledger entry.
 
     Attributes:
-        OWED: The policy announces the state, and it is not announced yet, or has to be announced again, or to further
-            recipients.
+        OWED: It must be announced, since the policy says so: for the first time, again, or to further recipients.
         DUPLICATE: The same state came before, and is announced or queued.
         SUPERSEDED: A newer state of the incident is announced or queued.
         UNCHANGED: Nothing to announce: the state may have changed, but the policy does not announce that transition.
@@ -50,7 +49,7 @@ class Standing(StrEnum):
 
 
 class Judgement(NamedTuple):
-    """Standing of a state. `change` is its transition with an explanation; None if the state was not compared."""
+    """Standing of a state, and its `change` from the announced one, explained; None if they were not compared."""
 
     standing: Standing
     change: Change | None = None
@@ -59,9 +58,9 @@ class Judgement(NamedTuple):
 def judge_share(entry: Entry, state: State, notify_on: AbstractSet[Transition]) -> Judgement:
     """Return the standing of a new share's state. `notify_on` has the transitions that the policy announces.
 
-    A share without timestamps is never a duplicate, even if its state equals the newest one: another state, which the
-    ledger does not hold yet, may have come in between. The share's arrival is recorded, so that it supersedes that
-    state.
+    A share without timestamps is never a duplicate, even if its state equals the entry's newest one: another state,
+    which the ledger does not hold yet, may have come in between. The share's arrival is recorded, so that it supersedes
+    that other state.
     """
     if entry.newest:
         if state.is_stamped and (_is_late_copy(entry, state) or state.is_same(entry.newest)):
@@ -74,10 +73,10 @@ def judge_share(entry: Entry, state: State, notify_on: AbstractSet[Transition]) 
 def judge_job(
     entry: Entry, state: State, notify_on: AbstractSet[Transition], *, plan: int, dead_lettered_at: float | None
 ) -> Judgement:
-    """Return the standing of the state of a job from the queue.
+    """Return the standing of the state of a job from the queue. `notify_on` has the transitions to announce.
 
-    If the entry has a higher number than `plan` for the same state, a later message took the job's place. A
-    dead-lettered state becomes owed again only by the message that was dead-lettered last: one with an earlier
+    `plan` is the number of the job's message: if the entry has a higher one for the state, a later message took its
+    place. A dead-lettered state becomes owed again only by the message that was dead-lettered last: one with an earlier
     `dead_lettered_at` (epoch seconds; None for never) is an older copy of the job.
     """
     is_announced = _is_announced(entry, state)
@@ -100,9 +99,9 @@ def judge_job(
 
 
 def judge_change(entry: Entry, state: State, notify_on: AbstractSet[Transition]) -> Judgement:
-    """Return the standing OWED if the policy announces the transition from any state that may have been announced.
+    """Judge a state: OWED if the policy announces (`notify_on`) its change from a state that may have been announced.
 
-    Else the standing is UNCHANGED. If the incident eased without a signal, the transition from that better state
+    Else the standing is UNCHANGED. If the incident eased without a signal, the change from that better state
     (`entry.eased`) counts, too: a critical after an unannounced warning is news, although the critical before the
     warning was announced.
     """
@@ -121,11 +120,11 @@ def judge_change(entry: Entry, state: State, notify_on: AbstractSet[Transition])
 
 
 def with_superseded_ease(entry: Entry, state: State, notify_on: AbstractSet[Transition]) -> Entry:
-    """Return the entry with its newest state recorded as `eased`, if a newer `state` came before its job woke.
+    """Return the entry with its newest state kept as `eased`, if the newer `state` superseded it before its signal.
 
-    The newest state must be owed, better than the announced one, and without need of a signal any more: it became owed
-    while a worse state was sent, whose signal then failed. Without this record, an incident that worsens again would
-    not be announced.
+    The newest state is kept if it is owed, is better than the announced one, and needs no signal any more: it became
+    owed while a worse state was sent, whose signal then failed. Without this record, an incident that worsens again
+    would not be announced.
     """
     newest = entry.newest
     if newest is None or not entry.debt.is_owed or not newest.precedes(state) or not entry.is_eased_by(newest):
@@ -217,12 +216,13 @@ _FOR_EVERYBODY = frozenset({Transition.OPENED, Transition.WORSENED, Transition.R
 
 
 class Settle(NamedTuple):
-    """Send nothing: the state is announced, queued, dead-lettered or superseded already, or changes nothing.
+    """Action: send nothing. The state is announced, queued, dead-lettered or superseded already, or changes nothing.
 
     Attributes:
         note: Ledger entry to write; None to write nothing.
         question: Job to queue, which asks BigPanda if the incident is over; None for none.
-        queue: Place where the state waits: `retry`, `dead_letter`, or `ledger` for a claimed resolve; None if nowhere.
+        queue: Place where the state waits: `retry`, `dead_letter`, or `ledger` if BigPanda must confirm a resolve; None
+            if nowhere.
     """
 
     outcome: Outcome
@@ -236,10 +236,10 @@ class DeadLetter(NamedTuple):
 
 
 class Send(NamedTuple):
-    """Send a signal, unless the channel's rate limit or circuit breaker makes it wait.
+    """Action: send a signal, unless the channel's rate limit or circuit breaker makes it wait.
 
     Attributes:
-        max_attempts: Largest number of in-request attempts.
+        max_attempts: Largest number of attempts now, before the state waits again.
         only: The only recipients: the acknowledger, or the further recipients that a late tag or a missing answer
             brings in. Empty for all recipients.
     """
@@ -268,7 +268,7 @@ class Case(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """A rule of the table of steps.
+    """Rule about the next action for a state. Of all RULES, the first that applies decides.
 
     Attributes:
         why: The condition of the rule and the reason for its action, in words.
@@ -298,10 +298,11 @@ class Hold(NamedTuple):
 def step(task: Task, entry: Entry, now: float) -> tuple[Task, Entry, Action]:
     """Decide on the next action for a state. Return the updated task and entry, and the action.
 
-    The task gets the attempts that the entry counted for its state, and the timestamps of the entry's newest state if
-    its own state has none. In the entry an ease is recorded (`with_superseded_ease`). Unless the state is a claimed
-    resolve, which may be forged, the entry gets the share's title, environment and facts, its memory of flapping is
-    updated, and a dead-lettered state that an operator replayed is owed again. `now` is in epoch seconds.
+    The task gets the attempts that the entry counted for its state. A state without timestamps gets those of the
+    entry's newest one. A better state that needs no signal is kept in the entry (`with_superseded_ease`). A resolve
+    that BigPanda must confirm may be forged: it changes no more. By other states the entry gets the share's title,
+    environment and facts, and its memory of flapping is updated. A dead-lettered state that was replayed is owed again.
+    `now`: epoch seconds.
     """
     state, notify_on = _state_after_newest(task, entry), task.channel.policy.notify_on
     entry = with_superseded_ease(entry, state, notify_on)
@@ -523,7 +524,7 @@ def _unwanted(case: Case) -> Settle:
 
 
 def final_reason(task: Task, now: float) -> Reason | None:
-    """Return the reason to dead-letter a state at `now` (epoch seconds); None if it may be sent, as any new share."""
+    """Return the reason to dead-letter a state at `now` (epoch seconds); None if it may be sent or is a new share's."""
     if task.is_from_webhook or task.dead_letter_reason:
         return task.dead_letter_reason
     if task.channel.policy.mode is Mode.SHADOW:

@@ -168,7 +168,7 @@ class Task(NamedTuple):
 
     @property
     def needs_question(self) -> bool:
-        """True for a resolve that BigPanda must confirm. False if its API showed it, and for relayctl's tests."""
+        """True for a resolve that BigPanda must confirm. False for one from its API, and for relayctl's tests."""
         is_test, is_found = self.job.incident_id.startswith(TEST_PREFIX), Flag.FOUND in self.job.flags
         return not self.state.is_open and not (is_found or is_test) and self.channel.asks_about_ends
 
@@ -181,9 +181,10 @@ class Task(NamedTuple):
         return active_pause(self.pauses, now)
 
     def audience(self, only: tuple[str, ...] = ()) -> Audience:
-        """Return the audience to record of a signal: `further`, or else all recipients of the task.
+        """Return the recipients to record of a signal: further ones if it was for them alone, else all of the task.
 
-        With `only` and no `further` the signal goes to the acknowledger alone, and the audience `is_for_acknowledger`.
+        `only` names the recipients of a signal that was not for all. If these are no further recipients, it went to the
+        acknowledger alone: all recipients of the task are recorded then, and the audience `is_for_acknowledger`.
         """
         policy, recipients = self.channel.policy, self.further or self.recipients
         others = set(policy.unanswered_recipients)
@@ -202,7 +203,7 @@ class Task(NamedTuple):
 
     @property
     def age_counts_from(self) -> float:
-        """Time from which the state's age counts: its arrival, its replay, or the end of a later pause or flap."""
+        """Start of the state's age (epoch seconds): its arrival, its replay, or the end of a later pause or flap."""
         start = max(self.job.age_counts_from, self.quiet_until)
         if not self.pauses:
             return start
@@ -215,7 +216,7 @@ class Task(NamedTuple):
         return min(until, max(self.expires_at + PAST_AGE_SECONDS, now + SOON_SECONDS))
 
     def pause_end(self, now: float) -> float:
-        """Return when the last ended pause for the incident ended (epoch seconds); `now` if the policy has none."""
+        """Return when the last ended pause for the incident ended (epoch seconds); `now` if none has ended."""
         return max((pause.until for pause in self.pauses if pause.until <= now), default=now)
 
     def ledger_failed(self, now: float) -> "Task":
@@ -247,7 +248,7 @@ class Task(NamedTuple):
         return Result(outcome, subject, notices=Notices(routes_undecided=is_undecided), job=job)
 
     def sent(self, sent: SendResult) -> Result:
-        """Return the result of a signal. If xMatters did not accept it, it is `unsafe` until its state is queued."""
+        """Return the result of sending a signal: `delivered`, or `unsafe` until the state is queued for a retry."""
         failure = sent.failure
         if failure is None:
             return replace(self.result(Outcome.DELIVERED), exchange=Exchange(sent.attempts, sent.request_id))
@@ -262,13 +263,13 @@ class Task(NamedTuple):
 
 
 def state_of(job: Job, share: Share) -> State:
-    """Return the state of a job with the body `share`: without alerts if it came from BigPanda's API (`Flag.FOUND`)."""
+    """Return the state of a job with the body `share`. One from BigPanda's API has no alerts: ids differ there."""
     state = recorded_state(job, State.of(share, seconds_of(job.received_at), digest=job.digest))
     return state.without_alerts() if Flag.FOUND in job.flags else state
 
 
 def recorded_state(job: Job, state: State) -> State:
-    """Return `state`, which was read from the job's body, with the version and digest that the job recorded."""
+    """Return `state` of the job's body with the timestamps (version) and the hash (digest) that the job recorded."""
     is_borrowed = Flag.BORROWED_VERSION in job.flags
     return replace(state, version=job.version, digest=job.digest or state.digest, has_borrowed_version=is_borrowed)
 
@@ -322,9 +323,9 @@ def send_signal(
 ) -> SendResult:
     """Send the signal of a task, in at most `max_attempts` attempts, to `only` these recipients; empty for all.
 
-    A critical is repeated once after an ambiguous failure that is no time-out, if there may be a further attempt.
-    `entry` is None while the ledger fails. Then the signal of a queued job is marked as a possible repetition
-    (`may_repeat`), since another function may have sent it without recording it.
+    If xMatters may have accepted a failed attempt, a further one may page twice. So only a critical gets one then, and
+    not after a time-out. `entry` is None while the ledger fails. Then the signal of a queued job is marked as a
+    possible repetition (`may_repeat`), since another function may have sent it without recording it.
     """
     job, is_repeat = task.job, not task.is_from_webhook
     if entry:

@@ -1,7 +1,8 @@
 """Job: a self-contained piece of work for a worker. Pure code.
 
-A signal's message only wakes a worker: the ledger's entry says what is to be done. `ledger_down_since`, `accepted` and
-two flags say more, if the ledger failed. A chore has no entry of its own, so its members decide alone.
+A signal's message only wakes a worker: the ledger's entry says what is to be done. If the ledger failed, the members
+`ledger_down_since` and `accepted`, and two flags, say more. A chore, a job that rings nobody, has no entry of its own,
+so its members decide alone.
 """
 
 import hashlib
@@ -24,7 +25,7 @@ MILLISECOND = 0.001
 
 
 class JobKind(StrEnum):
-    """Kind of a job: what a worker does with it. All but SIGNAL and RECOVERY are chores.
+    """Kind of a job: what a worker does with it. All but SIGNAL and RECOVERY are chores, with a queue of their own.
 
     A newer version of the relay may write kinds that this one does not know.
 
@@ -34,7 +35,7 @@ class JobKind(StrEnum):
         QUESTION: Ask BigPanda if an incident is really over, after a resolve of it came.
         WRITEBACK: Write a callback of xMatters into BigPanda.
         RELEASE: Report an incident's first share to BigPanda as received, so that BigPanda sends further ones.
-        RECOVERY: Wake the states that waited for a channel's circuit, which closed.
+        RECOVERY: Wake the states that waited for a channel's circuit breaker, since it closed.
     """
 
     SIGNAL = "signal"
@@ -50,12 +51,12 @@ class Flag(StrEnum):
 
     Attributes:
         FOUND: The relay read the share from BigPanda's API. Its alerts may have other ids than in webhooks.
-        BORROWED_VERSION: The share has no timestamps, and `version` is that of a state that came before it.
+        BORROWED_VERSION: The share has no timestamps: `version` has those of a state that came before it.
         BODY_REDUCED: The body is cut to fit, and no longer BigPanda's bytes.
         BELL: The sweeper sent this message, since a state's own message was late or there is none.
         ASKED: BigPanda was asked the job's question at least once.
         ASSIGNED: An earlier attempt at a write-back assigned the incident in BigPanda.
-        MAY_HAVE_PAGED: xMatters may have accepted one of the attempts.
+        MAY_HAVE_PAGED: xMatters may have accepted a failed attempt of the job.
         WAITS_FOR_LEDGER: The job must wait for the ledger, since a critical of the incident was sent without it.
     """
 
@@ -76,7 +77,7 @@ class Acceptance(NamedTuple):
         at: When the signal was sent (epoch seconds).
         request_id: xMatters' id of the signal; None if the answer had none.
         only: The signal's only recipients; empty if it was for all.
-        is_further: True if `only` are further recipients, who were told of a state that the others knew already.
+        is_further: True if `only` are further recipients, who did not know a state that the others knew already.
     """
 
     at: float
@@ -86,7 +87,7 @@ class Acceptance(NamedTuple):
 
 
 class Stamps(NamedTuple):
-    """Stamps of a job: members for operators. They decide nothing about a signal, only about the wait of a chore.
+    """Stamps of a job: members for operators. No signal depends on them, only the wait of a chore does.
 
     Times are ISO 8601 in UTC, None for never.
 
@@ -122,16 +123,17 @@ class Job(NamedTuple):
         url_recipients: Recipients that the webhook's URL named, and that the channel permitted then. Each set of them
             has a ledger entry of its own.
         received_at: When the share, or the callback, came.
-        body: The share's body, or a chore's own.
+        body: The share's body, or what a chore's kind needs.
         version: BigPanda's timestamps of the state, by which states are ordered; None if it has none.
         digest: Hash of the state (`Share.digest`) or of the callback; None to compute it from the body.
         plan: Number of a signal's message. If the entry records that the same state is owed with a higher number, a
             later message wakes the state, and this one is dropped (see `Debt.plan`).
         flags: What is true of the job: `Flag`s, or words that this version does not know.
         ledger_down_since: When the job first met a failing ledger; None if the ledger worked.
-        accepted: xMatters' acceptance, if the job is only to record that in the ledger; None if it has to be sent.
+        accepted: xMatters' acceptance, if only the ledger's record of it is missing; None if the job has to be done.
         not_before: For a chore, the time before which it must not be attempted.
-        dead_lettered_at: When the relay dead-lettered the job last; None also if SQS's own redrive moved it.
+        dead_lettered_at: When the relay put the job on the dead-letter queue last; None also if SQS moved it there by
+            itself.
         revived_at: When a worker first received the job after a replay, or when the job was made from an older job; for
             a follow-up that waits, when it runs next. The job's age counts from then.
     """
@@ -167,12 +169,12 @@ class Job(NamedTuple):
         return _delivery_id(self.channel, self.url_recipients, self.incident_id, version, self.digest, *arrival)
 
     def signal_id(self, further: tuple[str, ...]) -> str:
-        """Return the id of the signal to these `further` recipients alone; `delivery_id` without any."""
+        """Return the id of a signal for `further` recipients alone; `delivery_id` if there are none."""
         return _delivery_id(self.delivery_id, further) if further else self.delivery_id
 
     @property
     def stored_name(self) -> str:
-        """Name under which the ledger stores the job: one for all messages of a share, another for a later copy."""
+        """Name under which the ledger stores the job: the same for a share's messages, another for its later copy."""
         return f"{self.delivery_id}/{self.received_at}"
 
     @property
@@ -182,7 +184,7 @@ class Job(NamedTuple):
 
     @property
     def is_revived(self) -> bool:
-        """True if a worker received the job again after it was dead-lettered last."""
+        """True if a worker received the job after it was replayed: moved back from the dead-letter queue."""
         if self.revived_at is None or self.dead_lettered_at is None:
             return self.revived_at is not None
         return seconds_of(self.revived_at) > seconds_of(self.dead_lettered_at)
@@ -209,7 +211,7 @@ class Job(NamedTuple):
         return self._replace(dead_lettered_at=timestamp(max(now, revived + MILLISECOND)))
 
     def fresh(self) -> Self:
-        """Return the job without what its last wake left: `not_before`, the ledger's failure, and the bell's mark.
+        """Return the job without what its last attempt left: `not_before`, the ledger's failure, and Flag.BELL.
 
         In this form a job is stored in the ledger, or starts again after a replay.
         """
@@ -217,7 +219,7 @@ class Job(NamedTuple):
         return without.without_flags(Flag.BELL, Flag.WAITS_FOR_LEDGER)
 
     def planned(self, plan: int) -> Self:
-        """Return the job for the message with the number `plan`, and without the mark of a bell."""
+        """Return the job for the state's own message with the number `plan`, so without the sweeper's Flag.BELL."""
         return self._replace(plan=plan).without_flags(Flag.BELL)
 
     def with_flags(self, *flags: str) -> Self:
@@ -247,7 +249,7 @@ def new_job(
     url_recipients: tuple[str, ...],
     correlation_id: str,
 ) -> Job:
-    """Return the job of a new share with this body; `state` is the share's."""
+    """Return the signal job of a new share, which holds `body`. `state` is the share's state."""
     return Job(
         JobKind.SIGNAL,
         channel.name,

@@ -283,7 +283,7 @@ MAX_LOGGED_IDS = 50
 
 
 def release_job(job: Job, event: str) -> Job:
-    """Return the `release` job for a share's job. `event` is BigPanda's name of the event that caused the share."""
+    """Return the `release` job for a share's job. It reports the share, of this `event`, to BigPanda as received."""
     body = json.dumps({"event": event}).encode()
     return job._replace(kind=JobKind.RELEASE, body=body, not_before=None, accepted=None).stamped(status=None)
 
@@ -297,13 +297,13 @@ def followup_job(job: Job, now: float) -> Job:
 
 
 def recovery_job(job: Job, now: float) -> Job:
-    """Return the `recovery` job after the signal of a job closed its channel's circuit at `now` (epoch seconds)."""
+    """Return the `recovery` job, which wakes what waited for the channel's circuit: `job`'s signal closed it `now`."""
     stamps = Stamps(Reason.CIRCUIT_OPEN, job.stamps.correlation_id)
     return Job(JobKind.RECOVERY, job.channel, (), job.incident_id, timestamp(now), b"", stamps=stamps)
 
 
 def question_job(job: Job, now: float) -> Job:
-    """Return the `question` job for a resolve's job. Its age counts from `now` (epoch seconds)."""
+    """Return the `question` job for a resolve's job: it asks BigPanda if that is true. `now` starts its age."""
     return _chore(job, JobKind.QUESTION, now).waiting(Reason.CLAIMED, now + FIRST_QUESTION_SECONDS)
 
 

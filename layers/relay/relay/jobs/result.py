@@ -65,7 +65,7 @@ class Exchange(NamedTuple):
         request_id: xMatters' id of the accepted signal; None if there is none.
         response_excerpt: Redacted start of the answer; empty if there was none.
         retry_after: Wait that the vendor asked for (seconds); None if it asked for none.
-        may_have_acted: True if the vendor may have accepted the request all the same.
+        may_have_acted: True if the vendor may have accepted a failed request all the same.
     """
 
     attempts: int = 0
@@ -93,9 +93,11 @@ class Notices(NamedTuple):
         fault: An exception of our own code.
         unguarded: A failure of the ledger or the rate limiter, in words: the signal was sent without their protection.
         without_page: xMatters' request ids of signals of which no page was found.
-        end: Unusual end of a claim: `refuted` by BigPanda, or believed since BigPanda was `unreachable`.
+        end: Unusual end of a question to BigPanda about a resolve: `refuted`, or believed since BigPanda was
+            `unreachable`.
         unverified: The reason why a callback is not verified.
-        routes_undecided: True if the channel's routes could not be evaluated within their budget.
+        routes_undecided: True if the channel's routes took too many comparisons to evaluate: several routes' recipients
+            are used.
         refused_recipients: Number of recipients in the webhook's URL that are not permitted, or do not fit into a
             signal.
     """
@@ -171,7 +173,7 @@ class SendResult(NamedTuple):
 
 
 def after_failure(job: Job, result: Result, now: float) -> Job:
-    """Return the job with the failure in `result` at `now` (epoch seconds).
+    """Return the job with the failure in `result` at `now` (epoch seconds), for its next message.
 
     A job that is given up without an attempt (expired, its channel removed or in shadow mode) keeps the last answer.
     """

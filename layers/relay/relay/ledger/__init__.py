@@ -1,4 +1,4 @@
 """The ledger in DynamoDB: entries of incidents, rows of debts (owed states), rate limits and circuit breakers.
 
-Concurrent writers of an entry use optimistic locking.
+Functions that write an entry at the same time use optimistic locking.
 """

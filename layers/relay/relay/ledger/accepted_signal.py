@@ -13,15 +13,15 @@ _HASH_LENGTH = 8
 
 
 class Audience(NamedTuple):
-    """Recipients of a signal.
+    """Recipients of a signal, and what an answer of theirs counts for.
 
     Attributes:
         recipients: Names of the recipients; empty if xMatters' workflow chooses them. With `is_for_acknowledger`, these
             are the recipients that the signal would have had otherwise.
         is_for_acknowledger: True if the signal was only for the person who acknowledged the incident.
         awaits_receipt: True if the channel awaits a proof that people know of a critical.
-        has_others: True if all of the policy's `unanswered_recipients` were among them.
-        is_further: True if the signal told further recipients of a state that the others know.
+        has_others: True if all of the policy's `unanswered_recipients` were among the recipients.
+        is_further: True if the signal was for further recipients alone, who did not know a state that others know.
     """
 
     recipients: tuple[str, ...] = ()
@@ -48,8 +48,8 @@ class AcceptedSignal(NamedTuple):
         recipients: Short hashes of the names in `Audience.recipients`, concatenated, as `hashes_of` makes them; empty
             if the workflow chooses the recipients.
         is_critical: True if the signal announced an open and critical incident.
-        failed: Short hashes of the recipients that xMatters could not notify, as in `recipients`.
-        is_further: True if the signal told further recipients of a state that the others know.
+        failed: Short hashes of the recipients that xMatters could not notify, in the form of `recipients`.
+        is_further: True if the signal was for further recipients alone, who did not know a state that others know.
     """
 
     request_id: str

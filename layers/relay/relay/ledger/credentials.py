@@ -28,8 +28,9 @@ USE_KEPT_SECONDS = 400 * 24 * 3600.0
 def read_marks(table: Table) -> Mapping[str, str]:
     """Return the change marks of all channels by name. Raises LedgerError.
 
-    A mark is a text that changes when a credential is revoked (its name is the channel's), or when the mode or a pause
-    changes (its name is `settings_name(channel)`). A channel without a recent change has no mark.
+    A mark is a text: a function that sees a new one reads the channel's secret again. The mark named like the channel
+    changes when a credential is revoked. That named `settings_name(channel)` changes with the mode or a pause. A
+    channel without a recent change has no mark.
     """
     found = table.read(MARKS_KEY)
     return {name: mark for name, (mark, _) in _marks(found.text).items()} if found else {}
@@ -61,7 +62,7 @@ def _marks(text: str) -> dict[str, tuple[str, float]]:
 def last_used(table: Table, channel: str, endpoint: EndpointName, fingerprint: str) -> float | None:
     """Return the recorded time of a credential's last use (epoch seconds), at most an hour behind; None without one.
 
-    `fingerprint` is one of `Channel.fingerprints`. Raises LedgerError.
+    `fingerprint` is a hash of the credential, one of `Channel.fingerprints`. Raises LedgerError.
     """
     return _time(table.read(use_key(channel, endpoint, fingerprint)))
 
@@ -69,7 +70,7 @@ def last_used(table: Table, channel: str, endpoint: EndpointName, fingerprint: s
 def newest_use(table: Table, keys: Collection[str]) -> float | None:
     """Return the recorded time of the last use of any of these credentials (epoch seconds); None if there is none.
 
-    `keys` are made by `use_key`. The time is at most an hour behind. Raises LedgerError.
+    `keys` are the credentials' table keys, made by `use_key`. The time is at most an hour behind. Raises LedgerError.
     """
     times = map(_time, table.read_many(keys).values())
     return max((at for at in times if at is not None), default=None)
@@ -95,7 +96,7 @@ class Uses:
     _noted: dict[str, float] = field(default_factory=dict, init=False, repr=False)
 
     def record(self, key: str, deadline: Deadline) -> None:
-        """Record that the credential with this `use_key` was used now, at most once an hour.
+        """Record that a credential was used now, at most once an hour. `key` is its table key, made by `use_key`.
 
         Errors of the table are ignored.
         """

@@ -1,6 +1,7 @@
-"""Debt of an incident: its newest state, while that state is owed, what it may wait for, and its row. Pure code.
+"""Debt of an incident: its newest state while that is owed, what it waits for, and its index row. Pure code.
 
-The sweeper reads the rows every minute. If a debt's message vanished, it sends a new one from the stored job.
+The sweeper, a function of each minute, reads the rows. If the message that should wake a debt vanished, the sweeper
+sends a new one, made from the job that the ledger stores.
 """
 
 import zlib
@@ -16,7 +17,8 @@ class Slot(NamedTuple):
     """A time that the rate limiter reserved for a signal that has to wait.
 
     Attributes:
-        is_critical: True if it is reserved in the line of critical signals, which go first.
+        at: The reserved time (epoch seconds).
+        is_critical: True if the time is in the line of critical signals, which go first.
     """
 
     at: float
@@ -27,8 +29,9 @@ class Wait(NamedTuple):
     """A wait of a state before its next attempt.
 
     Attributes:
+        until: End of the wait (epoch seconds).
         slot: The time that the rate limiter reserved for the signal; None if it reserved none.
-        is_probe: True if the state was chosen to probe the open circuit: its message wakes it when the wait ends.
+        is_probe: True if this state's signal is to test an open circuit breaker: a message wakes it at the wait's end.
     """
 
     reason: Reason
@@ -41,10 +44,10 @@ class Ticket(NamedTuple):
     """Permission of the rate limiter to send a signal now.
 
     Attributes:
-        taken: The second (epoch seconds) in which the signal was counted, for each gate by its name; empty if the rate
-            limiter could not read its table, and let the signal through uncounted.
+        taken: The second (epoch seconds) in which the signal was counted, by the name of each rate limit's table item
+            ("gate"). Empty if the rate limiter could not read its table, and let the signal through uncounted.
         troubled: True if the circuit breaker has recent failures, so that a success has to be reported to reset it.
-        is_probe: True if the signal probes a circuit that was open.
+        is_probe: True if the signal tests a circuit breaker that was open.
     """
 
     taken: Mapping[str, int]
@@ -68,18 +71,18 @@ MAX_BEGUN = 5
 
 
 class Row(NamedTuple):
-    """Row of a debt in the table's `due` index.
+    """Row of a debt in the table's `due` index, by which the sweeper (a function of each minute) finds the debt.
 
     Attributes:
         due: Time from which the sweeper acts on the debt (epoch seconds): some minutes after its message is due. For a
             debt without a message, it is the end of the wait.
-        job: Name of the stored job, from which the sweeper makes a message. Empty for a given-up state, and for an
-            open receipt: the sweeper only notifies the fallback topic of these.
-        begun: Number of times that workers began to work a message of the sweeper ("bell"), or another attempt, since
-            the last recorded result.
-        is_unbegun: True if no worker began to work the sweeper's last bell. Next time the sweeper invokes the worker
-            in place of a further message.
-        is_critical: True if the owed state is critical, or a receipt is open: known once stored (`table.stored_row`).
+        job: Name of the stored job, from which the sweeper makes a message. Empty for a given-up state, and for an open
+            receipt (proof that people know of a critical): the sweeper only notifies the fallback topic of these.
+        begun: Number of attempts that workers began since the last recorded result, by a message of the sweeper
+            ("bell") or another.
+        is_unbegun: True if no worker began to work the sweeper's last bell. Next time the sweeper invokes the worker in
+            place of a further message.
+        is_critical: True if the owed state is critical, or a receipt is open. `table.stored_row` sets it.
     """
 
     due: float
@@ -98,13 +101,13 @@ class Row(NamedTuple):
         return cls(float(attributes[AT]), str(attributes.get(JOB, "")), begun, rung > begun, is_critical)
 
     def attributes(self, key: str) -> dict[str, str | float]:
-        """Return the attributes that put the item with that key into the `due` index."""
+        """Return the attributes that put the table item with the key `key` into the `due` index."""
         place = shard(key, is_critical=self.is_critical)
         return {SHARD: place, AT: self.due, JOB: self.job, RUNG: self.begun + self.is_unbegun, BEGUN: self.begun}
 
 
 def shard(key: str, *, is_critical: bool) -> str:
-    """Return the shard of the `due` index for an item's key: critical debts have their own, which are read first."""
+    """Return the shard of the `due` index for an item's key. Critical debts have their own shards, read first."""
     return f"{CRITICAL if is_critical else OTHER}#{zlib.crc32(key.encode()) % SHARDS}"
 
 
@@ -120,9 +123,9 @@ FOR_OTHERS = "for_others"
 
 
 def stored_key(entry: str, stored_name: str) -> str:
-    """Return the table's key for a job that is stored beside an entry with the key `entry`.
+    """Return the table's key for a job that is stored beside the ledger entry with the key `entry`.
 
-    `stored_name` is `Job.stored_name`, FALLBACK_DESCRIPTION or FOR_OTHERS.
+    `stored_name` names the job: `Job.stored_name`, FALLBACK_DESCRIPTION or FOR_OTHERS.
     """
     return f"job/{entry.removeprefix('incident/')}/{stored_name}"
 
@@ -147,8 +150,9 @@ class Debt(NamedTuple):
         attempts: Number of attempts of the newest state.
         reason: Reason of the last failed attempt, or of the wait of a replayed or paused state; empty if there is none.
         slot: Time that the rate limiter reserved for the incident's next signal; None if there is none.
-        row: The row in the table's `due` index, which the sweeper reads: of the debt, or of an open receipt. None if
-            nothing is owed or awaited, the first attempts are being made, or the state's job could not be stored.
+        row: The row in the table's `due` index, which the sweeper reads: of the debt, or of a critical's open receipt.
+            None if nothing is owed or awaited, the first attempts are being made, or the state's job could not be
+            stored.
         paused_until: End of the channel's pause for which the state waited last. The delay until the fallback topic is
             notified counts from then.
         paused_by: Id of that pause (`Pause.id`); empty if the state waited for none.
@@ -172,12 +176,12 @@ class Debt(NamedTuple):
 
     @property
     def is_owed(self) -> bool:
-        """True if the newest state is owed. A dead-lettered one is, until an operator drops it."""
+        """True if the newest state is owed. A dead-lettered state stays owed until an operator drops it."""
         return self.since is not None
 
     @property
     def is_given_up(self) -> bool:
-        """True if the newest state is dead-lettered, so that only a replay can announce it; also if it was dropped."""
+        """True if the newest state is dead-lettered: only a replay can announce it. True also if it was dropped."""
         return self.dead_lettered_at > 0
 
     def earliest_since(self, came: float) -> float:
@@ -186,7 +190,7 @@ class Debt(NamedTuple):
 
     @property
     def has_critical_row(self) -> bool:
-        """True if the row is a critical one: the owed state is critical, or a receipt is open."""
+        """True if the row is of a critical: it is owed, or proof that people know is awaited (an open receipt)."""
         return self.row is not None and self.row.is_critical
 
     @property
@@ -199,7 +203,7 @@ class Debt(NamedTuple):
         return self.row.job if self.row else ""
 
     def resumed(self, ended: float) -> "Debt":
-        """Return the debt after the channel's pause ended at `ended` (epoch seconds).
+        """Return the debt after the pause that it waited for ended at `ended` (epoch seconds).
 
         If the pause ended earlier than planned, `paused_until` becomes `ended`.
         """
@@ -221,18 +225,18 @@ class Debt(NamedTuple):
     def postponed(self, until: float) -> "Debt":
         """Return the debt with its row, if any, not due before `until` (epoch seconds), since its job has to wait.
 
-        The count of begun bells starts again from 0, since the wait is a recorded result.
+        The row's count of begun attempts (`begun`) starts again from 0, since the wait is a recorded result.
         """
         if self.row is None:
             return self
         return replace(self, row=replace(self.row, due=max(self.row.due, until), begun=0, is_unbegun=False))
 
     def rung(self, until: float) -> "Debt":
-        """Return the debt after the sweeper rang it, or invoked the worker: it is due at `until` (epoch seconds)."""
+        """Return the debt after the sweeper woke it. Its row is due again at `until` (epoch seconds)."""
         return replace(self, row=replace(self.row, due=until, is_unbegun=True)) if self.row else self
 
     def bell_begun(self) -> "Debt":
-        """Return the debt after a worker began a bell. Each delivery counts: SQS repeats a bell whose worker died."""
+        """Return the debt after a worker got the sweeper's message ("bell"). A delivery repeated by SQS counts, too."""
         if self.row is None:
             return self
         return replace(self, row=replace(self.row, begun=self.row.begun + 1, is_unbegun=False))

@@ -32,7 +32,7 @@ CLAIM_AGAIN_SECONDS = 120.0
 
 
 class End(NamedTuple):
-    """End of an incident: open, claimed, or over if the newest state is closed (`Entry.is_over`). Times: epoch seconds.
+    """Last end of an incident, and a claimed one: a resolve that BigPanda is asked about. Times are epoch seconds.
 
     Attributes:
         at: When the incident ended last; 0 for never. Pages of signals that were sent before have to be terminated.
@@ -48,14 +48,14 @@ class End(NamedTuple):
 
     @property
     def is_claimed(self) -> bool:
-        """True if a resolve came, and BigPanda is asked if it is true."""
+        """True if a resolve came, and BigPanda has not confirmed or refuted it yet."""
         return self.claimed_at > 0
 
     @property
     def last_claimed_at(self) -> float:
-        """Arrival of the claim's first resolve, or BigPanda's time of the claim's last one, if later (epoch seconds).
+        """Arrival of the first claimed resolve, or BigPanda's time of the last one, if later (epoch seconds).
 
-        The time is 0 if no resolve was ever claimed. It stays known after BigPanda refuted a claim.
+        The time is 0 if no resolve was ever claimed. Of a refuted claim the time of the last resolve stays.
         """
         return max(self.claimed_at, self.version[0] if self.version else 0.0)
 
@@ -68,12 +68,12 @@ class End(NamedTuple):
     def begins_claim(self, came: float) -> bool:
         """True if a resolve that came at `came` (epoch seconds) needs a new question to BigPanda.
 
-        False within CLAIM_AGAIN_SECONDS after the claim's first resolve: its question is for the later ones, too.
+        False within CLAIM_AGAIN_SECONDS after the first claimed resolve: its question is for the later ones, too.
         """
         return not self.is_claimed or came - self.claimed_at >= CLAIM_AGAIN_SECONDS
 
     def claimed(self, came: float, version: Version | None) -> "End":
-        """Return the end after a resolve was claimed. Without `version`, its arrival `came` (epoch seconds) is used."""
+        """Return the end with one more claimed resolve. Its time is `version`, or if None `came` (epoch seconds)."""
         known, version = self.version if self.is_claimed else None, version or (came, came)
         return replace(
             self,
@@ -99,7 +99,7 @@ class End(NamedTuple):
         return replace(self, silent_since=self.silent_since or asked_at)
 
     def closed_by(self, came: float, version: Version | None) -> "End":
-        """Return the end after a closed state was recorded: without the claim, unless the claimed resolve is newer."""
+        """Return the end after a closed state was recorded. A claim ends, too, unless its last resolve is newer."""
         is_newer = self.claimed_at > came
         if self.version is not None and version is not None:
             is_newer = self.version > version
@@ -111,7 +111,7 @@ NEVER_ENDED = End()
 
 
 class Flap(NamedTuple):
-    """Memory of an incident's changes, bounded by the policy's number of changes. Times are epoch seconds.
+    """Memory of an incident's last changes, by which it is known to flap (change too often). Times: epoch seconds.
 
     Attributes:
         changes: Times of the last changes (open or over, or another status), oldest first, announced or not.
@@ -183,7 +183,7 @@ class Acknowledgement(NamedTuple):
     """Acknowledgement of an announced state.
 
     Attributes:
-        rank: Severity of the state; 0 if it has none.
+        rank: Severity of the state, a higher one is worse; 0 if the state has none.
         at: Arrival of the acknowledgement (epoch seconds).
     """
 
@@ -214,9 +214,9 @@ class Entry(NamedTuple):
     """Ledger entry of an incident: an immutable record of its states, signals, debt and end.
 
     Attributes:
-        newest: The newest state that the ledger knows, announced or not; None if there is none. A claimed resolve does
-            not count. The incident is over if this state is closed.
-        seen_digests: Digests (`State.marked_digest`) of the states with the newest state's version, by which late
+        newest: The newest state that the ledger knows, announced or not; None if there is none. A resolve that BigPanda
+            has to confirm does not count. The incident is over if this state is closed.
+        seen_digests: Hashes (`State.marked_digest`) of the states with the newest state's timestamps, by which late
             copies of a share are recognised.
         announced: The newest state that xMatters accepted; None if there is none.
         doubtful: States that xMatters may have accepted: the answer to the signal was ambiguous, or the sender died.
@@ -228,7 +228,7 @@ class Entry(NamedTuple):
         signal_times: Times of the last signals that xMatters accepted, or may have accepted, oldest first (epoch
             seconds).
         accepted_signals: The last accepted signals and their pages, oldest first.
-        debt: The debt: the newest state, while it is owed.
+        debt: The newest state's debt, while that state is owed.
         end: The last end of the incident, and the resolve that BigPanda is asked about.
         flap: Memory of the incident's changes, if the policy has a rule for flaps.
         about: What the entry keeps of the incident's last share besides its state.
@@ -284,7 +284,7 @@ class Entry(NamedTuple):
     def claiming(self, state: State) -> "Entry":
         """Return the entry with the resolve `state` noted as claimed: it counts only once BigPanda confirms it.
 
-        Nobody is asked here. Newest state, debt and pages stay as they are.
+        The caller has BigPanda asked. Newest state, debt and pages stay as they are.
         """
         return replace(self, end=self.end.claimed(state.came, state.version if state.is_stamped else None))
 
@@ -318,7 +318,7 @@ class Entry(NamedTuple):
         return self.announced is not None and compare(self.announced, state).transition in _BETTER
 
     def maybe_announced(self) -> tuple[State | None, ...]:
-        """Return the states that may have been announced last: the announced one, the doubtful ones, the lease's own.
+        """Return the states that may have been announced last: the announced, the doubtful, and the lease's one.
 
         The first is None if no state was announced. The lease's sender may have died after xMatters accepted its state.
         """
@@ -383,8 +383,8 @@ class Entry(NamedTuple):
         """Return the entry with a newer state that the policy does not announce: nothing is owed any more.
 
         If the state is closed, the entry's `end` records that the incident is over. `is_left_out` is True if a pause or
-        shadow mode leaves the state out. Then `eased` stays if the state is worse than it, so that a later share with
-        the worse state is announced.
+        shadow mode leaves the state out. Then a better state in `eased` stays if `state` is worse, so that a later
+        share with the worse state is announced.
         """
         eased = state.without_alerts() if self.is_eased_by(state) else None
         if is_left_out and self.eased and state.is_worse_than(self.eased):
@@ -399,7 +399,7 @@ class Entry(NamedTuple):
     def ended_unannounced(self, state: State) -> "Entry":
         """Return the entry whose pages have to be terminated, although the resolve `state` is not announced yet.
 
-        If the incident opens again before that, it is announced as reopened. The receipt ends: no answer is awaited.
+        If the incident opens first, it is announced as reopened. The receipt ends: no answer is awaited.
         """
         eased = state.without_alerts() if self.is_eased_by(state) else self.eased
         return replace(self._ended_by(state), eased=eased, receipt=self.receipt.ended())
@@ -441,8 +441,8 @@ class Entry(NamedTuple):
     def leased(self, lease: Lease, tries: int, plan: int | None = None) -> "Entry":
         """Return the entry with the lease of a sender that is about to send, in at most `tries` attempts.
 
-        `plan` is the number of the message on a queue that has the lease's state, which then becomes the newest, owed
-        state; None if no queue has it. All `tries` count as signals until the sender records how many were accepted,
+        `plan` is the number of the queued message with the lease's state: that state becomes the newest, and owed. None
+        if no queue has such a message. All `tries` count as signals until the sender records how many were accepted,
         since the sender may die before that.
         """
         entry = replace(self._without_lease()._counting(lease, tries, lease.began), lease=lease)
@@ -473,7 +473,7 @@ class Entry(NamedTuple):
         The debt is settled unless a newer state is known, and the doubtful states are cleared. A resolve ends the
         incident. A state that opened, worsened, reopened or resolved drops the acknowledgement. A critical that opened,
         worsened or reopened begins a receipt if the channel awaits one. A signal of an open state to the acknowledger
-        alone does neither.
+        alone changes neither acknowledgement nor receipt.
 
         `request_id` is xMatters' id of the signal; None if the answer had none. `audience` has the signal's recipients.
         If a newer state is announced already, the newer one stays announced, and `state` becomes doubtful: people may
@@ -543,7 +543,7 @@ class Entry(NamedTuple):
         return signal.request_id in {each.request_id for each in self.accepted_signals}
 
     def awaits_proof_by(self, signal: AcceptedSignal) -> bool:
-        """True if a signal of this entry was sent since its receipt began, so that an answer to it is a proof."""
+        """True if an answer to `signal`, one of this entry's, is a proof: it was sent since the receipt began."""
         return signal.at >= self.receipt.since and self.has_signal(signal)
 
     def after_dead_end(self, callback: "Callback", signal: AcceptedSignal | None, policy: Policy) -> "Entry":
@@ -552,7 +552,8 @@ class Entry(NamedTuple):
         The receipt's awaited step is missed if xMatters notifies nobody else: all recipients of the newest signal
         failed, or its only known page ended, and no earlier signal of the critical has other recipients. Else only the
         failed recipient is recorded. `signal` is the one whose page the callback names: nothing changes unless it is
-        the newest. None if xMatters was not asked: then there must be only one signal, and an end is ignored.
+        the newest. It is None if xMatters was not asked: then there must be only one signal, and a page's end is
+        ignored.
         """
         signals = self.open_signals
         if not signals or signals[-1].at < self.receipt.since:
@@ -593,7 +594,7 @@ class Entry(NamedTuple):
     def is_awaited(self) -> bool:
         """True if the announced critical still needs proof that somebody heard it.
 
-        Without proof, the fallback topic is notified; while a better state is owed, only of a missing page.
+        Without proof the fallback topic is notified, but only of a missing page once a better state is owed.
         """
         if not self.receipt.is_open or self.receipt.has_no_page:
             return self.receipt.is_open
@@ -612,8 +613,8 @@ class Entry(NamedTuple):
     def owing_others(self, row: Row | None, now: float) -> "Entry":
         """Return the entry with its newest state owed to `unanswered_recipients` since `now` (epoch seconds), by `row`.
 
-        If the state is owed to all already, its own row is due now: they get the same signal. The entry stays as it is
-        without a row, if the state is dead-lettered, or if they need no signal any more (`awaits_others`).
+        If the state is owed to all already, these get the same signal, and its own row is due now. The entry stays as
+        it is without a row, if the state is dead-lettered, or if they need no signal any more (`awaits_others`).
         """
         if self.newest is None or not self.awaits_others(self.newest) or self.debt.is_given_up:
             return self
@@ -676,9 +677,9 @@ class Entry(NamedTuple):
 
     @property
     def owes_worse(self) -> bool:
-        """True if an open state is owed, maybe dead-lettered, that a person who answers a page may not know of.
+        """True if an open state is owed (maybe dead-lettered) that is worse than what an answering person may know.
 
-        It is worse than a state that may have been announced last, or than the unannounced `eased` state.
+        That person may know any state that may have been announced last, or the better, unannounced state `eased`.
         """
         newest = self.newest
         if newest is None or not newest.is_open or not self.debt.is_owed:
@@ -775,7 +776,7 @@ MAX_KEY_BYTES = 1024
 
 
 def entry_key(channel: str, recipients: tuple[str, ...], incident_id: str) -> str:
-    """Return the table's key for an incident's entry. `recipients` are those of the webhook's URL, in any order."""
+    """Return an incident's key in the ledger's table. `recipients` are those of the webhook's URL, in any order."""
     return f"incident/{channel}/{recipients_name(recipients)}/{legal_id(incident_id)}"
 
 
@@ -794,9 +795,9 @@ def incident_of(name: str) -> str:
 
 
 def page_key(name: str) -> str:
-    """Return the key by which a workflow in xMatters finds the pages of an entry with the key `name`.
+    """Return a hash of an entry's key `name`, by which a workflow in xMatters finds the entry's pages.
 
-    A hash, since xMatters' searches ignore letter case and may take a comma in an incident's id for a separator.
+    xMatters' searches ignore letter case, and may take a comma in an incident's id for a separator.
     """
     return hashlib.sha256(name.encode()).hexdigest()[:32]
 

@@ -40,13 +40,13 @@ SHORTEST_PAUSE_SECONDS = 5.0
 
 
 class Circuit(NamedTuple):
-    """State of a channel's circuit breaker.
+    """State of a channel's circuit breaker, which blocks signals while xMatters fails.
 
     Attributes:
         open_until: End of the open state (epoch seconds); None if the circuit is closed.
         failures: Number of failures in a row, since the last success.
-        probed_at: The last `open_until` for which a signal was chosen as the probe (epoch seconds): that signal keeps
-            its message, which wakes it then.
+        probed_at: The last `open_until` for which a signal was chosen to test xMatters (epoch seconds): that signal
+            keeps its message, which wakes it then. 0 for none.
         critical_probed_at: The same for a critical signal.
     """
 
@@ -101,12 +101,12 @@ class Rule(NamedTuple):
 
     @property
     def spacing(self) -> float:
-        """The time between two slots of a line (seconds)."""
+        """Time between two slots, the times that are reserved for signals which wait (seconds)."""
         return WINDOW_SECONDS / self.limit
 
 
 def gate_of(channel: str) -> str:
-    """Return the name of the gate that counts all signals of a channel."""
+    """Return the name of the table item ("gate") that counts all signals of a channel."""
     return f"gate/{channel}"
 
 
@@ -120,13 +120,13 @@ def rules_of(channel: "Channel", recipients: tuple[str, ...]) -> tuple[Rule, ...
 
 
 class Gate(NamedTuple):
-    """Content of a gate. A channel's gate has the circuit; one for a set of recipients only counts their signals.
+    """Content of a gate, the table item that counts a rate limit's signals. Only a channel's has a circuit breaker.
 
     Attributes:
         counts: Number of signals by the second in which they were counted (epoch seconds).
-        critical_line_end: End of the line of critical signals: the time after its last slot (epoch seconds); 0 if it is
-            empty.
-        other_line_end: The same for the line of all other signals.
+        critical_line_end: Time after the last slot (reserved time) of critical signals that wait (epoch seconds); 0 if
+            none waits.
+        other_line_end: The same for all other signals.
     """
 
     counts: Mapping[int, int]
@@ -154,7 +154,7 @@ class Gate(NamedTuple):
         return sum(count for second, count in self.counts.items() if second > now - WINDOW_SECONDS)
 
     def free(self, now: float, limit: int) -> float:
-        """Return the earliest time (epoch seconds) at which `limit` has room for a signal, without regard to slots."""
+        """Return the earliest time (epoch seconds) at which `limit` has room, if no time (slot) were reserved."""
         excess = self.counted(now) - (limit - 1)
         for second in sorted(self.counts):
             if excess <= 0:
@@ -165,14 +165,14 @@ class Gate(NamedTuple):
         return now
 
     def is_waited_for(self, end: float, spacing: float, now: float) -> bool:
-        """True if the last slot of a line is ahead, or at most GRACE_SECONDS ago: others wait for its signal.
+        """True if others give way to a line: its last slot (reserved time) is ahead, or at most GRACE_SECONDS ago.
 
-        `end` is the line's end, `spacing` the time between two slots (seconds), and `now` the time in epoch seconds.
+        `end` is the time after that slot (epoch seconds, as `now`), and `spacing` the time between two slots (seconds).
         """
         return end - spacing + GRACE_SECONDS > now
 
     def must_step_back(self, rule: Rule, now: float, *, is_critical: bool, is_due: bool) -> bool:
-        """True if a signal has to wait, although there is room, because signals with earlier slots come first.
+        """True if a signal has to wait, although there is room, because others with reserved times (slots) come first.
 
         `is_due` is True if the signal has a slot that it may use now.
         """

@@ -59,7 +59,7 @@ class Answer(NamedTuple):
 
 
 class Receipt(NamedTuple):
-    """Receipt of an announced critical. Times are epoch seconds, 0 for never.
+    """Receipt of an announced critical: proof that people know of it. Times are epoch seconds, 0 for never.
 
     Attributes:
         since: When the first signal of the critical was sent.
@@ -69,10 +69,10 @@ class Receipt(NamedTuple):
         answered_by: xMatters' name of that person, or BigPanda's id of the user.
         missed: Step that failed or was late (`Missed`), also after the fallback topic was notified; empty if none was.
         told_at: When the fallback topic was notified of `missed`.
-        questions: Number of used-up questions to the vendors' APIs. EARLY_QUESTIONS may be asked before a step's time,
-            and one at each step's time, which uses up the earlier ones, too.
+        questions: Number of used-up questions to the vendors' APIs about the critical. EARLY_QUESTIONS may be asked
+            when a callback comes, then one shortly before each step is late. That one uses up the earlier ones, too.
         recipients: Names of the first recipients of the signal; empty if the workflow chooses them.
-        others_at: When the policy's `unanswered_recipients` were signalled.
+        others_at: When the policy's `unanswered_recipients` were signalled after nobody answered.
     """
 
     since: float = 0.0
@@ -118,8 +118,8 @@ class Receipt(NamedTuple):
     def missing(self, step: Missed, since: float) -> "Receipt":
         """Return the receipt after a step failed: the fallback topic has to be notified of that, once.
 
-        The receipt stays as it is if a person answered or the topic was notified since the signal was sent (`since`),
-        and once the policy's `unanswered_recipients` were signalled.
+        The receipt stays as it is if a person answered, or the topic was notified, since the signal was sent (`since`).
+        It also stays once the policy's `unanswered_recipients` were signalled.
         """
         if since <= max(self.answered_at, self.told_at) or self.others_at:
             return self
@@ -140,17 +140,17 @@ class Receipt(NamedTuple):
         return replace(self, is_open=False, missed=step, told_at=at) if self.is_open else self
 
     def awaits_a_step(self, policy: Policy) -> bool:
-        """True if the receipt is open, and `policy` awaits a further step, or a step is missed and not notified yet."""
+        """True if the receipt is open: `policy` awaits a step, or the fallback topic has to hear of a missed one."""
         return self.is_open and (bool(self.missed) or self._awaits_device(policy) or policy.answered_within_seconds > 0)
 
     @property
     def awaits_answer(self) -> bool:
-        """True if no answer is known and one would count: for an open receipt, and after a step was missed."""
+        """True if no answer is known and one would still count: the receipt is open, or a step was missed."""
         return self.is_open or bool(self.missed)
 
     @property
     def awaits_others(self) -> bool:
-        """True if the fallback topic was notified of a missing step, and no further recipients were signalled yet."""
+        """True if the fallback topic was notified of a missed step, and `unanswered_recipients` got no signal yet."""
         return bool(self.missed) and self.told_at > 0 and not self.is_open and not self.others_at
 
     def missed_step(self, policy: Policy, now: float) -> str:
@@ -178,12 +178,12 @@ class Receipt(NamedTuple):
         return not self.notified_at and policy.notified_within_seconds > 0
 
     def asking(self, policy: Policy, *, is_early: bool = False) -> "Receipt":
-        """Return the receipt with a question to the vendors used up: for a callback (`is_early`), or the step's own."""
+        """Return the receipt with a question to the vendors used up: an early one for a callback, or the step's own."""
         most = EARLY_QUESTIONS if is_early else EARLY_QUESTIONS + (1 if self._awaits_device(policy) else 2)
         return replace(self, questions=most)
 
     def heard(self, heard: Heard, policy: Policy, responses: "ResponseMeanings", now: float) -> "Receipt":
-        """Return the receipt after xMatters' REST API answered `heard` at `now`. An escalation is no answer."""
+        """Return the receipt after xMatters' REST API answered `heard` at `now`. To escalate is not to answer."""
         for name, text in heard.answers:
             if text.strip().lower() not in responses.escalate:
                 return self.answered(name, now)
@@ -191,5 +191,5 @@ class Receipt(NamedTuple):
 
     @property
     def may_be_confirmed(self) -> bool:
-        """True if a callback about a delivery makes the relay ask xMatters' REST API to confirm it."""
+        """True if a callback about a delivery is a reason to ask xMatters' REST API now if a device was notified."""
         return self.is_open and not self.notified_at and self.questions < EARLY_QUESTIONS

@@ -1,4 +1,4 @@
-"""Questions to the vendors if people were notified of a critical, and if they answered.
+"""Questions to the vendors about a critical: were people notified, and did they answer?
 
 xMatters knows whom it notified, and who answered a page. BigPanda knows who answered there instead. A question that a
 vendor left without an answer may be asked again.
@@ -19,7 +19,7 @@ from relay.ledger.table import Ledger
 
 @dataclass(frozen=True)
 class ReceiptProver:
-    """Asks the vendors about a critical, and records what they know in its receipt.
+    """Asks the vendors who heard of a critical, and records the answer in its receipt (the proof in the ledger).
 
     Attributes:
         heard_of: Returns whom xMatters notified with some pages, and who answered. Raises SendError.
@@ -37,10 +37,10 @@ class ReceiptProver:
     ) -> Entry:
         """Ask xMatters about these pages, unless another function does, and return the entry with the answer.
 
-        `name` is the entry's key. `is_early` is True if a callback is the occasion, False at the receipt's time for a
-        question. Then BigPanda is asked, too, if the policy awaits an answer and xMatters knows of none. The question
-        is noted in the ledger before it is asked, so that functions do not ask at once: a surge of questions could take
-        xMatters down. Raises SendError, and LedgerError.
+        `name` is the entry's key. `is_early` is True if a callback is the reason to ask, False if the receipt's time to
+        ask has come. Then BigPanda is asked, too, if the policy awaits an answer and xMatters knows of none. The
+        question is noted in the ledger before it is asked, so that functions do not ask at once: a surge of questions
+        could take xMatters down. Raises SendError, and LedgerError.
         """
         is_mine, before, failure = False, entry.receipt.questions, None
 

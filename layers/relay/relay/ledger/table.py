@@ -191,7 +191,7 @@ class Table:
         self._asked(self._client.put_item, TableName=self._name, Item=item)
 
     def due(self, shard: str, most: int) -> Iterator[Text]:
-        """Yield up to `most` documents of a shard of the `due` index, the earliest due time first.
+        """Yield up to `most` documents of a shard of the `due` index (of debts), the earliest due time first.
 
         Those that are not due yet are included. The index is eventually consistent and may lag by seconds. Read a
         document again before you change it.
@@ -314,10 +314,10 @@ def encoded(entry: Entry) -> str:
 
 
 def stored_row(entry: Entry) -> Row | None:
-    """Return an entry's row in the `due` index; None if nothing is owed and no receipt is open.
+    """Return the row of an entry to store in the `due` index; None if nothing is owed and no receipt is open.
 
-    If a proof is awaited (`Entry.is_awaited`) and the debt's row names no stored job, the row is due since the critical
-    was sent. Else it is the debt's row. It `is_critical` if the newest state is critical, or a proof is awaited.
+    If a critical awaits proof that people know of it, and the debt's row names no job, the row is due since its signal.
+    Else it is the debt's row. The row `is_critical` if the newest state is, or such a proof is awaited.
     """
     row = entry.debt.row
     if row is None and not entry.receipt.is_open:
@@ -483,7 +483,7 @@ LEDGER_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Ledger:
-    """Reader and writer of entries by key (`entry_key.key`). Every method raises LedgerError when DynamoDB fails."""
+    """Reader and writer of entries by key (`entry.entry_key`). Every method raises LedgerError when DynamoDB fails."""
 
     table: Table
 
@@ -504,7 +504,7 @@ class Ledger:
         return found.text if found else None
 
     def due(self, shard: str, most: int) -> Iterator[tuple[str, Entry]]:
-        """Yield up to `most` keys and entries of a shard of the `due` index, the earliest due time first.
+        """Yield up to `most` keys and entries of a shard of the `due` index (of debts), the earliest due time first.
 
         Those that are not due yet are included, and all may be out of date.
         """
