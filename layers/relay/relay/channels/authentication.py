@@ -93,7 +93,7 @@ MAX_BUDGETS = 2048
 
 
 class RefusalBudgets:
-    """Token buckets for refused requests by source address, with a larger one for tokens with a right checksum."""
+    """Budgets of refused requests by source address: small for garbage, larger for tokens with a right checksum."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -101,7 +101,7 @@ class RefusalBudgets:
         self._buckets: dict[tuple[str, bool], tuple[float, float]] = {}
 
     def take(self, address: str, *, is_checked: bool) -> bool:
-        """Take one permit of a source address for a refused request. Return False if none is left."""
+        """Take one refusal from a source address's budget; False if none is left. `is_checked`: its checksum fits."""
         key, now = (source(address), is_checked), self._clock()
         burst, per_second = _limits(is_checked)
         left, counted_at = self._buckets.pop(key, (burst, now))
@@ -112,7 +112,7 @@ class RefusalBudgets:
         return left >= 1
 
     def give_back(self, address: str, *, is_checked: bool) -> None:
-        """Put a permit back that `take` took before the check of the credentials: the request was not refused."""
+        """Put back what `take` took before the check of the credentials, since the request was not refused."""
         key = (source(address), is_checked)
         if key in self._buckets:
             left, counted_at = self._buckets[key]
@@ -140,7 +140,7 @@ def source(address: str) -> str:
 
 @dataclass(frozen=True)
 class Authenticator:
-    """Checks the credentials of requests at one of the two endpoints."""
+    """Checks the credentials of requests at one endpoint: BigPanda's (`inbound`) or xMatters' (`callback`)."""
 
     channels: ChannelCache
     budgets: RefusalBudgets

@@ -51,7 +51,7 @@ def list_channels(client: "SecretsManagerClient", prefix: str) -> Iterator[tuple
 
 
 class Secrets:
-    """Reader of the channels' secrets, whose names begin with one prefix. `ticks` is a monotonic clock in seconds."""
+    """Reader of the channels' secrets, whose names begin with one prefix. `ticks` returns monotonic time (seconds)."""
 
     def __init__(self, client: "SecretsManagerClient", prefix: str, *, ticks: Callable[[], float]) -> None:
         self._client = client
@@ -94,12 +94,12 @@ MARKS_SECONDS = 10.0
 
 
 def settings_name(channel: str) -> str:
-    """Return the name of the mark for changes of a channel's mode and pauses. It is never a valid channel name."""
+    """Return the name of the change mark of a channel's mode and pauses (`Marks`). No channel can have this name."""
     return f"{channel}/settings"
 
 
 class Marks(NamedTuple):
-    """Change marks of one channel: random texts, compared for equality only. Empty for none.
+    """Change marks of one channel: random texts. A cached copy with other ones is out of date. Empty for none.
 
     Attributes:
         revocation: Changes when a credential is revoked.
@@ -111,7 +111,7 @@ class Marks(NamedTuple):
 
 
 class ChangeMarks:
-    """The change marks of all channels, from the last successful read of the ledger's table.
+    """The change marks of all channels (`Marks`), from the last successful read of the ledger's table.
 
     `source` returns the marks by name (a channel's, or `settings_name` of it), and raises LedgerError. `notice` counts
     and logs failed reads. `read_at` is the time of the last successful read (epoch seconds); 0 for none.
@@ -128,7 +128,7 @@ class ChangeMarks:
         self.read_at = 0.0
 
     def current_marks(self, channel: str) -> Marks:
-        """Return a channel's change marks, read at most ten seconds ago. A cached copy with other marks is out of date.
+        """Return a channel's change marks as of a read in the last ten seconds: a copy with others is out of date.
 
         If that read fails, the marks of the last successful read are returned.
         """

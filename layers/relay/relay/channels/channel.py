@@ -80,12 +80,14 @@ class BigPandaAccess:
     Attributes:
         base_url: URL without a slash at the end.
         environments: Ids of the environments that hold the channel's incidents; with none there are no reconcile runs.
+        assign: True to assign an incident in BigPanda to the person who acknowledges its page.
         email_domain: Domain that is appended to an xMatters user name to look up the BigPanda user; None to append
             none.
         comments: Kinds of callbacks that are written into BigPanda as comments.
         callbacks: True if BigPanda withholds an incident's updates until its first share is reported as received.
         app_key: Integration key for these reports, required with `callbacks`.
-        reconcile: Action for an open incident of which no share came. None turns reconcile runs off.
+        reconcile: Action of a reconcile run for an open incident of which no share came: `report` it, or `ring`
+            (signal) if it is the channel's. None turns reconcile runs off.
         actions: Effect of a person's response on the incident in BigPanda, by the response's text in lower case.
         automations: BigPanda's ids of users that are integrations. Their activities do not count as people's answers.
     """
@@ -163,13 +165,13 @@ class Channel:
     def matching_fingerprint(self, headers: Mapping[str, str], now: float, *, endpoint: EndpointName) -> str | None:
         """Return the fingerprint of the valid credential in the request's headers; None if there is none.
 
-        A fingerprint is a short keyed hash, from which the credential can't be recovered.
+        A fingerprint is a short keyed hash, from which the credential can't be recovered. `now` is in epoch seconds.
         """
         fitting = self._fitting(headers, now, endpoint)
         return self._fingerprint(fitting[0]) if fitting else None
 
     def fingerprints(self, endpoint: EndpointName) -> tuple[tuple[str, str, str], ...]:
-        """Return age (`current` or `previous`), kind (`token` or `basic`) and fingerprint of each credential."""
+        """Return age (`current` or `previous`), kind (`token` or `basic`) and short hash of each credential."""
         ages = zip(("current", "previous"), self._credentials(endpoint), strict=False)
         return tuple(
             (age, secret.partition(b":")[0].decode(), self._fingerprint(secret))
@@ -192,7 +194,7 @@ class Channel:
         return [secret for secret, fits in compared if fits]
 
     def probed_apis(self) -> dict[ApiKind, Rest | BigPandaAccess]:
-        """Return the access to each vendor's API that can be probed; BigPanda's probe needs an environment."""
+        """Return the access to each vendor's API whose credential can be tested; BigPanda's needs an environment."""
         found: dict[ApiKind, Rest | BigPandaAccess] = {}
         if self.rest:
             found["rest"] = self.rest
@@ -201,7 +203,7 @@ class Channel:
         return found
 
     def api_fingerprints(self) -> dict[ApiKind, str]:
-        """Return a keyed hash of URL and credentials for each vendor's API that can be probed."""
+        """Return a keyed hash of URL and credentials for each vendor's API whose credential can be tested."""
         return {kind: self._fingerprint(each.login.encode()) for kind, each in self.probed_apis().items()}
 
     def _fingerprint(self, secret: bytes) -> str:
@@ -261,7 +263,7 @@ class Channel:
         return tuple(name for name, length in zip(unique, lengths, strict=True) if length <= MAX_NAMES_LENGTH)
 
     def wants_callback(self, callback: Callback) -> bool:
-        """True if the channel uses a callback: to write it to BigPanda, as an acknowledgement, or for a receipt."""
+        """True if the channel uses a callback: to write it to BigPanda, or as an acknowledgement or other proof."""
         access = self.bigpanda
         is_written = access is not None and (access.writes(callback) or access.action_of(callback) is not None)
         is_told = self.is_answer(callback) or callback.is_delivered() or callback.is_dead_end()

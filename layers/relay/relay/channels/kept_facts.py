@@ -1,7 +1,8 @@
 """Facts of an incident that its ledger entry keeps from the last share, for routes and pauses. Pure code.
 
-BigPanda's API names environments by id only, and its list of incidents has no tags of alerts. So a state that is read
-from the API gets these facts of the last share: a member of its body that only routes and pauses read.
+Routes and pauses ask about facts, such as `environment`. BigPanda's API names environments by id only, and its list of
+incidents has no tags of alerts. So a share that is read from the API gets these facts of the last share, in a member of
+its body that only routes and pauses read.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -28,7 +29,7 @@ def facts_to_keep(channel: "Channel", share: Share) -> Facts:
     """Return the facts of a webhook's share that the ledger keeps, since BigPanda's API lacks them.
 
     They are the share's environments, and the facts that the channel's routes and pauses ask about. Empty for a channel
-    without access to that API, since none of its states are read from there.
+    without access to that API, since it has no shares from there.
     """
     if channel.bigpanda is None:
         return {}
@@ -45,7 +46,7 @@ def facts_to_keep(channel: "Channel", share: Share) -> Facts:
 
 
 def with_facts(share: Share, facts: Facts) -> Share:
-    """Return a share from BigPanda's API with the facts that the ledger entry of its incident keeps."""
+    """Return a share from BigPanda's API with `facts`, which the incident's ledger entry keeps from its last share."""
     metadata = share.document.get("metadata")
     if not facts or not isinstance(metadata, Mapping):
         return share

@@ -66,5 +66,5 @@ def needs_url_recipients(channel: Channel) -> bool:
 
 
 def has_recipients(channel: Channel) -> bool:
-    """True if recipients are named outside the routes: by the secret, the workflow or a URL."""
+    """True if recipients are named outside the routes: by the secret, the workflow, or a URL of a webhook."""
     return bool(channel.recipients or channel.trigger_recipients) or channel.recipients_in is not None

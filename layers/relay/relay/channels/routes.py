@@ -37,8 +37,8 @@ class Route(NamedTuple):
     """Recipients for the incidents that meet all conditions.
 
     Attributes:
-        when: Conditions, which must all hold: pairs of a fact and its patterns, of which at least one must match a
-            value of the fact.
+        when: Conditions, which must all hold: pairs of a fact, such as `status`, and its patterns. One of these must
+            match a value of the fact.
         priority: xMatters priority; None for the one of the incident's status.
         is_undecided: True if this is no route of the secret, but has the recipients of all routes that could not be
             evaluated. Perhaps none of these matches, so the channel's own recipients are added.
@@ -78,9 +78,9 @@ class TooMuchWork(Exception):
 def chosen(routes: Sequence[Route], share: Share, *, is_open: bool) -> Route | None:
     """Return the first route whose conditions the share meets; None if there is none.
 
-    `is_open` is False after the incident's end. Then conditions on `status` are compared with its worst status, so that
-    a resolve reaches the recipients of the earlier pages. If the budget of comparisons is used up before a route is
-    found, the result combines the recipients of all routes that may still match.
+    `is_open` is False after the incident's end. Then conditions on `status` are compared with the incident's worst
+    status, so that a resolve reaches the recipients of the earlier pages. If the budget of comparisons is used up
+    before a route is found, the result combines the recipients of all routes that may still match.
     """
     if not routes:
         return None
@@ -206,7 +206,7 @@ class Pause(NamedTuple):
 
     @property
     def id(self) -> str:
-        """Identity of the pause, which stays the same if its end is moved."""
+        """Identity of the pause: a hash of its beginning and conditions, which stays the same if its end is moved."""
         return f"{zlib.crc32(repr((self.since, self.keeps_states, self.when)).encode()):08x}"
 
     def is_active(self, now: float) -> bool:

@@ -45,8 +45,9 @@ class ChannelState(NamedTuple):
         urgent_runs: Consecutive runs that found it sick and urgent.
         well_runs: Consecutive runs that found it well.
         judged_at: Time of the last run.
+        told: Kind of the last message to people.
         told_at: Time of the last message to people.
-        momentary: Momentary reasons of the last run that found any, in words.
+        momentary: Reasons that only one run found, such as a critical without a page, in words; of the last such run.
         momentary_at: Time of that run.
     """
 

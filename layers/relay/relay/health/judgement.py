@@ -36,7 +36,7 @@ _LENGTHS = (("d", 86_400), ("h", 3600), ("m", 60))
 
 @dataclass
 class Debts:
-    """Debts of a channel.
+    """Counts of a channel's debts (owed states), and of criticals that nobody is known to have heard of.
 
     Attributes:
         critical: Number of owed criticals.
@@ -46,8 +46,9 @@ class Debts:
         unnotified: Number of given-up criticals that the fallback topic was not notified of yet.
         awaited: Number of criticals that rang, did not ease, and of which nobody is known to have heard yet.
         pages_missing: Number of criticals whose signal made no page, of which the fallback topic was not notified yet.
-        oldest: Earliest `Entry.delay_start` of the owed states (epoch seconds); None if nothing is owed.
-        oldest_critical: Earliest `Entry.delay_start` of the owed criticals (epoch seconds); None if none is owed.
+        oldest: Earliest time from which the delay of an owed state counts (`Entry.delay_start`, epoch seconds); None if
+            nothing is owed.
+        oldest_critical: The same for owed criticals.
         reasons: Number of owed states by the reason of their last failure or wait.
     """
 
@@ -101,11 +102,11 @@ class Debts:
 
 
 def with_holds(entry: Entry, policy: Policy, now: float, *, is_policy_known: bool = True) -> Entry:
-    """Return the entry of a debt, with the end of what held it last as `paused_until`: `delay_start` counts from then.
+    """Return a debt's entry, with `paused_until` as the end of its last hold: its delay (`delay_start`) counts from it.
 
-    That is a pause, or the distance that the next signal of a critical that people know keeps from the last one. Two
-    kinds of pauses count: the last one that a worker recorded for the state, and those for all incidents. While a
-    pause goes on, its recorded end counts only if the policy is not known: an operator may have ended it early.
+    A hold is a pause, or the shortest time between signals, after the last signal of a critical that people know. Two
+    kinds of pauses count: the last one that a worker recorded for the state, and those for all incidents. While a pause
+    goes on, its recorded end counts only if the policy is not known: an operator may have ended it early.
     """
     debt, since = entry.debt, entry.debt.since or entry.receipt.since
     is_recorded_end = debt.paused_until <= now or not is_policy_known
@@ -147,9 +148,9 @@ def refusals(channel: str, kinds: Sequence[ApiKind]) -> list[str]:
 def next_attempt(entry: Entry, now: float) -> float | None:
     """Return the expected time of an entry's next attempt (epoch seconds); None if no stored job waits for one.
 
-    It is the slot that the rate limiter reserved. Without a slot the job's message, if it has one, wakes
-    OVERDUE_SECONDS before the entry's row is due; if that time is over, or there is no message, the sweeper acts when
-    the row is due. In a pause or a flap it is the end of that, if later.
+    It is the time that the rate limiter reserved. Else the job's message, if it has one, wakes OVERDUE_SECONDS before
+    the entry's row in the `due` index is due. If that time is over, or there is no message, the sweeper acts when the
+    row is due. In a pause or a flap, the next attempt is at their end, if that is later.
     """
     if not entry.debt.job:
         return None
@@ -171,8 +172,8 @@ def ongoing_reasons(
     """Return the causes of a channel's sickness that last until they are mended, as texts; empty if it is not sick.
 
     The most important cause is the first. An argument is None if it could not be read. `shares` is also None if the
-    policy expects no shares. `refused` has the texts of `refusals`. `canary` says why the last canary failed; empty
-    if it did not. `now` is in epoch seconds.
+    policy expects no shares. `refused` has the texts of `refusals`. `canary` says why the last test of the channel with
+    an invented incident failed; empty if it did not. `now` is in epoch seconds.
     """
     found = []
     if circuit and circuit.is_open(now):
@@ -193,7 +194,7 @@ def ongoing_reasons(
 def momentary_reasons(debts: Debts) -> list[str]:
     """Return the causes of sickness that only one run of the sweeper finds: critical signals that made no page.
 
-    They leave the `due` index once the fallback topic is notified, so the sweeper remembers them for some time.
+    Such criticals leave the `due` index once the fallback topic is notified, so the sweeper remembers the causes.
     """
     return [f"{debts.pages_missing} critical signals made no page"] if debts.pages_missing else []
 

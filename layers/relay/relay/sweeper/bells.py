@@ -1,8 +1,8 @@
-"""Bells: messages of the sweeper, which wake debts whose own message is late, or that have none.
+"""Bells: messages of the sweeper, which wake debts (owed states) whose own message is late, or that have none.
 
-A debt has no message if it waits for long, for the end of a pause or flap, or for an open circuit. A message can vanish
-or wait for a busy worker. Where SQS fails, the job worker is invoked directly; also for a state that is too old, which
-the worker dead-letters. A debt that no worker could finish is dead-lettered here.
+A debt has no message if it waits for long, for the end of a pause or flap, or for an open circuit breaker. A message
+can vanish or wait for a busy worker. If SQS fails, the sweeper invokes the job worker directly. It also does so for a
+state that is too old, which the worker dead-letters. The sweeper itself dead-letters what no worker could finish.
 """
 
 import math
@@ -49,9 +49,9 @@ BACKLOG = 200
 
 @dataclass(frozen=True)
 class Bells:
-    """Wakes debts whose rows are due ("heals" them), and dead-letters debts at which workers keep failing.
+    """Wakes overdue debts (owed states), and dead-letters debts at which workers keep failing.
 
-    `invoke` invokes the job worker directly with an envelope; it returns False if that fails.
+    `invoke` invokes the job worker directly with a message's text (envelope); it returns False if that fails.
     """
 
     tools: Tools
@@ -63,9 +63,9 @@ class Bells:
     def ring_overdue(self, run: SweeperRun, rows: Iterable[DueRow], deadline: Deadline, *, ahead: float = 0.0) -> int:
         """Wake overdue debts (owed states), criticals first. Return their number.
 
-        In one run, a channel gets at most the messages that its rate limit allows in a minute; none while its circuit
-        is open, and few until a signal closed the circuit. Channels are interleaved, so that the many debts of one
-        channel do not use up the time of the others. Debts count as overdue `ahead` seconds before they are due.
+        In one run, a channel gets at most the messages that its rate limit allows in a minute. It gets none while its
+        circuit breaker is open, and few until a signal closed that. Channels are interleaved, so that the many debts of
+        one channel do not use up the time of the others. Debts count as overdue `ahead` seconds before they are due.
         """
         overdue = [each for each in rows if self._is_overdue(each, ahead)]
         if not overdue:

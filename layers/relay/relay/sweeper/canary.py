@@ -55,14 +55,14 @@ class Phase(StrEnum):
 
 
 class Canary(NamedTuple):
-    """Canary of a channel, between two runs of the sweeper. Times are epoch seconds, 0 for never.
+    """Test of a channel by an invented incident (canary), between two runs of the sweeper. Times are epoch seconds.
 
     Attributes:
-        began: Beginning of the incident, which is also a part of its id.
-        ended: Time from which its resolve is sent.
+        began: Beginning of the incident, which is also a part of its id; 0 for none yet.
+        ended: Time from which its resolve is sent; 0 before.
         is_decided: True if the incident failed, or a pause began: only the resolve is still sent.
         failure: Why the last incident failed, in words; empty if it succeeded.
-        judged_at: When the last incident failed or succeeded.
+        judged_at: When the last incident failed or succeeded; 0 for none yet.
     """
 
     phase: str = Phase.OVER
@@ -77,7 +77,7 @@ class Canary(NamedTuple):
         return f"{CANARY_PREFIX}{self.began:.0f}"
 
     def is_due(self, now: float) -> bool:
-        """True if the channel's next incident has to begin: one is due, and the last one is over or decided.
+        """True if the channel's next incident has to begin: it is time, and the last one is over, failed or held.
 
         A resolve that the webhook never took is given up then.
         """
@@ -91,7 +91,7 @@ class Canary(NamedTuple):
         return self if self.is_decided else replace(self.held(now), failure=why, judged_at=now)
 
     def held(self, now: float) -> "Canary":
-        """Return the canary after a pause or shadow mode began: the incident neither succeeds nor fails."""
+        """Return the canary after a pause or shadow mode began: its incident ends, and neither succeeds nor fails."""
         if self.phase in {Phase.OPENING, Phase.OPEN}:
             return replace(self, phase=Phase.CLOSING, ended=now, is_decided=True)
         return replace(self, phase=self.phase if self.phase == Phase.CLOSING else Phase.OVER, is_decided=True)
@@ -143,7 +143,7 @@ class Canary(NamedTuple):
 
 @dataclass(frozen=True)
 class CanaryWatch:
-    """Lets the canaries of all channels go on by a step in each run of the sweeper."""
+    """Runs canaries (tests of channels by invented incidents): each goes on by a step in a run of the sweeper."""
 
     tools: "Tools"
     ledger: Ledger

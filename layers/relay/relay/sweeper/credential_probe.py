@@ -31,7 +31,7 @@ _KINDS: tuple[ApiKind, ...] = ("rest", "bigpanda")
 
 
 class Probe(NamedTuple):
-    """Result of the last probe of a channel's credentials.
+    """Result of the last probe of a channel's credentials: a harmless GET to each vendor's API.
 
     Attributes:
         at: Time of the probe (epoch seconds); 0 for none yet.
@@ -42,7 +42,7 @@ class Probe(NamedTuple):
     refused: Mapping[ApiKind, str] = {}
 
     def refused_among(self, current: Mapping[ApiKind, str]) -> tuple[ApiKind, ...]:
-        """Return the APIs whose refused credential is still in use: `current` has the channel's fingerprints by API."""
+        """Return the APIs whose refused credential is still in use. `current` has the hashes of those in use by API."""
         return tuple(kind for kind, fingerprint in self.refused.items() if current.get(kind) == fingerprint)
 
 

@@ -1,4 +1,4 @@
-"""Notifications of the last resort about criticals that are overdue, or of which nobody is known to know.
+"""Notifications of the last resort about criticals that are overdue, or that nobody is known to have heard of.
 
 The fallback topic gets one message for a channel. Then phones, if there are any, are called and texted once about all
 channels. The texts of the messages are in `delivery.fallback_messages`.
@@ -45,7 +45,7 @@ MAX_REQUEST_IDS = 3
 
 @dataclass(frozen=True)
 class FallbackNotifier:
-    """Notifies the fallback topic of overdue criticals."""
+    """Notifies the fallback topic and phones of criticals that are overdue, or that nobody seems to have heard of."""
 
     tools: Tools
     rows: DueRows
@@ -55,8 +55,8 @@ class FallbackNotifier:
     def notify(self, run: SweeperRun, rows: Sequence[DueRow], deadline: Deadline) -> int:
         """Notify the fallback topic of overdue criticals, with one message a channel. Return the number of channels.
 
-        Channels with few debts come first, and entries are marked after all messages are sent. So the many debts (owed
-        states) of one channel do not delay the message of another.
+        Channels with few debts (owed states) come first, and the ledger's entries are marked as notified after all
+        messages are sent. So the many debts of one channel do not delay the message of another.
         """
         self.policies.read(rows)
         overdue = [each for each in rows if self._is_to_notify(each)]
@@ -273,11 +273,11 @@ NUMBERS = range(1000, 10_000)
 
 
 def carry_out(asked: Mapping[str, Any], fallback: Fallback, table: Table, clock: Clock) -> dict[str, Any]:
-    """Test the last resort, for `relayctl fallback test`: with the function's own settings and permissions.
+    """Test the last resort (topic and phones) for `relayctl fallback test`, as this function would notify it.
 
-    A short number is sent by each way, and the result has a list `ways`, each with `way`, `number` and `failure`, which
-    is empty if the test was accepted. If `asked` has the ways that people `confirmed`, they are recorded instead.
-    Raises LedgerError.
+    A short number is sent by each way. The result has a list `ways`, each with `way`, `number` and `failure`, which is
+    empty if the test was accepted. If `asked` has the ways that people `confirmed`, these are recorded, and nothing is
+    sent. Raises LedgerError.
     """
     if "confirmed" in asked:
         record = {"at": clock(), "ways": list(asked["confirmed"])}

@@ -1,7 +1,7 @@
 """Watch over channels' health: judges them in each run of the sweeper, and tells people when one gets sick or well.
 
-A topic that hangs or fails delays neither the bells nor the fallback topic: the watch runs after both, with a deadline
-of its own. A message that SNS does not accept is sent again by the next run.
+A topic for these messages that hangs or fails does not delay the waking of debts or the fallback topic: the watch runs
+after both, with a deadline of its own. A message that SNS does not accept is sent again by the next run.
 
 A silent channel (no share came for longer than `expect_share_every` of its policy) that owes nothing has no row in the
 ledger's `due` index. So each channel's policy is read once an hour, when its credentials are probed; of more than 600,
@@ -55,7 +55,7 @@ class ShareSurvey:
     uses: Table
 
     def silent(self, run: SweeperRun, deadline: Deadline) -> dict[str, ShareWatch]:
-        """Return each channel of which no share came for too long, with its expectation. Raises LedgerError."""
+        """Return each channel to which no share came for too long, with what it expects. Raises LedgerError."""
         now = self.tools.clock()
         # The time of a last share only grows, so it is read only when the known one is too old.
         overdue = [name for name, each in run.expected.items() if each.is_silent(now)]
@@ -193,7 +193,7 @@ PUBLISH_SECONDS = 5.0
 
 
 class Message(NamedTuple):
-    """A message about the health (`sick` or `well`) of some channels that is due."""
+    """A message that is due: some channels became sick, or are well again (`health`)."""
 
     health: Health
     notices: Sequence[ChannelNotice]
@@ -206,7 +206,7 @@ class Message(NamedTuple):
 
 @dataclass(frozen=True)
 class HealthWatch:
-    """Judges all channels' health and publishes changes. `canaries` is None if the webhook's URL is not known."""
+    """Judges all channels' health and tells people of changes. `canaries`: None if the webhook's URL is not known."""
 
     tools: Tools
     survey: ShareSurvey
@@ -218,8 +218,8 @@ class HealthWatch:
     def judge(self, run: SweeperRun, owed: Mapping[str, Sequence[Entry]], deadline: Deadline) -> None:
         """Judge the channels that owe states, are silent, have a refused credential or a failed canary, or were sick.
 
-        `owed` has the entries of the ledger's `due` index, by channel. If the run could not read the whole index,
-        no channel is judged well. Publishes changes. Raises LedgerError.
+        `owed` has the entries of the ledger's `due` index, by channel. If the run could not read the whole index, no
+        channel is judged well. People are told of changes. Raises LedgerError.
         """
         debts = {name: Debts.of(entries) for name, entries in owed.items()}
         silent = self.survey.silent(run, deadline)

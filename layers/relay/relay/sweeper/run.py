@@ -1,8 +1,8 @@
 """A run of the sweeper: the rows of the `due` index, the channels' policies, and the state between two runs.
 
 Each policy is read once in a run. The delay and the age of a debt (a state that is owed) count from the end of a pause
-or flap that made it wait. The state between runs is the lease, the last notifications, the rates above the limits, and
-the sick channels.
+or flap that made it wait. Between runs these are kept: the lease, the last notifications, the channels above their rate
+limits, and the sick channels.
 """
 
 import json
@@ -38,7 +38,7 @@ MAX_ROWS = 5000
 
 
 class DueRow(NamedTuple):
-    """A row of the ledger's `due` index: an entry, maybe out of date, that owes a state or has an open receipt."""
+    """Row of the `due` index: an entry, maybe out of date, that owes a state or awaits proof that people heard."""
 
     key: str
     entry: Entry
@@ -54,17 +54,17 @@ class DueRow(NamedTuple):
 
     @property
     def is_canary(self) -> bool:
-        """True if the incident is a canary's, also if the channel was removed, or its policy cannot be read."""
+        """True if the incident is invented, to test the channel (a canary). Its id tells, without the policy."""
         return self.incident_id.startswith(CANARY_PREFIX)
 
     @property
     def is_waiting(self) -> bool:
-        """True if the entry's state is owed and not given up. False if the row is for an open receipt alone."""
+        """True if the entry's state is owed and not given up. False if it only awaits proof that people heard."""
         return self.entry.debt.is_owed and not self.entry.debt.is_given_up
 
     @property
     def since(self) -> float:
-        """Time since which the state is owed (epoch seconds); for a receipt alone, its beginning."""
+        """Time since which the state is owed (epoch seconds); if only proof is awaited, when the signal was sent."""
         return self.entry.debt.since or self.entry.receipt.since
 
 
@@ -173,7 +173,7 @@ NOTES_KEPT_SECONDS = 3600.0
 
 @dataclass
 class SweeperRun:
-    """A run of the sweeper that has the lease, with the state that lasts from run to run.
+    """A run of the sweeper, which one run at a time may make (lease), with the state that lasts from run to run.
 
     Attributes:
         until: End of the lease (epoch seconds).
@@ -181,8 +181,8 @@ class SweeperRun:
         above: Times of the first and the last consecutive run that found a channel above its rate limit (epoch
             seconds), by channel.
         health: State of each channel that is sick, or was a short time ago.
-        expected: Expectation of shares, by channel, for each channel whose policy has `expect_share_every`.
-        canaries: Canary of each channel whose policy has `canary`.
+        expected: How often shares are expected, by channel, for each channel whose policy has `expect_share_every`.
+        canaries: Canary (test by an invented incident) of each channel whose policy has `canary`.
         is_whole: False if a shard of the `due` index has more rows than this run reads.
         has_queue: False if the retry queue failed in this run.
         invocations: Number of times that the run invoked the worker directly.
@@ -307,7 +307,7 @@ class SweepPolicies:
         self.tools.at_once([partial(read_one, channel) for channel in dict.fromkeys(each.channel for each in rows)])
 
     def of(self, channel: str) -> Policy:
-        """Return a channel's policy; the default one if it was removed or can't be read, and UNREAD after some time."""
+        """Return a channel's policy; the default one if it is removed or unreadable, and UNREAD if that lasts."""
         if channel not in self.known:
             self.known[channel] = self._read_policy(channel)
         return self.known[channel]

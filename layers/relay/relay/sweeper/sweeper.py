@@ -1,8 +1,9 @@
 """Sweeper: works from the rows of all debts every minute.
 
-A state that waits, failed or was given up has a row in the ledger's `due` index, and so has an open receipt. From the
-rows the sweeper notifies the fallback topic (`sweeper.fallback_notifier`), wakes debts (`sweeper.bells`), and judges
-rates and health of channels. A lease keeps two runs from working at the same time.
+The ledger's `due` index has a row for each state that waits, failed or was given up, and for each critical that awaits
+proof of its page (an open receipt). From the rows the sweeper notifies the fallback topic
+(`sweeper.fallback_notifier`), wakes debts (`sweeper.bells`), and judges rates and health of channels. A lease keeps two
+runs from working at the same time.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -61,7 +62,7 @@ OVERLOADED_SECONDS = 100.0
 
 @dataclass(frozen=True)
 class Sweeper:
-    """The sweeper: notifies the fallback topic, and wakes debts that are overdue, every minute.
+    """The sweeper: notifies the fallback topic, and wakes debts (owed states) that are overdue, every minute.
 
     Attributes:
         health: Watch over channels' health; None without a topic for it.
@@ -115,7 +116,7 @@ class Sweeper:
         return {"owed": len(rows), "notified": notified, "healed": healed}
 
     def recover(self, closed_at: float) -> None:
-        """Wake overdue debts, after a channel's circuit closed at `closed_at` (epoch seconds).
+        """Wake overdue debts, after a channel's circuit breaker closed at `closed_at` (epoch seconds).
 
         Nothing is done if another recovery began since then, since each one reads the rows of all channels. So after an
         outage of many channels the index is read a few times, and not once for each channel.
