@@ -1,6 +1,6 @@
 """Time limits: the deadline of a request or job, and the limit of the calls that a thread makes.
 
-The times of the calls are collected for the log line of the request or job.
+The times of the calls are collected by part (a short name, such as `ledger`), for the log line of the request or job.
 """
 
 import math
@@ -65,8 +65,8 @@ class Deadline:
     def run[T](self, call: Callable[[], T], *, part: str, at_least: float = 0.0, at_most: float = math.inf) -> T:
         """Return the result of `call`. Raises TimeoutError, without the call, if no time is left for it.
 
-        The call has the time until the deadline: `at_least` seconds even if the deadline has passed, and `at_most`
-        seconds in any case. The call's time is collected under the name `part`.
+        The call has the time until the deadline: `at_least` seconds even if the deadline has passed, and at most
+        `at_most` seconds. The call's time is collected under the name `part`, for a log line.
         """
         start, now = self._clock(), time.time()
         latest = min(_latest.get(), now + min(at_most, max(at_least, self._end - start)))

@@ -104,7 +104,7 @@ def channel_list(names: Sequence[str]) -> str:
 
 
 def result_fields(result: Result, spent: Mapping[str, float], correlation_id: str) -> dict[str, Any]:
-    """Return the fields of a log line about a result."""
+    """Return the fields of a log line about a result. `spent` is the time of each part of the work (milliseconds)."""
     subject, exchange, notices = result.subject, result.exchange, result.notices
     is_shadowed = result.outcome == Outcome.SHADOWED
     # Powertools leaves out what is None.
@@ -267,10 +267,10 @@ class Telemetry:
     def notified(
         self, channel: str, incident_ids: Sequence[str], missed: Mapping[str, str] | None = None, *, is_notified: bool
     ) -> None:
-        """Log and count a notification of the fallback topic about criticals that are overdue, or unheard.
+        """Log and count a notification of the fallback topic about criticals that are overdue, or that nobody heard.
 
-        `missed` has the late or failed step (`ledger.receipt.Missed`) of each unheard one, by the incident's id. A
-        failed notification (not `is_notified`) is counted once.
+        `missed` has the late or failed step (`ledger.receipt.Missed`) of each that nobody heard, by the incident's id.
+        A failed notification (not `is_notified`) is counted once.
         """
         self.count("critical_waits", len(incident_ids) if is_notified else 1)
         text = "fallback notified" if is_notified else "the fallback topic could not be notified of critical incidents"

@@ -76,9 +76,7 @@ class ReceivedCallback(NamedTuple):
 
     @property
     def answered_at(self) -> float:
-        """Time of the event that the callback reports (epoch seconds): the callback's own, if valid and before its
-        arrival.
-        """
+        """Time of the event that the callback reports (epoch seconds); its arrival if it has no valid earlier time."""
         said_at = iso_time(self.callback.at)
         return self.came if said_at is None else min(self.came, said_at)
 
@@ -89,7 +87,7 @@ class Verifier:
 
     Attributes:
         pages_of: Returns the ids and numbers of a signal's pages, by xMatters' request id. Raises SendError.
-        is_person: True if xMatters has a person of that name. Raises SendError.
+        is_person: Returns True if xMatters has a person of that name. Raises SendError.
     """
 
     pages_of: Callable[[Rest, str, Deadline], Collection[str]]

@@ -40,10 +40,10 @@ from relay.ledger.table import Ledger, Table
 
 @dataclass(frozen=True)
 class WritebackProgress:
-    """Progress of a callback's write-back, a table item.
+    """Progress of writing a callback into BigPanda, kept as a table item.
 
     Attributes:
-        in_doubt: True if the callback's comment may have been written.
+        in_doubt: True if it is unclear if the callback's comment was written.
         until: End of the lease of the worker that writes the comment (epoch seconds); 0 if no worker has the lease.
         sequence: Version of the table item, for optimistic locking; 0 if the table has no item.
     """

@@ -26,8 +26,8 @@ _STATUSES = {"active", "suspended", "terminated", "terminated_external"}
 class Comment(NamedTuple):
     """Parts of the BigPanda comment about a callback. Text from outside the relay is in quotes.
 
-    `tag` ends the comment, to find it again after an ambiguous write. `doubt` is the sentence that begins the comment
-    about an unverified callback.
+    `tag` ends the comment: by it the comment is found if it is unclear if it was written. `doubt` is the sentence that
+    begins the comment about an unverified callback.
     """
 
     action: str

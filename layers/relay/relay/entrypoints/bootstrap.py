@@ -2,7 +2,8 @@
 
 Each handler module calls its function of this module once, at cold start. Clients, sessions and TLS contexts are made
 then, while Lambda gives a function a full core. The environment has the settings of the stack: the template checks the
-form of its parameters. Each function raises KeyError if one is missing, and ConfigError as `_is_local` does.
+form of its parameters. Each function raises KeyError if a setting is missing, and ConfigError for the local profile on
+AWS.
 """
 
 import gc

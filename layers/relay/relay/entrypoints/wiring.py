@@ -69,13 +69,13 @@ class Resources(NamedTuple):
     """The stack's AWS resources, as the library uses them. Empty topics and phones are for functions without them.
 
     Attributes:
-        credentials: The table with the last uses of credentials, and with the change marks, which end cached copies of
-            channels: in a stack, the ledger's table.
+        credentials: The table with the last uses of credentials, and with the change marks, by which a cached copy of a
+            channel is known to be out of date: in a stack, the ledger's table.
         read_secret: Returns the text of a channel's secret, by the channel's name.
         topic_arn: The fallback topic: of criticals of which nobody is known to have heard.
         alarm_topic_arn: The topic of sick channels and alarms that wake people.
         notice_topic_arn: The topic of sick channels and alarms that can wait for a working day.
-        invoke: Invokes the job worker without SQS, as `Bells.invoke` says.
+        invoke: Invokes the job worker directly with a message's text; returns False if that fails.
     """
 
     table: Table
@@ -98,7 +98,7 @@ class Vendors(NamedTuple):
 
     Attributes:
         rest: Returns the session for xMatters' REST API; in a Lambda function, this is the session for signals, too.
-        heartbeat: Calls the dead man's switch, as `Sweeper.heartbeat` says.
+        heartbeat: Calls a dead man's switch within some seconds; returns why it failed, or an empty text.
         webhook: Posts a share to the stack's own webhook; None for a function that posts none.
     """
 

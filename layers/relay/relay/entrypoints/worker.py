@@ -53,11 +53,11 @@ SLOW_SECONDS, SILENT_SECONDS = 3.0, 30.0
 
 @dataclass(frozen=True)
 class Chores:
-    """Worker for chores: all jobs but signals and recoveries.
+    """Worker for chores, the jobs that ring nobody: all but signals and recoveries (which wake what waited).
 
     Attributes:
         questions: Returns the ResolveQuestions, which ask BigPanda about resolves; created at its first use.
-        writeback: Returns the write-back of callbacks, created at its first use.
+        writeback: Returns the object that writes callbacks into BigPanda, created at its first use.
         silent: End of the time in which an API that hung is not called (epoch seconds), by channel and vendor.
     """
 
@@ -72,7 +72,7 @@ class Chores:
     def do(self, job: Job, channel: Channel, deadline: Deadline, *, own_wait: Wait | None) -> Result:
         """Do a chore, or return the result of one that must not be attempted now.
 
-        The latter is a chore with an `own_wait` (it woke too early, or is older than its age limit: `expired`), or
+        Not attempted is a chore with an `own_wait` (it woke too early, or is older than its age limit: `expired`), or
         whose vendor's API hung in the last SILENT_SECONDS. The result names the queue (`retry`, `dead_letter`).
         """
         api = (job.channel, "xmatters" if job.kind == JobKind.FOLLOWUP else "bigpanda")

@@ -148,8 +148,8 @@ class Session:
 
         `seconds` is the time limit of request and answer. The DNS look-up has no limit, but a request that was not sent
         within `seconds` is never sent. A body that does not end in time is cut off. Raises ForbiddenUrl if the URL is
-        not allowed. Raises `requests.RequestException` if no answer came; `never_sent` tells if the request can have
-        reached the host.
+        not allowed. Raises `requests.RequestException` if no answer came; `never_sent` tells if the request certainly
+        did not reach the host.
         """
         self._hosts.check(url)
         self._drop_idle_connections()

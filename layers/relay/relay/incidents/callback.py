@@ -33,7 +33,9 @@ class Kind(StrEnum):
     Attributes:
         RESPONSE: A person chose a response, such as an acknowledgement.
         ANNOTATION: A person wrote a comment.
+        STATUS: The status of the page changed, such as to `terminated`.
         DELIVERY: A device got the notification, or did not.
+        ESCALATION: xMatters escalated the page to further people.
         FAILURE: A recipient could not be notified.
     """
 
@@ -113,7 +115,7 @@ class Deed(StrEnum):
 
 
 class ResponseAction(NamedTuple):
-    """Effect of a response on its incident in BigPanda. `minutes` is the duration of a snooze; 0 without one."""
+    """Effect of a person's response on the incident in BigPanda. `minutes` is the duration of a snooze, else 0."""
 
     deed: Deed
     minutes: int = 0

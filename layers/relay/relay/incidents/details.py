@@ -97,9 +97,9 @@ def environments_of(share: Share) -> tuple[str, ...]:
 
 
 def kept_values(share: Share, fact: str) -> list[str]:
-    """Return the values of a fact that `with_facts` added from the ledger to a share that was read from BigPanda's API.
+    """Return the values of a fact (such as `environment`) that `with_facts` added to a share from BigPanda's API.
 
-    Empty for the share of a webhook.
+    The ledger kept them from the incident's last share. Empty for the share of a webhook.
     """
     metadata = fields_of(share.document.get("metadata"))
     kept = metadata.get(KEPT_FACTS.replace("_", ""))
@@ -156,7 +156,7 @@ def _name(value: Any) -> str | None:
 
 
 def console_link(incident_id: str) -> str:
-    """Return the incident's URL in BigPanda's console, as a client published by BigPanda has it (docs/vendors.md)."""
+    """Return the incident's URL in BigPanda's console, as a client that BigPanda published has it (docs/vendors.md)."""
     return f"https://a.bigpanda.io/#/app/overview/all/active/incidents/{url_part(incident_id[:MAX_ID_LENGTH])}"
 
 

@@ -3,7 +3,7 @@
 BigPanda publishes no complete sample of the body (docs/vendors.md, "What BigPanda sends"). So the parser reads every
 form in BigPanda's pages, clients and exports. The incident may be wrapped in `incident` or bare, in camelCase or
 snake_case, with a status in any letter case and numbers as strings. Only an incident id is required. Unreadable members
-count as missing. `Fields` reads the members of all foreign JSON so.
+count as missing. `Fields` reads all JSON from outside the relay in this way.
 
 `State` has the members that decide the order and the transition. A state is compared with the announced state, never
 with one that was merely seen: the docstring of `compare` lists every case. A state that xMatters did not accept does
@@ -151,7 +151,7 @@ class Share:
 
         Timestamps more than MAX_AHEAD_SECONDS after `came` are not trusted: a timestamp an hour ahead would make every
         share of the next hour seem superseded. A share without trusted timestamps is ordered by its arrival. The
-        arrival time does not replace them: it has fractions of a second, and BigPanda's timestamps have none. So a
+        arrival does not become its timestamp: it has fractions of a second, and BigPanda's timestamps have none, so a
         later share of the same second would seem older.
         """
         version = self.version
@@ -322,8 +322,8 @@ class Transition(StrEnum):
     """Change of an incident against its announced state. The table of `compare` has each case.
 
     `touched` is a change that needs no page, such as a comment, a tag or a snooze. `rerouted` and `unanswered` are for
-    some recipients alone, and follow from settings of their own: a late tag chose further recipients, or nobody is
-    known to have heard a critical.
+    some recipients alone, and each follows from a setting of its own: a tag that came late chose further recipients, or
+    nobody is known to have heard a critical.
     """
 
     OPENED = "opened"
@@ -373,7 +373,7 @@ class State(NamedTuple):
         return cls(version, digest or share.digest, came, is_open(share), rank, frozenset(names[:MAX_ALERTS]))
 
     def with_status_of(self, other: "State | None") -> Self:
-        """Return the state; if it is open and has no status, with the status of an earlier open state, `other`."""
+        """Return the state. If it is open and has no status, it gets that of an earlier open state, `other`."""
         is_silent = self.is_open and self.rank is None
         return self._replace(rank=other.rank) if is_silent and other and other.is_open else self
 
@@ -388,7 +388,7 @@ class State(NamedTuple):
 
     @property
     def marked_digest(self) -> str:
-        """Digest of the state, with a marker if its version is borrowed. With the version it identifies a state."""
+        """Hash of the state, marked if its timestamps (version) are borrowed. With these it identifies a state."""
         return f"{self.digest}, borrowed version" if self.has_borrowed_version else self.digest
 
     @property

@@ -35,7 +35,7 @@ class Comparison:
     def compare(self, run: Progress, incidents: Sequence[Seen]) -> None:
         """Compare some incidents of a listing with the ledger entries of its channels. Record the findings in `run`.
 
-        They replace earlier findings about the same incidents. Raises LedgerError.
+        A finding is a state to queue as a job. New findings replace those about the same incidents. Raises LedgerError.
         """
         for seen in incidents:
             run.unknown.pop(seen.name, None)
@@ -57,7 +57,7 @@ class Comparison:
     def recognize(self, run: Progress) -> None:
         """Mark an incident in `run.to_report` as known if a channel that was not compared has it in its ledger.
 
-        Such are channels whose secret can't be read, and all of the listing's if the run failed. Raises LedgerError.
+        These are channels whose secret can't be read, and all of the listing if the run failed. Raises LedgerError.
         """
         failed = [each.name for each in run.listing.members if run.failure]
         unknown = {seen.share.incident_id: name for name, seen in run.to_report.items()}

@@ -1,4 +1,4 @@
-"""Findings of a comparison, and the progress and the lease of a run: of two runs that overlap, only one works."""
+"""Findings of a reconcile run's comparison, its progress, and its lease: of two runs that overlap, only one works."""
 
 from collections import Counter
 from contextlib import suppress
@@ -22,7 +22,7 @@ LEASE_SECONDS, RENEW_SECONDS = 90.0, 20.0
 
 
 class LeaseLost(LedgerError):
-    """Another run has taken the lease."""
+    """Another reconcile run has taken the lease, the exclusive right to work."""
 
 
 @dataclass
@@ -87,7 +87,7 @@ class Seen(NamedTuple):
 
 
 class Cause(StrEnum):
-    """Cause for queueing a state that BigPanda shows. MISSED and SNOOZE_OVER are counted in a run's metrics."""
+    """Cause for queueing a state that BigPanda shows: no share of it came, a snooze ended, or an end may be forged."""
 
     # No share of the state came.
     MISSED = "missed"
@@ -105,7 +105,7 @@ class KnownEntry(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """A state to queue as jobs for a channel, one for each of the ledger entries."""
+    """State to queue for a channel, for the reason `cause`: one job for each of the incident's ledger entries."""
 
     cause: Cause
     member: Member
@@ -133,7 +133,7 @@ class Progress:
         findings: States that are not queued yet, by channel and short name of the incident.
         firsts: States of unknown incidents that a channel will signal if they turn out to be its own, by channel and
             short name.
-        listed: Short names of the listed incidents that are not snoozed.
+        listed: Short names (id or hash) of the listed incidents that are not snoozed.
         known: Short names of incidents that are not reported: a channel knows them, or signals them now.
         known_to: Incidents that are in a channel's ledger, by channel.
         unknown: Incidents without an entry in the ledger of a channel that only reports them, by their short names.
@@ -143,7 +143,7 @@ class Progress:
         whole: Incidents with the details of their alerts, by id.
         targets: BigPanda's names of those with whom it shared an incident, by the incident's short name.
         spent: Time that the calls for the listing took, by part (milliseconds).
-        waits: True if the next run must list a resolved incident again.
+        waits: True if the next run must list a resolved incident again, since this run did not settle it.
     """
 
     listing: Listing

@@ -1,6 +1,6 @@
 """Listings that a reconcile run compares, and their history: what earlier runs saw, one item in the ledger's table.
 
-Without it an incident would be reported by each run, and a state could not be required to differ in two runs.
+Without the history, each run would report an incident again, and none could tell if a state differed in an earlier run.
 """
 
 import base64
@@ -51,7 +51,7 @@ class Member(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """BigPanda's incidents by base URL, query and environment, and the channels that are compared with them.
+    """One list of BigPanda's incidents (of a base URL, query and environment), and the channels to compare with it.
 
     Attributes:
         unread: Names of the channels whose secret could not be read: the listing may be theirs, too.
@@ -167,7 +167,7 @@ class Difference(NamedTuple):
     Attributes:
         summary: BigPanda's state in short: open or not, and status.
         since: Time at which a run saw the difference first (epoch seconds).
-        queued: Time at which a job for it was queued, or at which it was reported (epoch seconds); 0 for neither.
+        queued: Time at which a job for the incident was queued, or it was reported (epoch seconds); 0 for neither.
     """
 
     summary: str

@@ -55,7 +55,7 @@ class Learnt(NamedTuple):
 
 @dataclass(frozen=True)
 class Ownership:
-    """Decides which unknown incidents are a channel's, and so may be signalled."""
+    """Decides which incidents that no channel knows are a channel's own, and so may be signalled."""
 
     lister: Lister
     table: Table

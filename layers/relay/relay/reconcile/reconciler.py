@@ -127,7 +127,7 @@ DETAILS_SECONDS = 300.0
 
 @dataclass(frozen=True)
 class Queueing:
-    """Queues the states that a comparison found."""
+    """Queues, as jobs, the states that a comparison found (`Finding`)."""
 
     lister: Lister
     channels: ChannelCache

@@ -6,8 +6,8 @@ from typing import Literal, NamedTuple
 class Decision(NamedTuple):
     """Decision of the relay on which xMatters' workflow acts, together with the recipients. It holds for all attempts.
 
-    The header `X-Relay-Decision` has both as JSON. The workflow takes nothing but texts from the body, which BigPanda,
-    or whoever holds the webhook's token, wrote.
+    The header `X-Relay-Decision` has decision and recipients as JSON. The workflow takes nothing but texts from the
+    body, since BigPanda, or whoever holds the webhook's token, wrote that.
 
     Attributes:
         environment_id: BigPanda's id of the incident's environment; empty if unknown.

@@ -41,9 +41,9 @@ SHORTEST_ATTEMPT_SECONDS = 0.5
 class XMatters:
     """Client for xMatters' triggers, which accept signals: in-request retries, bounded by the caller's deadline.
 
-    Before a retry it waits for the answer's Retry-After, else for a short random backoff. If that does not fit into the
-    time that is left, no further attempt is made here. Refused credentials are renewed once, and the attempt with the
-    new ones comes on top of the caller's limit. `random` returns a number from 0 to 1.
+    Before a retry, the client waits for the answer's Retry-After, else for a short random backoff. If that does not fit
+    into the time that is left, it makes no further attempt. Refused credentials are renewed once, and the attempt with
+    the new ones comes on top of the caller's limit. `random` returns a number from 0 to 1.
     """
 
     def __init__(
@@ -71,8 +71,8 @@ class XMatters:
     ) -> SendResult:
         """Send one signal with at most `max_attempts` attempts, and none within `reserve` seconds of the deadline.
 
-        After an ambiguous failure (xMatters may have accepted the signal), there is one more attempt if
-        `repeats_if_ambiguous` and `max_attempts` leave one, else none; after a time-out there is none. For criticals,
+        After an ambiguous failure (xMatters may have accepted the signal), there is no further attempt. With
+        `repeats_if_ambiguous` there is one, if `max_attempts` leaves one and the failure is no time-out. For criticals,
         two pages are better than none.
         """
         sent, attempts_left, is_renewed = SendResult(attempts=0), max_attempts, False
