@@ -210,7 +210,7 @@ class Writeback:
         )
 
     def release(self, job: Job, channel: Channel, deadline: Deadline) -> Result:
-        """Report an incident's first share to BigPanda as received (`BigPanda.release`).
+        """Report an incident's first share to BigPanda as received, so that BigPanda sends its updates.
 
         The outcome is `unchanged` unless `bigpanda.callbacks` is true in the channel's secret, and `unsafe` with a
         reason if the request failed.

@@ -56,7 +56,7 @@ class IncidentWriter:
     clock: Clock
 
     def release(self, access: BigPandaAccess, incident_id: str, event: str, deadline: Deadline) -> None:
-        """Report an incident's first share as received (`BigPanda.release`). Raises SendError and LedgerError."""
+        """Report an incident's first share to BigPanda, so that updates follow. Raises SendError and LedgerError."""
         self.rate_limit.wait(access, "callback")
         self.bigpanda.release(access, incident_id, event, deadline)
 

@@ -44,7 +44,7 @@ class Position(NamedTuple):
     """Position of a page in the listing of BigPanda's incidents.
 
     Attributes:
-        folder: Index of the folder in FOLDERS.
+        folder: Index of BigPanda's folder, such as `shared`, in FOLDERS.
         page: Number of the page, from 1.
         ids: Ids of the folder's incidents on earlier pages.
     """
@@ -177,7 +177,7 @@ def first_answer(
 ) -> Answer | None:
     """Return the first answer of a person among an incident's activities since `since`; None if there is none.
 
-    Left out are the relay's own user (its comments have the relay's mark) and `automations`, the ids of other
+    Left out are the relay's own user (known by the tag in its comments) and `automations`, the ids of other
     integrations' users. `since` and `now` are in epoch seconds.
     """
     known = [(_user(each), _time(each), each) for each in map(Fields, activities)]

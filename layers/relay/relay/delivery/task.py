@@ -57,7 +57,7 @@ class Services:
 
     Attributes:
         random: Returns a random number from 0 to 1.
-        owner: Returns a unique name for a sender, as the owner of a lease.
+        owner: Returns a unique name for a sender, as the owner of an incident's lease (the right to send).
     """
 
     xmatters: "XMatters"

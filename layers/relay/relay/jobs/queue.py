@@ -164,7 +164,7 @@ _VISIBLE: Literal["ApproximateNumberOfMessages"] = "ApproximateNumberOfMessages"
 
 
 class Message(NamedTuple):
-    """A queue message: a job's envelope, not parsed, and the message attributes by name."""
+    """A queue message: the text of a job (envelope), not parsed, and the message attributes by name."""
 
     envelope: str
     attributes: Mapping[str, str]
@@ -347,7 +347,7 @@ class Outbox:
 
 
 def fitting(job: Job, most: int = MAX_ENVELOPE_BYTES) -> Job:
-    """Return the job, without alert details (`body_reduced`) if its envelope would have more than `most` bytes."""
+    """Return the job, without alert details (Flag.BODY_REDUCED) if its text would have more than `most` bytes."""
     # Half as large, a body fits even if it does not compress. To compress one only for its size costs more than the
     # rest of a share's work.
     if len(job.body) <= most // 2 or len(envelope_of(job)) <= most:

@@ -112,7 +112,7 @@ def shard(key: str, *, is_critical: bool) -> str:
 
 
 def shards(kind: str) -> list[str]:
-    """Return all shards of the `due` index for a kind of debts: `critical` or `other`."""
+    """Return all shards of the `due` index (of debts) for a kind of debts: `critical` or `other`."""
     return [f"{kind}#{number}" for number in range(SHARDS)]
 
 
@@ -210,14 +210,14 @@ class Debt(NamedTuple):
         return replace(self, paused_until=ended) if self.paused_until > ended else self
 
     def settled(self) -> "Debt":
-        """Return the debt with nothing owed: no row, slot or wait. The plan, attempts and reason of the state stay."""
+        """Return the debt with nothing owed, waited for or reserved. The state's `plan`, attempts and reason stay."""
         return Debt(plan=self.plan, attempts=self.attempts, reason=self.reason, revived_at=self.revived_at)
 
     def dead_lettered(self, state: State, at: float) -> "Debt":
         """Return the debt after the newest state, `state`, was dead-lettered at `at` (epoch seconds).
 
-        The debt keeps a row without a stored job until the state is replayed, overtaken or dropped. By the row the
-        fallback topic is notified of a critical, and the state is counted as given up.
+        The debt keeps a row without a stored job until the state is replayed, superseded or dropped. By the row the
+        sweeper notifies the fallback topic of a critical, and counts the state as given up.
         """
         due = at if state.is_critical and not self.is_notified else at + BEHIND_SECONDS
         return replace(self, row=Row(due), dead_lettered_at=max(at, self.dead_lettered_at))

@@ -85,7 +85,8 @@ class End(NamedTuple):
     def answered_open(self, asked_at: float) -> "End":
         """Return the end after BigPanda answered a question of `asked_at` (epoch seconds): the incident is open.
 
-        The claim is refuted if its last resolve came at least CLAIM_SECONDS before the question. Else it stays.
+        The claimed resolve is refuted if the last one came at least CLAIM_SECONDS before the question: until then,
+        BigPanda's API may lag behind its webhook. Else the claim stays.
         """
         is_refuted = self.is_claimed and asked_at - self.last_claimed_at >= CLAIM_SECONDS
         return replace(self, claimed_at=0.0 if is_refuted else self.claimed_at, silent_since=0.0)
@@ -365,7 +366,7 @@ class Entry(NamedTuple):
         return replace(entry, debt=replace(entry.debt, since=since, plan=max(plan, known)))
 
     def owing_by_row(self, state: State, row: Row, plan: int = 0) -> "Entry":
-        """Return the entry with `state` owed, as `owing` does, and `row` as its row in the table's index.
+        """Return the entry with `state` owed, as `owing` does. The sweeper finds it by `row`, in the `due` index.
 
         The entry stays as it is if the state is superseded, announced or dead-lettered meanwhile.
         """
@@ -577,13 +578,13 @@ class Entry(NamedTuple):
         return replace(entry, receipt=self.receipt.after_dead_end(policy)) if is_whole and is_last else entry
 
     def pages_to_ask_about(self) -> list[str]:
-        """Return the pages of the receipt's critical about which xMatters is asked: of its first and newest signal."""
+        """Return the pages by which xMatters is asked who heard of the critical: of its first and newest signal."""
         signals = [each for each in self.accepted_signals if each.is_critical and each.at >= self.receipt.since]
         pages = [each.pages[:MAX_ASKED_PAGES] for each in signals if each.pages]
         return list(dict.fromkeys(chain(*pages[:1], *pages[-1:])))
 
     def page_missing(self, since: float, *, is_suppressed: bool = False) -> "Entry":
-        """Return the entry, whose receipt notes that a critical signal sent at `since` (epoch seconds) made no page.
+        """Return the entry whose receipt notes that a critical signal, sent at `since` (epoch seconds), made no page.
 
         `is_suppressed` is True if xMatters' flood control suppressed pages at that time.
         """
@@ -725,7 +726,8 @@ class Entry(NamedTuple):
         `about` is the entry that the message described. `missed` is the receipt's step (`Missed`) in the message; empty
         for none. A debt or a receipt that began since `about` was read does not count as notified.
 
-        A row without a stored job is removed. A given-up state keeps its row, unless an operator dropped the state.
+        A row without a stored job is removed, since it was only for the topic. A given-up state keeps its row, unless
+        an operator dropped the state.
         """
         is_told = self.debt.is_owed and self.debt.since == about.debt.since
         debt = replace(

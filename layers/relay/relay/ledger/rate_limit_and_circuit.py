@@ -138,7 +138,7 @@ class Gate(NamedTuple):
     def of(cls, item: Mapping[str, Any]) -> "Gate":
         """Read a gate from the attributes of its table item, as `Table.numbers` returns them.
 
-        A missing attribute stands for no signals, an empty line, or a closed circuit.
+        A missing attribute stands for no counted signals, no waiting signals, or a closed circuit breaker.
         """
         counted = {_second(name): int(value) for name, value in item.items() if name.startswith(_PREFIX)}
         circuit = Circuit(
@@ -211,8 +211,9 @@ class RateLimiter:
     """Rate limiter and circuit breaker of all channels. Every method raises LedgerError when the table fails.
 
     Attributes:
-        seen: Last known content of each gate, and the time of the reading (epoch seconds), by the gate's name. A gate
-            that was full a moment ago is not updated again, and the next update removes its old counts.
+        seen: Last known content of each gate (the table item of a rate limit), and the time of the reading (epoch
+            seconds), by the gate's name. A gate that was full a moment ago is not updated again, and the next update
+            removes its old counts.
     """
 
     table: "Table"

@@ -24,7 +24,7 @@ EARLY_QUESTIONS = 1
 
 
 class Missed(StrEnum):
-    """Step of a critical that is late, or that failed.
+    """Step on a critical's way to people that is late, or that failed.
 
     Attributes:
         PAGE_MISSING: xMatters accepted the signal, and made no page of it.
@@ -165,7 +165,7 @@ class Receipt(NamedTuple):
         return seconds > 0 and now >= self.since + seconds
 
     def question_at(self, policy: Policy) -> float | None:
-        """Return when the vendors are asked about the awaited step, once, shortly before it is late. None for never."""
+        """Return when to ask the vendors about the awaited step, once, shortly before it is late; None for never."""
         if not self.is_open or self.missed:
             return None
         awaits_device = self._awaits_device(policy)

@@ -115,7 +115,7 @@ class Sources:
     def record_recipients(self, channel: Channel, incident_id: str, recipients: Recipients, deadline: Deadline) -> bool:
         """Record the recipients that the webhook's URL names for an incident. Return False if the table fails.
 
-        Write-backs and reconcile runs need them to find the incident's entries.
+        To write callbacks into BigPanda, and to make reconcile runs, the relay finds the incident's entries by them.
         """
         if not recipients or not (channel.bigpanda or channel.callback):
             return True

@@ -62,7 +62,7 @@ class Ownership:
     clock: Clock
 
     def learn(self, run: Progress) -> dict[str, frozenset[str]]:
-        """Return names of webhooks for each channel of the listing that signals unknown incidents: one is its own.
+        """Return, for each channel that may signal unknown incidents, names of BigPanda's webhooks: one is its own.
 
         The names are learnt from the channel's known incidents that changed last. Empty for a channel of which nothing
         is known. Raises LedgerError.

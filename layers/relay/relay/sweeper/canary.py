@@ -37,7 +37,7 @@ type Post = Callable[[str, Mapping[str, str], bytes, Deadline], str]
 
 
 class Phase(StrEnum):
-    """Phase of a canary.
+    """Phase of a canary (a test by an invented incident): what has to happen next.
 
     Attributes:
         OPENING: The webhook has to take the share.

@@ -48,7 +48,7 @@ class Probe(NamedTuple):
 
 @dataclass
 class Probes:
-    """Results of the last probes, by channel. All channels were listed last at `listed_at` (epoch seconds, or 0)."""
+    """Results of the last tests of credentials, by channel. `listed_at`: when all were listed (epoch seconds, or 0)."""
 
     listed_at: float = 0.0
     channels: dict[str, Probe] = field(default_factory=dict)
