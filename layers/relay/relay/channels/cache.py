@@ -94,7 +94,7 @@ MARKS_SECONDS = 10.0
 
 
 def settings_name(channel: str) -> str:
-    """Return the name of the change mark of a channel's mode and pauses (`Marks`). No channel can have this name."""
+    """Return the name of the mark that changes with a channel's mode or pauses (`Marks`). No channel can have it."""
     return f"{channel}/settings"
 
 

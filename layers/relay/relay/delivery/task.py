@@ -212,7 +212,7 @@ class Task(NamedTuple):
         return age_start(self.pauses, start, self.channel.policy.max_age_seconds)
 
     def wake_at(self, until: float, now: float) -> float:
-        """Return when the state wakes (epoch seconds): at `until`, but not later than shortly after it expires."""
+        """Return when to try the state again (epoch seconds): at `until`, but at latest shortly after it expires."""
         return min(until, max(self.expires_at + PAST_AGE_SECONDS, now + SOON_SECONDS))
 
     def pause_end(self, now: float) -> float:
@@ -263,7 +263,7 @@ class Task(NamedTuple):
 
 
 def state_of(job: Job, share: Share) -> State:
-    """Return the state of a job with the body `share`. One from BigPanda's API has no alerts: ids differ there."""
+    """Return the state of a job with the body `share`. One from BigPanda's API has no alerts: ids may differ there."""
     state = recorded_state(job, State.of(share, seconds_of(job.received_at), digest=job.digest))
     return state.without_alerts() if Flag.FOUND in job.flags else state
 

@@ -121,8 +121,8 @@ MARKS_READ_SECONDS = 0.7
 class Wiring:
     """The objects of a Lambda function, each made at its first use, and then kept.
 
-    The objects reach AWS, the vendors, time and the log only by the adapters given here. `cache_seconds` and
-    `unknown_seconds` are for the ChannelCache.
+    The objects reach AWS, the vendors, time and the log only by the adapters given here. The ChannelCache uses a copy
+    for `cache_seconds`, and takes a name for unknown for `unknown_seconds`.
     """
 
     resources: Resources

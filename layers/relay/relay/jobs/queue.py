@@ -297,7 +297,7 @@ def followup_job(job: Job, now: float) -> Job:
 
 
 def recovery_job(job: Job, now: float) -> Job:
-    """Return the `recovery` job, which wakes what waited for the channel's circuit: `job`'s signal closed it `now`."""
+    """Return the `recovery` job: it wakes what waited for the circuit breaker, which `job`'s signal closed at `now`."""
     stamps = Stamps(Reason.CIRCUIT_OPEN, job.stamps.correlation_id)
     return Job(JobKind.RECOVERY, job.channel, (), job.incident_id, timestamp(now), b"", stamps=stamps)
 

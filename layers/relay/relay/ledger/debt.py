@@ -93,7 +93,7 @@ class Row(NamedTuple):
 
     @classmethod
     def of(cls, attributes: Mapping[str, Any]) -> Self | None:
-        """Read a row from the attributes of a table item; None if the item is not in the `due` index."""
+        """Read a debt's row from the attributes of a table item; None if the item is not in the `due` index."""
         if SHARD not in attributes:
             return None
         is_critical = str(attributes[SHARD]).startswith(f"{CRITICAL}#")
@@ -203,7 +203,7 @@ class Debt(NamedTuple):
         return self.row.job if self.row else ""
 
     def resumed(self, ended: float) -> "Debt":
-        """Return the debt after the pause that it waited for ended at `ended` (epoch seconds).
+        """Return the debt (owed state) after the pause that it waited for ended at `ended` (epoch seconds).
 
         If the pause ended earlier than planned, `paused_until` becomes `ended`.
         """
@@ -214,7 +214,7 @@ class Debt(NamedTuple):
         return Debt(plan=self.plan, attempts=self.attempts, reason=self.reason, revived_at=self.revived_at)
 
     def dead_lettered(self, state: State, at: float) -> "Debt":
-        """Return the debt after the newest state, `state`, was dead-lettered at `at` (epoch seconds).
+        """Return the debt (owed state) after the newest state, `state`, was dead-lettered at `at` (epoch seconds).
 
         The debt keeps a row without a stored job until the state is replayed, superseded or dropped. By the row the
         sweeper notifies the fallback topic of a critical, and counts the state as given up.
@@ -232,7 +232,7 @@ class Debt(NamedTuple):
         return replace(self, row=replace(self.row, due=max(self.row.due, until), begun=0, is_unbegun=False))
 
     def rung(self, until: float) -> "Debt":
-        """Return the debt after the sweeper woke it. Its row is due again at `until` (epoch seconds)."""
+        """Return the debt (owed state) after the sweeper woke it. Its row is due again at `until` (epoch seconds)."""
         return replace(self, row=replace(self.row, due=until, is_unbegun=True)) if self.row else self
 
     def bell_begun(self) -> "Debt":

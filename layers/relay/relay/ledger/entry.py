@@ -73,7 +73,7 @@ class End(NamedTuple):
         return not self.is_claimed or came - self.claimed_at >= CLAIM_AGAIN_SECONDS
 
     def claimed(self, came: float, version: Version | None) -> "End":
-        """Return the end with one more claimed resolve. Its time is `version`, or if None `came` (epoch seconds)."""
+        """Return the incident's end with one more claimed resolve, of the time `version`, or `came` (epoch seconds)."""
         known, version = self.version if self.is_claimed else None, version or (came, came)
         return replace(
             self,
@@ -83,7 +83,7 @@ class End(NamedTuple):
         )
 
     def answered_open(self, asked_at: float) -> "End":
-        """Return the end after BigPanda answered a question of `asked_at` (epoch seconds): the incident is open.
+        """Return the incident's end after BigPanda answered a question of `asked_at` (epoch seconds): it is open.
 
         The claimed resolve is refuted if the last one came at least CLAIM_SECONDS before the question: until then,
         BigPanda's API may lag behind its webhook. Else the claim stays.
@@ -92,15 +92,15 @@ class End(NamedTuple):
         return replace(self, claimed_at=0.0 if is_refuted else self.claimed_at, silent_since=0.0)
 
     def silence_reset(self) -> "End":
-        """Return the end after a rate limit delayed a question: BigPanda's silence (`silent_since`) counts anew."""
+        """Return the incident's end after a rate limit delayed a question: BigPanda's silence counts anew."""
         return replace(self, silent_since=0.0)
 
     def unanswered(self, asked_at: float) -> "End":
-        """Return the end after BigPanda left a question of `asked_at` (epoch seconds) unanswered (`silent_since`)."""
+        """Return the incident's end after BigPanda left a question of `asked_at` (epoch seconds) without an answer."""
         return replace(self, silent_since=self.silent_since or asked_at)
 
     def closed_by(self, came: float, version: Version | None) -> "End":
-        """Return the end after a closed state was recorded. A claim ends, too, unless its last resolve is newer."""
+        """Return the incident's end after a closed state came: no resolve is claimed any more, unless it is newer."""
         is_newer = self.claimed_at > came
         if self.version is not None and version is not None:
             is_newer = self.version > version
@@ -125,7 +125,7 @@ class Flap(NamedTuple):
     is_signalled: bool = False
 
     def after_state(self, before: State | None, state: State, rule: FlapRule, *, is_flagged: bool) -> "Flap":
-        """Return the memory after a newer state than `before` came. `is_flagged` says if BigPanda calls it flapping.
+        """Return the memory of changes after a newer state than `before`. `is_flagged`: BigPanda says that it flaps.
 
         If the incident was calm when the state came, an earlier flap is forgotten.
         """
@@ -140,7 +140,7 @@ class Flap(NamedTuple):
         return Flap(changes, calm_at, known.is_signalled)
 
     def announcing(self) -> "Flap":
-        """Return the memory after xMatters accepted a signal. If the incident flaps, that signal said so."""
+        """Return the memory of changes after xMatters accepted a signal. If the incident flaps, that signal said so."""
         return replace(self, is_signalled=True) if self.calm_at else self
 
 
@@ -283,7 +283,7 @@ class Entry(NamedTuple):
         return self.newest is not None and not self.newest.is_open
 
     def claiming(self, state: State) -> "Entry":
-        """Return the entry with the resolve `state` noted as claimed: it counts only once BigPanda confirms it.
+        """Return the ledger entry with the resolve `state` noted as claimed: it counts only once BigPanda confirms it.
 
         The caller has BigPanda asked. Newest state, debt and pages stay as they are.
         """
@@ -381,7 +381,7 @@ class Entry(NamedTuple):
         return replace(entry, debt=replace(entry.debt, row=row))
 
     def unchanged(self, state: State, *, is_left_out: bool = False) -> "Entry":
-        """Return the entry with a newer state that the policy does not announce: nothing is owed any more.
+        """Return the ledger entry with a newer state that the policy does not announce: nothing is owed any more.
 
         If the state is closed, the entry's `end` records that the incident is over. `is_left_out` is True if a pause or
         shadow mode leaves the state out. Then a better state in `eased` stays if `state` is worse, so that a later
@@ -398,7 +398,7 @@ class Entry(NamedTuple):
         return entry if state.is_open else entry._ended_by(state)
 
     def ended_unannounced(self, state: State) -> "Entry":
-        """Return the entry whose pages have to be terminated, although the resolve `state` is not announced yet.
+        """Return the ledger entry whose pages have to be terminated, although the resolve `state` is not announced yet.
 
         If the incident opens first, it is announced as reopened. The receipt ends: no answer is awaited.
         """
@@ -412,7 +412,7 @@ class Entry(NamedTuple):
         return replace(self, end=replace(self.end, at=max(self.end.at, state.came, last_start + TICK_SECONDS)))
 
     def with_snooze_over(self) -> "Entry":
-        """Return the entry of an open incident whose snooze is over, so that its state is announced again.
+        """Return the ledger entry of an open incident whose snooze is over, so that its state is announced again.
 
         The entry stays as it is if no open state was announced.
         """
@@ -440,7 +440,7 @@ class Entry(NamedTuple):
         return entry if state.is_critical else replace(entry, receipt=self.receipt.ended())
 
     def leased(self, lease: Lease, tries: int, plan: int | None = None) -> "Entry":
-        """Return the entry with the lease of a sender that is about to send, in at most `tries` attempts.
+        """Return the ledger entry with the lease of a sender that is about to send, in at most `tries` attempts.
 
         `plan` is the number of the queued message with the lease's state: that state becomes the newest, and owed. None
         if no queue has such a message. All `tries` count as signals until the sender records how many were accepted,
@@ -459,7 +459,7 @@ class Entry(NamedTuple):
         until: float,
         audience: Audience = NOBODY_NAMED,
     ) -> "Entry":
-        """Return the entry after xMatters accepted the signal of the lease's state. The lease ends.
+        """Return the ledger entry after xMatters accepted the signal of the lease's state. The lease ends.
 
         `request_id` is xMatters' id of the signal; None if the answer had none. `maybe_accepted` counts the attempts
         that were accepted, or may have been, by `until` (epoch seconds). The incident's rate limit counts from `until`,
@@ -469,7 +469,7 @@ class Entry(NamedTuple):
         return entry.announcing(lease.state, request_id, lease.began, audience)
 
     def announcing(self, state: State, request_id: str | None, at: float, audience: Audience = NOBODY_NAMED) -> "Entry":
-        """Return the entry with `state` announced. `at` is the start of the sender's lease (epoch seconds).
+        """Return the ledger entry with `state` announced. `at` is the start of the sender's lease (epoch seconds).
 
         The debt is settled unless a newer state is known, and the doubtful states are cleared. A resolve ends the
         incident. A state that opened, worsened, reopened or resolved drops the acknowledgement. A critical that opened,
@@ -525,7 +525,7 @@ class Entry(NamedTuple):
         )
 
     def acknowledged(self, target: str, came: float, answered: AcceptedSignal | None = None) -> "Entry":
-        """Return the entry with an acknowledgement by the person `target`, which came at `came` (epoch seconds).
+        """Return the ledger entry with an acknowledgement by the person `target`, which came at `came` (epoch seconds).
 
         The entry stays as it is if no open state is announced, if its acknowledgement came later, or if the answer is
         out of date (`is_overtaken`). `answered` is the signal whose page `target` answered; None if unknown.
@@ -640,7 +640,7 @@ class Entry(NamedTuple):
         until: float,
         reason: str = "",
     ) -> "Entry":
-        """Return the entry after the signal of the lease's state was not accepted. The lease ends.
+        """Return the ledger entry after the signal of the lease's state was not accepted. The lease ends.
 
         `maybe_accepted` counts the `attempts` that may have been accepted all the same, by `until` (epoch seconds).
         """
@@ -688,7 +688,7 @@ class Entry(NamedTuple):
         return any(each is not None and newest.is_worse_than(each) for each in (*self.maybe_announced(), self.eased))
 
     def followed(self, found: Mapping[str, AcceptedSignal]) -> "Entry":
-        """Return the entry with the pages that a follow-up job found: `found` has the signals by request id."""
+        """Return the ledger entry with the pages that a follow-up job found: `found` has the signals by request id."""
         followed = (known.merged(found.get(known.request_id, known)) for known in self.accepted_signals)
         return replace(self, accepted_signals=tuple(followed))
 
@@ -712,7 +712,7 @@ class Entry(NamedTuple):
         return replace(entry, debt=replace(entry.debt, reason="", plan=plan, dead_lettered_at=0.0, revived_at=at))
 
     def dropped(self, at: float) -> "Entry":
-        """Return the entry after an operator deleted the message that was dead-lettered at `at` (epoch seconds).
+        """Return the ledger entry after an operator deleted the message that was dead-lettered at `at` (epoch seconds).
 
         Nothing is owed any more. The state stays marked as dead-lettered, so that a copy of the message is not sent. A
         state that was dead-lettered after `at` stays owed.
@@ -721,7 +721,7 @@ class Entry(NamedTuple):
         return replace(self, debt=replace(self.debt, since=None, row=None)) if is_dropped else self
 
     def fallback_notified(self, about: "Entry", missed: str, at: float) -> "Entry":
-        """Return the entry after the fallback topic was notified at `at` (epoch seconds).
+        """Return the ledger entry after the fallback topic was notified at `at` (epoch seconds).
 
         `about` is the entry that the message described. `missed` is the receipt's step (`Missed`) in the message; empty
         for none. A debt or a receipt that began since `about` was read does not count as notified.

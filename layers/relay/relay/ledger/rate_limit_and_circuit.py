@@ -56,7 +56,7 @@ class Circuit(NamedTuple):
     critical_probed_at: float = 0.0
 
     def is_open(self, now: float) -> bool:
-        """True if the circuit blocks all signals at `now` (epoch seconds)."""
+        """True if the circuit breaker blocks all signals of the channel at `now` (epoch seconds)."""
         return self.open_until is not None and now < self.open_until
 
 

@@ -91,7 +91,7 @@ class Receipt(NamedTuple):
         return cls(at, is_open=True, recipients=recipients[:MAX_RECIPIENTS])
 
     def ended(self) -> "Receipt":
-        """Return the receipt, closed, after the incident ended, eased below critical, or was snoozed.
+        """Return the receipt (proof that people know) as closed, after the incident ended, eased or was snoozed.
 
         A receipt whose signal made no page stays open until the fallback topic was notified of that.
         """
@@ -102,13 +102,13 @@ class Receipt(NamedTuple):
         return self.missed in {Missed.PAGE_MISSING, Missed.PAGE_SUPPRESSED}
 
     def notified(self, at: float, policy: Policy) -> "Receipt":
-        """Return the receipt after a device was notified at `at`. It stays open only if `policy` awaits an answer."""
+        """Return the critical's receipt after a device was notified at `at`: open only if `policy` awaits an answer."""
         if not self.is_open or self.notified_at:
             return self
         return replace(self, notified_at=at, missed="", is_open=policy.answered_within_seconds > 0)
 
     def answered(self, by: str, at: float) -> "Receipt":
-        """Return the receipt after the person `by` answered at `at`: nothing more is awaited."""
+        """Return the critical's receipt after the person `by` answered at `at`: nothing more is awaited."""
         if not self.since or at < self.since or self.answered_at:
             return self
         return replace(
@@ -116,7 +116,7 @@ class Receipt(NamedTuple):
         )
 
     def missing(self, step: Missed, since: float) -> "Receipt":
-        """Return the receipt after a step failed: the fallback topic has to be notified of that, once.
+        """Return the critical's receipt after a step failed: the fallback topic has to be notified of that, once.
 
         The receipt stays as it is if a person answered, or the topic was notified, since the signal was sent (`since`).
         It also stays once the policy's `unanswered_recipients` were signalled.
@@ -127,15 +127,15 @@ class Receipt(NamedTuple):
         return replace(receipt, is_open=True, missed=step)
 
     def after_dead_end(self, policy: Policy) -> "Receipt":
-        """Return the receipt after xMatters said that it notifies nobody else: the step that `policy` awaits failed."""
+        """Return the critical's receipt after xMatters said that it notifies nobody else: the awaited step failed."""
         if self.missed or not self.awaits_a_step(policy):
             return self
         return replace(self, missed=Missed.NOBODY_ANSWERED if self.notified_at else Missed.NOBODY_NOTIFIED)
 
     def fallback_notified(self, step: str, at: float) -> "Receipt":
-        """Return the receipt, closed, after the fallback topic was notified at `at` (epoch seconds) of a missed `step`.
+        """Return the critical's receipt, closed, after the fallback topic was notified of a missed `step`.
 
-        A receipt that is closed already stays as it is.
+        A receipt that is closed already stays as it is. `at` is in epoch seconds.
         """
         return replace(self, is_open=False, missed=step, told_at=at) if self.is_open else self
 
@@ -154,7 +154,7 @@ class Receipt(NamedTuple):
         return bool(self.missed) and self.told_at > 0 and not self.is_open and not self.others_at
 
     def missed_step(self, policy: Policy, now: float) -> str:
-        """Return the step (`Missed`) of which the fallback topic has to be notified at `now`; empty for none."""
+        """Return a critical's step (`Missed`) of which the fallback topic must be notified at `now`; empty for none."""
         if not self.is_open or self.missed:
             return self.missed if self.is_open else ""
         if not self.notified_at and self._is_late(policy.notified_within_seconds, now):
@@ -165,7 +165,7 @@ class Receipt(NamedTuple):
         return seconds > 0 and now >= self.since + seconds
 
     def question_at(self, policy: Policy) -> float | None:
-        """Return when to ask the vendors about the awaited step, once, shortly before it is late; None for never."""
+        """Return when to ask the vendors about a critical's awaited step, shortly before it is late; None for never."""
         if not self.is_open or self.missed:
             return None
         awaits_device = self._awaits_device(policy)
@@ -178,12 +178,12 @@ class Receipt(NamedTuple):
         return not self.notified_at and policy.notified_within_seconds > 0
 
     def asking(self, policy: Policy, *, is_early: bool = False) -> "Receipt":
-        """Return the receipt with a question to the vendors used up: an early one for a callback, or the step's own."""
+        """Return the critical's receipt with a question to the vendors used up: an early one, or the awaited step's."""
         most = EARLY_QUESTIONS if is_early else EARLY_QUESTIONS + (1 if self._awaits_device(policy) else 2)
         return replace(self, questions=most)
 
     def heard(self, heard: Heard, policy: Policy, responses: "ResponseMeanings", now: float) -> "Receipt":
-        """Return the receipt after xMatters' REST API answered `heard` at `now`. To escalate is not to answer."""
+        """Return the critical's receipt after xMatters' API answered `heard` at `now`. An escalation is no answer."""
         for name, text in heard.answers:
             if text.strip().lower() not in responses.escalate:
                 return self.answered(name, now)

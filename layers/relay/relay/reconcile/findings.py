@@ -42,14 +42,14 @@ class RunLease:
 
     @classmethod
     def take(cls, table: Table, clock: Clock) -> Self | None:
-        """Take the lease; return None if another run has it. Raises LedgerError."""
+        """Take the lease of reconcile runs; return None if another run has it. Raises LedgerError."""
         now = clock()
         put = {"until": now + LEASE_SECONDS, "taken_at": now}
         taken = table.update(LEASE_KEY, put=put, below=("until", now))
         return None if taken is None else cls(table, clock, now, now, taken.get("start", 0.0))
 
     def renew(self) -> None:
-        """Renew the lease if that is due. Raises LeaseLost, and LedgerError if the table fails."""
+        """Renew the lease of the reconcile run if that is due. Raises LeaseLost, and LedgerError if the table fails."""
         now = self.clock()
         if now - self.renewed_at < RENEW_SECONDS:
             return
@@ -57,7 +57,7 @@ class RunLease:
         self.renewed_at = now
 
     def release(self) -> None:
-        """Let the next run begin at once. If the table fails, the lease ends by itself."""
+        """Give the lease back, so that the next run can begin at once. If the table fails, the lease ends by itself."""
         with suppress(LedgerError):
             self._put(0.0)
 

@@ -87,17 +87,17 @@ class Canary(NamedTuple):
         return replace(self, phase=Phase.OPENING, began=round(now), ended=0.0, is_decided=False)
 
     def failed(self, why: str, now: float) -> "Canary":
-        """Return the canary after its incident failed. An incident that fails twice keeps the first reason."""
+        """Return the test (canary) after its incident failed. An incident that fails twice keeps the first reason."""
         return self if self.is_decided else replace(self.held(now), failure=why, judged_at=now)
 
     def held(self, now: float) -> "Canary":
-        """Return the canary after a pause or shadow mode began: its incident ends, and neither succeeds nor fails."""
+        """Return the test (canary) after a pause or shadow mode began: its incident ends without success or failure."""
         if self.phase in {Phase.OPENING, Phase.OPEN}:
             return replace(self, phase=Phase.CLOSING, ended=now, is_decided=True)
         return replace(self, phase=self.phase if self.phase == Phase.CLOSING else Phase.OVER, is_decided=True)
 
     def answered(self, refusal: str, now: float) -> "Canary":
-        """Return the canary after the webhook answered the share; `refusal` is why it failed, empty if it was taken."""
+        """Return the test (canary) after the webhook answered its share. `refusal` is why that failed, else empty."""
         is_opening = self.phase == Phase.OPENING
         if not refusal:
             done = Phase.OVER if self.is_decided else Phase.CLOSED
@@ -106,7 +106,7 @@ class Canary(NamedTuple):
         return self.failed(f"the webhook did not take its share: {refusal}", now) if is_late else self
 
     def followed(self, entry: Entry, channel: Channel, now: float) -> "Canary":
-        """Return the canary in its next phase, or as failed, if the ledger's `entry` of its incident says so."""
+        """Return the test (canary) in its next phase, or as failed, if the ledger's `entry` of its incident says so."""
         if self.phase == Phase.OPEN:
             return self._followed_open(entry, now)
         # Without the REST API, nobody knows of pages.
