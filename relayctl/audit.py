@@ -17,7 +17,7 @@ _STS_LIMITS = Config(connect_timeout=5, read_timeout=5, retries={"total_max_atte
 
 
 def begin(stack: Stack, verb: str, **details: Any) -> dict[str, Any]:
-    """Return the audit of a change that starts now, without the counts of its outcome. It does not depend on STS."""
+    """Return the audit of a change that starts now, without the counts of its outcome. It works if STS fails, too."""
     caller, problem = tried(stack.session.client("sts", config=_STS_LIMITS).get_caller_identity)
     return {
         "at": moments.iso(stack.effects.clock()),

@@ -71,7 +71,7 @@ class LogReader:
     ) -> Iterator[Line]:
         """Yield the lines with one of these messages as `scan` does, of one channel or of all.
 
-        They have the fields that reports count alone, since reports keep many lines.
+        Each line has only the fields that reports count, since reports keep many lines.
         """
         wanted = " || ".join(f'($.message = "{each}")' for each in messages)
         # The name of a channel has no character with a meaning in a pattern.

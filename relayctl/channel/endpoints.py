@@ -152,7 +152,7 @@ def last_use(uses: Sequence[Use], endpoint: EndpointName, *ages: str) -> float |
 
 
 def obstacle(uses: Sequence[Use], key: str, now: float) -> str | None:
-    """Return the reason why the previous credential must not end yet; None if it may end."""
+    """Return the reason why an endpoint's previous credential must not end yet; None if it may end."""
     endpoint, vendor = ENDPOINTS[key].name, ENDPOINTS[key].vendor
     previous = last_use(uses, endpoint, "previous")
     if previous is not None and (free_at := previous + USE_SECONDS + IN_USE_SECONDS) > now:
@@ -172,10 +172,10 @@ SETTLE_SECONDS = 5.0
 def put_in_force(stack: Stack, *names: str, effect: str | None = None, command: str | None = None) -> str | None:
     """Mark the secrets of channels as changed, and return the time (ISO 8601) from which no copy before is used.
 
-    That time is said on stderr with `effect`; without one, credentials are revoked. Return None, after a warning, if
-    the mark could not be written, or on Ctrl-C; `command` writes it then, if the operator's own would not. A function
-    that finds the mark and cannot read the secret refuses requests if credentials are revoked, else it works with its
-    older copy.
+    That time is said on stderr, with the `effect` of the change; without `effect`, credentials are revoked. Return
+    None, after a warning, if the mark could not be written, or on Ctrl-C. The warning names `command`, which writes the
+    mark later. A function that finds the mark and cannot read the secret refuses requests if credentials are revoked.
+    Else it works with its older copy.
     """
 
     def mark() -> None:
@@ -226,8 +226,8 @@ def _answer(stack: Stack, url: str, header: Mapping[str, str]) -> str:
 def verify(stack: Stack, name: str, urls: Mapping[str, str], headers: Mapping[str, Mapping[str, str]]) -> bool:
     """Try credentials until each endpoint accepts its own: `headers` has the header by the endpoint's key.
 
-    Return False, and raise nothing, if one does not in time, or on Ctrl-C: the secret is stored already. The body is
-    empty: it notifies nobody, and the access log's alarm on 401 counts only requests with a body.
+    Return False, and raise nothing, if an endpoint does not accept in time, or on Ctrl-C: the secret is stored already.
+    The body is empty: it notifies nobody, and the access log's alarm on 401 counts only requests with a body.
     """
     if not headers:
         return True

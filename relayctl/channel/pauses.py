@@ -70,7 +70,7 @@ def add(document: SecretDocument, new: Members, now: float) -> None:
 
 
 def end(document: SecretDocument, when: Mapping[str, list[str]], now: float) -> list[Members]:
-    """End the active pauses, and remove the future ones; return them as they were. `when` chooses those that have it.
+    """End the active pauses, and remove the future ones; return them as they were. Only those with `when`, if given.
 
     An ended pause stays in the secret for a time, since the age of a state that waited for it counts from its end.
     """

@@ -75,9 +75,9 @@ def prepare(
     *,
     overlap_seconds: float | None = OVERLAP_SECONDS,
 ) -> ChannelChange:
-    """Return the change that would store a new secret; what it replaces is `previous` for `overlap_seconds`.
+    """Return the change that would store a new secret. Replaced credentials stay valid for `overlap_seconds`.
 
-    Without an overlap it ends at once. Raises InvalidChannel and UsageError.
+    Without an overlap they end at once. Raises InvalidChannel and UsageError.
     """
     expiries = dict[str, str]()
     if overlap_seconds is not None:
@@ -163,7 +163,7 @@ def keep_previous(
     """Write each credential that `after` replaces into it as the endpoint's `previous` one; return their expiries.
 
     `before` is a valid secret. A `previous` one that the operator set in the same call stays. Raises UsageError if an
-    older one is still valid: only one is kept, and the vendor may still use it, if nobody pasted the current one.
+    older one is still valid: only one is kept, and the vendor may still use that, if nobody pasted the current one.
     """
     kept = {}
     for key, endpoint in ENDPOINTS.items():

@@ -66,7 +66,7 @@ def stored(stack: Stack, incidents: Mapping[str, Collection[str]], *, with_shado
 
 
 def events(entry: Entry, now: float) -> Iterator[Event]:
-    """Yield the events in an entry at `now` (epoch seconds). It has the time of the newest state, not of older ones."""
+    """Yield the events in an entry at `now` (epoch seconds). An entry has no times of states before the newest."""
     newest, debt = entry.newest, entry.debt
     if newest:
         yield Event(newest.came, LEDGER, "share", f"newest state came: {_state(newest)}")

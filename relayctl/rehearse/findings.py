@@ -49,13 +49,13 @@ class Rehearsal:
     _waiting: dict[str, tuple[float, Task]] = field(default_factory=dict, init=False)
 
     def share(self, moment: Moment) -> None:
-        """Take a share that comes at its time, after what waited until then."""
+        """Decide about a share at the time at which it came, after what waited until then."""
         self.wake_until(moment.at)
         self.now = max(self.now, moment.at)
         self._attend(task_of(self.channel, moment.share, moment.body, (), self.now))
 
     def wake_until(self, until: float) -> None:
-        """Wake what waited until some time before `until` (epoch seconds)."""
+        """Decide about the states that waited until some time before `until` (epoch seconds)."""
         while self._waiting:
             name = min(self._waiting, key=lambda each: self._waiting[each][0])
             at, task = self._waiting[name]

@@ -78,7 +78,7 @@ class History(NamedTuple):
 
 
 class Past(NamedTuple):
-    """All histories."""
+    """Past of a team: the histories of all incidents."""
 
     histories: tuple[History, ...]  # One for each incident that was shared with a target in the period
     targets: Mapping[str, int]  # Number of shares by BigPanda's name of their target, also of those that were left out
@@ -91,7 +91,7 @@ def is_open(spells: Iterable[tuple[float, float | None]], at: float) -> bool:
 def read_past(
     period: Period, incidents: Iterable[Told], pages: Mapping[str, Sequence[Page]] | None, targets: Collection[str] = ()
 ) -> Past:
-    """Return the past of `incidents`, with `pages` by incident; all webhooks are wanted without `targets` of shares.
+    """Return the past of `incidents`, with `pages` by incident. `targets` are the wanted webhooks; all if empty.
 
     Without `pages`, each share is taken to have made one at once, as the direct integration does.
     """
@@ -115,7 +115,7 @@ def read_past(
 
 
 def with_answers(past: Past, audits: Mapping[str, Sequence[Any]]) -> Past:
-    """Return the past with what the pages' audits tell."""
+    """Return the past with what the pages' audits (xMatters' records) tell of answers and notifications."""
 
     def told(moment: Moment) -> Moment:
         page = moment.page

@@ -72,7 +72,7 @@ _SPREAD = ("median_seconds", "p90_seconds", "worst_seconds")
 
 
 def spread(times: Iterable[float]) -> dict[str, float] | None:
-    """Return the spread of some times (seconds) as a JSON object, to a tenth of a second; None if there are none."""
+    """Return median, 90th percentile and worst of some times (seconds) as a JSON object; None if there are none."""
     ordered = sorted(times)
     if not ordered:
         return None
@@ -81,7 +81,7 @@ def spread(times: Iterable[float]) -> dict[str, float] | None:
 
 
 def spread_words(times: Mapping[str, float]) -> str:
-    """Return the members of a spread in words."""
+    """Return median, 90th percentile and worst, as `spread` returns them, in words."""
     found = (times[name] for name in _SPREAD)
     median, ninety, worst = (f"{each:.1f}s" if each < 60 else age(each) for each in found)
     return f"{median} (median), {ninety} (90 %), {worst} (worst)"

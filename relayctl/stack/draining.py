@@ -171,7 +171,7 @@ def uninstall(stack: Stack, yes: bool, place: str | None, as_json: bool, **drain
 
 
 def reasons_against(owed: Owed, present: Sequence[str], exported: int) -> list[str]:
-    """Return the reasons why the stack must not be deleted yet; `exported` dead-lettered messages are none."""
+    """Return the reasons why the stack must not be deleted yet. `exported` dead-lettered messages do not count."""
     waiting, left = owed.undelivered["waiting"], max(owed.undelivered["dead_lettered"] - exported, 0)
     found = [f"not known: {each}" for each in owed.problems]
     found += [f"channels that take shares: {', '.join(present)}"] if present else []

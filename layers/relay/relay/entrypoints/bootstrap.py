@@ -93,12 +93,12 @@ def chore_worker(environment: Mapping[str, str] = os.environ) -> "Worker":
 
 
 def sweeper(environment: Mapping[str, str] = os.environ) -> "Sweeper":
-    """Return the sweeper, which runs every minute."""
+    """Return the sweeper, which runs every minute, and looks after owed states and channels."""
     return _loaded(_wiring(environment, unknown_seconds=JOBS_UNKNOWN_SECONDS).sweeper)
 
 
 def reconcile(environment: Mapping[str, str] = os.environ) -> "Reconciler":
-    """Return the object that makes a reconcile run of all channels."""
+    """Return the object that makes a reconcile run: it compares BigPanda's incidents with the ledger."""
     return _loaded(_wiring(environment, unknown_seconds=JOBS_UNKNOWN_SECONDS).reconciler)
 
 

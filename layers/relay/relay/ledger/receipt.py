@@ -145,7 +145,7 @@ class Receipt(NamedTuple):
 
     @property
     def awaits_answer(self) -> bool:
-        """True if no answer is known and one would still count: the receipt is open, or a step was missed."""
+        """True if nobody is known to have answered the critical, and an answer counts, even after a missed step."""
         return self.is_open or bool(self.missed)
 
     @property

@@ -180,10 +180,11 @@ class ChannelHistory:
     """History of a channel's comparisons with a listing. Times are in epoch seconds.
 
     Attributes:
-        since: Start of the comparisons. Earlier changes of unknown incidents are ignored.
+        since: Start of the comparisons. Earlier changes of incidents that the channel does not know are ignored.
         seen: Start of the last complete run, or of the first run.
         differing: Incidents whose state differs from the channel's ledger, by their short names.
-        others: Time at which an unknown incident was found to be of others, by its short name.
+        others: Time at which an incident that no channel knows was found to be none of this channel's, by its short
+            name.
     """
 
     since: float
