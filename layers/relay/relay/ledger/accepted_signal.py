@@ -13,7 +13,7 @@ _HASH_LENGTH = 8
 
 
 class Audience(NamedTuple):
-    """Recipients of a signal, and what an answer of theirs counts for.
+    """Recipients of a signal, with what the ledger has to know of them when it records the signal.
 
     Attributes:
         recipients: Names of the recipients; empty if xMatters' workflow chooses them. With `is_for_acknowledger`, these

@@ -72,7 +72,7 @@ class Receipt(NamedTuple):
         questions: Number of used-up questions to the vendors' APIs about the critical. EARLY_QUESTIONS may be asked
             when a callback comes, then one shortly before each step is late. That one uses up the earlier ones, too.
         recipients: Names of the first recipients of the signal; empty if the workflow chooses them.
-        others_at: When the policy's `unanswered_recipients` were signalled after nobody answered.
+        others_at: When the policy's `unanswered_recipients` were signalled, since nobody was known to have heard of it.
     """
 
     since: float = 0.0
