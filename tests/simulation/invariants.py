@@ -28,6 +28,7 @@ from tests.simulation.oracle import changed, newest, surely_newer
 from tests.simulation.phones import LOOKED_FOR_SECONDS, Page, Ring
 from tests.simulation.played import ACKNOWLEDGER, ALONE, IN_FLIGHT_SECONDS, NEEDED, OTHER, Played
 from tests.simulation.promptness import HIDDEN_SECONDS, Promptness
+from tests.simulation.quiet import Quiet
 from tests.simulation.reports import Reports
 from tests.simulation.services import SimulatedDynamoDb
 from tests.simulation.story import DESK, NOC, RANKS, Nap, Said, SharedState
@@ -250,6 +251,7 @@ class Invariants(Played):
             Reports(**shared, until=self.reconciled_until),
             Conduct(**shared, held=self.held, revived=self.revived),
             ActingAnswers(**shared, answers=acting, untrusted=failed),
+            Quiet(**shared, answers=[*self.answers.values()], untrusted=untrusted | doubted | unreadable),
             Health(
                 **shared,
                 given_up=given_up,
