@@ -26,7 +26,7 @@ PROVEN_SECONDS, CANARY_SECONDS = 60.0, 2400.0
 RUN_SECONDS = 60.0
 
 # Words of a message about criticals of which people may not know: owed, dead-lettered, or without a page.
-_URGENT = ("a critical is owed", "and rang nobody", "made no page")
+_URGENT = ("a critical is owed", "critical was given up", "criticals were given up", "made no page")
 
 
 class _Told(NamedTuple):

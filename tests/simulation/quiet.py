@@ -24,7 +24,11 @@ class Quiet(CautiousJudge):
         if not is_fair or self.has_operators or NOC in self.story.timelines or not self.are_pages_followed:
             return
         for answer in self.answers:
-            if answer.said.response == "Acknowledge" and answer.is_credible and answer.said.incident not in self.untrusted:
+            if (
+                answer.said.response == "Acknowledge"
+                and answer.is_credible
+                and answer.said.incident not in self.untrusted
+            ):
                 yield from self._disturbed(answer)
 
     def _disturbed(self, answer: Answer) -> Iterator[str]:

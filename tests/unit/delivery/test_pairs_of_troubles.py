@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from relay.failures import ChannelUnreadable
+from relay.failures import ChannelUnreadable, UnknownChannel
 from relay.http.session import HttpAnswer
 from relay.jobs.job import Flag
 from relay.jobs.queue import read_envelope
@@ -427,3 +427,152 @@ def test_incident_that_ended_and_opened_again_while_its_signal_was_sent_rings_ag
     # The relay ended the first page, since the incident ended.
     assert tenant.ended == ["page-1"]
     assert len(relay.session.calls) == 2
+
+
+# ---- Flaps -----------------------------------------------------------------------------------------------------------
+
+CALLBACK = {"callback": {"token": samples.CALLBACK_TOKEN}, "recipients": ["Ops"]}
+
+
+def rung(relay: Relay) -> list[str]:
+    return [call.url.partition("recipients=")[2] for call in relay.session.calls]
+
+
+def test_flapping_incident_that_is_as_bad_again_rings_the_acknowledger_alone(tenant: Tenant) -> None:
+    policy = {"flap": {"transitions": 9, "minutes": 30}, "min_seconds_between_signals": 0, "confirm_resolve": False}
+    relay = xmatters_tenant.new_relay(tenant, policy=policy, xmatters=CALLBACK)
+    relay.play("critical 15 response:Acknowledge@page-1=jane 15 warning 15 critical 15")
+    assert rung(relay) == ["Ops", "jane", "jane"]
+
+
+def test_further_recipients_do_not_wait_for_the_calm_with_an_update_that_does() -> None:
+    notify_on = ["opened", "worsened", "reopened", "resolved", "grew"]
+    late = {"answered_within_seconds": 300, "unanswered_recipients": ["Boss"], "notify_on": notify_on}
+    relay = new_relay(policy=late | {"flap": {"transitions": 2, "minutes": 60}}, xmatters=CALLBACK)
+    relay.play("warning 2 ok 2 warning 2 critical 2", alerts=["a1"])
+    assert relay.play("critical 10m", alerts=["a1", "a2"]) == ["queued flapping"]
+    assert rung(relay)[-2:] == ["Ops", "Ops,Boss"]
+
+
+def test_page_of_an_incident_that_flapped_ends_although_a_pause_holds_its_resolve(tenant: Tenant) -> None:
+    relay = xmatters_tenant.new_relay(tenant, policy={"flap": {"transitions": 2, "minutes": 60}})
+    relay.play("critical 10 ok 10 critical 10 10")
+    relay.change_policy(
+        pauses=[samples.pause("keep", until=8 * 3600)],
+        flap={"transitions": 2, "minutes": 60},
+        notified_within_seconds=0,
+    )
+    relay.play("ok 5m")
+    [*_, last] = [signal for signal in relay.entry().accepted_signals if signal.is_open]
+    assert set(last.pages) <= set(tenant.ended)
+
+
+# ---- The ledger, a mode, a snooze or a removal beside what a signal is for -------------------------------------------
+
+
+def test_signal_to_the_acknowledger_that_is_recorded_late_counts_as_one_of_a_change(tenant: Tenant) -> None:
+    policy = {"notify_on": ["opened", "worsened", "grew", "resolved"], "min_seconds_between_signals": 0}
+    table = HookedDynamoDb()
+    relay = xmatters_tenant.new_relay(tenant, policy=policy, xmatters=CALLBACK, dynamodb=table)
+    relay.play("critical 15 response:Acknowledge@page-1=jane 15", alerts=["a1"])
+
+    def accept(call: Call) -> HttpAnswer:
+        table.failure = TABLE_DOWN
+        return tenant.accept(call)
+
+    relay.session.steps = [accept, tenant.accept]
+    relay.play("critical", alerts=["a1", "a2"])
+    table.failure = None
+    relay.play("20 20")
+    last = relay.entry().accepted_signals[-1]
+    assert (rung(relay), last.is_for_acknowledger, last.is_further) == (["Ops", "jane"], True, False)
+
+
+API = {"api_key": "BPU-x", "environment_id": "e1", "reconcile": False}
+ROUTED = {"routes": [{"when": {"tag.team": "web"}, "recipients": ["Web"]}], "confirm_resolve": False}
+WEB = {"tags": [{"name": "team", "value": "web"}]}
+
+
+def test_what_routes_ask_of_a_share_is_kept_in_shadow_mode() -> None:
+    relay = new_relay(policy=ROUTED | {"mode": "shadow"}, access=API)
+    relay.play("warning", **WEB)
+    assert relay.entry().about.facts["tag.team"] == ("web",)
+
+
+def test_what_routes_ask_of_a_share_is_kept_of_a_signal_that_was_sent_without_the_ledger() -> None:
+    relay = new_relay(policy=ROUTED, access=API)
+    relay.dynamodb.failure = TABLE_DOWN
+    relay.play("critical", **WEB)
+    relay.dynamodb.failure = None
+    relay.play("10 30")
+    assert relay.entry().announced
+    assert relay.entry().about.facts["tag.team"] == ("web",)
+
+
+def test_first_share_is_reported_to_bigpanda_although_the_ledger_cannot_be_read() -> None:
+    relay = new_relay(access=API | {"callbacks": True, "app_key": "a" * 24})
+    relay.dynamodb.failure = TABLE_DOWN
+    relay.post(status="warning")
+    assert [job.kind for job in relay.chores.jobs()] == ["release"]
+
+
+LATE = {"answered_within_seconds": 300, "unanswered_recipients": ["Boss"]}
+
+
+def test_snooze_ends_what_is_owed_to_further_recipients() -> None:
+    relay = new_relay(samples.accepted("r1"), samples.refused(503), policy=LATE, xmatters=CALLBACK)
+    relay.play("critical 7m")
+    assert relay.entry().debt.is_owed
+    relay.play("comment", snooze={"snoozed": True})
+    relay.close_circuits()
+    relay.session.steps = [samples.accepted("r2")]
+    relay.play("20m")
+    relay.play("comment 10m", snooze={"snoozed": False})
+    assert set(rung(relay)) == {"Ops", "Boss"}
+    assert len(relay.entry().accepted_signals) == 1
+
+
+def test_nobody_is_told_that_a_critical_is_unanswered_which_a_person_snoozed_before_it_rang() -> None:
+    relay = new_relay(samples.refused(503), policy=LATE | {"fallback_after_seconds": 3600}, xmatters=CALLBACK)
+    relay.play("critical 10")
+    relay.play("comment", snooze={"snoozed": True})
+    relay.close_circuits()
+    relay.session.steps = [samples.accepted("r1")]
+    relay.play("20m")
+    assert (relay.entry().announced is not None, relay.sns.published) == (True, [])
+
+
+def test_signal_to_further_recipients_is_dead_lettered_with_a_removed_channel_and_rings_when_it_is_replayed() -> None:
+    relay = new_relay(samples.accepted("r1"), samples.refused(503), policy=LATE, xmatters=CALLBACK)
+    relay.play("critical 7m")
+    removed = replace(relay, secrets=FakeSecrets(noc=UnknownChannel("noc")))
+    removed.play("10m")
+    [job] = relay.dead_letters.jobs()
+    assert (job.stamps.reason, rung(relay)[-1]) == ("channel_removed", "Boss")
+    sent = len(relay.session.calls)
+    relay.session.steps = [samples.accepted("r2")]
+    relay.close_circuits()
+    relay.clock.now += 60
+    worked(relay, job)
+    assert rung(relay)[sent:] == ["Boss"]
+
+
+def test_verified_answer_acts_although_xmatters_fails_once_after_bigpanda_did(tenant: Tenant) -> None:
+    access = API | {"actions": {"Resolve": {"do": "resolve"}}}
+    refused, ends = samples.refused(503), 0.0
+
+    def bigpanda(_: Call) -> HttpAnswer:
+        return refused if relay.clock.now < ends else DONE
+
+    relay = xmatters_tenant.new_relay(
+        tenant, policy={"confirm_resolve": False}, xmatters=CALLBACK, access=access, bigpanda=FakeSession(bigpanda)
+    )
+    relay.play("critical 30")
+    ends = relay.clock.now + 420
+    relay.play("response:Resolve@page-1=jane 30 60 120 240")
+    tenant.replies["people"] = refused
+    relay.play("60")
+    tenant.replies.clear()
+    relay.play("900 900 900")
+    assert relay.bigpanda.calls[-1].url.endswith("/resolve")
+    assert not any(b"Unverified" in (call.body or b"") for call in relay.bigpanda.calls)

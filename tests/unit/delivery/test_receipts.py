@@ -367,6 +367,11 @@ class TestUnansweredRecipients:
         relay.play("10 30m")
         assert rung(relay).split() == ["Ops", "Boss,Duty"]
 
+    def test_their_signal_is_not_too_old_although_the_answer_is_awaited_for_longer_than_a_signal_may_wait(self) -> None:
+        relay = watched(LATE_ANSWER | {"answered_within_seconds": 900, "max_age_seconds": 600})
+        relay.play("critical 30m")
+        assert rung(relay).split() == ["Ops", "Boss,Duty"]
+
     def test_they_are_signalled_at_once_although_the_incident_flaps(self) -> None:
         relay = watched(LATE_ANSWER | {"flap": {"transitions": 2, "minutes": 60}})
         relay.play("warning 2 ok 2 warning 2 critical 30m")

@@ -54,10 +54,10 @@ REFUSED = owed(reason="refused")
         ([REFUSED, owed(121, "refused")], ["a critical is owed for 2m (refused 2)"]),
         *(([owed(reason=reason)], []) for reason in ("", "upstream", "paced", "circuit_open")),
         ([REFUSED], ["xMatters refuses the signals"]),
-        ([dead_lettered()], ["1 critical was given up, and rang nobody"]),
+        ([dead_lettered()], ["1 critical was given up"]),
         (
             [dead_lettered(), dead_lettered(), REFUSED],
-            ["2 criticals were given up, and rang nobody", "xMatters refuses the signals"],
+            ["2 criticals were given up", "xMatters refuses the signals"],
         ),
         ([MISSING], []),
     ],

@@ -85,6 +85,19 @@ class TestMissed:
         assert (job.kind, job.incident_id, job.version) == ("signal", "i1", (stamp, stamp))
         assert [job.kind for job in scene.relay.chores.jobs()] == ["release"]
 
+    def test_second_resolve_that_was_missed_within_the_hour_is_relayed_too(self, scene: Scene) -> None:
+        clock = scene.relay.clock
+        scene.shared(ago=900)
+        for ago in (600, 30):
+            scene.has(incident(clock, ago=ago, status="Ok", end=int(clock.now - ago)))
+            scene.run_twice()
+            scene.relay.wake(60)
+            if ago == 600:
+                scene.shared(ago=0)
+                scene.relay.wake(60)
+                clock.now += 120
+        assert scene.signalled() == ["critical", "ok", "critical", "ok"]
+
     def test_missed_incident_that_the_queue_refuses_is_relayed_by_the_next_run(self, scene: Scene) -> None:
         scene.has(listed(scene), listed(scene, "i2"))
 

@@ -118,15 +118,18 @@ class Writeback:
             found = self.verifier.judge(received, [entry for _, entry in entries], channel.rest, deadline)
             # The ledger may have failed when its signal was sent: then that is recorded shortly after the ledger works.
             is_after_failure = found.verdict != Verdict.VERIFIED and job.stamps.reason == Reason.INTERNAL
-            if found.verdict == Verdict.EARLY or is_after_failure:
+            # Once it is verified, a question that fails later does not make a person's answer a stranger's.
+            was_verified = found.verdict != Verdict.VERIFIED and Flag.VERIFIED in job.flags
+            if found.verdict == Verdict.EARLY or is_after_failure or was_verified:
                 now = self.clock()
                 wait = max(SHORTEST_WRITEBACK_WAIT_SECONDS, now - came)
-                again = min(now + wait, came + EARLY_CALLBACK_SECONDS)
+                again = now + wait if was_verified else min(now + wait, came + EARLY_CALLBACK_SECONDS)
                 again = max(again, now + MINUTE_SECONDS) if is_after_failure else again
                 return replace(Result.unsafe(job, found.reason, found.why), until=again)
             if found.signal and (until := _end_waits_until(received, entries, found.signal, self.clock())):
                 why = "the answer that ended the page may be on its way, or a follow-up has not found the page"
                 return replace(Result.unsafe(job, Reason.IN_FLIGHT, why), until=until)
+            job = job.with_flags(Flag.VERIFIED) if found.verdict == Verdict.VERIFIED else job
             result = self._written(job, channel, received, entries, deadline, found=found)
         except LedgerError as error:
             # Retried later, since no page depends on a callback.

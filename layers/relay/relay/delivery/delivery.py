@@ -32,6 +32,7 @@ from relay.delivery.rules import (
     DeadLetter,
     Send,
     Settle,
+    described,
     final_reason,
     step,
 )
@@ -719,14 +720,14 @@ def without_ledger(services: Services, task: Task, why: str) -> Result:
     queued job then keeps its old message.
     """
     now = services.clock()
+    if task.is_from_webhook and task.state.is_critical and services.unguarded.was_sent(task.entry_key, now):
+        task = replace(task, job=task.job.with_flags(Flag.WAITS_FOR_LEDGER))
     if pause := task.pause(now):
         return _paused(services, task, pause, why)
     task = task.ledger_failed(now)
     if task.is_from_webhook and not task.state.is_critical:
         # The incident is no longer critical, so its next critical state is sent at once again.
         services.unguarded.forget(task.entry_key)
-    elif task.is_from_webhook and services.unguarded.was_sent(task.entry_key, now):
-        task = replace(task, job=task.job.with_flags(Flag.WAITS_FOR_LEDGER))
     if _may_wait(task, now):
         result = _queued(services, task, Wait(Reason.INTERNAL, now + UNGUARDED_WAIT_SECONDS), why)
         # A claim needs the ledger: without BigPanda's answer a resolve may be forged.
@@ -819,7 +820,9 @@ def _announced(task: Task, accepted: Acceptance) -> Callable[[Entry], Entry]:
 
     def announced(entry: Entry) -> Entry:
         state = task.state.with_status_of(entry.newest)
-        return entry.announcing(state, accepted.request_id, accepted.at, audience)
+        # What a newer share said of the incident stays.
+        known = entry if state.precedes(entry.newest) else described(entry, task)
+        return known.announcing(state, accepted.request_id, accepted.at, audience)
 
     return announced
 

@@ -309,7 +309,7 @@ def step(task: Task, entry: Entry, now: float) -> tuple[Task, Entry, Action]:
     task, standing = _judged(task, entry, state)
     if claimed := _claimed(Case(task, entry, standing, now)):
         return _explained(task, "BigPanda is asked first"), entry, claimed
-    task, entry = _flapping(task, _described(entry, task), standing, now)
+    task, entry = _flapping(task, described(entry, task), standing, now)
     if standing == Standing.OWED and _is_to_revive(task, entry):
         entry = entry.reviving(task.state, task.job.age_counts_from, task.job.plan)
     case = Case(task, entry, standing, now, task.pause(now) if task.pauses else None)
@@ -336,6 +336,9 @@ def _judged(task: Task, entry: Entry, state: State) -> tuple[Task, Standing]:
     recipients, further = task.own_recipients, tuple[str, ...]()
     if found := _further(task, entry, state, judgement.standing):
         judgement, further = Judgement(Standing.OWED, found[0]), found[1]
+    elif task.dead_letter_reason and judgement.standing == Standing.DUPLICATE and _is_own_debt(task, entry, state):
+        # Without its channel nobody knows if it is owed to further recipients: a replay decides.
+        judgement = Judgement(Standing.OWED, judgement.change)
     elif others and judgement.standing == Standing.OWED and entry.awaits_others(state):
         # What is owed to all takes the place of the signal to further recipients.
         recipients = task.channel.fitting((*recipients, *others))
@@ -392,7 +395,7 @@ def _rerouted(task: Task, entry: Entry, state: State) -> tuple[str, ...]:
     return tuple(name for name in task.recipients if not any(each.is_for(name) for each in signals))
 
 
-def _described(entry: Entry, task: Task) -> Entry:
+def described(entry: Entry, task: Task) -> Entry:
     """Return the entry with the share's title, environment and facts.
 
     What the share does not say stays as it is known; a state from BigPanda's API says no facts. If a person snoozed the
@@ -401,7 +404,7 @@ def _described(entry: Entry, task: Task) -> Entry:
     known, own = entry.about, task.about
     facts = known.facts if Flag.FOUND in task.job.flags else own.facts
     about = About(own.title or known.title, own.environment_id or known.environment_id, facts)
-    return replace(entry, about=about, receipt=entry.receipt.ended() if task.share.snoozed else entry.receipt)
+    return replace(entry, about=about, receipt=entry.receipt.snoozed() if task.share.snoozed else entry.receipt)
 
 
 def _flapping(task: Task, entry: Entry, standing: Standing, now: float) -> tuple[Task, Entry]:

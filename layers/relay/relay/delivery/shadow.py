@@ -52,12 +52,13 @@ def _observed(services: Services, task: Task, entry_key: str, stored: Entry) -> 
 
 def _settled(task: Task, now: float, entry: Entry) -> Entry:
     """Return the channel's own entry with the task's state, unless it is known, as the newest one, and nothing owed."""
-    task, _, action = step(task, entry, now)
+    task, described, action = step(task, entry, now)
     if isinstance(action, Settle):
         if action.note is None:
             return entry
         entry = action.note
     else:
         # Without its digest, so that a copy of the share counts as news once the channel is live.
-        entry = entry.unchanged(replace(task.state, digest=""), is_left_out=True)
+        known = replace(entry, about=described.about)
+        entry = known.unchanged(replace(task.state, digest=""), is_left_out=True)
     return replace(entry, debt=replace(entry.debt, row=None), receipt=replace(entry.receipt, is_open=False))

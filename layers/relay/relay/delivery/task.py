@@ -191,7 +191,7 @@ class Task(NamedTuple):
         return Audience(
             recipients,
             is_for_acknowledger=bool(only) and not self.further,
-            awaits_receipt=policy.awaits_receipt,
+            awaits_receipt=policy.awaits_receipt and not self.share.snoozed,
             has_others=bool(others) and others <= set(recipients),
             is_further=bool(self.further),
         )

@@ -181,7 +181,7 @@ def ongoing_reasons(
         found.append(f"its circuit is open{failures}")
     if debts:
         criticals = "1 critical was" if debts.given_up == 1 else f"{debts.given_up} criticals were"
-        found += [f"{criticals} given up, and rang nobody"] if debts.given_up else []
+        found += [f"{criticals} given up"] if debts.given_up else []
         found += _owed_too_long(debts, now)
     if shares and shares.is_silent(now):
         found.append(f"no share came for {age(now - shares.since)}, and one is expected every {age(shares.every)}")

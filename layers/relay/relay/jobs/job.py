@@ -56,6 +56,7 @@ class Flag(StrEnum):
         BELL: The sweeper sent this message, since a state's own message was late or there is none.
         ASKED: BigPanda was asked the job's question at least once.
         ASSIGNED: An earlier attempt at a write-back assigned the incident in BigPanda.
+        VERIFIED: An earlier attempt at a write-back found that xMatters confirms the callback.
         MAY_HAVE_PAGED: xMatters may have accepted a failed attempt of the job.
         WAITS_FOR_LEDGER: The job must wait for the ledger, since a critical of the incident was sent without it.
     """
@@ -66,6 +67,7 @@ class Flag(StrEnum):
     BELL = "bell"
     ASKED = "asked"
     ASSIGNED = "assigned"
+    VERIFIED = "verified"
     MAY_HAVE_PAGED = "may_have_paged"
     WAITS_FOR_LEDGER = "waits_for_ledger"
 

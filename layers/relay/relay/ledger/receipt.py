@@ -97,6 +97,10 @@ class Receipt(NamedTuple):
         """
         return replace(self, is_open=False, missed="") if self.is_open and not self.has_no_page else self
 
+    def snoozed(self) -> "Receipt":
+        """Return the receipt, closed, after a person snoozed the incident: no further recipients are signalled."""
+        return replace(self, missed="") if self.awaits_others else self.ended()
+
     @property
     def has_no_page(self) -> bool:
         return self.missed in {Missed.PAGE_MISSING, Missed.PAGE_SUPPRESSED}
