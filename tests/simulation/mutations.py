@@ -1084,6 +1084,13 @@ MUTATIONS = (
         seed=240,
     ),
     Mutation(
+        "after an acknowledgement, a flapping incident rings everybody each time it is as bad again",
+        "delivery.rules:_is_known_as_bad",
+        "rank <= known.rank",
+        "rank < known.rank",
+        seed=55,
+    ),
+    Mutation(
         "the end of a pause that is planned delays the fallback topic",
         "health.judgement:with_holds",
         "not each.when and each.since <= now and since < each.until",
@@ -1113,7 +1120,7 @@ MUTATIONS = (
     ),
     Mutation(
         "facts that a share has no more stay in the ledger's entry",
-        "delivery.rules:_described",
+        "delivery.rules:described",
         "known.facts if Flag.FOUND in task.job.flags else own.facts",
         "known.facts if Flag.FOUND in task.job.flags else {**known.facts, **own.facts}",
         seed=46,
@@ -1677,8 +1684,8 @@ MUTATIONS = (
     ),
     Mutation(
         "a critical that a person snoozed is told to people as unheard",
-        "delivery.rules:_described",
-        "entry.receipt.ended() if task.share.snoozed else entry.receipt",
+        "delivery.rules:described",
+        "entry.receipt.snoozed() if task.share.snoozed else entry.receipt",
         "entry.receipt",
         seed=43,
     ),
@@ -1706,7 +1713,7 @@ MUTATIONS = (
     Mutation(
         "the updates that BigPanda withholds are released by nobody",
         "entrypoints.http_endpoints:take_share",
-        "is_held and result.subject.is_first and result.outcome != Outcome.UNSAFE and result.job",
+        "is_held and is_first and result.outcome != Outcome.UNSAFE and result.job",
         "False",
         seed=128,
     ),

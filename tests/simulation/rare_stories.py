@@ -255,6 +255,21 @@ def _with_a_worse_state_in_shadow(random: Random, story: Story) -> Story:
     return replace(story, others=others, timelines={QUIET: Timeline.shadowed(begins, ends)})
 
 
+def _with_flaps_that_a_person_knows(random: Random, story: Story) -> Story:
+    """Return a story of criticals that people acknowledge, and that ease and come back."""
+    states = incidents(
+        random, "g", [2, 3], ["critical warning critical", "critical warning critical warning"], 40, 200.0
+    )
+    firsts = [state for state in states if state.number == 0]
+    answers = [
+        Said(state.at + random.uniform(5, 20), number, state.incident, "Acknowledge", 1)
+        for number, state in enumerate(firsts)
+    ]
+    flap = {"transitions": random.choice([2, 3, 9]), "minutes": random.choice([1, 20])}
+    policy = {"confirm_resolve": False, "flap": flap, "notify_on": ["opened", "worsened", "eased", "resolved"]}
+    return plain(story, in_time(states), policy=policy, routed=(), answers=answers, has_rest=True)
+
+
 _KINDS = (
     _with_snoozed_criticals,
     _with_assignments,
@@ -274,6 +289,7 @@ _NEWEST_KINDS = (
     _with_a_pause_in_a_pause,
     _with_changes_in_the_dark,
     _with_a_worse_state_in_shadow,
+    _with_flaps_that_a_person_knows,
 )
 
 
