@@ -576,3 +576,12 @@ def test_verified_answer_acts_although_xmatters_fails_once_after_bigpanda_did(te
     relay.play("900 900 900")
     assert relay.bigpanda.calls[-1].url.endswith("/resolve")
     assert not any(b"Unverified" in (call.body or b"") for call in relay.bigpanda.calls)
+
+
+def test_topic_is_told_only_of_the_recipients_whom_no_signal_told_of_a_critical() -> None:
+    routes = {"routes": [{"when": {"tag.team": "web"}, "recipients": ["Ops", "Web"]}]}
+    relay = new_relay(samples.accepted("r1"), REFUSED, policy=routes, xmatters={"recipients": ["Ops"]})
+    relay.play("critical 20")
+    relay.play("comment 2m", **WEB)
+    [message] = relay.sns.published
+    assert 'recipients: "Web"\n' in json.loads(message["Message"])["default"]
