@@ -17,7 +17,7 @@ _STS_LIMITS = Config(connect_timeout=5, read_timeout=5, retries={"total_max_atte
 
 
 def begin(stack: Stack, verb: str, **details: Any) -> dict[str, Any]:
-    """Return the audit of a change that starts now, without the counts of its outcome. It works if STS fails, too."""
+    """Return the audit of a change that starts now, without the counts of its outcome. `who` is None if STS fails."""
     caller, problem = tried(stack.session.client("sts", config=_STS_LIMITS).get_caller_identity)
     return {
         "at": moments.iso(stack.effects.clock()),
@@ -31,7 +31,7 @@ def begin(stack: Stack, verb: str, **details: Any) -> dict[str, Any]:
 
 
 def reason(value: str, what: str) -> str:
-    """Return the text of --reason on one line. Raises BadParameter if it is empty, too long or not printable."""
+    """Return --reason on one line. Raises BadParameter, with the hint `what`, if it is empty, long or not printable."""
     text = " ".join(value.split())
     if not text or len(text) > MAX_REASON or not text.isprintable():
         raise click.BadParameter(f"give a text of 1 to {MAX_REASON} printable characters: {what}")

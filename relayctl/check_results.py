@@ -40,7 +40,7 @@ failed = partial(Check, state=State.FAILED)
 
 
 def of_failure(what: str, error: SendError) -> Check:
-    """Return the result for a failed call of a vendor: WARNING if the failure is transient, else FAILED."""
+    """Return the result for a failed call to a vendor: WARNING if the failure is transient, else FAILED."""
     is_redirect = 300 <= (error.http_status or 0) < 400
     is_passing = error.reason in _TRANSIENT and not is_redirect
     return warning(what, f"not known now: {error}") if is_passing else failed(what, str(error))
@@ -62,9 +62,9 @@ def listing(checks: Iterable[Check]) -> dict[str, Any]:
 
 
 def conclude(what: str, checks: Iterable[Check], document: Mapping[str, Any] | None) -> None:
-    """Write the numbers of failures and warnings to stderr, after a JSON document that gets them, too.
+    """Print `document`, if any, with the numbers of failures and warnings; then write the numbers to stderr.
 
-    Exit with code 1 if there are failures.
+    Exit with code 1 if there are failures. `what` is the checked thing.
     """
     states = [each.state for each in checks]
     counts = {"failed": states.count(State.FAILED), "warnings": states.count(State.WARNING)}

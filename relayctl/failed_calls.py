@@ -23,7 +23,7 @@ _SIGN_IN = "; the credentials are over: sign in again"
 
 
 def refusal(error: ClientError) -> str:
-    """Return one line about a call that AWS refused, with advice if a permission is missing or credentials are over."""
+    """Return one line about a call that AWS refused. It advises if a permission is missing or credentials expired."""
     # An endpoint that is not AWS's may answer an error without these members.
     said = error.response.get("Error", {})
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", "?")
@@ -36,7 +36,8 @@ def refusal(error: ClientError) -> str:
 def aws_failure(error: Exception) -> str | None:
     """Return a message for an exception of an AWS call; None if botocore did not raise the exception.
 
-    If another server than AWS answers, it may be neither a ClientError nor a BotoCoreError, and quote the answer.
+    If another server than AWS answers, botocore may raise errors of other kinds. Their text may quote the answer, so it
+    is left out.
     """
     if isinstance(error, ClientError):
         return refusal(error)
@@ -54,7 +55,7 @@ def aws_failure(error: Exception) -> str | None:
 
 
 def failure(error: Exception) -> str | None:
-    """Return a message for an exception of a source, or of a secret that is not valid; None for other exceptions."""
+    """Return a message for an error of AWS, a vendor, the ledger, the logs or a secret; None for another exception."""
     match error:
         case InvalidChannel() | LedgerError() | LinesCutError() | StackMissingError():
             return str(error)
@@ -64,7 +65,7 @@ def failure(error: Exception) -> str | None:
 
 
 def tried[T](ask: Callable[[], T]) -> tuple[T | None, str | None]:
-    """Return the result of `ask` and None; or None and the reason why the call failed."""
+    """Call `ask`. Return its result and None; or None and the message of `failure`. Raise other exceptions."""
     try:
         return ask(), None
     except Exception as error:
@@ -80,17 +81,17 @@ def _one_line(text: str) -> str:
 
 @dataclass
 class Readings:
-    """Sources of one report. If one cannot be read, the others still are."""
+    """Sources that a report could not read, and the reasons. The report goes on with its other sources."""
 
     unread: dict[str, str] = field(default_factory=dict)  # Why a source was not read, or only in part, by its name
 
     def note(self, source: str, problem: str) -> None:
-        """Note a source that was not read, or only in part; its first problem stays."""
+        """Note why a source was not read, or only in part. Of several problems, the first one stays."""
         self.unread.setdefault(source, problem)
 
     @contextmanager
     def reading(self, source: str) -> Iterator[None]:
-        """Context that notes the failure of a source that it reads. The code after it goes on."""
+        """Context in which a source is read. A failure ends the block, and is noted. The code after it goes on."""
         try:
             yield
         except StackMissingError:
@@ -102,14 +103,14 @@ class Readings:
             self.note(source, why)
 
     def read[T](self, source: str, read: Callable[[], T]) -> T | None:
-        """Return the result of reading a source; None if it fails, which is noted."""
+        """Return the result of `read`, which reads a source; None if it fails. The failure is noted."""
         found = list[T]()
         with self.reading(source):
             found.append(read())
         return found[0] if found else None
 
     def every[T](self, source: str, items: Iterable[T]) -> Iterator[T]:
-        """Yield the items of a source until it fails, which is noted."""
+        """Yield the items of a source. If reading it fails, the iteration ends, and the failure is noted."""
         with self.reading(source):
             yield from items
 
@@ -118,10 +119,10 @@ class Readings:
         return [f"{source}: {problem}" for source, problem in self.unread.items()]
 
     def conclude(self, found: object, nothing: str, *, as_json: bool) -> None:
-        """Exit with code 1 if a source was not read, or with the message `nothing` if nothing was found.
+        """Exit with code 1 if a source was not read; else, if nothing was found, with code 3 and the message `nothing`.
 
-        A line on stderr says why a source was not read, unless the JSON document has that. Raises ClickException if an
-        unread source may have what was not found.
+        Say on stderr why each source was not read, unless `as_json`. A secret that the operator may not read is no
+        failure. Raises ClickException if a source was not read and the others found nothing.
         """
         for each in () if as_json else self.problems:
             terminal.say(f"FAILED: {each}")

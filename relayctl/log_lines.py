@@ -69,7 +69,7 @@ class LogReader:
     def lines(
         self, function: str, messages: Sequence[str], start: float, most: int, channel: str | None = None
     ) -> Iterator[Line]:
-        """Yield the lines with one of these messages as `scan` does, of one channel or of all.
+        """Yield the lines with one of these messages as `scan` does; only those of `channel` if it is given.
 
         Each line has only the fields that reports count, since reports keep many lines.
         """
@@ -81,10 +81,10 @@ class LogReader:
                 yield Line(line.at, {name: value for name, value in line.fields.items() if name in _COUNTED})
 
     def scan(self, function: str, pattern: str, start: float, most: int) -> Iterator[Line]:
-        """Yield the lines that the relay logged in a function from `start` (epoch seconds) until now.
+        """Yield the lines that match `pattern` and that the relay logged in a function since `start` (epoch seconds).
 
-        The newest piece of time is read first. After `most` answers of FilterLogEvents, of which some may be empty,
-        LinesCutError is raised: the oldest lines are left out. Lines that expired are missing unnoticed.
+        The newest period is read first. After `most` answers of FilterLogEvents, of which some may be empty,
+        LinesCutError is raised: older lines are left out. Lines that CloudWatch deleted are missing without an error.
         """
         end, length = self.clock() + AHEAD_SECONDS, FIRST_PIECE_SECONDS
         wanted: dict[str, Any] = {"filterPattern": pattern} if pattern else {}
@@ -104,7 +104,7 @@ class LogReader:
 
 
 def parsed(event: Mapping[str, Any]) -> Line | None:
-    """Return the line of an event of CloudWatch; None if Lambda or another writer logged it, not the relay."""
+    """Return the relay's line in an event of CloudWatch; None if another writer, such as Lambda, logged the event."""
     fields = json_object(str(event.get("message", "")).encode("utf-8", "surrogatepass"))
     if "message" not in fields:
         return None
@@ -112,7 +112,7 @@ def parsed(event: Mapping[str, Any]) -> Line | None:
 
 
 def pattern_of(incident_id: str) -> str:
-    """Return a filter pattern that matches at least all lines about an incident, and lines with a list of incidents."""
+    """Return a CloudWatch pattern for all lines about an incident. It may match others, which `is_about` rejects."""
     plain = _PLAIN.match(incident_id)
     start = plain[0] if plain else ""
     text = start if start == incident_id else f"{start}*"

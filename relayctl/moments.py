@@ -12,7 +12,7 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 def seconds(text: str) -> float:
-    """Return the seconds of a duration (90m, 12h, 7d). Raises ValueError."""
+    """Return the seconds of a duration (90m, 12h, 7d). Raises ValueError for another text."""
     found = re.fullmatch(r"([0-9]{1,6})([smhd])", text)
     if found is None:
         raise ValueError(f"{text!r} is not a duration")
@@ -20,7 +20,7 @@ def seconds(text: str) -> float:
 
 
 def parse(text: str, now: datetime, sign: int) -> float:
-    """Return the epoch seconds of a time, or a duration: an age if `sign` is -1. Raises ValueError, OverflowError."""
+    """Return epoch seconds: of a time, or of `now` plus `sign` times a duration. Raises ValueError, OverflowError."""
     if re.fullmatch(r"[0-9]+[a-z]", text):
         return (now + sign * timedelta(seconds=seconds(text))).timestamp()
     moment = datetime.fromisoformat(text)
@@ -28,7 +28,7 @@ def parse(text: str, now: datetime, sign: int) -> float:
 
 
 def since(text: str, sign: int = -1) -> float:
-    """Return the value of an option, a time or an age, in epoch seconds; a time or a duration if `sign` is 1."""
+    """Return an option's value in epoch seconds: a time, or an age; a duration if `sign` is 1. Raises BadParameter."""
     try:
         return parse(text, datetime.now(UTC), sign)
     except (ValueError, OverflowError):
@@ -41,12 +41,12 @@ def until(text: str) -> float:
 
 
 def since_option(default: str | None, text: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Add `--since` to a verb, with its default, if there is one, and its help text."""
+    """Add the option `--since` to a verb, with the help `text`, and a default unless it is None."""
     return click.option("--since", type=since, default=default, show_default=True, metavar="AGE|TIME", help=text)
 
 
 def span(shortest: str, longest: str) -> Callable[[str], float]:
-    """Return the type of an option for a duration such as 90m, between two others; its value is in seconds."""
+    """Return an option's type: a duration such as 90m, from `shortest` to `longest`. The value is in seconds."""
 
     def duration(text: str) -> float:
         try:

@@ -24,10 +24,10 @@ LINE_SECONDS = 5.0
 
 
 def open_streams() -> None:
-    """Let stdout and stderr write a character that their encoding lacks as an escape, in place of an error.
+    """Make stdout and stderr write an escape for a character that their encoding lacks, in place of an error.
 
-    In a terminal that is not UTF-8, output would end after a change was stored, and hide a new credential. A closed
-    stdin is read as an empty one, which is no terminal.
+    In a terminal that is not UTF-8, an error after a change was stored would end the output, and hide a new credential.
+    A closed stdin is read as an empty one, which is no terminal.
     """
     sys.stdin = sys.stdin or io.TextIOWrapper(io.BytesIO())
     for stream in (sys.stdout, sys.stderr):
@@ -41,7 +41,7 @@ def _columns(stream: IO[str]) -> int | None:
 
 
 def show_line(line: str, *, lead: str = "", color: str | None = None, indent: int = 0) -> None:
-    """Write `lead`, in this color, and a line of plain text to stdout.
+    """Write `lead`, in `color`, and a line of plain text to stdout.
 
     On a terminal it is wrapped between words, with a margin of the length of `lead` plus `indent`.
     """
@@ -85,9 +85,9 @@ _MAX_VALUE = 4000
 
 
 def members(found: Mapping[str, Any], **texts: str) -> None:
-    """Print the members of a JSON object that are not empty, each with its name, then named texts, indented if JSON.
+    """Print the members of a JSON object that are not empty, each with its name; then each of `texts` under its name.
 
-    It is the text of a verb that has no words of its own. No line of a text looks like a member.
+    Verbs without words of their own use it. The lines of `texts` are indented, so that none looks like a member.
     """
     for name, value in found.items():
         for number, line in enumerate(_texts(value)):
@@ -106,7 +106,7 @@ def counts(found: Mapping[str, Any]) -> None:
 
 
 def result(found: Mapping[str, Any], *, as_json: bool, **objects: Any) -> None:
-    """Print a JSON object, and further named objects, as one JSON object or as text."""
+    """Print a JSON object with further members `objects`: as one JSON document (`as_json`), or as `members` does."""
     if as_json:
         document({**found, **objects})
     else:
@@ -140,17 +140,14 @@ def nothing(message: str) -> NoReturn:
 
 
 def fail_if(is_failure: object) -> None:
-    """Exit with code 1 if a part failed. Raises KeyboardInterrupt if a step outlasted a Ctrl-C."""
+    """Exit with code 1 if `is_failure` is true. Raises KeyboardInterrupt first if a step went on after a Ctrl-C."""
     end_if_interrupted()
     if is_failure:
         click.get_current_context().exit(1)
 
 
 def confirm(question: str, *, yes: bool, as_json: bool = False) -> None:
-    """Ask on stderr, unless the operator gave --yes. Raises Abort if the answer is not yes.
-
-    Raises UsageError if the operator cannot be asked.
-    """
+    """Ask on stderr, unless the operator gave --yes. Raises Abort for a no, UsageError if nobody can be asked."""
     if not yes and (as_json or not sys.stdin.isatty()):
         raise click.UsageError(f"{question} Not a terminal, or --json: give --yes")
     if not yes:
@@ -172,9 +169,9 @@ def status(text: str) -> Iterator[None]:
 
 @contextmanager
 def progress(title: str, of: str, clock: Callable[[], float]) -> Iterator[Callable[[int, str], None]]:
-    """Show progress on stderr while the block runs, as a line every LINE_SECONDS.
+    """Yield a function that shows progress on stderr, with at most one line in LINE_SECONDS.
 
-    The block tells the number of finished items and a remark; `of` comes after the number, such as `of 25` or `lines`.
+    The block calls it with the number of finished items, and a remark. `of` follows the number: `of 25`, or `lines`.
     """
     last = clock()
 
@@ -191,13 +188,13 @@ _IS_INTERRUPTED = f"{__name__}.is_interrupted"
 
 
 def outlast(error: BaseException) -> None:
-    """Note that a step goes on after `error`, which may be a Ctrl-C: the step still has something to print."""
+    """Note that a step goes on after a Ctrl-C, if `error` is one. `end_if_interrupted` raises it after the step."""
     if isinstance(error, KeyboardInterrupt):
         click.get_current_context().meta[_IS_INTERRUPTED] = True
 
 
 def end_if_interrupted() -> None:
-    """Raise KeyboardInterrupt if a step outlasted a Ctrl-C."""
+    """Raise KeyboardInterrupt if a step went on after a Ctrl-C."""
     if _IS_INTERRUPTED in click.get_current_context().meta:
         raise KeyboardInterrupt
 

@@ -162,7 +162,7 @@ def may_notify_nobody(channel: Channel) -> bool:
 
 
 def judged(finding: RecipientCheck, hindrance: str = "") -> Check:
-    """Return OK if a signal would notify a person; `hindrance` is a user's absence or lack of devices."""
+    """Return a recipient's result, OK if a signal would notify a person; a user's `hindrance` makes it a WARNING."""
     what = f"recipient {finding.name}"
     if finding.detail:
         return warning(what, f"not known: {finding.detail}")
@@ -174,7 +174,7 @@ def judged(finding: RecipientCheck, hindrance: str = "") -> Check:
 
 
 def warn(stack: Stack, channel: Channel) -> None:
-    """Check the recipients of a stored channel, and warn on stderr of those whom a signal would not notify.
+    """Check the recipients of a stored channel, and warn on stderr of each recipient whom a signal may not notify.
 
     No exception is raised: the channel is stored, and the caller must still print the URL and header to paste.
     """
@@ -190,7 +190,7 @@ def warn(stack: Stack, channel: Channel) -> None:
 
 
 def xmatters(stack: Stack, channel: Channel, deadline: Deadline) -> Iterator[Check]:
-    """Yield the results for xMatters' REST API, and for each recipient of the channel."""
+    """Check access to xMatters' REST API, and by it each recipient named in the channel's secret. Yield the results."""
     names = sorted(channel.named_recipients)
     if channel.rest is None:
         off = "off: without xmatters.rest every page is unconfirmed by design, and no recipient is checked"
@@ -214,7 +214,7 @@ _TRIGGER = "xMatters trigger"
 
 
 def rest(directory: Directory, access: Rest, deadline: Deadline) -> Check:
-    """Check the credentials for xMatters' REST API with a request for one page, an event in the API's words."""
+    """Check the credentials for xMatters' REST API by asking it for a single page (which the API calls an event)."""
     try:
         directory.try_credentials(access, deadline)
     except SendError as error:
@@ -223,7 +223,7 @@ def rest(directory: Directory, access: Rest, deadline: Deadline) -> Check:
 
 
 def trigger(xmatters: HttpClient, channel: Channel, deadline: Deadline) -> Check:
-    """Check the credentials for the trigger at its host's REST API, which takes the same ones: no page is made."""
+    """Check the trigger's credentials at its host's REST API, which takes the same ones. No signal is sent."""
     if channel.auth.type == "url":
         return warning(_TRIGGER, "not checked: only a signal can tell if the key in the URL is right")
     parts = urlsplit(channel.trigger_url)

@@ -23,7 +23,7 @@ _OTHERS_MAY_READ = stat.S_IRGRP | stat.S_IROTH
 
 
 class CredentialCommand(click.Command):
-    """A command with credential options. Its parser's errors quote no argument that may be a credential."""
+    """Command with credential options. Its usage errors quote no argument, since that may be a credential."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if ctx.resilient_parsing:
@@ -49,19 +49,20 @@ class CredentialCommand(click.Command):
 
 
 def credential_option(name: str, text: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Add a credential option to a verb. Without a value, or with an option in its place, its value is ASK."""
+    """Add a credential option to a verb. Given without a value, the option has the value ASK: prompt for it."""
     return click.option(name, is_flag=False, flag_value=ASK, metavar="@FILE|-", help=text)
 
 
 def flag_of(option: str) -> str:
-    """Return an option as the operator types it, by its name in Python."""
+    """Return an option as the operator types it, such as `--api-key`, from its name in Python, such as `api_key`."""
     return f"--{option.replace('_', '-')}"
 
 
 def read_value(option: str, key: str, text: str, *, allows_literals: bool = True) -> str:
-    """Return the value of an option: a plain value, or that of `@FILE`, `-` or ASK. `@@` begins a value with `@`.
+    """Return an option's value: from `@FILE` (a file), `-` (a line of stdin) or ASK (a prompt), else the text itself.
 
-    `key` is the dotted key of the secret. Messages name `option`. Raises UsageError.
+    At the beginning, `@@` stands for `@`. `key` is the dotted key of the secret. Raises UsageError, which names
+    `option`; without `allows_literals` also for a credential that stands in the command line.
     """
     if text == ASK or (text == _STDIN and sys.stdin.isatty()):
         label = key if option.startswith("--set ") else ""
@@ -96,7 +97,7 @@ def _read_file(option: str, key: str, path: str) -> str:
 
 
 def judged(option: str, key: str, text: str, what: str) -> str:
-    """Return a text that can be the value of a key. Raises UsageError, which names `what` the text is."""
+    """Return the text if it can be the value of a key. Else raise UsageError; `what` names the text's source in it."""
     if not text:
         raise click.UsageError(f"{option}: {what} is empty")
     if fault := json_fault(key, text):
@@ -107,7 +108,7 @@ def judged(option: str, key: str, text: str, what: str) -> str:
 
 
 def ask(option: str, why: str = "", *, label: str = "", is_hidden: bool = True) -> str:
-    """Prompt for a value until it is not empty. Raises UsageError, with `why` after the option, without a terminal."""
+    """Prompt for a value until it is not empty. Without a terminal, raise UsageError, with `why` after the option."""
     if not sys.stdin.isatty():
         ways = "give @FILE, or - for a line of standard input" if is_hidden else "give a value"
         raise click.UsageError(f"{option}{why}: not a terminal: {ways}")

@@ -25,7 +25,7 @@ from relayctl.stack.deployed import Stack, StackMissingError
 
 
 class VendorEndpoint(NamedTuple):
-    """An endpoint of a channel."""
+    """An endpoint of a channel, and the vendor that calls it."""
 
     name: EndpointName  # `inbound` or `callback`, as `--endpoint` takes it
     vendor: str  # The vendor that calls the endpoint
@@ -56,7 +56,7 @@ KEYS: Mapping[EndpointName, str] = {endpoint.name: key for key, endpoint in ENDP
 
 
 def urls(stack: Stack, name: str, document: SecretDocument) -> dict[str, str]:
-    """Return the URL of each endpoint by its key; for xMatters only if the channel has credentials for it."""
+    """Return the URLs of a channel's endpoints by key: `inbound`, and `xmatters.callback` if it has credentials."""
     used = [key for key, endpoint in ENDPOINTS.items() if endpoint.name == "inbound" or document.has(key)]
     return {key: stack.output(ENDPOINTS[key].output).replace("{channel}", name) for key in used}
 
@@ -75,7 +75,7 @@ def new_token(name: str, key: str) -> str:
 
 
 def needs_endpoint(document: SecretDocument, key: str) -> bool:
-    """True if the endpoint needs credentials: `inbound` always, `xmatters.callback` only with bigpanda.api_key."""
+    """True if the endpoint needs credentials: `inbound` does, `xmatters.callback` only if bigpanda.api_key is set."""
     return key == "inbound" or document.has("bigpanda.api_key")
 
 
@@ -88,7 +88,7 @@ def add_missing_tokens(document: SecretDocument, name: str) -> None:
 
 
 def renew(document: SecretDocument, key: str, name: str) -> None:
-    """Replace the current credentials of an endpoint by new ones of the same kinds. A login keeps its user name."""
+    """Replace an endpoint's current credentials by new ones of the same kinds. A login gets only a new password."""
     login, fresh = document.get(f"{key}.basic.username"), dict[str, Any]()
     if isinstance(login, str) and login:
         fresh["basic"] = {"username": login, "password": new_token(name, key)}
@@ -101,7 +101,7 @@ def renew(document: SecretDocument, key: str, name: str) -> None:
 
 
 def show(urls_by_key: Mapping[str, str], headers_by_key: Mapping[str, Iterable[Mapping[str, str]]]) -> None:
-    """Print URL and headers of each endpoint as the operator pastes them at the vendor."""
+    """Print the URL and headers of each endpoint, and the place at the vendor where the operator pastes them."""
     for key, found in headers_by_key.items():
         for header in found:
             click.echo(f"Now paste into {ENDPOINTS[key].place}:")
@@ -129,7 +129,7 @@ class Use(NamedTuple):
 
 
 def uses_of(stack: Stack, name: str, document: SecretDocument) -> list[Use] | None:
-    """Return the last use of each credential; None, with a note on stderr, if the uses cannot be read."""
+    """Return the last use of each credential of a channel; None, with a note on stderr, if the uses cannot be read."""
     uses, problem = tried(lambda: read_uses(stack.bounded_table(), parse_channel(name, document.text(), stack.hosts)))
     if problem:
         terminal.say(f"note: the last use of credentials is not known: {printable(problem)}")
@@ -146,7 +146,7 @@ def read_uses(table: Table, channel: Channel) -> list[Use]:
 
 
 def last_use(uses: Sequence[Use], endpoint: EndpointName, *ages: str) -> float | None:
-    """Return the last use of an endpoint's credentials of these ages (epoch seconds); None if none is known."""
+    """Return the last use (epoch seconds) of an endpoint's credentials of these `ages`, such as `previous`; or None."""
     found = [each.used_at for each in uses if each.endpoint == endpoint and each.age in ages and each.used_at]
     return max(found, default=None)
 
@@ -170,12 +170,12 @@ SETTLE_SECONDS = 5.0
 
 
 def put_in_force(stack: Stack, *names: str, effect: str | None = None, command: str | None = None) -> str | None:
-    """Mark the secrets of channels as changed, and return the time (ISO 8601) from which no copy before is used.
+    """Make all functions read channels' changed secrets. Return from when (ISO 8601) they use no older copy.
 
-    That time is said on stderr, with the `effect` of the change; without `effect`, credentials are revoked. Return
-    None, after a warning, if the mark could not be written, or on Ctrl-C. The warning names `command`, which writes the
-    mark later. A function that finds the mark and cannot read the secret refuses requests if credentials are revoked.
-    Else it works with its older copy.
+    It stores a mark for each secret. stderr tells the time and the `effect` of the change; `effect` is None if
+    credentials are revoked. If a mark cannot be stored, or on Ctrl-C, return None after a warning, with the `command`
+    to type later. A function that finds a mark, but cannot read the secret, works with its older copy. If credentials
+    are revoked, it refuses requests.
     """
 
     def mark() -> None:
@@ -224,10 +224,10 @@ def _answer(stack: Stack, url: str, header: Mapping[str, str]) -> str:
 
 
 def verify(stack: Stack, name: str, urls: Mapping[str, str], headers: Mapping[str, Mapping[str, str]]) -> bool:
-    """Try credentials until each endpoint accepts its own: `headers` has the header by the endpoint's key.
+    """Call each endpoint with its new header (by the endpoint's key) until it accepts it. Return True if all accept.
 
     Return False, and raise nothing, if an endpoint does not accept in time, or on Ctrl-C: the secret is stored already.
-    The body is empty: it notifies nobody, and the access log's alarm on 401 counts only requests with a body.
+    The requests have no body, so they notify nobody, and the access log's alarm on 401 does not count them.
     """
     if not headers:
         return True

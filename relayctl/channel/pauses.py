@@ -39,8 +39,9 @@ def pauses_of(document: SecretDocument) -> list[Members]:
 def pause(
     since: float, until: float, then: Literal["keep", "drop"], when: Mapping[str, list[str]], now: float, **said: str
 ) -> Members:
-    """Return a new pause for the secret. Raises UsageError if it is past, ends before its start, or is too long.
+    """Return a new pause for the secret. Raises UsageError if it begins in the past, ends too early, or is too long.
 
+    `then`: states that come in it ring after it (`keep`), or never (`drop`). An empty `when` means all incidents.
     `said` has the operator's `reason`, and `by`, the operator's name; each may be empty.
     """
     if since < now - _TYPING_SECONDS:
@@ -62,7 +63,7 @@ def pause(
 
 
 def add(document: SecretDocument, new: Members, now: float) -> None:
-    """Add a pause, and forget those that ended long before `now`. Raises UsageError if MOST_PAUSES others are left."""
+    """Add a pause to the secret, and remove those that ended long ago. Raises UsageError above MOST_PAUSES."""
     kept = [*_remembered(document, now), new]
     if len(kept) > MOST_PAUSES:
         raise click.UsageError(f"the channel has {MOST_PAUSES} pauses, and no more fit")
@@ -70,9 +71,10 @@ def add(document: SecretDocument, new: Members, now: float) -> None:
 
 
 def end(document: SecretDocument, when: Mapping[str, list[str]], now: float) -> list[Members]:
-    """End the active pauses, and remove the future ones; return them as they were. Only those with `when`, if given.
+    """End the active pauses, and remove the future ones. Return all of these as they were.
 
-    An ended pause stays in the secret for a time, since the age of a state that waited for it counts from its end.
+    If `when` is not empty, only pauses with these conditions are meant. An ended pause stays in the secret for a time,
+    since the age of a state that waited for it counts from its end.
     """
     kept: list[Members] = []
     ended: list[Members] = []
@@ -96,7 +98,7 @@ def _unordered(when: Conditions) -> dict[str, frozenset[str]]:
 
 
 def parse_conditions(texts: Sequence[str]) -> dict[str, list[str]]:
-    """Return the patterns of each fact in texts such as `environment=staging*`. Raises UsageError for another text."""
+    """Return the patterns by fact from texts such as `environment=staging*`. Raises UsageError for other texts."""
     found: dict[str, list[str]] = {}
     for text in texts:
         fact, equals, pattern = text.partition("=")
@@ -133,19 +135,19 @@ def current(policy: Policy, now: float) -> str:
 
 
 def words(policy: Policy, now: float) -> list[str]:
-    """Return the mode at `now` (epoch seconds), unless a pause tells it, and each pause that is not over, in words."""
+    """Return in words the mode at `now` (epoch seconds), if not `paused`, and each pause that is active or to come."""
     mode = current(policy, now)
     said = [] if mode == PAUSED else [LIVE if mode == LIVE else "shadow: it sends nothing"]
     return said + [pause_words(each, now) for each in open_pauses(policy, now)]
 
 
 def open_pauses(policy: Policy, now: float) -> list[Pause]:
-    """Return the pauses that are not over at `now` (epoch seconds), the earliest first."""
+    """Return the pauses that are active or to come at `now` (epoch seconds), the earliest first."""
     return sorted(each for each in policy.pauses if each.until > now)
 
 
 def pause_words(pause: Pause, now: float) -> str:
-    """Return a pause in words: its end, the handling of states that come in it, its incidents, reason and author."""
+    """Return a pause in words: its times, the handling of states that come in it, its incidents, reason and author."""
     start = "paused" if pause.is_active(now) else f"to be paused from {moments.moment(pause.since)}"
     then = "then the newest states ring" if pause.keeps_states else "and what comes is left out"
     facts = " and ".join(f"{fact} {' or '.join(patterns)}" for fact, patterns in pause.when)
@@ -155,7 +157,7 @@ def pause_words(pause: Pause, now: float) -> str:
 
 
 def document(policy: Policy | None, now: float) -> dict[str, Any]:
-    """Return the mode, and the pauses that are not over in words, as members of a JSON object; null if not known."""
+    """Return `mode` and `pauses` (active or to come, in words) for a JSON object; each is None if `policy` is None."""
     if policy is None:
         return {"mode": None, "pauses": None}
     return {"mode": current(policy, now), "pauses": [pause_words(each, now) for each in open_pauses(policy, now)]}

@@ -22,10 +22,10 @@ _AUTH_MEMBERS = {name: member for each in AUTH.values() for name, member in each
 
 
 class AnyHost(AllowList):
-    """Allow-list of every URL, for a secret whose URLs are not called, or checked before."""
+    """Allow-list that allows every URL, for a secret whose URLs are not called now, or were checked before."""
 
     def check(self, url: str) -> None:
-        """Allow the URL."""
+        """Allow any URL: raise nothing."""
 
 
 ANY_HOSTS = VendorHosts(AnyHost("", ()), AnyHost("", ()))
@@ -50,7 +50,7 @@ class SecretDocument:
         return last in place
 
     def set(self, key: str, value: Any) -> None:
-        """Set a key, and make the missing objects on its path. Raises InvalidChannel if one is no object."""
+        """Set a key, and make missing objects on its path. Raises InvalidChannel if the path has another value."""
         *way, last = key.split(".")
         place = self.members
         for step in way:
@@ -71,7 +71,7 @@ class SecretDocument:
         return dict(_mask(self.members, ""))
 
     def credentials(self, endpoint: str, unlike: "SecretDocument | None" = None) -> dict[str, Any]:
-        """Return an endpoint's current credentials by kind, the token first, without those equal in `unlike`."""
+        """Return an endpoint's current credentials by kind, the token first; without those that `unlike` has, too."""
         members = self.get(endpoint)
         found = members if isinstance(members, dict) else {}
         others = unlike.credentials(endpoint) if unlike else {}
@@ -116,7 +116,7 @@ def _mask(value: Any, key: str) -> Any:
 
 
 def typed_value(key: str, text: str) -> Any:
-    """Return the decoded JSON of a typed text; the text itself if the key holds text, or if it is not JSON."""
+    """Return the value of an operator's text: the text itself if `key` holds text or it is no JSON, else decoded."""
     if holds_text(key):
         return text
     try:
@@ -196,7 +196,7 @@ def _schema_of(key: str) -> dict[str, Any] | None:
 
 
 def leaves(value: Any, key: str) -> Iterator[tuple[str, Any]]:
-    """Yield the dotted key and value of each leaf; an empty object is a leaf."""
+    """Yield the dotted key and value of each leaf of `value`, whose own key is `key`; an empty object is a leaf."""
     if not isinstance(value, dict) or (key and not value):
         yield key, value
         return

@@ -45,7 +45,7 @@ def _changed_meanwhile(name: str) -> click.ClickException:
 
 
 class ChannelStore:
-    """The secrets of one stack's channels, written with optimistic locking. Botocore's errors come as they are."""
+    """The secrets of one stack's channels, written with optimistic locking. Botocore's errors are raised unchanged."""
 
     def __init__(self, stack: Stack) -> None:
         self.stack, self._secrets = stack, stack.session.client("secretsmanager")
@@ -72,7 +72,7 @@ class ChannelStore:
         return None if value is None else parse_channel(name, value.get("SecretString", ""), self.stack.hosts)
 
     def read(self, name: str) -> SecretDocument:
-        """Return the decoded secret of a channel, without a version if there is no channel. Raises InvalidChannel."""
+        """Return the decoded secret of a channel; an empty one if there is no channel. Raises InvalidChannel."""
         return self._decoded(self._value(name), f"the secret {self._id(name)}", "; repair or remove it first")
 
     def existing(self, name: str) -> SecretDocument:
@@ -83,7 +83,7 @@ class ChannelStore:
         return found
 
     def read_previous(self, name: str) -> SecretDocument:
-        """Return the secret before its last change as `read` does, without a version if there is no earlier one."""
+        """Return the secret before its last change as `read` does; an empty one if there is no earlier one."""
         return self._decoded(self._value(name, _PREVIOUS), f"the previous version of the secret {self._id(name)}")
 
     @staticmethod
@@ -98,7 +98,7 @@ class ChannelStore:
         return SecretDocument(document, value["VersionId"])
 
     def write(self, name: str, text: str, *, replaces: str | None) -> None:
-        """Store a secret in place of the version that was read, None for a new channel. Raises ClickException."""
+        """Store a secret in place of version `replaces` (None: none). Raises ClickException if it changed meanwhile."""
         if replaces is not None:
             self._swap(name, text, replaces)
         elif removed := self._create(name, text):

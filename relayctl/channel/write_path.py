@@ -75,9 +75,9 @@ def prepare(
     *,
     overlap_seconds: float | None = OVERLAP_SECONDS,
 ) -> ChannelChange:
-    """Return the change that would store a new secret. Replaced credentials stay valid for `overlap_seconds`.
+    """Return the change of a channel's secret from `before` to `after`, checked and not stored yet.
 
-    Without an overlap they end at once. Raises InvalidChannel and UsageError.
+    Replaced credentials stay valid for `overlap_seconds`; None ends them at once. Raises InvalidChannel and UsageError.
     """
     expiries = dict[str, str]()
     if overlap_seconds is not None:
@@ -106,8 +106,8 @@ def prepare(
 def put(change: ChannelChange, *, revokes: str | None = None) -> Done:
     """Store a change, with notes and warnings on stderr, and wait until the relay accepts the new credentials.
 
-    If a credential ends, `revokes` is the command that puts that in force later. Also without a change the settings are
-    put in force: an earlier call may have stored them, and failed to do so. Raises ClickException.
+    `revokes` is given if a credential ends now: the command to type if that cannot be put in force. A change without a
+    changed key puts the settings in force again, since an earlier call may have failed to. Raises ClickException.
     """
     stack, name, before, after = change.store.stack, change.name, change.before, change.after
     if change.changes:
@@ -140,7 +140,7 @@ def put(change: ChannelChange, *, revokes: str | None = None) -> Done:
 
 
 def show_changes(changes: Sequence[Mapping[str, Any]]) -> None:
-    """Print a line for each changed key."""
+    """Print a line for each of `SecretDocument.changes`, or that nothing changed."""
     if not changes:
         terminal.show_line("nothing changed")
     for change in changes:
@@ -151,7 +151,7 @@ def show_changes(changes: Sequence[Mapping[str, Any]]) -> None:
 
 
 def say_fresh(name: str, done: Done) -> None:
-    """Write to stderr which credentials are new, for a verb that does not print them."""
+    """Write to stderr which credentials are new, and the command that prints them, for a verb that prints none."""
     for key in done.fresh:
         vendor = ENDPOINTS[key].vendor
         terminal.say(f"channel {name}: {vendor}'s credential is new; to print it: relayctl channel set {name} --reveal")
@@ -160,10 +160,11 @@ def say_fresh(name: str, done: Done) -> None:
 def keep_previous(
     before: SecretDocument, after: SecretDocument, name: str, now: float, overlap_seconds: float = OVERLAP_SECONDS
 ) -> dict[str, str]:
-    """Write each credential that `after` replaces into it as the endpoint's `previous` one; return their expiries.
+    """Keep in `after` each credential that it replaces, as the endpoint's `previous` one. Return their ends (ISO 8601).
 
-    `before` is a valid secret. A `previous` one that the operator set in the same call stays. Raises UsageError if an
-    older one is still valid: only one is kept, and the vendor may still use that, if nobody pasted the current one.
+    The ends are by the endpoint's key. `before` is a valid secret. A `previous` one that the operator set in the same
+    call stays. Raises UsageError if an older `previous` one is still valid: only one is kept, and the vendor may use
+    the older one, if nobody pasted the current one.
     """
     kept = {}
     for key, endpoint in ENDPOINTS.items():

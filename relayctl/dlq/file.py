@@ -25,21 +25,21 @@ STDOUT = "-"
 
 
 def line_of(message_id: str, job: Job, envelope: str) -> str:
-    """Return the line of a message."""
+    """Return a message as a line of an export: a JSON object of its id, attributes and envelope."""
     members = {"message_id": message_id, "attributes": attributes_of(job), "envelope": envelope}
     return json.dumps(members, separators=(",", ":")) + "\n"
 
 
 def refuse_existing(place: str) -> None:
-    """Raise UsageError if the path of the new file exists; `-` stands for stdout."""
+    """Raise UsageError if there is a file at `place`, the path for a new one. `-`, for stdout, is always accepted."""
     if place != STDOUT and os.path.lexists(place):
         raise click.UsageError(f"{place} exists, and is not replaced")
 
 
 def write_jobs(stack: Stack, place: str, wanted: Filter) -> Choice:
-    """Write the matching jobs to a new file, or to stdout (`-`), oldest first, and return them.
+    """Write the jobs that match `wanted` to a new file, or to stdout (`-`), oldest first. Return them, no longer held.
 
-    Raises ClickException if the file cannot be written.
+    Without such jobs no file is made. Raises ClickException if the file cannot be written.
     """
     with choosing(stack, wanted) as choice:
         lines = [line_of(held.message_id, held.job, held.envelope) for held in choice.jobs if held.job]
@@ -95,10 +95,10 @@ MAX_PROBLEM = 200
 
 
 def read_line(text: bytes, now: float) -> Message:
-    """Return the message of a line. Raises UnreadableMessage, or QueueError if SQS would refuse it.
+    """Return the message of an export's line. Raises UnreadableMessage, or QueueError if SQS would refuse the message.
 
-    A job without the time at which it was dead-lettered gets `now`: if the job was dropped, the worker would take a
-    message without a mark for an older copy.
+    A job that lacks the time at which it was dead-lettered gets `now`. Without it, the worker would take the message of
+    a dropped job for an older copy.
     """
     try:
         envelope = json.loads(text)["envelope"]
@@ -111,7 +111,7 @@ def read_line(text: bytes, now: float) -> Message:
 
 
 def send(queue: Queue, messages: Sequence[Message], stopping: Callable[[], bool]) -> Iterator[tuple[int, str | None]]:
-    """Send messages until `stopping` returns True or the queue refuses one.
+    """Send messages in batches until `stopping` returns True or the queue refuses a message.
 
     Yield after each batch: how many messages in all are known to be on the queue, and the error that ends the import,
     or None. Messages of a batch that failed may be there all the same: to send them again does no harm.

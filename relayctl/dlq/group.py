@@ -96,7 +96,7 @@ def show_(stack: Stack, identity: str, as_json: bool) -> None:
 
 
 def document(held: HeldMessage, *, with_body: bool = False) -> dict[str, Any]:
-    """Return a message as a JSON object. Bytes of the body that are not UTF-8 are replaced."""
+    """Return a message as a JSON object; `with_body` adds the job's body. Bytes that are not UTF-8 are replaced."""
     if held.job is None:
         return {"message_id": held.message_id, "unreadable": held.problem}
     job = held.job
@@ -118,7 +118,7 @@ def document(held: HeldMessage, *, with_body: bool = False) -> dict[str, Any]:
 
 
 def show(document: Mapping[str, Any], now: float) -> None:
-    """Print a line for a message, from its JSON object: its age, its id, its channel and incident, why it is there."""
+    """Print a line for a message, from its JSON object: age, id, channel, incident, status, reason and title."""
     if "unreadable" in document:
         problem = printable(document["unreadable"] or "", MAX_PROBLEM)
         terminal.show_line(f"{document['message_id'][:8]} unreadable: {problem}", indent=2)

@@ -71,7 +71,7 @@ class HeldMessage:
 
     @property
     def message(self) -> Message:
-        """The message for another queue."""
+        """The message as another queue takes it."""
         return Message(self.envelope, attributes_of(self.job) if self.job else {})
 
     @property
@@ -84,7 +84,7 @@ class HeldMessage:
 
     @property
     def state(self) -> State | None:
-        """State that the job announces, without alerts; None if it is no signal, or its body is no share."""
+        """State that a signal's job announces, without alerts; None for other jobs, or if its body is no share."""
         if self.job is None or self.job.kind != JobKind.SIGNAL:
             return None
         try:
@@ -112,10 +112,7 @@ class QueueDepth(NamedTuple):
 
 
 class DeadLetters:
-    """Reader of the dead-letter queue, whose methods raise botocore's exceptions, unless they say otherwise.
-
-    `clock` continues while the machine sleeps.
-    """
+    """Reader of the dead-letter queue. Its methods raise botocore's exceptions, unless they say otherwise."""
 
     def __init__(self, client: "SQSClient", url: str, clock: Callable[[], float]) -> None:
         self._client = client
@@ -140,8 +137,8 @@ class DeadLetters:
     def scan(self) -> Iterator[HeldMessage]:
         """Receive and hold every visible message once, until a poll is empty. Valid only inside `holding`.
 
-        In a storm no poll may be empty. So the scan `is_scan_cut` after SCAN_SECONDS: without an end it would receive
-        the first messages anew once their hold is over, for ever.
+        It ends after SCAN_SECONDS at the latest, and then sets `is_scan_cut`. Else a storm of new messages could keep
+        it going for ever: the first messages would come anew once their hold is over.
         """
         ends = self._clock() + SCAN_SECONDS
         while not (is_cut := self._clock() >= ends):
@@ -162,7 +159,7 @@ class DeadLetters:
     def still_held(
         self, chosen: Sequence[HeldMessage], stopping: Callable[[], bool]
     ) -> Iterator[tuple[list[HeldMessage], list[HeldMessage]]]:
-        """Yield batches of messages until `stopping`: those that are held, and those that another reader may have."""
+        """Yield for each batch two lists: messages still held, and those another reader may have. End at `stopping`."""
         for batch in batches(chosen, lambda each: each.message.size):
             if stopping():
                 return
@@ -173,7 +170,7 @@ class DeadLetters:
             yield held, [each for each in batch if each not in held]
 
     def delete_batch(self, held_messages: Sequence[HeldMessage]) -> list[str]:
-        """Delete up to ten received messages. Return the error for each message, which is empty if it is deleted."""
+        """Delete up to ten received messages. Return a text for each: its error, or an empty one if it is deleted."""
         if not held_messages:
             return []
         entries: list[DeleteMessageBatchRequestEntryTypeDef] = [
@@ -191,7 +188,7 @@ class DeadLetters:
         return problems
 
     def let_go(self, held_messages: Iterable[HeldMessage]) -> None:
-        """Make messages visible again. Those for which SQS refuses it are visible at the end of their hold."""
+        """Make messages visible again. If SQS refuses that for a message, it becomes visible at the end of its hold."""
         for batch in batched(list(held_messages), MAX_BATCH, strict=False):
             self._client.change_message_visibility_batch(
                 QueueUrl=self._url,
@@ -222,7 +219,7 @@ NO_STATUS = "-"
 
 @dataclass(frozen=True)
 class Filter:
-    """A choice of dead-lettered jobs: those that match all of its attributes; None in an attribute means any."""
+    """Filter of dead-lettered jobs. A job matches if all attributes match; None in an attribute matches any job."""
 
     channel: str | None = None
     incident: str | None = None
@@ -233,7 +230,7 @@ class Filter:
 
     @property
     def takes_all(self) -> bool:
-        """True if every job matches, so that messages that are no jobs are of interest, too."""
+        """True if the filter is empty, so that every job matches. Then messages that are no jobs are chosen, too."""
         return Filter() == self
 
     def _matches(self, job: Job) -> bool:
@@ -245,7 +242,7 @@ class Filter:
         return (self.since is None or came >= self.since) and (self.until is None or came <= self.until)
 
     def choose(self, found: list[HeldMessage]) -> list[HeldMessage]:
-        """Return the messages whose jobs match, the oldest share first, as a replay takes them."""
+        """Return the messages whose jobs match, the oldest share first. A replay moves them in this order."""
         matching = [(seconds_of(held.job.received_at), held) for held in found if held.job and self._matches(held.job)]
         return [held for _, held in sorted(matching, key=lambda pair: pair[0])]
 
@@ -256,7 +253,7 @@ class Filter:
 
 
 def filtered(reason_option: str = "--reason") -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Add the filter options to a verb, which gets the filter as `wanted`."""
+    """Add the filter options to a verb, which gets a Filter as `wanted`. `reason_option` names that of the reason."""
     options = (
         click.option("--channel", metavar="NAME", help="Only jobs of this channel."),
         click.option("--incident", metavar="ID", help="Only jobs of this incident."),
@@ -302,7 +299,7 @@ def filtered(reason_option: str = "--reason") -> Callable[[Callable[..., None]],
 
 
 class Choice(NamedTuple):
-    """Messages that a verb works with, while other readers do not see them."""
+    """Dead-lettered messages that a verb works with. Other readers do not see them meanwhile (`choosing`)."""
 
     queue: DeadLetters
     depth: QueueDepth  # Numbers of messages on the queue
@@ -313,7 +310,7 @@ class Choice(NamedTuple):
 
     @property
     def unseen(self) -> str:
-        """Text about the unread messages and those that another reader holds; empty if there are none."""
+        """Text about messages not read in time, and messages that another reader holds; empty if there are none."""
         count, held = self.unread, self.depth.held
         late = f"about {count} messages were not read in {SCAN_SECONDS} seconds; replay or drop some, and try again"
         elsewhere = f"about {held} messages are held by another reader and cannot be read; try again in five minutes"
@@ -324,7 +321,7 @@ class Choice(NamedTuple):
             click.echo(self.unseen, err=True)
 
     def summary(self) -> dict[str, Any]:
-        """Return the counts of the matching jobs by channel, kind, reason and status, as a JSON object."""
+        """Return the counts of the matching jobs (in all, by kind) and of messages not read, as a JSON object."""
         jobs = [held.job for held in self.jobs if held.job]
         return {
             "matched": len(jobs),
@@ -344,7 +341,7 @@ class Choice(NamedTuple):
 
 @contextmanager
 def choosing(stack: Stack, wanted: Filter) -> Iterator[Choice]:
-    """Hold all visible messages that match while the block runs. Raises KeyboardInterrupt on a Ctrl-C before it."""
+    """Hold the visible messages that match while the block runs. A Ctrl-C before the block raises KeyboardInterrupt."""
     clock = stack.effects.clock
     with terminal.stop_on_interrupt() as stop:
         client, url = stack.session.client("sqs"), stack.output("DeadLetterQueueUrl")

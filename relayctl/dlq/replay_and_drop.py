@@ -64,10 +64,10 @@ def move(
     held_messages: Sequence[HeldMessage],
     stopping: Callable[[], bool] = lambda: False,
 ) -> Iterator[list[Moved]]:
-    """Move held messages with jobs to the retry queue, in this order (`Filter.choose`). Yield each batch's results.
+    """Move held messages that are jobs to the retry queue, in the given order. Yield the results of each batch.
 
-    A message that is no longer held is skipped, since another reader may have it. Batches that are in progress when
-    `stopping` returns True are completed.
+    A message that is no longer held is skipped, since another reader may have it. A batch that is in progress when
+    `stopping` returns True is completed.
     """
     left = "moved, but not deleted from the dead-letter queue: {}; the ledger keeps it from paging twice"
     for held, _ in dead_letters.still_held(held_messages, stopping):
@@ -126,7 +126,7 @@ def follow(
     sleep: Callable[[float], object],
     stopping: Callable[[], bool] = lambda: False,
 ) -> Iterator[str | None]:
-    """Read the outcomes of the waiting jobs repeatedly from the ledger, set their `fate`, and yield its error, or None.
+    """Read the ledger repeatedly, and set the `fate` of each waiting job. Yield at each read its error, or None.
 
     The iteration ends when no job waits, nothing changed for STILL_SECONDS, or `stopping` returns True.
     """
@@ -231,9 +231,9 @@ _NOT_HELD = "not deleted: another reader may have it now; start the command agai
 
 
 def criticals(held_messages: Sequence[HeldMessage], ledger: Ledger) -> tuple[list[dict[str, Any]], str | None]:
-    """Return jobs that announce open criticals, as JSON objects, unless the ledger says they are not owed; its error.
+    """Return the jobs that announce open criticals still owed, as JSON objects; and the ledger's error, or None.
 
-    Without an entry in the ledger a state is owed: a replay would announce it.
+    A state counts as owed unless its ledger entry says that it is not: a replay would announce it.
     """
     some = [
         (held, held.job, state) for held in held_messages if held.job and (state := held.state) and state.is_critical
@@ -250,7 +250,7 @@ def criticals(held_messages: Sequence[HeldMessage], ledger: Ledger) -> tuple[lis
 
 @dataclass
 class Drop:
-    """Deletion of messages, and what it made of each."""
+    """Deletion of dead-lettered messages, and its result for each of them."""
 
     chosen: Sequence[HeldMessage]  # The messages to delete, oldest first, then those that are no jobs
     # The error of each message that was tried; empty if it is deleted, and None until that is known
@@ -266,7 +266,7 @@ class Drop:
     def delete(self, queue: DeadLetters, ledger: Ledger, now: float, stopping: Callable[[], bool]) -> Iterator[None]:
         """Delete the chosen messages until `stopping` returns True; yield after each message.
 
-        The ledger records that nothing is owed of their states.
+        For each deleted signal, the ledger records that its state is not owed any more.
         """
         for held, others in queue.still_held(self.chosen, stopping):
             # A Ctrl-C leaves the results of a whole batch, or none.

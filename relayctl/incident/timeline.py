@@ -40,7 +40,7 @@ class Event(NamedTuple):
 
 
 class Known(NamedTuple):
-    """A stored entry of the ledger, and the incident that it is for."""
+    """An entry that the ledger has, and its incident."""
 
     channel: str
     incident_id: str
@@ -49,7 +49,7 @@ class Known(NamedTuple):
 
 
 def stored(stack: Stack, incidents: Mapping[str, Collection[str]], *, with_shadow: bool = False) -> list[Known]:
-    """Return the stored entries of incidents (ids by channel), sorted. Raises LedgerError."""
+    """Return entries of incidents (ids by channel), sorted; `with_shadow` adds shadow mode's. Raises LedgerError."""
     table = stack.bounded_table()
     sources, places = Sources(table, stack.effects.clock), dict[str, tuple[str, str, tuple[str, ...]]]()
     for channel, ids in incidents.items():
@@ -66,7 +66,7 @@ def stored(stack: Stack, incidents: Mapping[str, Collection[str]], *, with_shado
 
 
 def events(entry: Entry, now: float) -> Iterator[Event]:
-    """Yield the events in an entry at `now` (epoch seconds). An entry has no times of states before the newest."""
+    """Yield the events in an entry at `now` (epoch seconds). It has no times of states before the newest state."""
     newest, debt = entry.newest, entry.debt
     if newest:
         yield Event(newest.came, LEDGER, "share", f"newest state came: {_state(newest)}")
@@ -126,7 +126,7 @@ def document(entry: Entry, now: float) -> dict[str, Any]:
 
 
 def words(entry: Entry, now: float) -> Iterator[str]:
-    """Yield what is announced, owed or dead-lettered at `now` (epoch seconds), the most important first."""
+    """Yield in words what is announced, owed or dead-lettered at `now` (epoch seconds), the most important first."""
     signals, debt = entry.accepted_signals, entry.debt
     if entry.is_unreadable:
         yield "the ledger's entry cannot be read"
@@ -175,7 +175,7 @@ _FACTS = (
 
 
 def event_of(line: Line) -> Event | None:
-    """Return the event of a log line, in the words of docs/operate.md, "Log lines"; None for one that is left out."""
+    """Return a log line as an event, in the words of docs/operate.md, "Log lines"; None if it is not to be shown."""
     outcome, change, why = line.text("outcome"), line.text("transition"), line.text("why")
     kind = change if line.message == "callback" else line.text("kind")
     if not line.message.startswith(_SHOWN) or (kind in _ROUTINE and outcome in _IDLE):

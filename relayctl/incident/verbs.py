@@ -40,7 +40,7 @@ MAX_SIGNALS, MAX_PAGES = 8, 8
 
 @dataclass
 class Collector:
-    """Timeline of an incident, which `collect` reads from all sources."""
+    """Timeline of an incident: its events from the ledger, logs, queue and vendors, which `collect` reads."""
 
     stack: Stack
     incident_id: str
@@ -72,7 +72,7 @@ class Collector:
         }
 
     def collect(self) -> None:
-        """Read all sources."""
+        """Read all sources into `events` and `known`. A source that fails is noted. Raises StackMissingError."""
         # First: it raises an error if there is no such stack, or the stack is not a relay.
         store = ChannelStore(self.stack)
         names = [self.channel] if self.channel else list(self.readings.read("channels", store.names) or ())
@@ -141,7 +141,7 @@ _MAX_TEXT = 200
 
 
 def of_page(api: RestApi, rest: Rest, channel: str, page_id: str, deadline: Deadline) -> Iterator[Event]:
-    """Ask xMatters for a page and its answers, and yield the events that have a time. Raises SendError."""
+    """Read a page and people's answers to it from xMatters, and yield the events that have a time. Raises SendError."""
     path = f"{EVENTS_PATH}/{url_part(page_id)}?embed=recipients"
     answer = api.ask(rest, "GET", path, None, deadline, says=lambda answer: json_object(answer.body) or None)
     page = Fields(json_object(answer.body))
@@ -173,7 +173,7 @@ def _text(value: Any) -> str:
 
 
 def of_activities(activities: Iterable[Mapping[str, Any]]) -> Iterator[Event]:
-    """Yield the events of BigPanda's activities. Activities without a time or a type are left out.
+    """Yield an event for each of BigPanda's activities of an incident; those without a time or a type are left out.
 
     BigPanda does not document which member has the comment (docs/vendors.md), so the likely members are tried.
     """
@@ -196,7 +196,7 @@ _AGE_COLUMNS, _SOURCE_COLUMNS = 5, 8
 
 
 class Listed(NamedTuple):
-    """An incident of a channel."""
+    """A line in a list of incidents: one incident of one channel."""
 
     at: float  # Time of its last share (epoch seconds)
     channel: str

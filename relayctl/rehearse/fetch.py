@@ -45,7 +45,7 @@ _REFUSED = {
 
 
 def kept(folder: Path, url: str, ask: Callable[[], Any]) -> Any:
-    """Return a vendor's answer, by URL, from one file of a folder, or that of `ask`, which a later run finds there.
+    """Return a vendor's answer to a URL: the one kept in the folder, or that of `ask`, which is kept for later runs.
 
     Only the operator can read the folder. Threads may share it.
     """
@@ -61,7 +61,7 @@ def kept(folder: Path, url: str, ask: Callable[[], Any]) -> Any:
 
 @dataclass
 class Reader:
-    """Reads one vendor's API, at the vendor's pace for all threads together."""
+    """Reader of one vendor's API. All threads together keep to the vendor's pace."""
 
     vendor: str  # Name of the vendor
     outward: HttpClient  # Client for the vendor's hosts
@@ -78,7 +78,7 @@ class Reader:
     def get(self, path: str, query: Mapping[str, Any], endpoint: str = "") -> Any:
         """Return the JSON document at a path, from the folder or from the vendor; None for 404 and 410.
 
-        Calls are at the pace of `endpoint`. Raises ClickException.
+        Calls with the same `endpoint` share one pace. Raises ClickException.
         """
         url = f"{self.base_url}{path}?{urlencode(query)}"
         return kept(self.folder, url, lambda: self._asked(url, path, endpoint))
@@ -148,7 +148,7 @@ _STATUS_NAMES = ("status", "incident_status", "incidentstatus", "bigpanda_status
 
 
 def list_incidents(reader: Reader, period: Period, environments: Collection[str]) -> list[Incident]:
-    """Return the incidents of environments that may have been shared in the period. Raises ClickException."""
+    """Return the incidents of `environments` that may have been shared in the period. Raises ClickException."""
     found = dict[str, Incident]()
     with terminal.progress("listing BigPanda's incidents", "incidents", reader.effects.ticks) as show:
         for environment in environments:
@@ -194,7 +194,7 @@ def _days(period: Period) -> Iterator[tuple[float, float]]:
 
 
 def read_incidents(reader: Reader, incidents: Sequence[Incident]) -> Iterator[Told]:
-    """Yield each incident with its activities, but for those that are gone. Raises ClickException."""
+    """Yield each incident with its activities, without those that BigPanda no longer has. Raises ClickException."""
     minutes = max(1, round(len(incidents) * reader.seconds / 60))
     terminal.say(
         f"{len(incidents):,} incidents: about {minutes:,} min at BigPanda's {CALLS_A_SECOND} calls a second, less what "
@@ -233,7 +233,7 @@ def _each[T, R](reader: Reader, read: Callable[[T], R], items: Sequence[T], work
 
 
 def read_pages(reader: Reader, period: Period, wanted: str, incidents: Collection[str]) -> dict[str, list[Page]]:
-    """Return the pages of `incidents` by the incident's id, which is in the property `wanted`, or in any other one."""
+    """Return a period's pages by incident id: that in the property `wanted`, or one of `incidents` in another one."""
     found = defaultdict[str, dict[str, Page]](dict)
     with terminal.progress("reading xMatters' pages", "calls", reader.effects.ticks) as show:
         calls = 0
@@ -263,7 +263,7 @@ def _bare(name: str) -> str:
 
 
 def read_audits(reader: Reader, pages: Sequence[str]) -> dict[str, list[Any]]:
-    """Return the audits of pages that xMatters shows, by the page's id. Raises ClickException."""
+    """Return the audits (xMatters' records) of the pages that xMatters shows, by page id. Raises ClickException."""
 
     def read(page: str) -> Any:
         return nested(reader.get(AUDITS_PATH, {"eventId": page, "limit": 100}), "data")

@@ -49,13 +49,13 @@ class Rehearsal:
     _waiting: dict[str, tuple[float, Task]] = field(default_factory=dict, init=False)
 
     def share(self, moment: Moment) -> None:
-        """Decide about a share at the time at which it came, after what waited until then."""
+        """Decide about a past share at its own time, after the states whose wait ended before it."""
         self.wake_until(moment.at)
         self.now = max(self.now, moment.at)
         self._attend(task_of(self.channel, moment.share, moment.body, (), self.now))
 
     def wake_until(self, until: float) -> None:
-        """Decide about the states that waited until some time before `until` (epoch seconds)."""
+        """Decide about each waiting state whose wait ends by `until` (epoch seconds), at the end of its wait."""
         while self._waiting:
             name = min(self._waiting, key=lambda each: self._waiting[each][0])
             at, task = self._waiting[name]
@@ -95,7 +95,7 @@ class Rehearsal:
 
 
 def rehearse(histories: Sequence[History], channel: Channel) -> Rehearsal:
-    """Return what the relay would have done, with the settings of `channel`."""
+    """Return the decisions that the relay would have made about all shares, with the settings of `channel`."""
     run = Rehearsal(channel)
     shares = (moment for history in histories for moment in history.moments)
     for moment in sorted(shares, key=lambda each: each.at):
@@ -109,7 +109,7 @@ NOISIEST = 10
 
 
 class Got(NamedTuple):
-    """A page that people got."""
+    """A page that people got, and the classes of docs/rehearse.md to which it belongs."""
 
     page: Page
     status: str  # Status of the incident that it told, or that is inferred
@@ -151,7 +151,7 @@ def _state(moment: Moment) -> State:
 
 
 def figures(past: Past, rehearsals: Mapping[str, Rehearsal], *, are_assumed: bool) -> dict[str, Any]:
-    """Return all figures as a JSON object. `are_assumed` is True if each share is taken to have made a page."""
+    """Return all figures of a report as a JSON object. `are_assumed`: each share is taken to have made a page."""
     shares = [moment for history in past.histories for moment in history.moments]
     got = list(pages_got(past.histories))
     classes = Counter(each for page in got for each in page.classes)
@@ -241,7 +241,7 @@ def rows(found: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
 
 
 def settings_to_install(found: Mapping[str, Any], policies: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return a channel's settings file: as many pages as changes, and the rule for flaps if it spares people some."""
+    """Return a settings file in shadow mode: policy `parity`, or `flap` if with it clearly fewer pages ring."""
     relay = found["relay"]
     spared = relay["parity"]["pages"] - relay["flap"]["pages"]
     policy = policies["flap" if spared > _WORTH_IT * relay["parity"]["pages"] else "parity"]

@@ -30,7 +30,7 @@ class Period(NamedTuple):
 
 
 class Told(NamedTuple):
-    """BigPanda's words about an incident."""
+    """An incident as BigPanda's API gives it."""
 
     id: str
     document: Any  # The incident with its alerts; None if it is gone
@@ -48,7 +48,7 @@ class Page(NamedTuple):
 
 
 class Moment(NamedTuple):
-    """A share of the past."""
+    """A past share, with the incident's state at that time."""
 
     at: float  # When BigPanda shared the incident (epoch seconds); when its page was made, if BigPanda logged no share
     body: bytes  # A webhook's body with the state at that time
@@ -58,7 +58,7 @@ class Moment(NamedTuple):
 
     @property
     def share(self) -> Share:
-        """The body, parsed anew each time: parsed, a long past would take much memory."""
+        """The share in the body. It is parsed at each use, since the parsed shares of a long past take much memory."""
         return parse_share(self.body)
 
 
@@ -91,9 +91,9 @@ def is_open(spells: Iterable[tuple[float, float | None]], at: float) -> bool:
 def read_past(
     period: Period, incidents: Iterable[Told], pages: Mapping[str, Sequence[Page]] | None, targets: Collection[str] = ()
 ) -> Past:
-    """Return the past of `incidents`, with `pages` by incident. `targets` are the wanted webhooks; all if empty.
+    """Return the past of incidents in a period. `targets` are the share targets that count; if empty, all webhooks.
 
-    Without `pages`, each share is taken to have made one at once, as the direct integration does.
+    `pages` are by incident id. If None, each share is taken to have made one at once, as the direct integration does.
     """
     counted = Counter[str]()
     histories = []
@@ -115,7 +115,7 @@ def read_past(
 
 
 def with_answers(past: Past, audits: Mapping[str, Sequence[Any]]) -> Past:
-    """Return the past with what the pages' audits (xMatters' records) tell of answers and notifications."""
+    """Return the past with the answers and notifications that xMatters' records (audits, by page id) tell of."""
 
     def told(moment: Moment) -> Moment:
         page = moment.page

@@ -53,7 +53,7 @@ def task_of(channel: Channel, share: Share, body: bytes, named: tuple[str, ...],
 
 
 class Case(NamedTuple):
-    """A share, its channel, its time of arrival, and the ledger: what the webhook's function would work with."""
+    """All that the webhook's function would decide from: a share, its channel, its time of arrival, and the ledger."""
 
     channel: Channel
     share: Share

@@ -72,7 +72,7 @@ _SPREAD = ("median_seconds", "p90_seconds", "worst_seconds")
 
 
 def spread(times: Iterable[float]) -> dict[str, float] | None:
-    """Return median, 90th percentile and worst of some times (seconds) as a JSON object; None if there are none."""
+    """Return median, 90th percentile and worst of durations (seconds) as a JSON object; None if there are none."""
     ordered = sorted(times)
     if not ordered:
         return None
@@ -81,20 +81,20 @@ def spread(times: Iterable[float]) -> dict[str, float] | None:
 
 
 def spread_words(times: Mapping[str, float]) -> str:
-    """Return median, 90th percentile and worst, as `spread` returns them, in words."""
+    """Return median, 90th percentile and worst duration, as `spread` returns them, in words."""
     found = (times[name] for name in _SPREAD)
     median, ninety, worst = (f"{each:.1f}s" if each < 60 else age(each) for each in found)
     return f"{median} (median), {ninety} (90 %), {worst} (worst)"
 
 
 def most_in_a_minute(times: Iterable[float]) -> int:
-    """Return the most of some times (epoch seconds) that lie within 60 seconds."""
+    """Return the largest number of these times (epoch seconds) that lie within 60 seconds."""
     ordered = sorted(times)
     return max((n - bisect(ordered, at - moments.MINUTE) for n, at in enumerate(ordered, start=1)), default=0)
 
 
 def period_figures(found: Iterable[Line]) -> dict[str, Any]:
-    """Return the figures of some log lines as a JSON object."""
+    """Return a report's figures from the log lines of a period, as a JSON object: shares, signals, answers, losses."""
     lines = sorted(found, key=lambda each: each.at)
     shares = [line for line in lines if line.message == "share"]
     signals = [
@@ -191,7 +191,7 @@ def shadow_report(stack: Stack, name: str, since: float, as_json: bool) -> None:
 
 
 def shadow_figures(lines: Sequence[Line]) -> dict[str, Any]:
-    """Return the counts of a channel's shares, and the signals, as a JSON object."""
+    """Return the report of a channel in shadow mode as a JSON object: counts of shares, and each signal not sent."""
     signals = sorted((line for line in lines if line.text("outcome") == Outcome.SHADOWED), key=lambda line: line.at)
     suppressed = Counter(
         (line.text("outcome"), line.text("transition"), line.text("why"))

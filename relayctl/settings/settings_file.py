@@ -44,7 +44,7 @@ _ESCAPED = re.compile(r"[\r\x85\u2028\u2029\ufeff]")
 
 
 class Flow(dict[str, Any]):
-    """An object that is written on one line, such as `{secret: stored}`."""
+    """A JSON object that `encode` writes on one line, such as `{secret: stored}`."""
 
 
 def decode(content: bytes) -> Any:
@@ -133,7 +133,7 @@ _STAND_IN_URL = "https://not-in-the-file.example"
 
 
 def of_each[T](paths: Iterable[Path], read: Callable[[Path], T]) -> list[T]:
-    """Return the result of `read` for each settings file. Raises UsageError with a line for each fault of a file."""
+    """Return the result of `read` for each settings file. Raises UsageError with a line for each fault of each file."""
     found, problems = list[T](), list[str]()
     for path in paths:
         try:
@@ -146,7 +146,7 @@ def of_each[T](paths: Iterable[Path], read: Callable[[Path], T]) -> list[T]:
 
 
 def read_folder(folder: Path) -> dict[Path, dict[str, Any]]:
-    """Return the settings of each file of a folder, sorted by name, as `parse` does. Raises UsageError as `of_each`."""
+    """Return the settings of each file in a folder by path, as `parse` returns them. Raises UsageError as `of_each`."""
     named = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in {SUFFIX, ".yml"} and path.is_file()]
     paths = [path for path in named if not path.name.startswith(".")]
     return dict(zip(paths, of_each(paths, _read), strict=True))
@@ -174,8 +174,7 @@ def _read(path: Path) -> dict[str, Any]:
 def parse(content: bytes) -> dict[str, Any]:
     """Return the settings of a file, with a reference such as `{secret: stored}` in the place of each credential.
 
-    All is checked for which the stack is not needed. Raises InvalidChannel with a line for each fault, which quotes no
-    value.
+    All that needs no stack is checked. Raises InvalidChannel with a line for each fault; no line quotes a value.
     """
     document = decode(content)
     if not isinstance(document, dict):
@@ -204,7 +203,7 @@ def channel_without_credentials(path: Path) -> Channel:
 
 
 def settings_of(policy: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of a channel with this policy, and with references for its credentials."""
+    """Return the settings of a channel with this policy, in which each credential is a reference."""
     trigger_url = Flow(secret=STORED, env="XMATTERS_TRIGGER_URL")
     return {"xmatters": {"trigger_url": trigger_url, "auth": Flow(type="url")}, "policy": policy}
 
@@ -281,7 +280,7 @@ def _first(name: str, reference: Mapping[str, str], key: str) -> str:
 def exported(name: str, document: SecretDocument) -> str:
     """Return the text of a channel's settings file, with a reference for each credential.
 
-    Raises InvalidChannel for a fault, such as an unknown key: it may be a credential, and would stand there in clear.
+    Raises InvalidChannel for a fault, such as an unknown key: its value may be a credential, and is not to be shown.
     """
     for fault in schema_faults(document.members):
         raise InvalidChannel(f"channel {name}: {fault}; nothing was exported")

@@ -54,7 +54,7 @@ _DATAPOINTS_SINCE = timedelta(minutes=15)
 
 
 class StackChecks:
-    """Checks one stack, and changes nothing."""
+    """Checks of one stack, which change nothing."""
 
     def __init__(self, stack: Stack) -> None:
         self._stack = stack

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class StackMissingError(LookupError):
-    """The account and region have no such stack."""
+    """Error: the account and region have no such stack, or the stack is no relay."""
 
 
 @dataclass(frozen=True)
@@ -65,12 +65,12 @@ class Stack:
 
     @cached_property
     def outputs(self) -> dict[str, str]:
-        """Outputs by key, with URLs that work from this machine. Raises StackMissingError."""
+        """The stack's outputs by key, with URLs that work from this machine. Raises StackMissingError."""
         return outputs_in(self._description, self.endpoint_url)
 
     @cached_property
     def parameters(self) -> dict[str, str]:
-        """Parameters by name, those with default values too. Raises StackMissingError."""
+        """The stack's parameters by name, also those with default values. Raises StackMissingError."""
         return {each["ParameterKey"]: each["ParameterValue"] for each in self._description.get("Parameters", [])}
 
     @property
@@ -96,7 +96,7 @@ class Stack:
 
     @property
     def functions(self) -> tuple[str, ...]:
-        """The functions that the stack has, by the last part of their log groups' names. Raises StackMissingError."""
+        """Short names of the stack's functions: the last part of their log groups' names. Raises StackMissingError."""
         return FUNCTIONS if "ReconcileFunction" in self.outputs else FUNCTIONS[:-1]
 
     def _names(self, parameter: str) -> list[str]:
@@ -125,7 +125,7 @@ class Stack:
         return Table(self.session.client("dynamodb"), self.output("LedgerTableName"), self.effects.clock)
 
     def bounded_table(self) -> Table:
-        """Return the ledger's table, with a time limit of ten seconds for all calls. Raises StackMissingError."""
+        """Return the ledger's table, all of whose calls together may take ten seconds. Raises StackMissingError."""
         deadline = self.deadline(_TABLE_SECONDS)
         return self.table().limited(partial(deadline.run, part="table", at_least=1.0, at_most=_TABLE_SECONDS))
 
@@ -183,7 +183,7 @@ def describe(cloudformation: "CloudFormationClient", stack_name: str) -> "StackT
 
 
 def outputs_in(description: "StackTypeDef", endpoint_url: str | None) -> dict[str, str]:
-    """Return the outputs in a description by key, with URLs that work from the operator's machine."""
+    """Return the outputs in a stack's description by key, with URLs that work from the operator's machine."""
     outputs = description.get("Outputs", [])
     return {item["OutputKey"]: usable_from_here(item["OutputValue"], endpoint_url) for item in outputs}
 

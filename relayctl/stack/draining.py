@@ -50,7 +50,7 @@ def options(verb: Callable[..., None]) -> Callable[..., None]:
 
 
 def waits_for(status: ChannelStatus, now: float, quiet: float) -> list[str]:
-    """Return the reasons why a channel is not drained, in words; an empty list if it is."""
+    """Return in words why a channel is not drained: it owes, or had traffic in the last `quiet` seconds; else empty."""
     debts, traffic = status.debts, status.traffic
     if debts is None or traffic is None:
         return ["the ledger and the logs to be readable"]
@@ -72,9 +72,9 @@ def waits_for(status: ChannelStatus, now: float, quiet: float) -> list[str]:
 
 
 def drained(stack: Stack, names: Sequence[str], quiet: float, timeout: float) -> Iterator[str]:
-    """Wait until nothing is owed for a channel (`waits_for`), and yield its name then, or if others removed it.
+    """Wait until each channel is drained, so that `waits_for` returns nothing. Yield the name of each as soon as it is.
 
-    The last share or signal must be `quiet` seconds ago. Raises ClickException if a share comes, if a source cannot be
+    A removed channel that owes nothing counts as drained. Raises ClickException if a share comes, if a source cannot be
     read, or after `timeout` seconds.
     """
     left, began, deadline, said = list(names), stack.effects.clock(), stack.deadline(timeout), list[str]()
@@ -171,7 +171,7 @@ def uninstall(stack: Stack, yes: bool, place: str | None, as_json: bool, **drain
 
 
 def reasons_against(owed: Owed, present: Sequence[str], exported: int) -> list[str]:
-    """Return the reasons why the stack must not be deleted yet. `exported` dead-lettered messages do not count."""
+    """Return the reasons why the stack must not be deleted yet. `exported` dead-lettered messages are in a file."""
     waiting, left = owed.undelivered["waiting"], max(owed.undelivered["dead_lettered"] - exported, 0)
     found = [f"not known: {each}" for each in owed.problems]
     found += [f"channels that take shares: {', '.join(present)}"] if present else []

@@ -45,7 +45,7 @@ def _for_the_key(grants: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 def filled_in(name: str, stack: Stack, *, with_secrets: bool) -> dict[str, Any]:
-    """Return a policy with the values of one stack, without statements about something that it does not have.
+    """Return a policy with the values of one stack. Statements about a part that the stack lacks are left out.
 
     `with_secrets` lets people who look (`LOOKING`) read the channels' secrets, too.
     """

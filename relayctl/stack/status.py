@@ -73,7 +73,7 @@ class Traffic:
 
 
 def read_traffic(reader: LogReader, readings: Readings, now: float) -> Mapping[str, Traffic] | None:
-    """Return the traffic by channel, which is too low if there are too many lines; None if a log cannot be read."""
+    """Return traffic by channel; None if a log cannot be read. `readings` notes if too many lines make it too low."""
     found, complete = defaultdict[str, Traffic](Traffic), 0
     for function, message, seconds, most in _READ:
         with readings.reading(f"log {function}"):
@@ -116,7 +116,7 @@ class ChannelStatus(NamedTuple):
 
     @property
     def shared_at(self) -> float | None:
-        """Time of the last share with the right credentials, up to an hour too early (epoch seconds), or None."""
+        """Recorded time of the last accepted share (epoch seconds), up to an hour too early; None if not known."""
         return last_use(self.uses, "inbound", "current", "previous")
 
 
@@ -202,7 +202,7 @@ _REMOVED = "the channel was removed"
 def undelivered_jobs(stack: Stack) -> dict[str, int]:
     """Return the approximate numbers of undelivered jobs of all channels, since SQS cannot count by channel.
 
-    Those `waiting` are on retry and chore queue: a share's job stays 36 seconds after its delivery.
+    `waiting` are on the retry and chore queues, where a share's job stays for 36 seconds after its delivery.
     """
     sqs, outputs = stack.session.client("sqs"), ("RetryQueueUrl", "ChoreQueueUrl", "DeadLetterQueueUrl")
     retry, chore, dead = (QueueDepth.of(sqs, stack.output(name)).about for name in outputs)
@@ -239,7 +239,7 @@ class Owed(NamedTuple):
 
 
 def due(ledger: Ledger) -> dict[str, Entry]:
-    """Return the entries that the ledger's index has as owed or given up, by their keys. Raises LedgerError."""
+    """Return by key the entries whose state is owed, given up, or not known to be heard. Raises LedgerError."""
     # A row that is written during the query can appear twice.
     return {key: each for shard in (*shards(CRITICAL), *shards(OTHER)) for key, each in ledger.due(shard, MAX_ROWS)}
 
@@ -255,7 +255,7 @@ class StackStatus(NamedTuple):
 
 @terminal.status("reading the ledger and the logs …")
 def read_status(stack: Stack, only: str | None = None, *, has_logs: bool = True) -> StackStatus:
-    """Read the status of the channel `only`, or of all; without logs also without queues and removed channels."""
+    """Read the status of the channel `only`, or of all. Without `has_logs`, skip logs, queues and removed channels."""
     readings, now, store, table = Readings(), stack.effects.clock(), ChannelStore(stack), stack.bounded_table()
     listed = readings.read("channels", store.names)
     if listed is None:
@@ -316,7 +316,7 @@ def _with_secret(store: ChannelStore, status: ChannelStatus) -> ChannelStatus:
 
 
 def health(status: StackStatus, name: str) -> Iterator[Check]:
-    """Yield the health of a channel: FAILED if it is sick, or if a source of its status could not be read."""
+    """Yield a channel's health as one result, FAILED if it is sick or not known; nothing if its secret is unusable."""
     channel = next((each for each in status.channels if each.name == name), None)
     # The check of the secret reports an invalid secret, and one that may not be read.
     if channel is None or channel.problem:
@@ -368,7 +368,8 @@ def status(stack: Stack, channel: str | None, as_json: bool) -> None:
 def print_status(stack: Stack, found: StackStatus, none: str, *, whole: bool, as_json: bool) -> None:
     """Print a status, as JSON or as a line for each channel, and the sources that failed.
 
-    With `whole`, print also all members of the JSON document. Exit with the message `none` if there is no channel.
+    `whole` prints all members of the JSON document, too. Exit with code 1 if a source failed, or with the message
+    `none` if there is no channel.
     """
     documents = [document(each, found.at) for each in found.channels]
     if as_json:
