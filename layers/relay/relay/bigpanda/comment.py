@@ -26,8 +26,9 @@ _STATUSES = {"active", "suspended", "terminated", "terminated_external"}
 class Comment(NamedTuple):
     """Parts of the BigPanda comment about a callback. Text from outside the relay is in quotes.
 
-    `tag` ends the comment: by it the comment is found if it is unclear if it was written. `doubt` is the sentence that
-    begins the comment about an unverified callback.
+    `action` says what happened, and `note` quotes the person's own text. `tag` ends the comment: if it is unclear if
+    the comment was written, it is found by the tag. `doubt` is the sentence that begins the comment about an unverified
+    callback.
     """
 
     action: str

@@ -101,7 +101,7 @@ class RefusalBudgets:
         self._buckets: dict[tuple[str, bool], tuple[float, float]] = {}
 
     def take(self, address: str, *, is_checked: bool) -> bool:
-        """Take one refusal from a source address's budget; False if none is left. `is_checked`: its checksum fits."""
+        """Take one refusal from an address's budget; False if none is left. `is_checked`: a token's checksum fits."""
         key, now = (source(address), is_checked), self._clock()
         burst, per_second = _limits(is_checked)
         left, counted_at = self._buckets.pop(key, (burst, now))

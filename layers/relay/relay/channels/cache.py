@@ -99,7 +99,7 @@ def settings_name(channel: str) -> str:
 
 
 class Marks(NamedTuple):
-    """Change marks of one channel: random texts. A cached copy with other ones is out of date. Empty for none.
+    """Change marks of one channel: random texts, empty for none. A cached copy with other marks is out of date.
 
     Attributes:
         revocation: Changes when a credential is revoked.

@@ -49,7 +49,7 @@ class Standing(StrEnum):
 
 
 class Judgement(NamedTuple):
-    """Standing of a state, and its `change` from the announced one, explained; None if they were not compared."""
+    """Standing of a state, and its explained `change` from the announced state; None if these were not compared."""
 
     standing: Standing
     change: Change | None = None
@@ -283,7 +283,7 @@ class Rule(NamedTuple):
 
 
 class Hold(NamedTuple):
-    """Something that may let an owed state wait.
+    """Possible reason for an owed state to wait.
 
     Attributes:
         why: Why the state waits, in words.

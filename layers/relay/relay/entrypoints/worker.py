@@ -72,8 +72,8 @@ class Chores:
     def do(self, job: Job, channel: Channel, deadline: Deadline, *, own_wait: Wait | None) -> Result:
         """Do a chore, or return the result of one that must not be attempted now.
 
-        Not attempted is a chore with an `own_wait` (it woke too early, or is older than its age limit: `expired`), or
-        whose vendor's API hung in the last SILENT_SECONDS. The result names the queue (`retry`, `dead_letter`).
+        A chore is not attempted if it has an `own_wait` (it woke too early, or is older than its age limit: `expired`),
+        or if its vendor's API hung in the last SILENT_SECONDS. The result names the queue (`retry`, `dead_letter`).
         """
         api = (job.channel, "xmatters" if job.kind == JobKind.FOLLOWUP else "bigpanda")
         began, silent_until = self.clock(), self.silent.get(api, 0.0)
@@ -201,8 +201,8 @@ class Worker:
                 "page missing: xMatters accepted a signal and made no page of it", extra=fields | history(job)
             )
         if result.outcome == Outcome.UNSAFE:
-            # No queue took its next message, or there was an unexpected exception or an unknown kind of job. After a
-            # few receives the redrive policy moves it.
+            # No queue took its next message, or there was an unexpected exception or an unknown kind of job. After
+            # MAX_RECEIVES receives the redrive policy moves it.
             return False
         if job.kind != JobKind.SIGNAL:
             return self._put_back_if_waiting(result.job or job, result)

@@ -102,11 +102,12 @@ class Debts:
 
 
 def with_holds(entry: Entry, policy: Policy, now: float, *, is_policy_known: bool = True) -> Entry:
-    """Return a debt's entry, with `paused_until` as the end of its last hold: its delay (`delay_start`) counts from it.
+    """Return the entry with `paused_until` set to the end of the debt's last hold, from which `delay_start` counts.
 
-    A hold is a pause, or the shortest time between signals, after the last signal of a critical that people know. Two
-    kinds of pauses count: the last one that a worker recorded for the state, and those for all incidents. While a pause
-    goes on, its recorded end counts only if the policy is not known: an operator may have ended it early.
+    A hold is a pause. If people know the critical already, it is also the policy's `min_seconds_between_signals` after
+    the last signal. Of pauses, two kinds count: the last one that a worker recorded for the state, and those for all
+    incidents. While the recorded pause goes on, its recorded end counts only if the policy is not known: an operator
+    may have ended the pause early.
     """
     debt, since = entry.debt, entry.debt.since or entry.receipt.since
     is_recorded_end = debt.paused_until <= now or not is_policy_known

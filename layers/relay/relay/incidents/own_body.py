@@ -19,7 +19,7 @@ _FLAPS = "This incident flaps. The next signal comes when it is worse, or when i
 
 
 class BodyRule(NamedTuple):
-    """Settings of the relay's own request body: longest text of a property (characters), and further properties."""
+    """Settings of the relay's own request body: longest text of a property (characters), further properties by name."""
 
     max_length: int = MAX_LENGTH
     properties: tuple[tuple[str, str], ...] = ()

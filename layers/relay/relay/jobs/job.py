@@ -176,7 +176,10 @@ class Job(NamedTuple):
 
     @property
     def stored_name(self) -> str:
-        """Name under which the ledger stores the job: the same for a share's messages, another for its later copy."""
+        """Name under which the ledger stores the job, the same for all messages of one share.
+
+        A later copy of the share, with the same `delivery_id`, has another name, since it came at another time.
+        """
         return f"{self.delivery_id}/{self.received_at}"
 
     @property

@@ -283,7 +283,7 @@ MAX_LOGGED_IDS = 50
 
 
 def release_job(job: Job, event: str) -> Job:
-    """Return the `release` job for a share's job. It reports the share, of this `event`, to BigPanda as received."""
+    """Return the `release` job for a share's job: it tells BigPanda that the share, caused by `event`, was received."""
     body = json.dumps({"event": event}).encode()
     return job._replace(kind=JobKind.RELEASE, body=body, not_before=None, accepted=None).stamped(status=None)
 
@@ -303,7 +303,7 @@ def recovery_job(job: Job, now: float) -> Job:
 
 
 def question_job(job: Job, now: float) -> Job:
-    """Return the `question` job for a resolve's job: it asks BigPanda if that is true. `now` starts its age."""
+    """Return the `question` job for a resolve's job: it asks BigPanda if the resolve is true. Its age begins `now`."""
     return _chore(job, JobKind.QUESTION, now).waiting(Reason.CLAIMED, now + FIRST_QUESTION_SECONDS)
 
 
@@ -359,10 +359,10 @@ def fitting(job: Job, most: int = MAX_ENVELOPE_BYTES) -> Job:
 
 
 def stored_envelope(job: Job) -> str:
-    """Return a job as the text of a DynamoDB item: without alert details if it is too large for one."""
+    """Return a job as the text of a DynamoDB item; without alert details if the item would be too large."""
     return envelope_of(fitting(job, MAX_STORED_BYTES))
 
 
 def last_copy(job: Job) -> str:
-    """Return a job as JSON text for a log line, its only copy: without alert details if the log would cut it."""
+    """Return a job as JSON for the log line that is the job's only copy; without alert details if it is too long."""
     return envelope_of(fitting(job, MAX_LOGGED_CHARACTERS))

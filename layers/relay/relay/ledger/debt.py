@@ -185,7 +185,7 @@ class Debt(NamedTuple):
         return self.dead_lettered_at > 0
 
     def earliest_since(self, came: float) -> float:
-        """Return the earlier time: `came`, a state's arrival, or that since which a state is owed (epoch seconds)."""
+        """Return the earlier time (epoch seconds): `came`, a state's arrival, or when a state became owed."""
         return came if self.since is None else min(came, self.since)
 
     @property

@@ -53,9 +53,10 @@ class End(NamedTuple):
 
     @property
     def last_claimed_at(self) -> float:
-        """Arrival of the first claimed resolve, or BigPanda's time of the last one, if later (epoch seconds).
+        """The later of two times (epoch seconds): the first claimed resolve's arrival, and the last one's own time.
 
-        The time is 0 if no resolve was ever claimed. Of a refuted claim the time of the last resolve stays.
+        The own time is BigPanda's timestamp, and stays after BigPanda refuted the claim. 0 if no resolve was ever
+        claimed.
         """
         return max(self.claimed_at, self.version[0] if self.version else 0.0)
 
@@ -73,7 +74,7 @@ class End(NamedTuple):
         return not self.is_claimed or came - self.claimed_at >= CLAIM_AGAIN_SECONDS
 
     def claimed(self, came: float, version: Version | None) -> "End":
-        """Return the incident's end with one more claimed resolve, of the time `version`, or `came` (epoch seconds)."""
+        """Return the incident's end with one more claimed resolve, of BigPanda's time `version`, or else of `came`."""
         known, version = self.version if self.is_claimed else None, version or (came, came)
         return replace(
             self,
@@ -100,7 +101,7 @@ class End(NamedTuple):
         return replace(self, silent_since=self.silent_since or asked_at)
 
     def closed_by(self, came: float, version: Version | None) -> "End":
-        """Return the incident's end after a closed state came: no resolve is claimed any more, unless it is newer."""
+        """Return the incident's end after a closed state came: only a claimed resolve that is newer than it stays."""
         is_newer = self.claimed_at > came
         if self.version is not None and version is not None:
             is_newer = self.version > version
@@ -319,7 +320,7 @@ class Entry(NamedTuple):
         return self.announced is not None and compare(self.announced, state).transition in _BETTER
 
     def maybe_announced(self) -> tuple[State | None, ...]:
-        """Return the states that may have been announced last: the announced, the doubtful, and the lease's one.
+        """Return the states that may have been announced last: the announced, the doubtful, and that of the lease.
 
         The first is None if no state was announced. The lease's sender may have died after xMatters accepted its state.
         """
@@ -400,7 +401,8 @@ class Entry(NamedTuple):
     def ended_unannounced(self, state: State) -> "Entry":
         """Return the ledger entry whose pages have to be terminated, although the resolve `state` is not announced yet.
 
-        If the incident opens first, it is announced as reopened. The receipt ends: no answer is awaited.
+        If the incident opens before the resolve is announced, it is announced as reopened. The receipt ends: no answer
+        is awaited.
         """
         eased = state.without_alerts() if self.is_eased_by(state) else self.eased
         return replace(self._ended_by(state), eased=eased, receipt=self.receipt.ended())
@@ -544,7 +546,7 @@ class Entry(NamedTuple):
         return signal.request_id in {each.request_id for each in self.accepted_signals}
 
     def awaits_proof_by(self, signal: AcceptedSignal) -> bool:
-        """True if an answer to `signal`, one of this entry's, is a proof: it was sent since the receipt began."""
+        """True if an answer to `signal` is a proof: this entry has the signal, sent since the receipt began."""
         return signal.at >= self.receipt.since and self.has_signal(signal)
 
     def after_dead_end(self, callback: "Callback", signal: AcceptedSignal | None, policy: Policy) -> "Entry":
@@ -595,7 +597,8 @@ class Entry(NamedTuple):
     def is_awaited(self) -> bool:
         """True if the announced critical still needs proof that somebody heard it.
 
-        Without proof the fallback topic is notified, but only of a missing page once a better state is owed.
+        Without proof, the fallback topic is notified. Once a better state is owed, only a missing page is a reason for
+        that.
         """
         if not self.receipt.is_open or self.receipt.has_no_page:
             return self.receipt.is_open
@@ -612,10 +615,11 @@ class Entry(NamedTuple):
         return is_same and state.is_critical and self.receipt.awaits_others
 
     def owing_others(self, row: Row | None, now: float) -> "Entry":
-        """Return the entry with its newest state owed to `unanswered_recipients` since `now` (epoch seconds), by `row`.
+        """Return the entry with its newest state owed to `unanswered_recipients` since `now` (epoch seconds).
 
-        If the state is owed to all already, these get the same signal, and its own row is due now. The entry stays as
-        it is without a row, if the state is dead-lettered, or if they need no signal any more (`awaits_others`).
+        The sweeper finds that debt by `row`. If the state is owed to all already, `unanswered_recipients` get the same
+        signal, and the debt's own row, in place of `row`, is due now. The entry stays as it is without that row, if the
+        state is dead-lettered, or if they need no signal any more (`awaits_others`).
         """
         if self.newest is None or not self.awaits_others(self.newest) or self.debt.is_given_up:
             return self

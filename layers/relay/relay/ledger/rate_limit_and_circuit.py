@@ -165,9 +165,10 @@ class Gate(NamedTuple):
         return now
 
     def is_waited_for(self, end: float, spacing: float, now: float) -> bool:
-        """True if others give way to a line: its last slot (reserved time) is ahead, or at most GRACE_SECONDS ago.
+        """True if other signals give way to a line of waiting signals.
 
-        `end` is the time after that slot (epoch seconds, as `now`), and `spacing` the time between two slots (seconds).
+        They do until GRACE_SECONDS after the line's last slot (reserved time). `end` is the time after that slot (epoch
+        seconds, as `now`), and `spacing` the time between two slots (seconds).
         """
         return end - spacing + GRACE_SECONDS > now
 

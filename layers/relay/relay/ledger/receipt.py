@@ -71,7 +71,7 @@ class Receipt(NamedTuple):
         told_at: When the fallback topic was notified of `missed`.
         questions: Number of used-up questions to the vendors' APIs about the critical. EARLY_QUESTIONS may be asked
             when a callback comes, then one shortly before each step is late. That one uses up the earlier ones, too.
-        recipients: Names of the first recipients of the signal; empty if the workflow chooses them.
+        recipients: Names of the first MAX_RECIPIENTS recipients of the signal; empty if the workflow chooses them.
         others_at: When the policy's `unanswered_recipients` were signalled, since nobody was known to have heard of it.
     """
 
@@ -182,7 +182,7 @@ class Receipt(NamedTuple):
         return not self.notified_at and policy.notified_within_seconds > 0
 
     def asking(self, policy: Policy, *, is_early: bool = False) -> "Receipt":
-        """Return the critical's receipt with a question to the vendors used up: an early one, or the awaited step's."""
+        """Return the critical's receipt with a question to the vendors counted: an early one, or the awaited step's."""
         most = EARLY_QUESTIONS if is_early else EARLY_QUESTIONS + (1 if self._awaits_device(policy) else 2)
         return replace(self, questions=most)
 

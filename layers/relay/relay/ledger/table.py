@@ -316,8 +316,9 @@ def encoded(entry: Entry) -> str:
 def stored_row(entry: Entry) -> Row | None:
     """Return the row of an entry to store in the `due` index; None if nothing is owed and no receipt is open.
 
-    If a critical awaits proof that people know of it, and the debt's row names no job, the row is due since its signal.
-    Else it is the debt's row. The row `is_critical` if the newest state is, or such a proof is awaited.
+    If a critical awaits proof that people know of it, and the debt's row names no job, the returned row is due since
+    the critical's signal was sent. Else it is the debt's row. The row `is_critical` if the newest state is, or such a
+    proof is awaited.
     """
     row = entry.debt.row
     if row is None and not entry.receipt.is_open:

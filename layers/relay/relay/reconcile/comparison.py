@@ -55,9 +55,10 @@ class Comparison:
                         run.findings[member.name, seen.name] = found
 
     def recognize(self, run: Progress) -> None:
-        """Mark an incident in `run.to_report` as known if a channel that was not compared has it in its ledger.
+        """Mark incidents in `run.to_report` as known, if the ledger has them for a channel that was not compared.
 
-        These are channels whose secret can't be read, and all of the listing if the run failed. Raises LedgerError.
+        Not compared are the channels whose secret can't be read, and all of the listing if the run failed. Raises
+        LedgerError.
         """
         failed = [each.name for each in run.listing.members if run.failure]
         unknown = {seen.share.incident_id: name for name, seen in run.to_report.items()}

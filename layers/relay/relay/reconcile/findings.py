@@ -105,7 +105,7 @@ class KnownEntry(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """State to queue for a channel, for the reason `cause`: one job for each of the incident's ledger entries."""
+    """State to queue for a channel, for the reason `cause`: one job for each of the incident's ledger `entries`."""
 
     cause: Cause
     member: Member

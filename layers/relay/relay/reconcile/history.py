@@ -91,11 +91,10 @@ class Planner:
     telemetry: "Telemetry"
 
     def listings(self, deadline: Deadline) -> list[Listing]:
-        """Group the channels with reconcile runs by URL, query and environment: one listing each.
+        """Return the listings to compare. Channels with the same URL, query and environment share one.
 
-        Raises LedgerError and ChannelError.
-
-        A channel that can't be read is left out, and counted as a failure.
+        Only channels with reconcile runs are included. A channel that can't be read is left out, and counted as a
+        failure. Raises LedgerError and ChannelError.
         """
         unread = list[str]()
         channels = list(self._channels(deadline, unread))

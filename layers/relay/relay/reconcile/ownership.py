@@ -62,18 +62,18 @@ class Ownership:
     clock: Clock
 
     def learn(self, run: Progress) -> dict[str, frozenset[str]]:
-        """Return, for each channel that may signal unknown incidents, names of BigPanda's webhooks: one is its own.
+        """Return BigPanda's names of webhooks, by channel: one of the names is that of the channel's own webhook.
 
-        The names are learnt from the channel's known incidents that changed last. Empty for a channel of which nothing
-        is known. Raises LedgerError.
+        Only channels that may signal unknown incidents are included. The names are learnt from the channel's known
+        incidents that changed last. They are empty for a channel of which nothing is known. Raises LedgerError.
         """
         return {each.name: self._learnt(run, each) for each in run.listing.members if each.signals}
 
     def judge(self, run: Progress, names: Mapping[str, frozenset[str]], *, criticals_alone: bool) -> None:
         """Decide to which channel the unknown incidents in `run.firsts` belong. Raises LedgerError.
 
-        `names` is what `learn` returned. A channel's own incidents become its findings. Incidents of others are ignored
-        for an hour. An incident stays to be reported if BigPanda's activities do not say whose it is. With
+        `names` is what `learn` returned. A channel's own incidents become its findings. Incidents that are not its own
+        are ignored for an hour. If BigPanda's activities do not say whose an incident is, it stays to be reported. With
         `criticals_alone`, only criticals are judged.
         """
         for place, finding in list(run.firsts.items()):

@@ -61,11 +61,12 @@ class Bells:
     invoke: Callable[[str], bool]
 
     def ring_overdue(self, run: SweeperRun, rows: Iterable[DueRow], deadline: Deadline, *, ahead: float = 0.0) -> int:
-        """Wake overdue debts (owed states), criticals first. Return their number.
+        """Wake overdue debts (owed states), criticals first. Return the number of debts that were woken.
 
         In one run, a channel gets at most the messages that its rate limit allows in a minute. It gets none while its
-        circuit breaker is open, and few until a signal closed that. Channels are interleaved, so that the many debts of
-        one channel do not use up the time of the others. Debts count as overdue `ahead` seconds before they are due.
+        circuit breaker is open, and few after that until a signal closes the circuit. Channels take turns, so that the
+        many debts of one channel do not use up the time of the others. A debt counts as overdue `ahead` seconds before
+        it is due.
         """
         overdue = [each for each in rows if self._is_overdue(each, ahead)]
         if not overdue:

@@ -77,9 +77,9 @@ class Canary(NamedTuple):
         return f"{CANARY_PREFIX}{self.began:.0f}"
 
     def is_due(self, now: float) -> bool:
-        """True if the channel's next incident has to begin: it is time, and the last one is over, failed or held.
+        """True if the channel's next incident has to begin: it is time, and the last one is over, failed or stopped.
 
-        A resolve that the webhook never took is given up then.
+        A pause or shadow mode stops an incident. If the webhook never took the last resolve, it is given up then.
         """
         return now - self.began >= EVERY_SECONDS and (self.phase == Phase.OVER or self.is_decided)
 
@@ -97,7 +97,7 @@ class Canary(NamedTuple):
         return replace(self, phase=self.phase if self.phase == Phase.CLOSING else Phase.OVER, is_decided=True)
 
     def answered(self, refusal: str, now: float) -> "Canary":
-        """Return the test (canary) after the webhook answered its share. `refusal` is why that failed, else empty."""
+        """Return the test (canary) after the webhook answered. `refusal` is why it took no share; empty if it did."""
         is_opening = self.phase == Phase.OPENING
         if not refusal:
             done = Phase.OVER if self.is_decided else Phase.CLOSED
@@ -143,7 +143,7 @@ class Canary(NamedTuple):
 
 @dataclass(frozen=True)
 class CanaryWatch:
-    """Runs canaries (tests of channels by invented incidents): each goes on by a step in a run of the sweeper."""
+    """Runs canaries (tests of channels by invented incidents): in each run of the sweeper, each takes one step."""
 
     tools: "Tools"
     ledger: Ledger

@@ -42,13 +42,13 @@ class Probe(NamedTuple):
     refused: Mapping[ApiKind, str] = {}
 
     def refused_among(self, current: Mapping[ApiKind, str]) -> tuple[ApiKind, ...]:
-        """Return the APIs whose refused credential is still in use. `current` has the hashes of those in use by API."""
+        """Return the APIs whose refused credential is still in use. `current` has the fingerprint in use, by API."""
         return tuple(kind for kind, fingerprint in self.refused.items() if current.get(kind) == fingerprint)
 
 
 @dataclass
 class Probes:
-    """Results of the last tests of credentials, by channel. `listed_at`: when all were listed (epoch seconds, or 0)."""
+    """Results of the last probes, by channel. `listed_at`: when all channels were listed last (epoch seconds), or 0."""
 
     listed_at: float = 0.0
     channels: dict[str, Probe] = field(default_factory=dict)

@@ -282,10 +282,10 @@ NUMBERS = range(1000, 10_000)
 
 
 def carry_out(asked: Mapping[str, Any], fallback: Fallback, table: Table, clock: Clock) -> dict[str, Any]:
-    """Test the last resort (topic and phones) for `relayctl fallback test`, as this function would notify it.
+    """Test the last resort (topic and phones) for `relayctl fallback test`, from within the sweeper's own function.
 
     A short number is sent by each way. The result has a list `ways`, each with `way`, `number` and `failure`, which is
-    empty if the test was accepted. If `asked` has the ways that people `confirmed`, these are recorded, and nothing is
+    empty if AWS accepted the test. If `asked` has the ways that people `confirmed`, these are recorded, and nothing is
     sent. Raises LedgerError.
     """
     if "confirmed" in asked:

@@ -55,7 +55,7 @@ class ShareSurvey:
     uses: Table
 
     def silent(self, run: SweeperRun, deadline: Deadline) -> dict[str, ShareWatch]:
-        """Return each channel to which no share came for too long, with what it expects. Raises LedgerError."""
+        """Return each channel to which no share came for too long, with its `ShareWatch`. Raises LedgerError."""
         now = self.tools.clock()
         # The time of a last share only grows, so it is read only when the known one is too old.
         overdue = [name for name, each in run.expected.items() if each.is_silent(now)]
@@ -71,10 +71,11 @@ class ShareSurvey:
     def learn(
         self, run: SweeperRun, probed: Sequence[str], deadline: Deadline, *, among: Collection[str] | None
     ) -> None:
-        """Record in `run` how often the policies of the `probed` channels expect shares, and if they have a canary.
+        """Record for each channel in `probed` if it has a canary, how often it expects shares, and its last share.
 
-        `among` has all channels, and others are forgotten; None if the channels were not listed just now. An unreadable
-        channel keeps its known expectation of shares. Raises LedgerError.
+        `probed` are the channels whose credentials the caller has just probed, and the record is in `run`. `among` has
+        the names of all channels: other channels in `run` are forgotten. It is None if they were not listed just now. A
+        channel that can't be read keeps its record. Raises LedgerError.
         """
         if among is not None:
             run.expected = {name: each for name, each in run.expected.items() if name in among}
@@ -136,11 +137,11 @@ TOLD_AGAIN_SECONDS = 86_400.0
 
 @dataclass(frozen=True)
 class RecipientWatch:
-    """Checks recipients once an hour, and tells people by name of those whom xMatters would not notify.
+    """Checks recipients once an hour, and tells people the names of those whom xMatters would not notify.
 
     A person can be absent, inactive or without devices, and a group without anybody on call. Nobody sees that before a
-    page is needed. Only channels with access to xMatters' REST API are checked: in a run of the sweeper, the one whose
-    check is due for longest.
+    page is needed. Only channels with access to xMatters' REST API are checked. One run of the sweeper checks one
+    channel: the one whose check is due for longest.
     """
 
     tools: Tools
@@ -216,7 +217,7 @@ class HealthWatch:
     topics: HealthTopics
 
     def judge(self, run: SweeperRun, owed: Mapping[str, Sequence[Entry]], deadline: Deadline) -> None:
-        """Judge the channels that owe states, are silent, have a refused credential or a failed canary, or were sick.
+        """Judge channels that owe states, are silent, have a refused credential or a failed canary, or were sick.
 
         `owed` has the entries of the ledger's `due` index, by channel. If the run could not read the whole index, no
         channel is judged well. People are told of changes. Raises LedgerError.

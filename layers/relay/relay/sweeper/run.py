@@ -226,9 +226,9 @@ class SweeperRun:
         self.record(table)
 
     def above_since(self, channels: Collection[str], now: float) -> dict[str, float]:
-        """Record that these channels owe more than their rate limits let through at `now`. `end` stores that.
+        """Record that these channels owe more than their rate limits let through at `now`. `end` stores the record.
 
-        Returns, by channel, the start of the consecutive runs that found it so (epoch seconds).
+        Returns, by channel, the time of the first of the consecutive runs that found it so (epoch seconds).
         """
         in_a_row = {name: began for name, (began, last) in self.above.items() if now - last <= IN_A_ROW_SECONDS}
         since = {name: in_a_row.get(name, now) for name in channels}
@@ -307,7 +307,10 @@ class SweepPolicies:
         self.tools.at_once([partial(read_one, channel) for channel in dict.fromkeys(each.channel for each in rows)])
 
     def of(self, channel: str) -> Policy:
-        """Return a channel's policy; the default one if it is removed or unreadable, and UNREAD if that lasts."""
+        """Return a channel's policy.
+
+        A channel that is removed or unreadable has the default policy. One that stays unreadable for long has UNREAD.
+        """
         if channel not in self.known:
             self.known[channel] = self._read_policy(channel)
         return self.known[channel]
@@ -330,7 +333,7 @@ class SweepPolicies:
 
 
 def with_holds(policies: SweepPolicies, row: DueRow, now: float) -> Entry:
-    """Return the entry of a row, with the end of what held its debt last (`judgement.with_holds`)."""
+    """Return a row's entry, with `paused_until` set to the end of the debt's last hold (`judgement.with_holds`)."""
     return judgement.with_holds(
         row.entry, policies.of(row.channel), now, is_policy_known=row.channel not in policies.unread
     )

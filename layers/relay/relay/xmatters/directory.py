@@ -110,7 +110,7 @@ class Pages(RestApi):
         return {name for page in pages for name in (page.id, page.number) if name}
 
     def heard_of(self, rest: Rest, pages: Collection[str], deadline: Deadline) -> Heard:
-        """Return whom xMatters notified with these pages, and who answered, by the audits (records) of each page.
+        """Return if a device was notified of these pages, and who answered, by the audits (records) of each page.
 
         The audits are not filtered by type: xMatters' names of most types are not documented (docs/vendors.md). If a
         page has MAX_AUDITS or more of them and no answer is found, a second request asks for its answers only.
@@ -139,7 +139,7 @@ class Pages(RestApi):
     def were_suppressed(self, rest: Rest, at: float, deadline: Deadline) -> bool:
         """True if flood control suppressed pages around `at` (epoch seconds); False if xMatters does not say.
 
-        Any signal's count: xMatters' list of suppressed pages has times, but not the signals (docs/vendors.md).
+        Pages of any signal count: xMatters' list of suppressed pages has times, but not the signals (docs/vendors.md).
         """
         with suppress(SendError):
             found = self.listed(rest, f"{SUPPRESSIONS_PATH}?limit={MAX_AUDITS}", deadline)

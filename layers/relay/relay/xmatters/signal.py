@@ -4,7 +4,7 @@ from typing import Literal, NamedTuple
 
 
 class Decision(NamedTuple):
-    """Decision of the relay on which xMatters' workflow acts, together with the recipients. It holds for all attempts.
+    """Decision about a signal, the same for all attempts. xMatters' workflow acts on it and on the recipients.
 
     The header `X-Relay-Decision` has decision and recipients as JSON. The workflow takes nothing but texts from the
     body, since BigPanda, or whoever holds the webhook's token, wrote that.
