@@ -98,7 +98,7 @@ class ChannelStore:
         return SecretDocument(document, value["VersionId"])
 
     def write(self, name: str, text: str, *, replaces: str | None) -> None:
-        """Store a secret in place of version `replaces` (None: none). Raises ClickException if it changed meanwhile."""
+        """Store a secret in place of version `replaces`; None: a new one. Raises ClickException if it has changed."""
         if replaces is not None:
             self._swap(name, text, replaces)
         elif removed := self._create(name, text):
@@ -181,7 +181,7 @@ class ChannelStore:
     def names(self) -> dict[str, float | None]:
         """Return every channel, sorted, with the time of its last change (epoch seconds; None if it is not known).
 
-        Secrets Manager's list may be five minutes old (API Reference, "ListSecrets"), so what is gone is left out.
+        Secrets Manager's list may be five minutes old (API Reference, "ListSecrets"): removed channels are left out.
         """
         found = dict(list_channels(self._secrets, self._prefix))
         # A secret that cannot be read may exist.

@@ -71,7 +71,7 @@ class HeldMessage:
 
     @property
     def message(self) -> Message:
-        """The message as another queue takes it."""
+        """The message to send to another queue, with the same text."""
         return Message(self.envelope, attributes_of(self.job) if self.job else {})
 
     @property
@@ -253,7 +253,7 @@ class Filter:
 
 
 def filtered(reason_option: str = "--reason") -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Add the filter options to a verb, which gets a Filter as `wanted`. `reason_option` names that of the reason."""
+    """Add the filter options to a verb, which gets a Filter as `wanted`. `reason_option` is the one for the reason."""
     options = (
         click.option("--channel", metavar="NAME", help="Only jobs of this channel."),
         click.option("--incident", metavar="ID", help="Only jobs of this incident."),

@@ -242,9 +242,10 @@ def _mapped(value: Any, key: str, change: Callable[[Any, str], Any]) -> Any:
 
 
 def resolved(name: str, members: Mapping[str, Any], stored: SecretDocument) -> SecretDocument:
-    """Return the new secret for the settings of a file, with the stored value or a first value for each reference.
+    """Return the new secret for the settings of a file, with the stored value in place of each reference.
 
-    The secret keeps its pauses, and the credentials that its endpoints need. Raises InvalidChannel and UsageError.
+    If no value is stored, the reference's environment variable has the first one, or a token is made. The secret keeps
+    its pauses, and the credentials that its endpoints need. Raises InvalidChannel and UsageError.
     """
 
     def filled_in(reference: Any, key: str) -> Any:

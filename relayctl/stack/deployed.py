@@ -30,7 +30,7 @@ class StackMissingError(LookupError):
 
 @dataclass(frozen=True)
 class Effects:
-    """Side effects of one run of relayctl."""
+    """Side effects of one run of relayctl, as functions that tests replace."""
 
     # Makes a session; None for its `profile_name` or `region_name` means the AWS CLI's own choice
     sessions: Callable[..., boto3.Session] = boto3.Session

@@ -57,7 +57,7 @@ def phones(stack: Stack) -> Verdict:
 
 
 def last_confirmation(table: Table) -> tuple[float, tuple[str, ...]] | None:
-    """Return the time of the last confirmed test (epoch seconds), and the ways it confirmed; None if there is none."""
+    """Return the time of the last resort's last confirmed test (epoch seconds), and the confirmed ways; else None."""
 
     def read(record: Any) -> tuple[float, tuple[str, ...]] | None:
         return float(record["at"]), tuple(map(str, record["ways"]))

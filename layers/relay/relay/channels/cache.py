@@ -128,9 +128,9 @@ class ChangeMarks:
         self.read_at = 0.0
 
     def current_marks(self, channel: str) -> Marks:
-        """Return a channel's change marks as of a read in the last ten seconds: a copy with others is out of date.
+        """Return a channel's change marks, read at most ten seconds ago. A copy with other marks is out of date.
 
-        If that read fails, the marks of the last successful read are returned.
+        If the read fails, the marks of the last successful read are returned.
         """
         now = self._clock()
         # A clock that was set back makes the difference negative.

@@ -398,7 +398,7 @@ def _rerouted(task: Task, entry: Entry, state: State) -> tuple[str, ...]:
 def described(entry: Entry, task: Task) -> Entry:
     """Return the entry with the share's title, environment and facts.
 
-    What the share does not say stays as it is known; a state from BigPanda's API says no facts. If a person snoozed the
+    What the share does not say stays as it is known; a share from BigPanda's API has no facts. If a person snoozed the
     incident, nobody has to answer for now: that ends the entry's receipt.
     """
     known, own = entry.about, task.about
@@ -527,7 +527,7 @@ def _unwanted(case: Case) -> Settle:
 
 
 def final_reason(task: Task, now: float) -> Reason | None:
-    """Return the reason to dead-letter a state at `now` (epoch seconds); None if it may be sent or is a new share's."""
+    """Return the reason to dead-letter a state at `now` (epoch seconds); None if there is none, or its share is new."""
     if task.is_from_webhook or task.dead_letter_reason:
         return task.dead_letter_reason
     if task.channel.policy.mode is Mode.SHADOW:

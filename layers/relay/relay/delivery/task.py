@@ -323,9 +323,9 @@ def send_signal(
 ) -> SendResult:
     """Send the signal of a task, in at most `max_attempts` attempts, to `only` these recipients; empty for all.
 
-    If xMatters may have accepted a failed attempt, a further one may page twice. So only a critical gets one then, and
-    not after a time-out. `entry` is None while the ledger fails. Then the signal of a queued job is marked as a
-    possible repetition (`may_repeat`), since another function may have sent it without recording it.
+    If xMatters may have accepted a failed attempt, a further attempt may page twice. So then only a critical gets a
+    further attempt, and not after a time-out. `entry` is None while the ledger fails. Then the signal of a queued job
+    is marked as a possible repetition (`may_repeat`), since another function may have sent it without recording it.
     """
     job, is_repeat = task.job, not task.is_from_webhook
     if entry:

@@ -286,7 +286,7 @@ class Entry(NamedTuple):
     def claiming(self, state: State) -> "Entry":
         """Return the ledger entry with the resolve `state` noted as claimed: it counts only once BigPanda confirms it.
 
-        The caller has BigPanda asked. Newest state, debt and pages stay as they are.
+        The caller queues the question to BigPanda. Newest state, debt and pages stay as they are.
         """
         return replace(self, end=self.end.claimed(state.came, state.version if state.is_stamped else None))
 
@@ -607,7 +607,8 @@ class Entry(NamedTuple):
     def awaits_others(self, state: State) -> bool:
         """True if the policy's `unanswered_recipients` have to be signalled of the critical `state`.
 
-        The fallback topic was notified that nobody is known to have heard of it, and they were not signalled yet.
+        The fallback topic was notified that nobody is known to have heard of it, and those recipients got no signal
+        yet.
         """
         announced = self.announced
         # A critical that comes after a better state is another one.

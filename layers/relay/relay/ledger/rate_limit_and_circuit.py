@@ -154,7 +154,7 @@ class Gate(NamedTuple):
         return sum(count for second, count in self.counts.items() if second > now - WINDOW_SECONDS)
 
     def free(self, now: float, limit: int) -> float:
-        """Return the earliest time (epoch seconds) at which `limit` has room, though it may be reserved for others."""
+        """Return the earliest time (epoch seconds) at which `limit` has room, even if that room is reserved."""
         excess = self.counted(now) - (limit - 1)
         for second in sorted(self.counts):
             if excess <= 0:

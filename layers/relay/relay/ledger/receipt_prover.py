@@ -38,9 +38,9 @@ class ReceiptProver:
         """Ask xMatters about these pages, unless another function does, and return the entry with the answer.
 
         `name` is the entry's key. `is_early` is True if a callback is the reason to ask, False if the receipt's time to
-        ask has come. Then BigPanda is asked, too, if the policy awaits an answer and xMatters knows of none. The
-        question is noted in the ledger before it is asked, so that functions do not ask at once: a surge of questions
-        could take xMatters down. Raises SendError, and LedgerError.
+        ask has come. In that case BigPanda is asked, too, if the policy awaits an answer and xMatters knows of none.
+        The question is noted in the ledger before it is asked, so that functions do not ask at once: a surge of
+        questions could take xMatters down. Raises SendError, and LedgerError.
         """
         is_mine, before, failure = False, entry.receipt.questions, None
 

@@ -53,10 +53,12 @@ class FallbackNotifier:
     fallback: Fallback
 
     def notify(self, run: SweeperRun, rows: Sequence[DueRow], deadline: Deadline) -> int:
-        """Notify the fallback topic of overdue criticals, with one message a channel. Return the number of channels.
+        """Notify people of criticals that are overdue or unheard. Return the number of channels they were told of.
 
-        Channels with few debts (owed states) come first, and the ledger's entries are marked as notified after all
-        messages are sent. So the many debts of one channel do not delay the message of another.
+        The fallback topic gets one message a channel, and then the phones are called. Channels with few debts (owed
+        states) come first, and the ledger's entries are marked as notified after all messages are sent. So the many
+        debts of one channel do not delay the message of another. A canary's entry is marked, too, but nobody is told of
+        it.
         """
         self.policies.read(rows)
         overdue = [each for each in rows if self._is_to_notify(each)]

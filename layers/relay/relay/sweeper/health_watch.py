@@ -149,7 +149,7 @@ class RecipientWatch:
     topics: HealthTopics
 
     def run(self, names: Iterable[str], deadline: Deadline) -> None:
-        """Check the recipients of that channel in `names` whose check is due for longest. Raises LedgerError."""
+        """Check the recipients of one channel of `names`: the one whose check is due longest. Raises LedgerError."""
         known, now = self._read(CHECKS_KEY), self.tools.clock()
         checks = {name: tuple(known.get(name, (0.0, 0))) for name in names}
         name = min(checks, key=lambda each: checks[each], default=None)
