@@ -24,11 +24,11 @@ class Quiet(CautiousJudge):
         if not is_fair or self.has_operators or NOC in self.story.timelines or not self.are_pages_followed:
             return
         for answer in self.answers:
-            if (
-                answer.said.response == "Acknowledge"
-                and answer.is_credible
-                and answer.said.incident not in self.untrusted
-            ):
+            # Without xMatters' REST API nobody knows which of two webhooks' pages was acknowledged.
+            own = (each for each in self.states.values() if each.channel == NOC and each.id == answer.said.incident)
+            names = {each.incident for each in own}
+            is_known = answer.is_credible and not names & {*self.untrusted} and (self.story.has_rest or len(names) == 1)
+            if is_known and answer.said.response == "Acknowledge":
                 yield from self._disturbed(answer)
 
     def _disturbed(self, answer: Answer) -> Iterator[str]:
