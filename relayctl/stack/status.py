@@ -136,7 +136,7 @@ def judge(status: ChannelStatus, now: float) -> tuple[Health, list[str]]:
         return Health.UNKNOWN, ["its debts could not be read"]
     if debts.oldest is not None and debts.oldest > now:
         until = moments.moment(debts.oldest)
-        return Health.OWES, [f"{owed_words(debts)}, waiting for the end of a pause, a flap or a distance at {until}"]
+        return Health.OWES, [f"{owed_words(debts)}, held until {until} by a pause, flap or distance"]
     if debts.owed:
         since = "?" if debts.oldest is None else age(now - debts.oldest)
         return Health.OWES, [f"owed for {since}{owed_reasons(debts)}"]
@@ -269,7 +269,6 @@ def read_status(stack: Stack, only: str | None = None, *, has_logs: bool = True)
     debts = {name: Debts.of(some) for name, some in entries.items()}
     traffic = read_traffic(stack.logs, readings, now) if has_logs else None
     probes = readings.read("ledger", lambda: read_probes(table, now)) or Probes()
-    # The canary of each channel as the sweeper's last run left it.
     canaries = readings.read("ledger", lambda: parsed(table.read(KEY), canaries_of, dict[str, Canary]()))
     names = set(listed)
     if has_logs:
@@ -287,7 +286,8 @@ def read_status(stack: Stack, only: str | None = None, *, has_logs: bool = True)
         )
         with readings.reading(f"secret of channel {name}"):
             status = status if status.problem else _with_secret(store, status)
-        held = (judgement.with_holds(each, status.policy or Policy(), now) for each in entries[name])
+        is_known, policy = status.policy is not None, status.policy or Policy()
+        held = (judgement.with_holds(each, policy, now, is_policy_known=is_known) for each in entries[name])
         status = status._replace(debts=None if rows is None else Debts.of(held))
         if channel := status.channel:
             uses = readings.read("ledger", partial(read_uses, table, channel))

@@ -846,8 +846,8 @@ MUTATIONS = (
     Mutation(
         "a share in a pause is sent if the ledger fails",
         "delivery.delivery:without_ledger",
-        "(pause := task.pause(now))",
-        "(pause := task.pause(now)) and not task.is_from_webhook",
+        "pause = task.pause(now)",
+        "pause = None if task.is_from_webhook else task.pause(now)",
         seed=2921,
     ),
     Mutation(
@@ -1121,8 +1121,8 @@ MUTATIONS = (
     Mutation(
         "facts that a share has no more stay in the ledger's entry",
         "delivery.rules:described",
-        "known.facts if Flag.FOUND in task.job.flags else own.facts",
-        "known.facts if Flag.FOUND in task.job.flags else {**known.facts, **own.facts}",
+        "known.facts if is_silent else own.facts",
+        "known.facts if is_silent else {**known.facts, **own.facts}",
         seed=46,
     ),
     Mutation(
@@ -1685,7 +1685,7 @@ MUTATIONS = (
     Mutation(
         "a critical that a person snoozed is told to people as unheard",
         "delivery.rules:described",
-        "entry.receipt.snoozed() if task.share.snoozed else entry.receipt",
+        "entry.receipt.snoozed(task.state.came) if task.share.snoozed else entry.receipt",
         "entry.receipt",
         seed=43,
     ),

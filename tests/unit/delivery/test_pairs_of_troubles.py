@@ -532,19 +532,22 @@ def test_snooze_ends_what_is_owed_to_further_recipients() -> None:
     assert len(relay.entry().accepted_signals) == 1
 
 
-def test_nobody_is_told_that_a_critical_is_unanswered_which_a_person_snoozed_before_it_rang() -> None:
-    relay = new_relay(samples.refused(503), policy=LATE | {"fallback_after_seconds": 3600}, xmatters=CALLBACK)
-    relay.play("critical 10")
-    relay.play("comment", snooze={"snoozed": True})
-    relay.close_circuits()
-    relay.session.steps = [samples.accepted("r1")]
-    relay.play("20m")
-    assert (relay.entry().announced is not None, relay.sns.published) == (True, [])
+def test_critical_that_rang_while_it_was_snoozed_is_told_of_once_nobody_answers() -> None:
+    relay = new_relay(policy=LATE, xmatters=CALLBACK)
+    relay.play("critical", snooze={"snoozed": True})
+    relay.play("critical 10m", snooze={"snoozed": False}, alerts=["a1"])
+    assert (rung(relay)[-1], len(relay.sns.published)) == ("Boss", 1)
 
 
-def test_signal_to_further_recipients_is_dead_lettered_with_a_removed_channel_and_rings_when_it_is_replayed() -> None:
-    relay = new_relay(samples.accepted("r1"), samples.refused(503), policy=LATE, xmatters=CALLBACK)
-    relay.play("critical 7m")
+@pytest.mark.parametrize("event", ["", "comment", "late tag"])
+def test_signal_to_further_recipients_is_dead_lettered_with_a_removed_channel_and_rings_when_it_is_replayed(
+    event: str,
+) -> None:
+    policy = {"routes": [{"when": {"tag.team": "web"}, "recipients": ["Ops", "Boss"]}]} if event == "late tag" else LATE
+    relay = new_relay(samples.accepted("r1"), samples.refused(503), policy=policy, xmatters=CALLBACK)
+    relay.play("critical 10" if event == "late tag" else "critical 7m")
+    if event:
+        relay.play("comment", **(WEB if event == "late tag" else {}))
     removed = replace(relay, secrets=FakeSecrets(noc=UnknownChannel("noc")))
     removed.play("10m")
     [job] = relay.dead_letters.jobs()
@@ -555,6 +558,13 @@ def test_signal_to_further_recipients_is_dead_lettered_with_a_removed_channel_an
     relay.clock.now += 60
     worked(relay, job)
     assert rung(relay)[sent:] == ["Boss"]
+
+
+def test_answered_critical_of_a_removed_channel_is_owed_to_nobody() -> None:
+    relay = new_relay(samples.accepted("r1"), samples.refused(503), policy=LATE, xmatters=CALLBACK)
+    relay.play("critical 7m response:Acknowledge@page-1=jane 5")
+    replace(relay, secrets=FakeSecrets(noc=UnknownChannel("noc"))).play("10m")
+    assert (relay.dead_letters.messages, relay.entry().debt.is_owed) == ([], False)
 
 
 def test_verified_answer_acts_although_xmatters_fails_once_after_bigpanda_did(tenant: Tenant) -> None:

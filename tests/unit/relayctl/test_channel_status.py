@@ -31,9 +31,7 @@ def test_channel_is_not_sick_for_debts_that_wait_for_the_end_of_a_pause() -> Non
     status = ChannelStatus("noc", debts=Debts.of([owed(7200, NOW + 600), owed(9000, NOW + 900)]))
     health, why = channel_status.judge(status, NOW)
     assert health == Health.OWES
-    assert why == [
-        f"2 critical owed, waiting for the end of a pause, a flap or a distance at {moments.moment(NOW + 600)}"
-    ]
+    assert why == [f"2 critical owed, held until {moments.moment(NOW + 600)} by a pause, flap or distance"]
 
 
 def test_refused_requests_are_judged_for_an_hour_only_if_the_uses_of_credentials_are_not_known() -> None:

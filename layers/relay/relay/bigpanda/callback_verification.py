@@ -52,12 +52,14 @@ class CallbackVerdict(NamedTuple):
         signal: The signal whose page the callback names; None for a callback that is not verified, and without access
             to xMatters' REST API.
         reason: Reason for the wait of an early callback.
+        is_unasked: True if xMatters could not be asked, so that a later attempt may verify the callback.
     """
 
     verdict: Verdict
     why: str = ""
     signal: AcceptedSignal | None = None
     reason: Reason = Reason.IN_FLIGHT
+    is_unasked: bool = False
 
 
 class ReceivedCallback(NamedTuple):
@@ -125,7 +127,8 @@ class Verifier:
                 received, [each for entry in announced for each in entry.accepted_signals], rest, deadline
             )
         except SendError as error:
-            found = CallbackVerdict(Verdict.UNVERIFIED, f"xMatters could not be asked about it: {error}")
+            why = f"xMatters could not be asked about it: {error}"
+            found = CallbackVerdict(Verdict.UNVERIFIED, why, is_unasked=True)
             # The channel's secret may have another credential by now.
             return found._replace(reason=error.reason) if error.reason == Reason.CREDENTIALS else found
 

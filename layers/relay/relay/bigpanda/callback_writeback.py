@@ -25,6 +25,7 @@ from relay.bigpanda.client import Incident
 from relay.bigpanda.comment import comment_of, tag_of
 from relay.bigpanda.incident_writer import MINUTE_SECONDS, CallbackToWrite, IncidentWriter
 from relay.channels.channel import BigPandaAccess, Channel
+from relay.channels.policy import Policy
 from relay.deadline import Clock, Deadline
 from relay.failures import LedgerError, Reason, SendError
 from relay.incidents.callback import Callback, parse_callback
@@ -77,6 +78,8 @@ WRITEBACK_LEASE_SECONDS = 60.0
 RACE_SECONDS = 5.0
 # First wait before an early callback is verified again; the waits grow with its age.
 SHORTEST_WRITEBACK_WAIT_SECONDS = 15.0
+# Longest wait before xMatters is asked again about a callback that it confirmed before.
+LONGEST_WRITEBACK_WAIT_SECONDS = 900.0
 # Rate limits of a channel's comments: far above normal use, and low enough that incidents stay readable.
 VERIFIED_A_MINUTE, UNVERIFIED_A_MINUTE = 60, 10
 
@@ -118,12 +121,16 @@ class Writeback:
             found = self.verifier.judge(received, [entry for _, entry in entries], channel.rest, deadline)
             # The ledger may have failed when its signal was sent: then that is recorded shortly after the ledger works.
             is_after_failure = found.verdict != Verdict.VERIFIED and job.stamps.reason == Reason.INTERNAL
+            now = self.clock()
+            wait = max(SHORTEST_WRITEBACK_WAIT_SECONDS, now - came)
             # Once it is verified, a question that fails later does not make a person's answer a stranger's.
-            was_verified = found.verdict != Verdict.VERIFIED and Flag.VERIFIED in job.flags
-            if found.verdict == Verdict.EARLY or is_after_failure or was_verified:
-                now = self.clock()
-                wait = max(SHORTEST_WRITEBACK_WAIT_SECONDS, now - came)
-                again = now + wait if was_verified else min(now + wait, came + EARLY_CALLBACK_SECONDS)
+            was_verified = found.is_unasked and Flag.VERIFIED in job.flags
+            age = now - job.age_counts_from
+            patience = min(max(SHORTEST_WRITEBACK_WAIT_SECONDS, age), LONGEST_WRITEBACK_WAIT_SECONDS)
+            if was_verified and age + patience < Policy().max_age_seconds:
+                return replace(Result.unsafe(job, found.reason, found.why), until=now + patience)
+            if found.verdict == Verdict.EARLY or is_after_failure:
+                again = min(now + wait, came + EARLY_CALLBACK_SECONDS)
                 again = max(again, now + MINUTE_SECONDS) if is_after_failure else again
                 return replace(Result.unsafe(job, found.reason, found.why), until=again)
             if found.signal and (until := _end_waits_until(received, entries, found.signal, self.clock())):

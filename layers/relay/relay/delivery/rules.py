@@ -336,8 +336,7 @@ def _judged(task: Task, entry: Entry, state: State) -> tuple[Task, Standing]:
     recipients, further = task.own_recipients, tuple[str, ...]()
     if found := _further(task, entry, state, judgement.standing):
         judgement, further = Judgement(Standing.OWED, found[0]), found[1]
-    elif task.dead_letter_reason and judgement.standing == Standing.DUPLICATE and _is_own_debt(task, entry, state):
-        # Without its channel nobody knows if it is owed to further recipients: a replay decides.
+    elif _is_owed_to_gone(task, entry, state, judgement.standing):
         judgement = Judgement(Standing.OWED, judgement.change)
     elif others and judgement.standing == Standing.OWED and entry.awaits_others(state):
         # What is owed to all takes the place of the signal to further recipients.
@@ -354,6 +353,17 @@ def _judged(task: Task, entry: Entry, state: State) -> tuple[Task, Standing]:
     is_first = task.is_first or entry.sequence == 0
     task = replace(task, state=state, change=change, job=job, further=further, is_first=is_first)
     return _revived_by(task, entry), judgement.standing
+
+
+def _is_owed_to_gone(task: Task, entry: Entry, state: State, standing: Standing) -> bool:
+    """True if a state is owed to further recipients alone, whom only its channel knew, which is gone: a replay rings.
+
+    `_further` can't tell, since a channel that is removed, or can't be read, names nobody.
+    """
+    if not task.dead_letter_reason or standing not in {Standing.DUPLICATE, Standing.UNCHANGED}:
+        return False
+    is_for_others = entry.awaits_others(state) or task.job.stamps.transition == Transition.REROUTED
+    return is_for_others and _is_own_debt(task, entry, state)
 
 
 def _further(task: Task, entry: Entry, state: State, standing: Standing) -> tuple[Change, tuple[str, ...]] | None:
@@ -402,9 +412,11 @@ def described(entry: Entry, task: Task) -> Entry:
     incident, nobody has to answer for now: that ends the entry's receipt.
     """
     known, own = entry.about, task.about
-    facts = known.facts if Flag.FOUND in task.job.flags else own.facts
+    is_silent = Flag.FOUND in task.job.flags or task.dead_letter_reason is not None
+    facts = known.facts if is_silent else own.facts
     about = About(own.title or known.title, own.environment_id or known.environment_id, facts)
-    return replace(entry, about=about, receipt=entry.receipt.snoozed() if task.share.snoozed else entry.receipt)
+    receipt = entry.receipt.snoozed(task.state.came) if task.share.snoozed else entry.receipt
+    return replace(entry, about=about, receipt=receipt)
 
 
 def _flapping(task: Task, entry: Entry, standing: Standing, now: float) -> tuple[Task, Entry]:

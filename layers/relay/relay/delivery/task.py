@@ -38,9 +38,9 @@ class Unguarded:
 
     sent_at: dict[str, float] = field(default_factory=dict)
 
-    def was_sent(self, entry_key: str, now: float) -> bool:
+    def was_sent(self, entry_key: str, now: float, within: float = UNGUARDED_AFTER_SECONDS) -> bool:
         """True if a signal was sent without the ledger within UNGUARDED_AFTER_SECONDS before `now` (epoch seconds)."""
-        return now - self.sent_at.get(entry_key, 0.0) < UNGUARDED_AFTER_SECONDS
+        return now - self.sent_at.get(entry_key, 0.0) < within
 
     def forget(self, entry_key: str) -> None:
         self.sent_at.pop(entry_key, None)
@@ -191,7 +191,7 @@ class Task(NamedTuple):
         return Audience(
             recipients,
             is_for_acknowledger=bool(only) and not self.further,
-            awaits_receipt=policy.awaits_receipt and not self.share.snoozed,
+            awaits_receipt=policy.awaits_receipt,
             has_others=bool(others) and others <= set(recipients),
             is_further=bool(self.further),
         )

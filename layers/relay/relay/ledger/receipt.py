@@ -72,7 +72,8 @@ class Receipt(NamedTuple):
         questions: Number of used-up questions to the vendors' APIs about the critical. EARLY_QUESTIONS may be asked
             when a callback comes, then one shortly before each step is late. That one uses up the earlier ones, too.
         recipients: Names of the first MAX_RECIPIENTS recipients of the signal; empty if the workflow chooses them.
-        others_at: When the policy's `unanswered_recipients` were signalled, since nobody was known to have heard of it.
+        others_at: When the policy's `unanswered_recipients` were signalled, since nobody was known to have heard of it;
+            or when a snooze ended the need for that.
     """
 
     since: float = 0.0
@@ -97,9 +98,9 @@ class Receipt(NamedTuple):
         """
         return replace(self, is_open=False, missed="") if self.is_open and not self.has_no_page else self
 
-    def snoozed(self) -> "Receipt":
+    def snoozed(self, at: float) -> "Receipt":
         """Return the receipt, closed, after a person snoozed the incident: no further recipients are signalled."""
-        return replace(self, missed="") if self.awaits_others else self.ended()
+        return replace(self, others_at=at) if self.awaits_others else self.ended()
 
     @property
     def has_no_page(self) -> bool:
