@@ -512,7 +512,9 @@ def test_what_routes_ask_of_a_share_is_kept_of_a_signal_that_was_sent_without_th
 def test_first_share_is_reported_to_bigpanda_although_the_ledger_cannot_be_read() -> None:
     relay = new_relay(access=API | {"callbacks": True, "app_key": "a" * 24})
     relay.dynamodb.failure = TABLE_DOWN
-    relay.post(status="warning")
+    for event in ("incident#new", "incident#updated"):
+        content = json.loads(samples.enveloped("e1", status="warning", changedOn=int(relay.clock.now)))
+        relay.webhook.serve(samples.request(json.dumps(content | {"event": event}).encode()))
     assert [job.kind for job in relay.chores.jobs()] == ["release"]
 
 
