@@ -162,7 +162,7 @@ def may_notify_nobody(channel: Channel) -> bool:
 
 
 def judged(finding: RecipientCheck, hindrance: str = "") -> Check:
-    """Return a recipient's result, OK if a signal would notify a person; a user's `hindrance` makes it a WARNING."""
+    """Return a recipient's check: FAILED if a signal notifies nobody, WARNING for doubt or a `hindrance`, else OK."""
     what = f"recipient {finding.name}"
     if finding.detail:
         return warning(what, f"not known: {finding.detail}")

@@ -146,7 +146,7 @@ def of_each[T](paths: Iterable[Path], read: Callable[[Path], T]) -> list[T]:
 
 
 def read_folder(folder: Path) -> dict[Path, dict[str, Any]]:
-    """Return the settings of each file in a folder by path, as `parse` returns them. Raises UsageError as `of_each`."""
+    """Return the settings in each YAML file of a folder, by path. Raises UsageError that names all wrong files."""
     named = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in {SUFFIX, ".yml"} and path.is_file()]
     paths = [path for path in named if not path.name.startswith(".")]
     return dict(zip(paths, of_each(paths, _read), strict=True))
@@ -242,10 +242,10 @@ def _mapped(value: Any, key: str, change: Callable[[Any, str], Any]) -> Any:
 
 
 def resolved(name: str, members: Mapping[str, Any], stored: SecretDocument) -> SecretDocument:
-    """Return the new secret for the settings of a file, with the stored value in place of each reference.
+    """Return the new secret for the settings of a file, with a credential in place of each reference to one.
 
-    If no value is stored, the reference's environment variable has the first one, or a token is made. The secret keeps
-    its pauses, and the credentials that its endpoints need. Raises InvalidChannel and UsageError.
+    That is the `stored` one, or else the value of the environment variable that the reference names, or a new token.
+    The secret keeps its pauses, and the credentials that its endpoints need. Raises InvalidChannel and UsageError.
     """
 
     def filled_in(reference: Any, key: str) -> Any:

@@ -72,7 +72,7 @@ def waits_for(status: ChannelStatus, now: float, quiet: float) -> list[str]:
 
 
 def drained(stack: Stack, names: Sequence[str], quiet: float, timeout: float) -> Iterator[str]:
-    """Wait until each channel is drained, so that `waits_for` returns nothing. Yield the name of each as soon as it is.
+    """Wait until each channel owes nothing, and had no share or signal for `quiet` seconds. Yield its name then.
 
     A removed channel that owes nothing counts as drained. Raises ClickException if a share comes, if a source cannot be
     read, or after `timeout` seconds.

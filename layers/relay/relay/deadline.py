@@ -82,7 +82,7 @@ class Deadline:
 
 
 def limited(deadlines: Deadlines, seconds: float, part: str) -> Run:
-    """Return a function that runs each call with a new deadline of `seconds`, timed as `part` (`Deadline.run`)."""
+    """Return a function that runs each call within `seconds`, and collects its time under the name `part`."""
     return lambda call: deadlines(seconds).run(call, part=part)
 
 

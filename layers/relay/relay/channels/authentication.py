@@ -124,10 +124,10 @@ def _limits(is_checked: bool) -> tuple[float, float]:
 
 
 def source(address: str) -> str:
-    """Return the key of an address's budget: the address itself, or the /64 network of an IPv6 address.
+    """Return the name under which refused requests of an address are counted: the address, or the /64 network of IPv6.
 
-    One subscriber has a whole /64, so budgets of single IPv6 addresses would limit nothing. Empty for a text that is no
-    address.
+    One subscriber has a whole /64, so a limit for single IPv6 addresses would limit nothing. Empty for a text that is
+    no address.
     """
     try:
         found = ipaddress.ip_address(address)

@@ -113,9 +113,10 @@ class Policy(NamedTuple):
 
     @classmethod
     def of(cls, members: Mapping[str, Any], *, has_rest: bool = False) -> Self:
-        """Read the `policy` of a valid secret. `has_rest` is True if the secret has access to xMatters' REST API.
+        """Return the policy of a valid secret, from the `members` of its member `policy`.
 
-        `notify_on` takes precedence over `preset`.
+        `has_rest` is True if the secret has access to xMatters' REST API: then a device's notification is awaited by
+        default. The member `notify_on` takes precedence over `preset`.
         """
         chosen = {name: members[name] for name in cls._fields if name in members}
         if has_rest:

@@ -223,7 +223,8 @@ class Pause(NamedTuple):
 def pauses_for(share: Share, pauses: Iterable[Pause], *, is_open: bool) -> tuple[Pause, ...]:
     """Return the pauses whose conditions an incident's share meets: past, active and future ones.
 
-    A pause whose conditions take too many comparisons does not apply, so that no page is held back by mistake.
+    `is_open` is False after the incident's end (see `chosen`). A pause whose conditions take too many comparisons does
+    not apply, so that no page is held back by mistake.
     """
     return tuple(each for each in pauses if not each.when or meets(each.when, share, is_open=is_open))
 

@@ -22,7 +22,9 @@ class Way(NamedTuple):
     """One way to reach a phone.
 
     Attributes:
+        name: Name of the way for people, with the phone's place in the stack's list and its last two digits.
         is_call: True for a voice call, False for a text message.
+        number: The phone's number in E.164 form.
         identity: ARN of the phone number, pool or sender id that calls or texts.
     """
 

@@ -195,7 +195,7 @@ def earliest_send_time(entry: Entry, transition: Transition, min_seconds: float)
     """Return the earliest time of the incident's next signal (epoch seconds): 0 or a past time if it may go now.
 
     `min_seconds` is the policy's shortest time between signals; a worsening, a resolve and a signal to
-    `unanswered_recipients` ignore it. xMatters' flood control limits all signals.
+    `unanswered_recipients` ignore it. No signal may go sooner than xMatters' flood control permits.
     """
     since_last = entry.signal_times[-1] + min_seconds if entry.signal_times and transition not in _UNSPACED else 0.0
     if len(entry.signal_times) < FLOOD_CONTROL_SIGNALS:

@@ -19,7 +19,12 @@ _FLAPS = "This incident flaps. The next signal comes when it is worse, or when i
 
 
 class BodyRule(NamedTuple):
-    """Settings of the relay's own request body: longest text of a property (characters), further properties by name."""
+    """Settings of the relay's own request body.
+
+    Attributes:
+        max_length: Length of the longest text of a property (characters).
+        properties: Further properties: pairs of a name and its text, the same for all incidents.
+    """
 
     max_length: int = MAX_LENGTH
     properties: tuple[tuple[str, str], ...] = ()

@@ -84,10 +84,10 @@ class End(NamedTuple):
         )
 
     def answered_open(self, asked_at: float) -> "End":
-        """Return the incident's end after BigPanda answered a question of `asked_at` (epoch seconds): it is open.
+        """Return the incident's end after BigPanda answered "open" to a question of `asked_at` (epoch seconds).
 
-        The claimed resolve is refuted if the last one came at least CLAIM_SECONDS before the question: until then,
-        BigPanda's API may lag behind its webhook. Else the claim stays.
+        If the last claimed resolve came CLAIM_SECONDS or more before the question, the claim is refuted and ends. Else
+        it stays, since BigPanda's API may lag behind its webhook.
         """
         is_refuted = self.is_claimed and asked_at - self.last_claimed_at >= CLAIM_SECONDS
         return replace(self, claimed_at=0.0 if is_refuted else self.claimed_at, silent_since=0.0)
@@ -185,6 +185,7 @@ class Acknowledgement(NamedTuple):
     """Acknowledgement of an announced state.
 
     Attributes:
+        by: xMatters' name of the person.
         rank: Severity of the state, a higher one is worse; 0 if the state has none.
         at: Arrival of the acknowledgement (epoch seconds).
     """
@@ -553,10 +554,10 @@ class Entry(NamedTuple):
         """Return the entry after a callback that reports a failed recipient or a page's end (`Callback.is_dead_end`).
 
         The receipt's awaited step is missed if xMatters notifies nobody else: all recipients of the newest signal
-        failed, or its only known page ended, and no earlier signal of the critical has other recipients. Else only the
-        failed recipient is recorded. `signal` is the one whose page the callback names: nothing changes unless it is
-        the newest. It is None if xMatters was not asked: then there must be only one signal, and a page's end is
-        ignored.
+        failed, or its only known page ended, and no earlier signal of the critical has other recipients. `policy` says
+        which step is awaited: a notification or an answer. Else only the failed recipient is recorded. `signal` is the
+        one whose page the callback names: nothing changes unless it is the newest. It is None if nobody asked xMatters
+        whose page that is. Then a failed recipient counts only if there is one signal, and a page's end never does.
         """
         signals = self.open_signals
         if not signals or signals[-1].at < self.receipt.since:

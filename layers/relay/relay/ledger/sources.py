@@ -130,9 +130,9 @@ class Sources:
         return tuple(_sets(self.table.read(_incident_key(channel.name, incident_id))))
 
     def of_incidents(self, channel: str, incident_ids: Collection[str]) -> dict[str, tuple[Recipients, ...]]:
-        """Return the sets of URL recipients with which incidents were shared, by incident id. Raises LedgerError.
+        """Return the sets of recipients that webhooks' URLs named for incidents, by incident id. Raises LedgerError.
 
-        An incident that was shared without URL recipients has no sets.
+        The sets of an incident are empty if no URL named recipients.
         """
         keys = {incident_id: _incident_key(channel, incident_id) for incident_id in incident_ids}
         found = self.table.read_many(set(keys.values()))

@@ -74,7 +74,7 @@ class Listing(NamedTuple):
         return list({each.api_key: each for each in found}.values())
 
     def has(self, channel: Channel) -> bool:
-        """True if the channel is compared with this listing, also after a change of its secret."""
+        """True if the channel, as its secret is now, has to be compared with this listing."""
         access = channel.bigpanda
         if access is None or not channel.is_reconciled or self.environment_id not in access.environments:
             return False

@@ -70,11 +70,11 @@ class Ownership:
         return {each.name: self._learnt(run, each) for each in run.listing.members if each.signals}
 
     def judge(self, run: Progress, names: Mapping[str, frozenset[str]], *, criticals_alone: bool) -> None:
-        """Decide to which channel the unknown incidents in `run.firsts` belong. Raises LedgerError.
+        """Decide to which channel the incidents in `run.firsts` belong, of which no share came. Raises LedgerError.
 
-        `names` is what `learn` returned. A channel's own incidents become its findings. Incidents that are not its own
-        are ignored for an hour. If BigPanda's activities do not say whose an incident is, it stays to be reported. With
-        `criticals_alone`, only criticals are judged.
+        `names` has BigPanda's names of each channel's webhook (see `learn`). A channel's own incidents become findings,
+        which are signalled. Those of others are ignored for an hour. If BigPanda's activities do not say whose an
+        incident is, people are told of it. With `criticals_alone`, all others wait for a later call.
         """
         for place, finding in list(run.firsts.items()):
             channel, name = place

@@ -140,9 +140,10 @@ class XMatters:
         return found if changed else same
 
     def attempt(self, channel: Channel, signal: Signal, deadline: Deadline, *, reserve: float) -> str | None:
-        """Send one request for a signal. Return xMatters' request id; None if the accepting answer has none.
+        """Send one request for a signal, once. Return xMatters' request id; None if the accepting answer has none.
 
-        Raises SendError if the signal was not accepted.
+        `reserve` is the part of the deadline (seconds) that has to be left afterwards. Raises SendError if the signal
+        was not accepted.
         """
         url, headers, login = with_recipients(channel.trigger_url, signal.recipients), _headers(signal), _login(channel)
         authorization = self._logins.headers(login, deadline, reserve=reserve)
