@@ -512,10 +512,11 @@ def test_what_routes_ask_of_a_share_is_kept_of_a_signal_that_was_sent_without_th
 def test_first_share_is_reported_to_bigpanda_although_the_ledger_cannot_be_read() -> None:
     relay = new_relay(access=API | {"callbacks": True, "app_key": "a" * 24})
     relay.dynamodb.failure = TABLE_DOWN
-    for event in ("incident#new", "incident#updated"):
-        content = json.loads(samples.enveloped("e1", status="warning", changedOn=int(relay.clock.now)))
-        relay.webhook.serve(samples.request(json.dumps(content | {"event": event}).encode()))
-    assert [job.kind for job in relay.chores.jobs()] == ["release"]
+    content = json.loads(samples.enveloped("e1", status="warning", changedOn=int(relay.clock.now)))
+    # The webhook of v1 names no event.
+    for event in ({"event": "incident#new"}, {"event": "incident#updated"}, {}):
+        relay.webhook.serve(samples.request(json.dumps(content | event).encode()))
+    assert [job.kind for job in relay.chores.jobs()] == ["release", "release"]
 
 
 LATE = {"answered_within_seconds": 300, "unanswered_recipients": ["Boss"]}
@@ -562,9 +563,15 @@ def test_signal_to_further_recipients_is_dead_lettered_with_a_removed_channel_an
     assert rung(relay)[sent:] == ["Boss"]
 
 
-def test_answered_critical_of_a_removed_channel_is_owed_to_nobody() -> None:
-    relay = new_relay(samples.accepted("r1"), samples.refused(503), policy=LATE, xmatters=CALLBACK)
-    relay.play("critical 7m response:Acknowledge@page-1=jane 5")
+@pytest.mark.parametrize("owed_for", ["a missing answer", "a late tag"])
+def test_answered_critical_of_a_removed_channel_is_owed_to_nobody(owed_for: str) -> None:
+    is_tag = owed_for == "a late tag"
+    policy = {"routes": [{"when": {"tag.team": "web"}, "recipients": ["Ops", "Boss"]}]} if is_tag else LATE
+    relay = new_relay(samples.accepted("r1"), samples.refused(503), policy=policy, xmatters=CALLBACK)
+    relay.play("critical 10" if is_tag else "critical 7m")
+    relay.play("comment", **WEB if is_tag else {})
+    assert relay.entry().debt.is_owed
+    relay.play("response:Acknowledge@page-1=jane 5")
     replace(relay, secrets=FakeSecrets(noc=UnknownChannel("noc"))).play("10m")
     assert (relay.dead_letters.messages, relay.entry().debt.is_owed) == ([], False)
 
@@ -581,7 +588,7 @@ def test_verified_answer_acts_although_xmatters_fails_once_after_bigpanda_did(te
     )
     relay.play("critical 30")
     ends = relay.clock.now + 420
-    relay.play("response:Resolve@page-1=jane 30 60 120 240")
+    relay.play("response:Resolve@page-1=jane 30 60 120 180")
     tenant.replies["people"] = refused
     relay.play("60")
     tenant.replies.clear()
@@ -597,3 +604,65 @@ def test_topic_is_told_only_of_the_recipients_whom_no_signal_told_of_a_critical(
     relay.play("comment 2m", **WEB)
     [message] = relay.sns.published
     assert 'recipients: "Web"\n' in json.loads(message["Message"])["default"]
+
+
+def test_topic_is_told_of_a_recipient_whom_signals_told_of_the_warning_alone() -> None:
+    routes = [
+        {"when": {"status": "warning"}, "recipients": ["Web"]},
+        {"when": {"tag.team": "web"}, "recipients": ["Ops", "Web", "Net"]},
+        {"when": {"status": "critical"}, "recipients": ["Ops"]},
+    ]
+    policy = {"routes": routes, "min_seconds_between_signals": 0, "notify_on": ["opened", "worsened", "grew"]}
+    relay = new_relay(samples.accepted("r1"), samples.accepted("r2"), REFUSED, policy=policy)
+    relay.play("warning 20 critical 20", alerts=["a1"])
+    relay.play("comment 3m", alerts=["a1", "a2"], **WEB)
+    [message] = relay.sns.published
+    assert 'recipients: "Web", "Net"\n' in json.loads(message["Message"])["default"]
+
+
+def test_topic_is_told_of_a_missing_page_although_a_person_snoozed_the_critical_before(tenant: Tenant) -> None:
+    policy = {"answered_within_seconds": 300, "notify_on": ["opened", "grew"], "min_seconds_between_signals": 0}
+    relay = xmatters_tenant.new_relay(tenant, policy=policy, xmatters=CALLBACK)
+    relay.play("critical 10m", alerts=["a1"])
+    relay.play("comment 60", alerts=["a1"], snooze={"snoozed": True})
+    tenant.makes_pages = False
+    relay.play("comment 15m", alerts=["a1", "a2"], snooze={"snoozed": False})
+    assert [message["Subject"].partition(":")[0] for message in relay.sns.published] == [
+        "CRITICAL, nobody answered",
+        "CRITICAL, xMatters did not notify",
+    ]
+
+
+def test_verified_answer_is_dead_lettered_and_no_comment_if_xmatters_cannot_be_asked_for_too_long(
+    tenant: Tenant,
+) -> None:
+    access, ends = API | {"actions": {"Resolve": {"do": "resolve"}}}, 0.0
+
+    def bigpanda(_: Call) -> HttpAnswer:
+        return samples.refused(503) if relay.clock.now < ends else DONE
+
+    relay = xmatters_tenant.new_relay(
+        tenant, policy={"confirm_resolve": False}, xmatters=CALLBACK, access=access, bigpanda=FakeSession(bigpanda)
+    )
+    relay.play("critical 30")
+    ends = relay.clock.now + 420
+    relay.play("response:Resolve@page-1=jane 30 60 120")
+    tenant.replies["people"] = samples.refused(503)
+    for _ in range(25):
+        relay.play("900")
+    assert not any(b"Unverified" in (call.body or b"") for call in relay.bigpanda.calls)
+    [job] = relay.dead_letters.jobs()
+    assert job.stamps.reason == "expired"
+    tenant.replies.clear()
+    worked(relay, job)
+    assert relay.bigpanda.calls[-1].url.endswith("/resolve")
+
+
+def test_share_in_a_pause_waits_for_the_record_of_a_signal_without_the_ledger_unless_the_incident_ended_since() -> None:
+    relay = new_relay()
+    relay.dynamodb.failure = TABLE_DOWN
+    relay.play("critical")
+    relay.change_policy(pauses=[samples.pause("keep")])
+    relay.play("comment ok critical")
+    waits = [Flag.WAITS_FOR_LEDGER in job.flags for job in relay.retries.jobs()]
+    assert waits[-3:] == [True, False, False]

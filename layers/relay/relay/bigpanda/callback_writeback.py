@@ -25,7 +25,6 @@ from relay.bigpanda.client import Incident
 from relay.bigpanda.comment import comment_of, tag_of
 from relay.bigpanda.incident_writer import MINUTE_SECONDS, CallbackToWrite, IncidentWriter
 from relay.channels.channel import BigPandaAccess, Channel
-from relay.channels.policy import Policy
 from relay.deadline import Clock, Deadline
 from relay.failures import LedgerError, Reason, SendError
 from relay.incidents.callback import Callback, parse_callback
@@ -122,14 +121,14 @@ class Writeback:
             # The ledger may have failed when its signal was sent: then that is recorded shortly after the ledger works.
             is_after_failure = found.verdict != Verdict.VERIFIED and job.stamps.reason == Reason.INTERNAL
             now = self.clock()
-            wait = max(SHORTEST_WRITEBACK_WAIT_SECONDS, now - came)
-            # Once it is verified, a question that fails later does not make a person's answer a stranger's.
-            was_verified = found.is_unasked and Flag.VERIFIED in job.flags
-            age = now - job.age_counts_from
-            patience = min(max(SHORTEST_WRITEBACK_WAIT_SECONDS, age), LONGEST_WRITEBACK_WAIT_SECONDS)
-            if was_verified and age + patience < Policy().max_age_seconds:
-                return replace(Result.unsafe(job, found.reason, found.why), until=now + patience)
+            if found.is_unasked and Flag.VERIFIED in job.flags:
+                # A question that fails now does not make a person's answer a stranger's. If it fails for too long, the
+                # answer is dead-lettered, and can be replayed.
+                wait = max(SHORTEST_WRITEBACK_WAIT_SECONDS, now - job.age_counts_from)
+                again = now + min(wait, LONGEST_WRITEBACK_WAIT_SECONDS)
+                return replace(Result.unsafe(job, found.reason, found.why), until=again)
             if found.verdict == Verdict.EARLY or is_after_failure:
+                wait = max(SHORTEST_WRITEBACK_WAIT_SECONDS, now - came)
                 again = min(now + wait, came + EARLY_CALLBACK_SECONDS)
                 again = max(again, now + MINUTE_SECONDS) if is_after_failure else again
                 return replace(Result.unsafe(job, found.reason, found.why), until=again)

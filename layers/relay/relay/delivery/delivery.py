@@ -85,8 +85,6 @@ WAITS_WITHOUT_MESSAGE = frozenset({Reason.PAUSED, Reason.FLAPPING, Reason.CIRCUI
 REFUSED_AGAIN_SECONDS = 60.0
 # Time between two reads of a failing ledger.
 UNGUARDED_WAIT_SECONDS = 30.0
-# The longest outage of the ledger after which a share in a pause still waits for the record of an unguarded signal.
-RECORDED_LATE_SECONDS = 6 * 3600.0
 # Wait before an unguarded signal is recorded again. It is short: a resolve is owed only if the signal is recorded.
 CATCH_UP_SECONDS = 5.0
 
@@ -722,15 +720,12 @@ def without_ledger(services: Services, task: Task, why: str) -> Result:
     queued job then keeps its old message.
     """
     now = services.clock()
-    pause = task.pause(now)
-    # A pause may last until the ledger works, and end before the signal is recorded.
-    within = RECORDED_LATE_SECONDS if pause else UNGUARDED_AFTER_SECONDS
     if task.is_from_webhook and not task.state.is_critical:
         # The incident is no longer critical, so its next critical state is sent at once again.
         services.unguarded.forget(task.entry_key)
-    elif task.is_from_webhook and services.unguarded.was_sent(task.entry_key, now, within):
+    elif task.is_from_webhook and services.unguarded.was_sent(task.entry_key, now):
         task = replace(task, job=task.job.with_flags(Flag.WAITS_FOR_LEDGER))
-    if pause:
+    if pause := task.pause(now):
         return _paused(services, task, pause, why)
     task = task.ledger_failed(now)
     if _may_wait(task, now):

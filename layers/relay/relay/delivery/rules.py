@@ -337,7 +337,8 @@ def _judged(task: Task, entry: Entry, state: State) -> tuple[Task, Standing]:
     if found := _further(task, entry, state, judgement.standing):
         judgement, further = Judgement(Standing.OWED, found[0]), found[1]
     elif _is_owed_to_gone(task, entry, state, judgement.standing):
-        judgement = Judgement(Standing.OWED, judgement.change)
+        # Without a change: the job keeps the transition that tells of the late tag.
+        judgement = Judgement(Standing.OWED)
     elif others and judgement.standing == Standing.OWED and entry.awaits_others(state):
         # What is owed to all takes the place of the signal to further recipients.
         recipients = task.channel.fitting((*recipients, *others))
@@ -362,8 +363,8 @@ def _is_owed_to_gone(task: Task, entry: Entry, state: State, standing: Standing)
     """
     if not task.dead_letter_reason or standing not in {Standing.DUPLICATE, Standing.UNCHANGED}:
         return False
-    is_for_others = entry.awaits_others(state) or task.job.stamps.transition == Transition.REROUTED
-    return is_for_others and _is_own_debt(task, entry, state)
+    is_late_tag = task.job.stamps.transition == Transition.REROUTED and entry.acknowledgement is None
+    return (is_late_tag or entry.awaits_others(state)) and _is_own_debt(task, entry, state)
 
 
 def _further(task: Task, entry: Entry, state: State, standing: Standing) -> tuple[Change, tuple[str, ...]] | None:

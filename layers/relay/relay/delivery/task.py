@@ -38,9 +38,9 @@ class Unguarded:
 
     sent_at: dict[str, float] = field(default_factory=dict)
 
-    def was_sent(self, entry_key: str, now: float, within: float = UNGUARDED_AFTER_SECONDS) -> bool:
+    def was_sent(self, entry_key: str, now: float) -> bool:
         """True if a signal was sent without the ledger within UNGUARDED_AFTER_SECONDS before `now` (epoch seconds)."""
-        return now - self.sent_at.get(entry_key, 0.0) < within
+        return now - self.sent_at.get(entry_key, 0.0) < UNGUARDED_AFTER_SECONDS
 
     def forget(self, entry_key: str) -> None:
         self.sent_at.pop(entry_key, None)

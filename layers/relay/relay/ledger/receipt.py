@@ -124,11 +124,12 @@ class Receipt(NamedTuple):
         """Return the critical's receipt after a step failed: the fallback topic has to be notified of that, once.
 
         The receipt stays as it is if a person answered, or the topic was notified, since the signal was sent (`since`).
-        It also stays once the policy's `unanswered_recipients` were signalled.
+        It also stays if that signal was for the policy's `unanswered_recipients`, or was sent before theirs.
         """
-        if since <= max(self.answered_at, self.told_at) or self.others_at:
+        if since <= max(self.answered_at, self.told_at, self.others_at):
             return self
-        receipt = Receipt(since, recipients=self.recipients) if self.told_at or not self.since else self
+        is_new = self.told_at or not self.since
+        receipt = Receipt(since, recipients=self.recipients, others_at=self.others_at) if is_new else self
         return replace(receipt, is_open=True, missed=step)
 
     def after_dead_end(self, policy: Policy) -> "Receipt":

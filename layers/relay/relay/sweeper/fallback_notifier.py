@@ -30,7 +30,6 @@ from relay.sweeper.run import (
     SweepPolicies,
     Tools,
     by_channel,
-    with_holds,
 )
 
 # Shortest time between two calls of the phones about one channel, and between two messages to the fallback topic about
@@ -207,7 +206,7 @@ class FallbackNotifier:
         if not entry.debt.has_critical_row or entry.debt.is_notified or not entry.debt.is_owed:
             return False
         # Nothing will ring of itself for a given-up state, so there is nothing to wait for.
-        delay_start = with_holds(self.policies, row, now).delay_start or now
+        delay_start = self.policies.with_holds(row, now).delay_start or now
         return entry.debt.is_given_up or now - delay_start >= policy.fallback_after_seconds
 
     def _missed(self, row: DueRow) -> str:
@@ -266,7 +265,7 @@ def _unsignalled(entry: Entry, recipients: tuple[str, ...]) -> tuple[str, ...]:
     known = entry.announced
     if not _owes_critical(entry) or known is None or not known.is_critical or entry.eased:
         return recipients
-    told = entry.open_signals
+    told = [each for each in entry.open_signals if each.is_critical and not each.is_for_acknowledger]
     return tuple(name for name in recipients if not any(each.is_for(name) for each in told)) or recipients
 
 

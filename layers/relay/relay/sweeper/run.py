@@ -315,6 +315,11 @@ class SweepPolicies:
             self.known[channel] = self._read_policy(channel)
         return self.known[channel]
 
+    def with_holds(self, row: DueRow, now: float) -> Entry:
+        """Return the entry of a row, with the end of what held its debt last (`judgement.with_holds`)."""
+        policy = self.of(row.channel)
+        return judgement.with_holds(row.entry, policy, now, is_policy_known=row.channel not in self.unread)
+
     def _read_policy(self, channel: str) -> Policy:
         unread_since = self.unread_since.pop(channel, None)
         try:
@@ -330,13 +335,6 @@ class SweepPolicies:
         self.unread.add(channel)
         self.unread_since[channel] = since = now if unread_since is None else unread_since
         return UNREAD if now - since >= NOTIFIED_WITHIN_SECONDS else Policy()
-
-
-def with_holds(policies: SweepPolicies, row: DueRow, now: float) -> Entry:
-    """Return a row's entry, with `paused_until` set to the end of the debt's last hold (`judgement.with_holds`)."""
-    return judgement.with_holds(
-        row.entry, policies.of(row.channel), now, is_policy_known=row.channel not in policies.unread
-    )
 
 
 def is_resumed(policies: SweepPolicies, row: DueRow, now: float) -> bool:

@@ -25,7 +25,6 @@ from relay.sweeper.run import (
     Tools,
     by_channel,
     each_once,
-    with_holds,
 )
 
 if TYPE_CHECKING:
@@ -193,7 +192,7 @@ class Sweeper:
             real = (each for each in lasting if not each.is_canary)
             now = self.tools.clock()
             owed = {
-                channel: [with_holds(self.policies, each, now) for each in some]
+                channel: [self.policies.with_holds(each, now) for each in some]
                 for channel, some in by_channel(real).items()
             }
             deadline = self.tools.deadlines(min(HEALTH_SECONDS, latest.remaining()))
@@ -209,7 +208,7 @@ class Sweeper:
                 self.health.canaries.run(run, self.tools.deadlines(CANARIES_SECONDS))
 
     def _delay_start(self, row: DueRow, now: float) -> float:
-        return with_holds(self.policies, row, now).delay_start or 0.0
+        return self.policies.with_holds(row, now).delay_start or 0.0
 
     def _beat(self, latest: Deadline) -> None:
         if self.heartbeat:
