@@ -846,8 +846,8 @@ MUTATIONS = (
     Mutation(
         "a share in a pause is sent if the ledger fails",
         "delivery.delivery:without_ledger",
-        "pause = task.pause(now)",
-        "pause = None if task.is_from_webhook else task.pause(now)",
+        "(pause := task.pause(now))",
+        "(pause := task.pause(now)) and not task.is_from_webhook",
         seed=2921,
     ),
     Mutation(
@@ -1212,8 +1212,8 @@ MUTATIONS = (
     Mutation(
         "a message about a missing page follows one about the same critical",
         "ledger.receipt:Receipt.missing",
-        "since <= max(self.answered_at, self.told_at)",
-        "since <= self.answered_at",
+        "since <= max(self.answered_at, self.told_at, self.others_at)",
+        "since <= max(self.answered_at, self.others_at)",
         seed=116,
     ),
     Mutation(
