@@ -360,11 +360,11 @@ class Conditions(Played):
     def _held_until(self, channel: str, settings: Settings, facts: Facts, first: float, last: float) -> float:
         """Return the end of what holds a state in a time, by these settings; `first` if nothing does.
 
-        An operator may end a pause before.
+        An operator may end a pause before. A function learns of that later.
         """
         if settings.mode == "shadow" or settings.is_removed:
             return math.inf
         times = (self.world.began + each.at for each in self.story.timelines[channel] if each.at > settings.at)
-        change = min(times, default=math.inf)
+        change = min(times, default=math.inf) + LEARNS_SECONDS
         pauses = (each for each in settings.pauses_of(facts) if each.since < min(last, change))
         return max([first, *(min(each.until, change) for each in pauses)])

@@ -472,7 +472,8 @@ class Simulation:
 
     def _serve(self, post: Post, resends: int, process: Process) -> None:
         state = post.state
-        state.arrivals.append(self.world.now)
+        came = self.world.now
+        state.arrivals.append(came)
         functions = self._any()
         process.function = id(functions)
         token = self._token if state.channel == NOC else f"{state.channel}-{TOKEN}"
@@ -488,6 +489,9 @@ class Simulation:
         self.world.say(f"{process.name} answers {said}")
         if reply.document.get("reason") == "circuit_open":
             self.invariants.held.append((process.started_at, state.channel))
+        if reply.status == 401:
+            # A channel that is removed for now takes nothing.
+            state.arrivals.remove(came)
         self.invariants.answered(state, reply.status)
         is_admitted = reply.document.get("incident_id") is not None
         self.invariants.admitted(id(functions), state, is_admitted=is_admitted)

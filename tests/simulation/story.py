@@ -429,8 +429,9 @@ def tell(seed: int) -> Story:
     story = with_rarities(seed, story, [("{}/actions", 0.062, 0.242, _with_actions)])
     story = replace(story, api_lag=Random(f"lag of {seed}").choice([0.0, 0.0, 0.0, 3.0, 20.0, 45.0]))
     story = with_rarities(seed, _with_a_cloud(seed, story), _RARITIES)
-    # The relay may not know the status of a lost share, or of one whose place in the order is its arrival's.
-    unknown = {post.state.incident for post in story.posts if post.is_lost}
+    # The relay may not know the status of a lost share, or of one whose place in the order is its arrival's. If the
+    # clock of one share is wrong, others of its incident have such a place.
+    unknown = {post.state.incident for post in story.posts if post.is_lost or post.state.has_wrong_stamps}
     stamps = Counter({(post.state.incident, post.state.number): post.state.version for post in story.posts}.values())
     for state in (post.state for post in story.posts):
         state.says_status |= state.incident in unknown or state.version is None or stamps[state.version] > 1

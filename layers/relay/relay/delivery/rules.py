@@ -357,14 +357,12 @@ def _judged(task: Task, entry: Entry, state: State) -> tuple[Task, Standing]:
 
 
 def _is_owed_to_gone(task: Task, entry: Entry, state: State, standing: Standing) -> bool:
-    """True if a state is owed to further recipients alone, whom only its channel knew, which is gone: a replay rings.
+    """True if a state that people know is owed to recipients whom only its channel knew, which is gone: a replay rings.
 
     `_further` can't tell, since a channel that is removed, or can't be read, names nobody.
     """
-    if not task.dead_letter_reason or standing not in {Standing.DUPLICATE, Standing.UNCHANGED}:
-        return False
-    is_late_tag = task.job.stamps.transition == Transition.REROUTED and entry.acknowledgement is None
-    return (is_late_tag or entry.awaits_others(state)) and _is_own_debt(task, entry, state)
+    is_known = bool(task.dead_letter_reason) and standing in {Standing.DUPLICATE, Standing.UNCHANGED}
+    return is_known and state.is_open and _is_own_debt(task, entry, state)
 
 
 def _further(task: Task, entry: Entry, state: State, standing: Standing) -> tuple[Change, tuple[str, ...]] | None:

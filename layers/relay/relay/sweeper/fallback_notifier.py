@@ -248,7 +248,7 @@ class FallbackNotifier:
             request_ids=without_page[-MAX_REQUEST_IDS:],
             page=pages[-1] if pages else "",
             description=described.description or brief.description,
-            recipients=_unsignalled(entry, described.recipients) or entry.receipt.recipients,
+            recipients=described.recipients or entry.receipt.recipients,
         )
 
     def _brief_debt(self, row: DueRow) -> OverdueDebt:
@@ -258,15 +258,6 @@ class FallbackNotifier:
     def _stored_job(self, row: DueRow) -> Job | None:
         name = row.entry.debt.job if _owes_critical(row.entry) else ""
         return self.rows.stored_job(row, name or FALLBACK_DESCRIPTION)
-
-
-def _unsignalled(entry: Entry, recipients: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the recipients of an owed critical without those whom a signal told of it: it may be owed to others."""
-    known = entry.announced
-    if not _owes_critical(entry) or known is None or not known.is_critical or entry.eased:
-        return recipients
-    told = [each for each in entry.open_signals if each.is_critical and not each.is_for_acknowledger]
-    return tuple(name for name in recipients if not any(each.is_for(name) for each in told)) or recipients
 
 
 def _owes_critical(entry: Entry) -> bool:
