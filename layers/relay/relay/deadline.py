@@ -65,8 +65,9 @@ class Deadline:
     def run[T](self, call: Callable[[], T], *, part: str, at_least: float = 0.0, at_most: float = math.inf) -> T:
         """Return the result of `call`. Raises TimeoutError, without the call, if no time is left for it.
 
-        The call has the time until the deadline: `at_least` seconds even if the deadline has passed, and at most
-        `at_most` seconds. The call's time is collected under the name `part`, for a log line.
+        The call is not interrupted: it has to heed `seconds_left`. Its limit is the deadline, but at least `at_least`
+        and at most `at_most` seconds from now. An outer `time_limit` stays in force. The call's time is collected under
+        the name `part`, for a log line.
         """
         start, now = self._clock(), time.time()
         latest = min(_latest.get(), now + min(at_most, max(at_least, self._end - start)))

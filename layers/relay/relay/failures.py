@@ -110,6 +110,7 @@ def reason_for_status(status: int) -> Reason:
 
     401 and 403 give CREDENTIALS, 429 gives RATE_LIMITED, and any other 4xx gives REFUSED, but 408 (the server did not
     receive the whole request). The rest is UPSTREAM, which is retried; also 2xx and 3xx, such as a maintenance page.
+    A trigger's 404, 410 and 2xx have reasons of their own (`xmatters.trigger`, `_reason`).
     """
     if status in {401, 403}:
         return Reason.CREDENTIALS

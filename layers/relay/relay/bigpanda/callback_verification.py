@@ -68,7 +68,7 @@ class ReceivedCallback(NamedTuple):
     Attributes:
         is_acknowledgement: True if a person acknowledged the incident.
         came: Arrival of the callback (epoch seconds).
-        counts: True if the answer changes the incident in BigPanda, or proves that a person knows of a critical.
+        counts: True if the answer, once verified, changes the incident in BigPanda or is a proof that is awaited.
     """
 
     callback: Callback

@@ -350,10 +350,10 @@ class Writeback:
 def _end_waits_until(
     received: ReceivedCallback, entries: Sequence[tuple[str, Entry]], signal: AcceptedSignal, now: float
 ) -> float | None:
-    """Return until when a callback waits that says that a critical's page ended (epoch seconds); None if it counts.
+    """Return until when a callback about the end of a critical's page waits (epoch seconds); None if it need not wait.
 
-    The answer that ended the page may come just after the end. And a follow-up has to find the page of `signal`, since
-    the signal may have others.
+    The answer that ended the page may come just after this callback. And a follow-up first has to find all pages of
+    `signal`, since another one may still be active.
     """
     callback, came = received.callback, received.came
     if not callback.is_page_end() or not any(entry.receipt.is_open for _, entry in entries):

@@ -799,11 +799,10 @@ def record_or_queue(
     why: str,
     change: Callable[[Entry], Entry] | None = None,
 ) -> Result:
-    """Record an accepted signal in its incident's entry; if the ledger fails, queue a job that records it later.
+    """Record an accepted signal in its incident's entry. If the ledger fails, queue a job that records it later.
 
-    Without the record, the incident's resolve would not become owed. The returned `result` has that job, if any.
-    `change` is the sender's change of the entry; None for a sender without a lease. `why` says why the record was
-    missing, and becomes the result's notice `unguarded`.
+    The returned result has that job; its `queue` is None if the retry queue refused it. `change` is the sender's change
+    of the entry; None for a sender without a lease. `why` becomes the result's notice `unguarded` in any case.
     """
     try:
         owe_to_others(services, task, services.ledger.change(task.entry_key, change or _announced(task, accepted)))

@@ -1,6 +1,6 @@
 """Health of a channel: its debts, the limits that make it sick, and the messages to SNS topics about it.
 
-The sweeper's messages and `relayctl status` both judge with this module.
+The sweeper and `relayctl status` both judge by this module.
 """
 
 from collections import Counter

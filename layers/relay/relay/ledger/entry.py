@@ -553,11 +553,12 @@ class Entry(NamedTuple):
     def after_dead_end(self, callback: "Callback", signal: AcceptedSignal | None, policy: Policy) -> "Entry":
         """Return the entry after a callback that reports a failed recipient or a page's end (`Callback.is_dead_end`).
 
-        The receipt's awaited step is missed if xMatters notifies nobody else: all recipients of the newest signal
-        failed, or its only known page ended, and no earlier signal of the critical has other recipients. `policy` says
-        which step is awaited: a notification or an answer. Else only the failed recipient is recorded. `signal` is the
-        one whose page the callback names: nothing changes unless it is the newest. It is None if nobody asked xMatters
-        whose page that is. Then a failed recipient counts only if there is one signal, and a page's end never does.
+        A failed recipient is recorded. If `policy` awaits a step, the step is missed once xMatters notifies nobody
+        else: all recipients of the newest signal failed, or its only known page ended. And no earlier signal of the
+        critical may have other recipients.
+
+        `signal` is the one whose page the callback names: nothing changes unless it is the newest. It is None if nobody
+        asked xMatters. Then a failed recipient counts only if there is one signal, and a page's end never does.
         """
         signals = self.open_signals
         if not signals or signals[-1].at < self.receipt.since:

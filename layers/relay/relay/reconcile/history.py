@@ -109,7 +109,10 @@ class Planner:
         return [Listing(*names, tuple(members), tuple(unread)) for names, members in listings.items()]
 
     def _channels(self, deadline: Deadline, unread: list[str]) -> Iterator[Channel]:
-        """Yield the channels that are compared, and add the names of those that can't be read to `unread`."""
+        """Yield the channels with reconcile runs, and add the names of those that can't be read to `unread`.
+
+        Raises LedgerError if the deadline passes before all are read.
+        """
         for name in list(self.names()):
             if not deadline.remaining():
                 raise LedgerError("there was no time to read all channels")

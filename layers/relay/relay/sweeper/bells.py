@@ -138,11 +138,11 @@ class Bells:
         return since + self.policies.of(row.channel).max_age_seconds
 
     def _ring_one(self, run: SweeperRun, row: DueRow, delay: float, *, may_ring: bool) -> bool:
-        """Send a debt's stored job to the retry queue, to wake in `delay` seconds; True if the run's limit counts it.
+        """Wake a debt by its stored job, on the retry queue after `delay` seconds; True if the run's limit counts it.
 
-        The worker is invoked directly if SQS fails, or if no worker began the job that was sent before. A job that no
-        worker could finish is dead-lettered instead. If the channel got all messages of this run (not `may_ring`), only
-        a state that is too old to be signalled is woken, which does not count.
+        The worker is invoked directly if SQS fails, if no worker began the last job, or if the state is too old to be
+        signalled. A job that no worker could finish is dead-lettered instead. Once the channel's limit in this run is
+        used up (not `may_ring`), only a state that is too old is woken. That one never counts.
         """
         job = self.rows.stored_job(row, row.entry.debt.job)
         if job is None:

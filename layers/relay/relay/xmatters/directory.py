@@ -355,7 +355,7 @@ def _is_active(device: Any) -> bool:
 
 
 def _is_unreplaced(absence: Fields, now: float) -> bool:
-    """True if a person is absent at `now` (epoch seconds), for direct notifications, too, and nobody replaces them."""
+    """True if an absence at `now` (epoch seconds) is from groups and direct notifications, without a replacement."""
     if "group" in absence or "replacement" in absence or absence.first("includedirectnotifications") is False:
         return False
     begins, ends = (iso_time(absence.first(name)) for name in ("start", "end"))
