@@ -117,6 +117,7 @@ CALLBACK, WITH_REST = {"callback": {"token": samples.CALLBACK_TOKEN}}, {"rest": 
             for step in ("notified", "answered")
         ),
         *(({f"{step}_within_seconds": 60}, {}, {}, f"{step}_within_seconds") for step in ("notified", "answered")),
+        ({"notified_within_seconds": 60}, {}, {"api_key": "BPU-1"}, "notified_within_seconds"),
         ({"unanswered_recipients": ["Boss"]}, CALLBACK, {}, "unanswered_recipients"),
         # BigPanda or people would hear of a canary, or it would prove nothing.
         ({"canary": True}, WITH_REST, {"api_key": "BPU-1"}, "needs a channel without bigpanda"),

@@ -602,11 +602,14 @@ def test_verified_answer_acts_although_xmatters_fails_once_after_bigpanda_did(te
     assert not any(b"Unverified" in (call.body or b"") for call in relay.bigpanda.calls)
 
 
-def test_topic_is_told_of_a_missing_page_although_a_person_snoozed_the_critical_before(tenant: Tenant) -> None:
+@pytest.mark.parametrize("is_snoozed", [False, True])
+def test_topic_is_told_of_a_missing_page_after_it_was_told_that_nobody_answered(
+    is_snoozed: bool, tenant: Tenant
+) -> None:
     policy = {"answered_within_seconds": 300, "notify_on": ["opened", "grew"], "min_seconds_between_signals": 0}
     relay = xmatters_tenant.new_relay(tenant, policy=policy, xmatters=CALLBACK)
     relay.play("critical 10m", alerts=["a1"])
-    relay.play("comment 60", alerts=["a1"], snooze={"snoozed": True})
+    relay.play("comment 60", alerts=["a1"], snooze={"snoozed": is_snoozed})
     tenant.makes_pages = False
     relay.play("comment 15m", alerts=["a1", "a2"], snooze={"snoozed": False})
     assert [message["Subject"].partition(":")[0] for message in relay.sns.published] == [

@@ -84,6 +84,7 @@ STORIES: dict[str, Story] = {
     "nothing comes": Story("critical 15 30m", UNNOTIFIED),
     "delivered": Story("critical 15 delivery:Delivered 30m", UNANSWERED),
     "acknowledged": Story("critical 15 response:Acknowledge 30m"),
+    "escalated": Story("critical 15 response:Escalate 30m", UNNOTIFIED),
     "delivered, no answer is awaited": Story("critical 15 delivery:Delivered 30m", policy=NOTIFIED),
     "nothing is awaited": Story("critical 15 30m", policy={}),
     "answered before the critical": Story("warning 5 response:Acknowledge 0 critical 30m", UNNOTIFIED),

@@ -91,6 +91,17 @@ def test_resolve_is_believed_and_counted_if_bigpanda_does_not_answer_for_ten_min
     assert relay.recorder.metrics()["doubtful_resolve"] == 1
 
 
+def test_copy_of_a_resolve_that_bigpanda_refuted_is_not_asked_about_again(tenant: Tenant) -> None:
+    relay = asking(tenant)
+    relay.play("critical ok")
+    body = samples.body(status="ok", changedOn=int(relay.clock.now))
+    passes(relay, 180)
+    assert not relay.entry().end.is_claimed
+    asked = len(relay.bigpanda.calls)
+    result = relay.share(body)
+    assert (result.outcome, len(relay.bigpanda.calls)) == ("superseded", asked)
+
+
 def test_question_that_bigpandas_rate_limit_delays_is_no_silence(tenant: Tenant) -> None:
     relay = asking(tenant)
     relay.play(RESOLVED)
