@@ -90,6 +90,13 @@ def test_no_slot_is_reserved_beyond_the_horizon_and_the_wait_ends_before_it() ->
         assert 0.8 * 300 <= far.until - line.clock.now <= 300
 
 
+def test_critical_does_not_wait_for_the_full_line_of_others() -> None:
+    line = Line(limit=1)
+    line.fill()
+    waits = [line.closed().until - line.clock.now for _ in range(5)]
+    assert line.closed(is_critical=True).until - line.clock.now <= min(waits)
+
+
 def test_burst_of_a_hundred_shares_a_second_stays_below_200_writes_a_second_on_one_key() -> None:
     """DynamoDB's limit is 1,000 writes a second on one key; ours is 200. Twenty functions share the burst."""
     first = Line(limit=60)

@@ -7,14 +7,14 @@ import pytest
 
 from relay.ledger.entry import entry_key
 from tests import samples
-from tests.fakes import Relay, Step, dies, new_relay, worked
+from tests.fakes import HookedDynamoDb, Relay, Step, dies, new_relay, worked
 
 DOWN = samples.refused(503, b"down")
 
 
-def vanished(*steps: Step) -> Relay:
+def vanished(*steps: Step, **changes: Any) -> Relay:
     """Return a relay that owes a share and whose retry queue lost its message."""
-    relay = new_relay(*steps)
+    relay = new_relay(*steps, **changes)
     relay.share()
     relay.retries.messages.clear()
     return relay
@@ -100,6 +100,19 @@ def test_unreadable_stored_job_is_counted_and_asked_for_later(text: str | None) 
     assert relay.recorder.metrics()["sweeper_failed"] == 1
     relay.dynamodb.items[name] = stored
     assert relay.sweep(180)["healed"] == 1
+
+
+def test_newer_debt_that_comes_while_one_with_an_unreadable_job_is_put_off_is_kept() -> None:
+    table = HookedDynamoDb()
+    relay = vanished(DOWN, dynamodb=table)
+    [name] = [name for name in table.items if name.startswith("job/")]
+    table.items[name] |= {"text": {"S": "{"}}
+    # The share comes just before the sweeper writes the entry.
+    table.before_next(lambda: relay.play("critical"), after=1)
+    sweep_at(relay, due(relay))
+    assert relay.recorder.metrics()["sweeper_failed"] == 1
+    [newer] = [job.stored_name for job in relay.retries.jobs()]
+    assert relay.entry().debt.job == newer
 
 
 def test_job_that_was_begun_five_times_without_a_result_is_dead_lettered_as_internal() -> None:
