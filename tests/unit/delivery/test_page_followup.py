@@ -99,7 +99,6 @@ def test_topic_reads_of_the_critical_without_a_page_although_a_milder_state_is_o
     assert 'Incident i1: \\"disk full\\"' in message["Message"]
 
 
-
 @pytest.mark.parametrize(
     ("at", "missed"),
     [

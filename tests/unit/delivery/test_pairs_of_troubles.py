@@ -324,6 +324,31 @@ def test_recipients_who_were_signalled_meanwhile_are_not_signalled_again_with_th
     assert [call.url.partition("recipients=")[2] for call in relay.session.calls] == ["Ops", "Boss", "Ops"]
 
 
+def test_further_recipients_are_signalled_of_a_critical_whose_record_failed_once(tenant: Tenant) -> None:
+    table = HookedDynamoDb()
+    relay = xmatters_tenant.new_relay(tenant, policy=LATE, xmatters=CALLBACK, dynamodb=table)
+
+    def refuses() -> None:
+        raise TABLE_DOWN
+
+    relay.session.steps = [lambda call: (table.before_next(refuses), tenant.accept(call))[1]]
+    relay.play("critical 7m")
+    assert rung(relay) == ["Ops", "Boss"]
+
+
+def test_critical_that_comes_again_rings_all_if_the_policy_has_no_rule_for_flaps() -> None:
+    relay = new_relay(policy={"notify_on": ["opened", "eased", "worsened"]}, xmatters=CALLBACK)
+    relay.play("critical 60 response:Acknowledge@page-1=anna 60 warning 60 critical 60")
+    assert rung(relay) == ["Ops", "anna", "Ops"]
+
+
+def test_open_incident_with_an_unknown_status_has_its_own_priority() -> None:
+    relay = new_relay(policy={"priorities": {"unknown": "MEDIUM", "ok": "LOW"}})
+    relay.play("major")
+    decision = json.loads(relay.session.calls[0].headers["X-Relay-Decision"])
+    assert (decision["status"], decision["is_over"], decision["priority"]) == ("", False, "MEDIUM")
+
+
 def test_critical_that_expires_while_the_table_refuses_writes_is_dead_lettered_once_and_told_of() -> None:
     relay = new_relay(samples.refused(503), policy={"max_age_seconds": 120, "fallback_after_seconds": 60})
     relay.dynamodb.refuses_writes = True

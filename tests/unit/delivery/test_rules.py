@@ -127,6 +127,11 @@ def test_standing_of_a_job(name: str) -> None:
     assert stood(judge_job(entry, of, PARITY, plan=1, dead_lettered_at=None)) == standing
 
 
+def test_late_record_of_a_dead_letter_undoes_no_replay() -> None:
+    revived = DEAD.reviving(state(), MARK + 5)
+    assert revived.dead_lettering(state(), MARK, "refused", plan=1) == revived
+
+
 # Entry, state that BigPanda's API shows, seconds after NOW, and if a share brought it or a newer one.
 SHOWN: dict[str, tuple[Entry, State, float, bool]] = {
     "unknown": (Entry(), state(), 0, False),

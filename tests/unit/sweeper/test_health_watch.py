@@ -73,6 +73,12 @@ def test_people_are_told_of_recipients_whom_xmatters_would_not_notify(
     assert {each["TopicArn"] for each in relay.sns.published} <= {NOTICE}
 
 
+def test_people_are_told_of_further_recipients_whom_xmatters_would_not_notify(company: Tenant) -> None:
+    relay = watched(company, "Ops", answered_within_seconds=300, unanswered_recipients=["Boss"])
+    relay.sweep_for(300)
+    assert messages(relay) == ['- "Boss": no user and no group of that name']
+
+
 def test_people_are_told_once_until_another_recipient_is_found(company: Tenant) -> None:
     company.on_call = {}
     relay = watched(company, "Ops", "jdoe")

@@ -145,6 +145,17 @@ def test_next_run_waits_for_the_lease_of_a_run_that_crashed() -> None:
     assert other.sweep(1) == {"owed": 1, "notified": 1, "healed": 1}
 
 
+def test_lease_that_ends_far_in_the_future_keeps_no_run_out() -> None:
+    relay = vanished(DOWN)
+    relay.sns.before = dies
+    relay.clock.now += 86_400
+    with pytest.raises(SystemExit):
+        relay.sweep(300)
+    relay.clock.now -= 86_400
+    relay.sns.before = lambda _: None
+    assert relay.sweep(300)["healed"] == 1
+
+
 class TestHealth:
     def test_each_run_asks_about_the_dead_letter_queue_so_that_sqs_goes_on_with_its_metrics(self) -> None:
         relay = new_relay()

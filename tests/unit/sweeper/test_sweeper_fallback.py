@@ -53,6 +53,15 @@ def test_topic_is_told_at_once_of_a_critical_that_was_given_up_and_of_another_af
     assert told == [1, 1, 2]
 
 
+def test_message_counts_the_overdue_criticals_that_it_does_not_name() -> None:
+    relay = new_relay(DOWN)
+    for number in range(12):
+        relay.share(id=f"i{number}")
+    relay.sweep(360)
+    assert subjects(relay) == ["12 incidents of channel noc"]
+    assert "And 2 more critical incidents." in relay.sns.published[0]["Message"]
+
+
 def test_topic_is_not_told_of_alerts_that_join_a_critical_while_its_next_signal_keeps_its_distance() -> None:
     policy = {"min_seconds_between_signals": 1800, "notify_on": ["opened", "grew", "resolved"]}
     relay = new_relay(policy=policy)
