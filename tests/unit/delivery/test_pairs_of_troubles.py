@@ -598,6 +598,7 @@ def test_late_tag_of_a_removed_channel_is_dead_lettered_although_a_person_answer
     relay.play("response:Acknowledge@page-1=jane 5")
     replace(relay, secrets=FakeSecrets(noc=UnknownChannel("noc"))).play("10m")
     [job] = relay.dead_letters.jobs()
+    assert job.stamps.transition == "unanswered"
     sent = len(relay.session.calls)
     relay.session.steps = [samples.accepted("r2")]
     relay.close_circuits()
