@@ -209,7 +209,9 @@ class Followup:
 
         def change(current: Entry) -> Entry:
             followed = current.followed(checked)
-            return followed.page_missing(max(lost), is_suppressed=is_suppressed) if lost else followed
+            for at in sorted(lost):
+                followed = followed.page_missing(at, is_suppressed=is_suppressed)
+            return followed
 
         is_noted = after == entry or _try_change(self.ledger, job, entry, change)
         # The follow-up of a newer signal follows all signals of the incident, also if this one failed: while an API is

@@ -359,10 +359,11 @@ def _judged(task: Task, entry: Entry, state: State) -> tuple[Task, Standing]:
 def _is_owed_to_gone(task: Task, entry: Entry, state: State, standing: Standing) -> bool:
     """True if a state that people know is owed to recipients whom only its channel knew, which is gone: a replay rings.
 
-    `_further` can't tell, since a channel that is removed, or can't be read, names nobody.
+    `_further` can't tell, since a channel that is removed, or can't be read, names nobody. Nothing is owed of what a
+    person acknowledged.
     """
     is_known = bool(task.dead_letter_reason) and standing in {Standing.DUPLICATE, Standing.UNCHANGED}
-    return is_known and state.is_open and _is_own_debt(task, entry, state)
+    return is_known and state.is_open and entry.acknowledgement is None and _is_own_debt(task, entry, state)
 
 
 def _further(task: Task, entry: Entry, state: State, standing: Standing) -> tuple[Change, tuple[str, ...]] | None:

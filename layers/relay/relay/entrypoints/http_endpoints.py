@@ -70,9 +70,10 @@ def take_share(delivery: Delivery, sources: Sources, channel: Channel, request: 
     recipients = tuple(filter(channel.permits, request.recipients))
     result = delivery.relay(channel, share, body, recipients=recipients, correlation_id=request.id, deadline=deadline)
     is_held = channel.bigpanda is not None and channel.bigpanda.callbacks
-    # Without the ledger only the event tells. If the body has none, BigPanda continues after a time-out: nothing can be
-    # reported before the ledger works, and then each comment of an outage would be.
-    is_first = result.subject.is_first or (result.notices.unguarded is not None and share.event == FIRST_EVENT)
+    # Without the ledger only the event tells, if the body has one. A report too many delays comments. Without a report,
+    # BigPanda withholds a worse state for minutes.
+    may_be_first = result.notices.unguarded is not None and share.event in {None, FIRST_EVENT}
+    is_first = result.subject.is_first or may_be_first
     if is_held and is_first and result.outcome != Outcome.UNSAFE and result.job:
         # BigPanda withholds further updates until the chore worker reports the first share to it as received. If the
         # job can't be queued, BigPanda continues after a time-out.

@@ -129,9 +129,8 @@ class Receipt(NamedTuple):
         if since <= max(self.answered_at, self.told_at, self.others_at):
             return self
         is_new = self.told_at or not self.since
-        anew = Receipt(since, recipients=self.recipients, others_at=self.others_at)
-        # An answer that came before the signal is none to it. A later one to an earlier page of the critical counts.
-        return replace(anew if is_new else self, is_open=True, missed=step, answered_at=0.0)
+        receipt = Receipt(since, recipients=self.recipients, others_at=self.others_at) if is_new else self
+        return replace(receipt, is_open=True, missed=step)
 
     def after_dead_end(self, policy: Policy) -> "Receipt":
         """Return the critical's receipt after xMatters said that it notifies nobody else: the awaited step failed."""
