@@ -351,10 +351,13 @@ class Invariants(Played):
         )
 
     def _has_hidden_status(self, state: SharedState) -> bool:
-        """Return True if the state has no status, and an older one that has came later; or if it is that older one."""
+        """Return True if the state has no status, and an older one that has came later; or if it is that older one.
+
+        So does a state without a status that comes after such a state.
+        """
         came = [each for each in self.states_of(state.incident) if each.is_open and each.arrivals]
         return any(
-            state in (silent, late)
+            (state in (silent, late) or (not state.says_status and surely_newer(state, silent)))
             # A function that dies answers nothing, and may have recorded nothing.
             and min(late.answered or late.arrivals) > min(silent.arrivals)
             and surely_newer(silent, late)
@@ -520,6 +523,7 @@ class Invariants(Played):
                 or self._is_refuted(state)
                 or not self._is_wanted(told, state)
                 or self._is_on_a_queue(state)
+                or self._has_hidden_status(state)
             ):
                 return
             if incident in self.unguarded and (self._seems_told(incident, [state]) or self._is_unplaced(state, states)):

@@ -302,8 +302,10 @@ class Promptness(CautiousJudge):
             # A pause may have begun meanwhile.
             allowed = max(allowed, self._resumed_at(debt.state, allowed, RESUMES_SECONDS + backoff))
             # The recovery after an outage may not see a row that the index does not show yet, written until the circuit
-            # closed: the next run does. So it does if a newer share came after the message that was to probe it.
-            shown_at = allowed + (OPEN_SECONDS + self.cloud.index_lag if self.cloud.index_lag else 0.0)
+            # closed, or one that a batch read left out: the next run does. So it does if a newer share came after the
+            # message that was to probe it.
+            is_hidden = self.cloud.index_lag or self.cloud.left_unprocessed
+            shown_at = allowed + (OPEN_SECONDS + self.cloud.index_lag if is_hidden else 0.0)
             by = shown_at + RINGS_SECONDS + backoff + self._turn(debt, debts, allowed)
             waits_for_run = self.weather.skips_runs and not self._is_swept(shown_at, by)
             if debt.ends > by and not self._is_expired(debt.state, by) and not waits_for_run:
