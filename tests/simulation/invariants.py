@@ -353,7 +353,7 @@ class Invariants(Played):
     def _has_hidden_status(self, state: SharedState) -> bool:
         """Return True if the state has no status, and an older one that has came later; or if it is that older one.
 
-        So does a state without a status that comes after such a state.
+        True, too, for a state without a status that comes after such a one.
         """
         came = [each for each in self.states_of(state.incident) if each.is_open and each.arrivals]
         return any(

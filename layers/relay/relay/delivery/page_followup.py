@@ -209,7 +209,7 @@ class Followup:
 
         def change(current: Entry) -> Entry:
             followed = current.followed(checked)
-            for at in sorted(lost):
+            for at in lost:
                 followed = followed.page_missing(at, is_suppressed=is_suppressed)
             return followed
 

@@ -355,7 +355,7 @@ def _is_active(device: Any) -> bool:
 
 
 def _is_unreplaced(absence: Fields, now: float) -> bool:
-    """True if an absence at `now` (epoch seconds) is from groups and direct notifications, without a replacement."""
+    """True if an absence is on at `now` (epoch seconds), covers all notifications, and names no replacement."""
     if "group" in absence or "replacement" in absence or absence.first("includedirectnotifications") is False:
         return False
     begins, ends = (iso_time(absence.first(name)) for name in ("start", "end"))
