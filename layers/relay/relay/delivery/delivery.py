@@ -303,8 +303,7 @@ def _leased(services: Services, task: Task, entry: Entry, send: Send) -> tuple[E
     now, is_queued = services.clock(), task.is_on_queue
     lease = Lease(services.owner(), now + LEASE_SECONDS, entry.next_start(now), task.state)
     after = entry.leased(lease, send.max_attempts, task.job.plan if is_queued else None)
-    if after.debt.paused_until:
-        after = replace(after, debt=after.debt.resumed(task.pause_end(now)))
+    after = replace(after, debt=after.debt.resumed(task.pause_end(now)))
     if (entry.debt.row or not task.is_from_webhook) and is_queued and try_store(services, task, entry):
         # A row must name this state, in case its sender dies: the last one did, or an older state is owed already.
         row, known = planned_row(task, lease.until, services.clock()), entry.debt.row

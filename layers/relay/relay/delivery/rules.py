@@ -62,11 +62,10 @@ def judge_share(entry: Entry, state: State, notify_on: AbstractSet[Transition]) 
     which the ledger does not hold yet, may have come in between. The share's arrival is recorded, so that it supersedes
     that other state.
     """
-    if entry.newest:
-        if state.is_stamped and (_is_late_copy(entry, state) or state.is_same(entry.newest)):
-            return Judgement(Standing.DUPLICATE)
-        if state.precedes(entry.announced) or state.precedes(entry.newest):
-            return Judgement(Standing.SUPERSEDED)
+    if state.is_stamped and _is_late_copy(entry, state):
+        return Judgement(Standing.DUPLICATE)
+    if state.precedes(entry.announced) or state.precedes(entry.newest):
+        return Judgement(Standing.SUPERSEDED)
     return judge_change(entry, state, notify_on)
 
 
@@ -427,12 +426,11 @@ def _flapping(task: Task, entry: Entry, standing: Standing, now: float) -> tuple
     """
     rule = task.channel.policy.flap
     if rule is None:
-        return task, entry if entry.flap == Flap() else replace(entry, flap=Flap())
+        return task, replace(entry, flap=Flap())
     if standing in {Standing.OWED, Standing.UNCHANGED} and not task.state.is_same(entry.newest):
         flap = entry.flap.after_state(entry.newest, task.state, rule, is_flagged=task.share.flapping is True)
         entry = replace(entry, flap=flap)
-    is_unanswered = task.change is not None and task.change.transition == Transition.UNANSWERED
-    quiet_until = 0.0 if is_unanswered or _is_for_others(task, entry) else entry.quiet_until(task.state)
+    quiet_until = 0.0 if _is_for_others(task, entry) else entry.quiet_until(task.state)
     task = replace(task, is_flapping=entry.flap.calm_at > now, quiet_until=quiet_until)
     if task.is_flapping and task.change:
         task = replace(task, change=replace(task.change, why=f"{task.change.why}; it flaps"))
@@ -478,9 +476,9 @@ def _is_to_revive(task: Task, entry: Entry) -> bool:
 def _revived_by(task: Task, entry: Entry) -> Task:
     """Return the task; its age counts from when another message brought its state back from the dead-letter queue."""
     at = entry.debt.revived_at
-    if not at or not task.state.is_of_same_share(entry.newest) or _is_to_revive(task, entry):
+    if at <= task.job.age_counts_from or not task.state.is_of_same_share(entry.newest):
         return task
-    return replace(task, job=replace(task.job, revived_at=timestamp(at))) if at > task.job.age_counts_from else task
+    return replace(task, job=replace(task.job, revived_at=timestamp(at)))
 
 
 def _explained(task: Task, why: str) -> Task:

@@ -313,8 +313,7 @@ class Entry(NamedTuple):
     @property
     def is_snooze_over(self) -> bool:
         """True if the incident's snooze is over, so that an open announced state is announced once more."""
-        eased, announced = self.eased, self.announced
-        return eased is not None and announced is not None and eased == _as_over(announced)
+        return self.announced is not None and self.eased == _as_over(self.announced)
 
     def is_eased_by(self, state: State) -> bool:
         """True if a state is better than the announced one: the status eased, or the incident is over."""
