@@ -165,7 +165,7 @@ class Telemetry:
         """Return the log and the metrics of a Lambda function.
 
         With `has_channel_metrics`, some metrics are also written for each channel. With `is_traced`, each line of a
-        request has the request's X-Ray trace id. Without, lines have none, although Lambda sets one.
+        request has the request's X-Ray trace id. Else the lines have none, although Lambda sets one.
         """
         trace_id: dict[str, Any] = {} if is_traced else {"xray_trace_id": None}
         logger = Logger(json_serializer=log_line, use_rfc3339=True, location=None, **trace_id)
@@ -240,7 +240,7 @@ class Telemetry:
         self._note_last_copy(result, correlation_id)
 
     def called_back(self, result: Result, spent: Mapping[str, float], *, correlation_id: str) -> None:
-        """Log and count the result of a callback, as `share` does."""
+        """Log and count the result of a callback. If no queue accepted its job, a further line has the job."""
         if result.outcome == Outcome.UNSAFE:
             self.count("unsafe")
         self._note_cause(result)

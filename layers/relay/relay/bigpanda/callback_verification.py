@@ -101,8 +101,8 @@ class Verifier:
     ) -> CallbackVerdict:
         """Verify a callback against its incident's ledger entries, and against xMatters if `rest` is not None.
 
-        A callback that can't be verified is EARLY until EARLY_CALLBACK_SECONDS after its arrival. After that it is
-        UNVERIFIED or STRANGE, for good.
+        A callback that can't be verified is EARLY until EARLY_CALLBACK_SECONDS after its arrival. After that the result
+        is UNVERIFIED or STRANGE.
         """
         found = self._judged(received, entries, rest, deadline)
         is_young = self.clock() - received.came < EARLY_CALLBACK_SECONDS
@@ -169,8 +169,8 @@ class Verifier:
 def _to_ask_about(signals: Sequence[AcceptedSignal], *, is_further: bool) -> Iterator[AcceptedSignal]:
     """Yield the signals of which xMatters may have pages that the ledger does not know.
 
-    Those are the signals without known pages, since a workflow may make a page after minutes, when it counts as
-    missing. And if `is_further`, the last other one of an open state, of which it may have made a further page.
+    These are the signals without a known page: a workflow may make the page minutes later, when it counts as missing.
+    If `is_further`, the last signal of an open state with a known page is also yielded: it may have a further page.
     """
     yield from (each for each in signals if not each.page_names)
     if is_further:

@@ -55,7 +55,7 @@ class WritebackProgress:
 
     @classmethod
     def read(cls, table: Table, name: str) -> Self:
-        """Read the item with the key `name`; the default if there is none. Raises LedgerError."""
+        """Read the item with the key `name`; the progress of a new callback if there is none. Raises LedgerError."""
         found = table.read(name)
         if found is None:
             return cls()
@@ -104,9 +104,9 @@ class Writeback:
     def write(self, job: Job, channel: Channel, deadline: Deadline) -> Result:
         """Verify a job's callback, record an acknowledgement or proof in the ledger, and write it into BigPanda once.
 
-        The outcome is `delivered` if the callback was written, `duplicate` if an earlier call wrote it, `unchanged` if
-        the channel writes no such callback or does not know the incident, and `unsafe`, with a reason, if the write
-        failed or has to wait.
+        The outcome is `delivered` if the callback was written, and `duplicate` if an earlier call wrote it. It is
+        `unchanged` if the channel writes no such callback or does not know the incident. It is `unsafe`, with a reason,
+        if the write failed or has to wait.
         """
         callback, came = parse_callback(job.body), seconds_of(job.received_at)
         if not channel.wants_callback(callback):
@@ -156,8 +156,8 @@ class Writeback:
     ) -> Result:
         """Write a callback into its BigPanda incident, as the channel's settings say. Raises LedgerError.
 
-        A verified proof or acknowledgement is first recorded in the ledger. `entries` are the incident's, with their
-        keys.
+        A verified proof or acknowledgement is first recorded in the ledger. `entries` are the incident's ledger entries
+        with their keys.
         """
         callback, is_verified = received.callback, found.verdict == Verdict.VERIFIED
         if is_verified and channel.policy.awaits_receipt:
@@ -221,8 +221,8 @@ class Writeback:
     def release(self, job: Job, channel: Channel, deadline: Deadline) -> Result:
         """Report an incident's first share to BigPanda as received, so that BigPanda sends its updates.
 
-        The outcome is `unchanged` unless `bigpanda.callbacks` is true in the channel's secret, and `unsafe` with a
-        reason if the request failed.
+        The outcome is `delivered`, or `unsafe` with a reason if the request failed. If `bigpanda.callbacks` is not true
+        in the channel's secret, nothing is reported, and the outcome is `unchanged`.
         """
         access = channel.bigpanda
         if access is None or not access.callbacks:
@@ -240,9 +240,9 @@ class Writeback:
     ) -> None:
         """Record in the incident's ledger entry that the person `target` acknowledged. Raises LedgerError.
 
-        An acknowledgement from before the entry's last signal or acknowledgement, or of the page of an earlier signal,
-        is ignored. It can still come here, since a job may be retried for hours, or replayed. If several entries of the
-        incident are open, nothing is recorded, unless the `signal` tells to which of them the callback belongs.
+        An acknowledgement that is out of date (`Entry.acknowledged`) is ignored: its job may have been retried for
+        hours, or replayed. If several entries of the incident are open, nothing is recorded, unless `signal` tells to
+        which of them the callback belongs.
         """
         open_ones = [
             name
@@ -264,9 +264,9 @@ class Writeback:
     ) -> None:
         """Record in the receipt of a critical that a device got it, a person answered, or nobody will.
 
-        With access to xMatters' REST API a delivery is not believed, but an occasion to ask: whoever has the token can
-        claim one. If several receipts await an answer, and the callback does not tell which one it belongs to, nothing
-        is recorded. Raises LedgerError.
+        A sender with the callback token can claim a delivery. So with access to xMatters' REST API, a delivery is not
+        recorded: xMatters is asked instead. If several receipts await an answer, and `signal` does not tell to which
+        one the callback belongs, nothing is recorded. Raises LedgerError.
         """
         callback, policy, rest = received.callback, channel.policy, channel.rest
         open_ones = [
@@ -297,7 +297,7 @@ class Writeback:
                 self.ledger.change(name, lambda each: each.after_dead_end(callback, signal, policy), entry)
 
     def _entries(self, channel: Channel, incident_id: str) -> list[tuple[str, Entry]]:
-        """Return an incident's ledger entries with their keys; that of the URL without recipients comes first."""
+        """Return an incident's ledger entries with their keys, first the one for a URL without recipients."""
         recipients = ((), *self.sources.of_incident(channel, incident_id))
         names = [entry_key(channel.name, each, incident_id) for each in recipients]
         return [(name, self.ledger.read(name)) for name in names]
@@ -350,10 +350,10 @@ class Writeback:
 def _end_waits_until(
     received: ReceivedCallback, entries: Sequence[tuple[str, Entry]], signal: AcceptedSignal, now: float
 ) -> float | None:
-    """Return until when a callback about the end of a critical's page waits (epoch seconds); None if it need not wait.
+    """Return the time until which a callback has to wait (epoch seconds); None if it need not wait.
 
-    The answer that ended the page may come just after this callback. And a follow-up first has to find all pages of
-    `signal`, since another one may still be active.
+    Only a callback about the end of a critical's page waits. The person's answer that ended the page may come just
+    after it. And a follow-up first has to find all pages of `signal`, since another page may still be active.
     """
     callback, came = received.callback, received.came
     if not callback.is_page_end() or not any(entry.receipt.is_open for _, entry in entries):

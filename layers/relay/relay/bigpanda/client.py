@@ -74,7 +74,7 @@ class RateLimit:
         return counted["calls"] if counted else 0
 
     def has_room(self, what: str, most: int) -> bool:
-        """Count an event of the kind `what`, such as a channel's callbacks; True if this minute has at most `most`."""
+        """Count an event of the kind `what`, such as a channel's callback. True for the first `most` in a minute."""
         name = f"rate/{what}/{int(self.clock() // 60)}"
         counted = self.table.update(name, add={"calls": 1}, lasts=RATE_KEPT_SECONDS)
         return counted is None or counted["calls"] <= most
@@ -204,7 +204,7 @@ class BigPanda:
     def release(self, access: BigPandaAccess, incident_id: str, event: str, deadline: Deadline) -> None:
         """Report an incident's first share as received, so that BigPanda stops withholding the incident's updates.
 
-        `event` is BigPanda's name of what caused the share. A 404 or 409 (no updates are withheld) raises nothing.
+        `event` is BigPanda's name for the cause of the share. A 404 or 409 (no updates are withheld) raises nothing.
         """
         document = {"event_type": event, "incident_id": incident_id, "app_key": access.app_key}
         try:
@@ -315,7 +315,7 @@ def _strings(value: Any) -> Iterator[str]:
 
 
 def _items(answer: HttpAnswer, *names: str) -> list[Any]:
-    """Return the objects of an answer that is a list, or that has one in a member with one of the `names`."""
+    """Return the JSON objects of an answer's list: the whole answer, or its member with one of the `names`."""
     document = _json(answer)
     items = nested(document, *names) if isinstance(document, dict) else document
     return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []

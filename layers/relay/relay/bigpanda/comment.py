@@ -26,8 +26,8 @@ _STATUSES = {"active", "suspended", "terminated", "terminated_external"}
 class Comment(NamedTuple):
     """Parts of the BigPanda comment about a callback. Text from outside the relay is in quotes.
 
-    `action` says what happened, and `note` quotes the person's own text. `tag` ends the comment: if it is unclear if
-    the comment was written, it is found by the tag. `doubt` is the sentence that begins the comment about an unverified
+    `action` says what happened, and `note` quotes the person's own text. `tag` ends the comment, so that a later
+    attempt can find out if the comment was written. `doubt` is the sentence that begins the comment about an unverified
     callback.
     """
 
@@ -37,7 +37,7 @@ class Comment(NamedTuple):
     doubt: str = ""
 
     def text(self, assigned: str) -> str:
-        """Return the full text. `assigned` has sentences about the assignment, and an action that was not done."""
+        """Return the full text. `assigned` says if the incident was assigned, and why it was not resolved."""
         return " ".join(filter(None, (self.doubt, self.action, assigned, self.note, self.tag)))
 
     def is_contained_in(self, found: str) -> bool:
@@ -51,12 +51,12 @@ class Comment(NamedTuple):
 
 
 def tag_of(delivery_id: str) -> str:
-    """Return the tag that ends a callback's comment, such as `[relay 1a2b3c4d]`. Quoted text has no square brackets."""
+    """Return the tag that ends a callback's comment, such as `[relay 1a2b3c4d]`. No quoted text can contain it."""
     return f"[relay {delivery_id[:TAG_LENGTH]}]"
 
 
 def has_mark(activity: Mapping[str, Any]) -> bool:
-    """True if an activity of a BigPanda incident is a comment of the relay: its text has a tag as of `tag_of`."""
+    """True if an activity of a BigPanda incident is a comment of the relay: its text has a tag (see `tag_of`)."""
     return _MARK.search(html.unescape(json.dumps(activity))) is not None
 
 

@@ -29,10 +29,9 @@ class CallbackToWrite(NamedTuple):
         came: Arrival of the callback (epoch seconds).
         not_assigned: Returns why the incident must not be assigned to its acknowledger: the incident ended since, or
             was acknowledged again later. Empty to assign it. Raises LedgerError.
-        outdated: Returns why the callback is out of date now; empty if it is not. It is out of date if the channel
-            signalled the incident again after the callback came, if the incident ended since, if an open state was
-            signalled after the page that the callback names, or if a worse or reopened state is owed. Raises
-            LedgerError.
+        outdated: Returns why the callback is out of date now; empty if it is not. It is out of date after a later
+            signal or the end of the incident. It is also out of date if an open state was signalled after the page that
+            the callback names, or if a worse or reopened state is owed. Raises LedgerError.
         is_over: True if the incident is over, as far as the ledger knows.
     """
 
@@ -56,7 +55,7 @@ class IncidentWriter:
     clock: Clock
 
     def release(self, access: BigPandaAccess, incident_id: str, event: str, deadline: Deadline) -> None:
-        """Report an incident's first share to BigPanda, so that updates follow. Raises SendError and LedgerError."""
+        """Report an incident's first share to BigPanda, which then sends updates. Raises SendError and LedgerError."""
         self.rate_limit.wait(access, "callback")
         self.bigpanda.release(access, incident_id, event, deadline)
 
@@ -73,10 +72,10 @@ class IncidentWriter:
         """Assign, resolve or snooze the incident, as the channel's settings say, and write the comment.
 
         The request that resolves or snoozes the incident contains the comment, so no separate comment is written then.
-        If an earlier attempt may have written the comment (`may_be_written`), the incident's comments are read first,
-        and nothing is written if it is found. Calls `note_assigned` once the incident is assigned. An incident that an
-        earlier attempt assigned (`is_assigned`) is not assigned again: a person may have taken it over since. Raises
-        SendError and LedgerError.
+        If an earlier attempt may have written the comment (`may_be_written`), the incident's comments are read first.
+        If the comment is there, nothing is written or changed. Calls `note_assigned` once the incident is assigned. An
+        incident that an earlier attempt assigned (`is_assigned`) is not assigned again: a person may have taken it over
+        since. Raises SendError and LedgerError.
         """
         action = to_write.access.action_of(to_write.callback)
         changes = action is not None and action.changes_incident and to_write.is_verified
@@ -111,9 +110,9 @@ class IncidentWriter:
     ) -> str:
         """Resolve or snooze the incident, and return "". If nothing is changed, return a sentence with the reason.
 
-        Nothing is changed if the callback is out of date, the end of the snooze has passed (its time counts from the
-        arrival of the callback), or BigPanda answers 409. So a repeated call changes nothing. Raises SendError for
-        other failures.
+        Nothing is changed if the callback is out of date, or if the snooze is over already: its minutes count from the
+        arrival of the callback. If an earlier call did it, BigPanda answers 409, and nothing is changed either. Raises
+        SendError for other failures.
         """
         until = int(to_write.came + action.minutes * MINUTE_SECONDS)
         is_snooze = action.deed == Deed.SNOOZE

@@ -124,7 +124,7 @@ class Lister:
     def incident(
         self, access: BigPandaAccess, environment_id: str, incident_id: str, deadline: Deadline
     ) -> Share | None:
-        """Return the current state of an incident in BigPanda; None if the answer is not about it, or has no state."""
+        """Return an incident as BigPanda has it now; None if the answer is about another incident, or has no state."""
         ask = partial(self.bigpanda.incident, access, Incident(environment_id, incident_id))
         found = _share(self._asked(access, "incident", ask, deadline), environment_id)
         is_its = found is not None and found.incident_id == incident_id and (found.active, found.status) != (None, None)

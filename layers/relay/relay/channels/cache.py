@@ -94,7 +94,7 @@ MARKS_SECONDS = 10.0
 
 
 def settings_name(channel: str) -> str:
-    """Return the name of the mark that changes with a channel's mode or pauses (`Marks`). No channel can have it."""
+    """Return the name of the mark that changes with a channel's mode or pauses. No channel has a name with a slash."""
     return f"{channel}/settings"
 
 
@@ -182,7 +182,7 @@ class _Copy:
         good_until: Use the copy without a read before this time.
         read_at: Time of the last read, successful or not.
         good_at: Time of the last successful read.
-        marks: The channel's marks, taken before that read.
+        marks: The channel's change marks, as they were known before the last successful read.
         failure: The error text of the last read; None if it succeeded.
     """
 

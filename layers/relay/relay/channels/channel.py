@@ -118,7 +118,7 @@ class BigPandaAccess:
         return environment_id if not self.environments or environment_id in self.environments else None
 
     def writes(self, callback: Callback) -> bool:
-        """True if the channel wants this callback as a comment; of deliveries to a device, only failed ones."""
+        """True if the channel wants this callback as a comment. A delivery to a device is written only if it failed."""
         is_news = callback.kind != Kind.DELIVERY or callback.is_failed_delivery()
         return callback.kind in self.comments and is_news
 
@@ -136,7 +136,7 @@ class Channel:
         auth: Credentials for the trigger.
         recipients: Recipients of all signals of the channel; empty if the workflow, the webhook's URL or the routes
             name them.
-        callback: Credentials that xMatters shows to the callback; never valid for the webhook.
+        callback: Credentials that xMatters shows to the callback endpoint; never valid for the webhook.
         recipients_in: Place outside the secret that names the recipients, as the operator says: `workflow` (in
             xMatters) or `url` (the URL of BigPanda's webhook, `?recipients=`). None if there is no such place.
         any_trigger_path: True if the operator says that the trigger URL is right although its path is undocumented.
@@ -183,7 +183,7 @@ class Channel:
         return self.inbound if endpoint == "inbound" else self.callback
 
     def _fitting(self, headers: Mapping[str, str], now: float, endpoint: EndpointName) -> list[bytes]:
-        """Return the channel's valid credentials for an endpoint, as far as the request's headers hold the same ones.
+        """Return those of the channel's valid credentials for an endpoint that the request's headers contain.
 
         Each credential is compared in constant time, also after a match.
         """
@@ -194,7 +194,7 @@ class Channel:
         return [secret for secret, fits in compared if fits]
 
     def probed_apis(self) -> dict[ApiKind, Rest | BigPandaAccess]:
-        """Return the access to each vendor's API whose credential can be tested; BigPanda's needs an environment."""
+        """Return the access to each API whose credential a probe can test: BigPanda's only with an environment."""
         found: dict[ApiKind, Rest | BigPandaAccess] = {}
         if self.rest:
             found["rest"] = self.rest
@@ -213,7 +213,7 @@ class Channel:
 
     @cached_property
     def trigger_recipients(self) -> tuple[str, ...]:
-        """Recipients in the trigger's URL. They get every signal but those to some people alone (`Send.only`)."""
+        """Recipients in the trigger's URL. They get each signal, except one to named people only (`Send.only`)."""
         return names_in_url(self.trigger_url)
 
     @property
@@ -308,7 +308,7 @@ def _fits(name: str, pattern: str) -> bool:
 def removed(name: str) -> Channel:
     """Return a stand-in for a removed channel, so that its remaining jobs can be dead-lettered.
 
-    The removed channel's policy is unknown, so the stand-in's policy announces every transition that a policy can.
+    Its policy is unknown. So the stand-in announces all transitions that a policy can name: each debt is still owed.
     """
     policy = Policy(notify_on=frozenset(Transition) - {Transition.TOUCHED})
     return Channel(name, (), "", OutboundCredentials("url", {}), (), policy)

@@ -64,7 +64,7 @@ def _values(fact: str, share: Share) -> Iterable[str]:
 
 
 def _within(characters: int, values: Iterable[str]) -> Iterator[str]:
-    """Yield the first values that have at most so many characters together, without those that are too long."""
+    """Yield the values that are no longer than MAX_VALUE, and than what earlier ones left of `characters`."""
     for value in values:
         if len(value) <= min(characters, MAX_VALUE):
             characters -= len(value)

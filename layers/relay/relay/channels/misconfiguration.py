@@ -49,7 +49,7 @@ def problems(channel: Channel) -> list[Problem]:
 
 
 def unprovable(channel: Channel) -> list[Problem]:
-    """Return the settings with which no page is found, so that people would be told that nobody heard any critical."""
+    """Return the settings with which the relay finds no page, and would tell people that nobody heard of a critical."""
     found = list[Problem]()
     if channel.rest and channel.rest.auth.type == "url":
         found.append(Problem("xmatters.rest.auth", "must name a user or a key: the REST API takes no URL's key"))
@@ -59,7 +59,7 @@ def unprovable(channel: Channel) -> list[Problem]:
 
 
 def needs_url_recipients(channel: Channel) -> bool:
-    """True if only the URL of BigPanda's webhook can name recipients: without them, an incident notifies nobody."""
+    """True if only the URL of BigPanda's webhook can name recipients: a URL without names notifies nobody."""
     is_named_here = any(route.recipients for route in channel.policy.routes)
     is_named_here = is_named_here or bool(channel.recipients or channel.trigger_recipients)
     return channel.recipients_in == "url" and not is_named_here

@@ -158,7 +158,7 @@ def _credentials(endpoint: Mapping[str, Any], key: str) -> Iterable[tuple[str, A
 
 
 def _check_actions(actions: Mapping[str, Any], *, has_rest: bool) -> None:
-    """Raise InvalidChannel for actions that contradict each other, or whose sender can't be verified."""
+    """Raise InvalidChannel for a response named twice, misplaced `minutes`, or an action that lacks `xmatters.rest`."""
     texts = [text.strip().lower() for text in actions]
     if len(set(texts)) < len(texts) or "" in texts:
         raise InvalidChannel("bigpanda.actions: must name each response once, and none that is blank")
@@ -170,7 +170,7 @@ def _check_actions(actions: Mapping[str, Any], *, has_rest: bool) -> None:
 
 
 def _check_receipts(policy: Mapping[str, Any], xmatters: Mapping[str, Any], *, has_bigpanda: bool) -> None:
-    """Raise InvalidChannel for times of receipts that are too short, or that nothing can prove."""
+    """Raise InvalidChannel for receipt times that are too short, unprovable, or missing for `unanswered_recipients`."""
     can_prove = bool({"callback", "rest"} & xmatters.keys())
     if policy.get("answered_within_seconds") and not can_prove and not has_bigpanda:
         needs = "xmatters.callback, xmatters.rest or bigpanda.api_key"
@@ -189,7 +189,7 @@ def _check_receipts(policy: Mapping[str, Any], xmatters: Mapping[str, Any], *, h
 
 
 def _check_canary(policy: Mapping[str, Any], xmatters: Mapping[str, Any], *, has_bigpanda: bool) -> None:
-    """Raise InvalidChannel for a canary that BigPanda or further people would hear of, or that nothing can prove."""
+    """Raise InvalidChannel for a canary that would reach BigPanda or further people, or lacks a short receipt time."""
     if has_bigpanda:
         raise InvalidChannel("policy.canary: needs a channel without bigpanda: its incidents are invented")
     if policy.get("unanswered_recipients"):

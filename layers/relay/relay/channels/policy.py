@@ -61,16 +61,16 @@ class Policy(NamedTuple):
         page_within_seconds: Time after which the page of an accepted signal counts as missing.
         notified_within_seconds: Time within which a device has to get a critical; 0 to await no proof of that.
         answered_within_seconds: Time within which a person has to answer a critical; 0 to await no answer.
-        unanswered_recipients: Recipients who are signalled, too, when nobody is known to have heard a critical, and the
-            fallback topic was notified of that.
-        reroute_within_seconds: Time after an incident's last signal within which a tag that comes late brings further
-            recipients. 0 for never.
+        unanswered_recipients: Further recipients, who are signalled after the fallback topic was notified that nobody
+            is known to have heard a critical.
+        reroute_within_seconds: Time after an incident's last signal within which a late tag can bring further
+            recipients (by a route). 0 for never.
         expect_share_every: Longest time without a share; after it the channel counts as sick. None for no limit.
         replace: True to terminate a page when a newer page of its incident exists.
         confirm_resolve: True to ask BigPanda about each resolve before it counts, if the channel has an API key.
         quiet_after_acknowledge: True to signal only the acknowledger of an incident, until it worsens or reopens.
         allowed_recipients: Names and patterns that a webhook's URL may add, in lower case; None for any name.
-        priorities: xMatters priorities by BigPanda status; `ok` is for what is over.
+        priorities: xMatters priority for each BigPanda status; `ok` is for each incident that is over.
         own_body: Settings of the relay's own request body; None to forward BigPanda's bytes unchanged.
         canary: True if the relay tests the channel with invented incidents (canaries). The last resort is not notified
             of a failed canary.

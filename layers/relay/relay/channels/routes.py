@@ -1,4 +1,4 @@
-"""Routes and pauses, which ask about facts of an incident. Pure code.
+"""Routes and pauses: both can have conditions on facts of an incident. Pure code.
 
 Routes are conditional recipients: the first one that matches is used. Pauses are times in which signals wait or are
 left out. A fact is a property of an incident that a condition can name: `status`, `severity`, `environment`,
@@ -39,9 +39,9 @@ class Route(NamedTuple):
     Attributes:
         when: Conditions, which must all hold: pairs of a fact, such as `status`, and its patterns. One of these must
             match a value of the fact.
-        priority: xMatters priority; None for the one of the incident's status.
-        is_undecided: True if this is no route of the secret, but has the recipients of all routes that could not be
-            evaluated. Perhaps none of these matches, so the channel's own recipients are added.
+        priority: xMatters priority; None for the priority of the incident's status.
+        is_undecided: True if the comparisons were too many to find the route: `recipients` has those of all routes that
+            may match. Perhaps none of these matches, so the channel's own recipients are added.
     """
 
     when: Conditions
@@ -67,7 +67,7 @@ def conditions_of(members: Mapping[str, Any]) -> Conditions:
 
 
 def _compared(text: str) -> str:
-    """Return a value or a pattern as it is compared: an accent may be a letter's own, or a character of its own."""
+    """Return a value or a pattern as it is compared: in lower case, with accents in one form (Unicode's NFC)."""
     return normalize("NFC", text.strip().lower())
 
 
@@ -110,7 +110,7 @@ def values_of(fact: str, share: Share, *, is_open: bool) -> tuple[str, ...]:
 
 
 class _Fact(NamedTuple):
-    """Values that a share has for one fact: as keys, in lower case, with the sum of their lengths (characters)."""
+    """Values that a share has for one fact, in lower case (keys of `values`), and the sum of their lengths."""
 
     values: Mapping[str, None]
     length: int
@@ -140,9 +140,9 @@ class _Facts:
         return self._known[fact]
 
     def _values(self, fact: str) -> Iterable[str]:
-        """Return the share's own values; for a state from BigPanda's API, what its incident's last share had as well.
+        """Return a share's values for a fact; if a share from BigPanda's API has none, the values that the ledger kept.
 
-        The API names environments by id only, so their names of the last share count beside the ids.
+        The API names environments by id only, so the kept names of environments count besides the ids.
         """
         own = list(self._own_values(fact))
         return [*own, *kept_values(self._share, fact)] if fact == "environment" or not any(own) else own
@@ -206,7 +206,7 @@ class Pause(NamedTuple):
 
     @property
     def id(self) -> str:
-        """Identity of the pause: a hash of its beginning and conditions, which stays the same if its end is moved."""
+        """Identity of the pause: a hash of its beginning, kind and conditions, which stays if its end is moved."""
         return f"{zlib.crc32(repr((self.since, self.keeps_states, self.when)).encode()):08x}"
 
     def is_active(self, now: float) -> bool:
@@ -242,7 +242,7 @@ def active_pause(pauses: Iterable[Pause], now: float) -> Pause | None:
 def age_start(pauses: Sequence[Pause], came: float, longest: float) -> float:
     """Return the time from which a state's age counts (epoch seconds): its arrival `came`, or the end of a later pause.
 
-    `longest` is the age (seconds) at which the state expires. A pause that begins only after that does not count.
+    `longest` is the age (seconds) at which the state expires. A pause that begins after that does not count.
     """
     start = came
     for each in sorted(pauses):

@@ -1,9 +1,8 @@
 """Construction of each Lambda function's object, with its adapters to AWS and the vendors.
 
 Each handler module calls its function of this module once, at cold start. Clients, sessions and TLS contexts are made
-then, while Lambda gives a function a full core. The environment has the settings of the stack: the template checks the
-form of its parameters. Each function raises KeyError if a setting is missing, and ConfigError for the local profile on
-AWS.
+then, while Lambda gives a function a full core. The settings are environment variables, whose form the stack's template
+checks. A call raises KeyError if a setting is missing, and ConfigError for the local profile on AWS.
 """
 
 import gc
@@ -84,7 +83,7 @@ def job_worker(environment: Mapping[str, str] = os.environ) -> "Worker":
 
 
 def chore_worker(environment: Mapping[str, str] = os.environ) -> "Worker":
-    """Return the worker of the chore queue: all kinds of jobs but signals."""
+    """Return the worker of the chore queue, which does the jobs that ring nobody."""
     worker = _wiring(environment, unknown_seconds=JOBS_UNKNOWN_SECONDS).worker
     # Loaded now, while Lambda gives the function a full core; the worker of signals hardly ever needs them.
     worker.chores.questions()
@@ -152,7 +151,7 @@ def _wiring(environment: Mapping[str, str], *, unknown_seconds: float = UNKNOWN_
 def _is_local(environment: Mapping[str, str]) -> bool:
     """True in the local cloud, where plain http to loopback addresses is allowed.
 
-    Raises ConfigError for the local profile on AWS: only the local cloud sets a loopback URL for each function.
+    Raises ConfigError for the local profile on AWS, where AWS_ENDPOINT_URL is not an http URL of a loopback address.
     """
     if environment.get("RELAY_PROFILE") != "local":
         return False
@@ -211,9 +210,9 @@ def _refuse_late(*, request: Any, **_: Any) -> None:
 
 
 def _seconds_before_repeat(*, attempts: int, response: Any, caught_exception: Exception | None, **_: Any) -> int | None:
-    """Return 0 for a call to be repeated, else None: the seconds that botocore sleeps before it repeats.
+    """Return the seconds that botocore sleeps before it repeats a call: 0; None if the call is not to be repeated.
 
-    `response` is its pair of an HTTP response and a parsed one.
+    `response` is botocore's pair of the HTTP response and the parsed one.
     """
     no_answer = isinstance(caught_exception, (NoConnectionError, HTTPClientError))
     has_failed = no_answer or (response is not None and response[0].status_code >= HTTPStatus.INTERNAL_SERVER_ERROR)
@@ -315,7 +314,7 @@ class Watchdog:
 
 
 class _Work(NamedTuple):
-    """Work for a request, with the time of its end (epoch seconds), and the queue for its exception or None."""
+    """Work for a request, its time limit `until` (epoch seconds), and the queue that gets its exception or None."""
 
     do: Callable[[], None]
     until: float

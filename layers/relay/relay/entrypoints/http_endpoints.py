@@ -173,7 +173,7 @@ class Endpoint:
     def _record_use(self, channel: Channel, request: Request, deadline: Deadline) -> None:
         """Record that the request's credential was used. Called last; a failure here does not change the answer.
 
-        The empty request with which relayctl tries a new credential is refused before, so it is no use by the vendor.
+        relayctl tries a new credential with an empty request. `take` refuses it, so it does not count as a use.
         """
         try:
             if fingerprint := channel.matching_fingerprint(

@@ -66,13 +66,13 @@ class Effects(NamedTuple):
 
 
 class Resources(NamedTuple):
-    """The stack's AWS resources, as the library uses them. Empty topics and phones are for functions without them.
+    """The stack's AWS resources, as the library uses them. A function without a topic or phones has "" or None there.
 
     Attributes:
-        credentials: The table with the last uses of credentials, and with the change marks, by which a cached copy of a
-            channel is known to be out of date: in a stack, the ledger's table.
+        credentials: The table with the last uses of credentials, and with the change marks of channels. In a stack, it
+            is the ledger's table.
         read_secret: Returns the text of a channel's secret, by the channel's name.
-        topic_arn: The fallback topic: of criticals of which nobody is known to have heard.
+        topic_arn: The fallback topic, notified of criticals that are overdue, or that nobody is known to have heard.
         alarm_topic_arn: The topic of sick channels and alarms that wake people.
         notice_topic_arn: The topic of sick channels and alarms that can wait for a working day.
         invoke: Invokes the job worker directly with a message's text; returns False if that fails.
@@ -122,7 +122,7 @@ class Wiring:
     """The objects of a Lambda function, each made at its first use, and then kept.
 
     The objects reach AWS, the vendors, time and the log only by the adapters given here. The ChannelCache uses a copy
-    for `cache_seconds`, and takes a name for unknown for `unknown_seconds`.
+    for `cache_seconds`. It looks up a name without a secret again after `unknown_seconds`.
     """
 
     resources: Resources

@@ -4,9 +4,9 @@ Two functions run this code: one for the retry queue (signals), and one for the 
 work a job of any kind.
 
 To wait, the job's next message is put on the queue for its kind: by `delivery` for a signal, and here for a chore.
-Lambda then deletes the old one, since the worker does not report it as failed. So a receive count above one means that
-a worker crashed, that no queue took the next message, or that this version can't read the job; the queue's redrive
-policy catches only poison messages. A job from the dead-letter queue is revived: its age and its backoff start again.
+Lambda then deletes the old one, since the worker does not report it as failed. So a message is received again only if
+a worker crashed, if no queue took the next message, or if this version can't read the job. SQS dead-letters only such
+messages. A job from the dead-letter queue is revived: its age and its backoff start again.
 
 Chores are follow-ups of signals, questions about ends, write-backs of callbacks, and releases of updates, which
 BigPanda withholds until an incident's first share is reported as received. Each calls the API of a vendor, and may be
@@ -72,8 +72,8 @@ class Chores:
     def do(self, job: Job, channel: Channel, deadline: Deadline, *, own_wait: Wait | None) -> Result:
         """Do a chore, or return the result of one that must not be attempted now.
 
-        A chore is not attempted if it has an `own_wait` (it woke too early, or is older than its age limit: `expired`),
-        or if its vendor's API hung in the last SILENT_SECONDS. The result names the queue (`retry`, `dead_letter`).
+        A chore with an `own_wait` (it woke too early, or is `expired`) is not attempted. No chore is attempted if its
+        vendor's API hung in the last SILENT_SECONDS. After a failure or a wait, `failed` makes the result.
         """
         api = (job.channel, "xmatters" if job.kind == JobKind.FOLLOWUP else "bigpanda")
         began, silent_until = self.clock(), self.silent.get(api, 0.0)
@@ -102,7 +102,7 @@ class Chores:
         """Dead-letter a failed chore if its failure is final. Return the result as `queued`, with its queue.
 
         If the queue is `retry`, the caller still has to put the chore on the chore queue. If the dead-letter queue
-        fails, the result stays `unsafe`, and the chore's message on its queue.
+        fails, the result stays `unsafe`, so that the chore's message stays on its queue.
         """
         if not HANDLING[result.reason or Reason.INTERNAL].is_final:
             return result.queued("retry")
@@ -132,7 +132,7 @@ class Worker:
 
     Attributes:
         sweeper: Returns the sweeper, created at its first use, which wakes states after an outage.
-        sources: Store of the recipients in webhook URLs, by the incident that was shared with them.
+        sources: Store of the recipients that webhook URLs named, by incident.
         notified: Time of the last notification of the fallback topic by this worker, while the ledger failed (epoch
             seconds), by channel.
     """
@@ -243,9 +243,9 @@ class Worker:
     def _completed(self, job: Job, channel: Channel, result: Result, deadline: Deadline, *, is_over: bool) -> Result:
         """Record the URL's recipients of an announced state, queue its follow-up, and return the result.
 
-        `is_over` is True for a resolve. If the table or the queue fails, a worker tries both again with a further
-        message of the state. That sends nothing, since the ledger has the signal. If the ledger lacks it, the message
-        that records it there is that message.
+        `is_over` is True for a resolve. If the table or the queue fails, a further message of the state is queued, so
+        that a worker tries both again. It sends nothing, since the ledger has the signal. If the ledger did not record
+        the signal, the message that is queued to record it serves for this, too.
         """
         # The function that took the share may have failed to record them.
         is_announced = result.outcome in {Outcome.DELIVERED, Outcome.DUPLICATE}
@@ -377,7 +377,7 @@ class Worker:
 
 
 def _pause_ends(job: Job, policy: Policy, now: float) -> list[float]:
-    """Return the ends of a job's pauses that have begun by `now` (epoch seconds). Its body is a share."""
+    """Return the ends of a job's pauses that have begun by `now` (epoch seconds). The job's body is a share."""
     if not policy.pauses:
         return []
     # Imported here, since most channels have no pause: this keeps the import out of cold starts.

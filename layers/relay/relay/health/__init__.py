@@ -1,1 +1,1 @@
-"""Health of a channel: the limits that make it sick, and the decision when people are told. Pure, but for messages."""
+"""Health of a channel: the limits that make it sick, and the decision when people are told. Pure, except messages."""

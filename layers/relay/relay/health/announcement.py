@@ -47,8 +47,8 @@ class ChannelState(NamedTuple):
         judged_at: Time of the last run.
         told: Kind of the last message to people.
         told_at: Time of the last message to people.
-        momentary: Reasons that only one run found, such as a critical without a page, in words; of the last such run.
-        momentary_at: Time of that run.
+        momentary: Reasons that only one run found, such as a critical without a page, in words.
+        momentary_at: Time of the last run that found such reasons.
     """
 
     since: float = 0.0

@@ -104,10 +104,10 @@ class Debts:
 def with_holds(entry: Entry, policy: Policy, now: float, *, is_policy_known: bool = True) -> Entry:
     """Return the entry with `paused_until` set to the end of the debt's last hold, from which `delay_start` counts.
 
-    A hold is a pause. If people know the critical already, it is also the policy's `min_seconds_between_signals` after
-    the last signal. Of pauses, two kinds count: the last one that a worker recorded for the state, and those for all
-    incidents. While the recorded pause goes on, its recorded end counts only if the policy is not known: an operator
-    may have ended the pause early.
+    Three kinds of holds count: the last pause that a worker recorded for the state, the pauses for all incidents, and
+    `min_seconds_between_signals` after the last signal. The last kind counts only if people know the critical already.
+    While the recorded pause goes on, the policy tells its end: an operator may have ended it early. The recorded end
+    counts only if the policy is not known.
     """
     debt, since = entry.debt, entry.debt.since or entry.receipt.since
     is_recorded_end = debt.paused_until <= now or not is_policy_known
@@ -149,9 +149,9 @@ def refusals(channel: str, kinds: Sequence[ApiKind]) -> list[str]:
 def next_attempt(entry: Entry, now: float) -> float | None:
     """Return the expected time of an entry's next attempt (epoch seconds); None if no stored job waits for one.
 
-    It is the time that the rate limiter reserved. Else the job's message, if it has one, wakes OVERDUE_SECONDS before
-    the entry's row in the `due` index is due. If that time is over, or there is no message, the sweeper acts when the
-    row is due. In a pause or a flap, the next attempt is at their end, if that is later.
+    It is the slot that the rate limiter reserved. Without a slot, it is OVERDUE_SECONDS before the entry's row in the
+    `due` index is due, since the job's message wakes then. If that time has passed, the sweeper acts when the row is
+    due. A pause or a flap delays the next attempt to its end.
     """
     if not entry.debt.job:
         return None
@@ -275,7 +275,7 @@ class HealthTopics:
     notice_arn: str
 
     def arn(self, *, is_urgent: bool) -> str:
-        """Return the ARN of the topic for an urgent or another message. If there is only one topic, it gets all."""
+        """Return the ARN of the topic for an urgent or another message. If there is only one topic, it gets both."""
         first, second = (self.alarm_arn, self.notice_arn) if is_urgent else (self.notice_arn, self.alarm_arn)
         return first or second
 

@@ -25,7 +25,7 @@ ENTRIES_AT_ONCE = 1_000
 class Comparison:
     """Compares BigPanda's incidents with the ledger entries of channels.
 
-    `sources` is the store of the recipients in webhook URLs, by the incident that was shared with them.
+    `sources` is the store of the recipients that webhook URLs named, by incident.
     """
 
     sources: Sources
@@ -55,10 +55,10 @@ class Comparison:
                         run.findings[member.name, seen.name] = found
 
     def recognize(self, run: Progress) -> None:
-        """Mark incidents in `run.to_report` as known, if the ledger has them for a channel that was not compared.
+        """Mark incidents in `run.to_report` as known if a channel that was not compared has them in its ledger.
 
-        Not compared are the channels whose secret can't be read, and all of the listing if the run failed. Raises
-        LedgerError.
+        A channel is not compared if its secret can't be read. If the run failed, all channels of the listing count as
+        not compared. Raises LedgerError.
         """
         failed = [each.name for each in run.listing.members if run.failure]
         unknown = {seen.share.incident_id: name for name, seen in run.to_report.items()}
@@ -96,7 +96,7 @@ class Comparison:
         return entries
 
     def _compare_one(self, run: Progress, member: Member, seen: Seen, known: list[KnownEntry]) -> list[Finding]:
-        """Compare an incident with a channel's ledger entries of it (`known`), and return what is to be queued."""
+        """Compare an incident with a channel's ledger entries of it (`known`). Return the findings, to be queued."""
         state, history = seen.state, run.history.channels[member.name]
         snoozed_at = run.history.snoozed_at.get(seen.name)
         snooze_over = [each for each in known if self._is_snooze_over(member, seen, each, snoozed_at)]
@@ -130,11 +130,11 @@ class Comparison:
         return [Finding(cause, member, seen, tuple(entries)) for cause, entries in by_cause.items() if entries]
 
     def _has_lasted(self, history: ChannelHistory, seen: Seen, differing: Sequence[KnownEntry]) -> bool:
-        """Record a difference in the channel's history. True if it lasts for SETTLES_SECONDS, to be queued as a job.
+        """Record a difference in the channel's history. Return True if it has lasted for SETTLES_SECONDS.
 
-        False if a job for it was queued within QUEUED_SECONDS. It counts as new if BigPanda's state has changed, or if
-        one of the entries that differ has recorded a state since the job was queued: an incident can resolve, reopen
-        and resolve again.
+        False if a job for it was queued within QUEUED_SECONDS. The difference begins anew if BigPanda's state changed.
+        It also begins anew if an entry that differs recorded a state after that job was queued: an incident can
+        resolve, reopen and resolve again.
         """
         now, known = self.clock(), history.differing.get(seen.name)
         is_new = (
@@ -160,7 +160,8 @@ class Comparison:
     def _is_end_disputed(self, member: Member, seen: Seen, known: KnownEntry) -> bool:
         """True if the ledger has a resolve that is later than the open state that BigPanda shows for the incident.
 
-        The resolve may be forged, with timestamps that its sender chose. One that is owed may have ended pages, too.
+        The resolve may be forged, with timestamps that its sender chose. An owed resolve counts, too: it may have ended
+        pages. False if the policy does not confirm resolves, or does not announce that open state.
         """
         state, entry, now = seen.state, known.entry, self.clock()
         is_shared_end = entry.is_over and was_shared(entry, state, now)

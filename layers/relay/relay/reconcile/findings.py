@@ -31,7 +31,7 @@ class RunLease:
 
     Attributes:
         taken_at: Time at which this run took the lease (epoch seconds). It identifies the run.
-        start: The next run begins with the listing of this number (`Listing.number`), or the next higher one.
+        start: Beginning of the next run: the listing of this number (`Listing.number`), or of the next higher one.
     """
 
     table: Table
@@ -98,7 +98,7 @@ class Cause(StrEnum):
 
 
 class KnownEntry(NamedTuple):
-    """A ledger entry of an incident, and the recipients in the webhook's URL that it is for (empty for none)."""
+    """A ledger entry of an incident, and the recipients of the webhook URL to which it belongs (empty for none)."""
 
     recipients: Recipients = ()
     entry: Entry = Entry()
@@ -141,7 +141,7 @@ class Progress:
             name. `Ownership.judge` removes those whose owner it finds.
         asked: Number of incidents whose details the run requested.
         whole: Incidents with the details of their alerts, by id.
-        targets: BigPanda's names of those with whom it shared an incident, by the incident's short name.
+        targets: BigPanda's names of the targets (such as webhooks) with which it shared an incident, by its short name.
         spent: Time that the calls for the listing took, by part (milliseconds).
         waits: True if the next run must list a resolved incident again, since this run did not settle it.
     """

@@ -1,6 +1,6 @@
 """Listings that a reconcile run compares, and their history: what earlier runs saw, one item in the ledger's table.
 
-Without the history, each run would report an incident again, and none could tell if a state differed in an earlier run.
+Without the history, each run would report an incident again, and no run could tell if a difference lasts.
 """
 
 import base64
@@ -185,8 +185,7 @@ class ChannelHistory:
         since: Start of the comparisons. Earlier changes of incidents that the channel does not know are ignored.
         seen: Start of the last complete run, or of the first run.
         differing: Incidents whose state differs from the channel's ledger, by their short names.
-        others: Time at which an incident that no channel knows was found to be none of this channel's, by its short
-            name.
+        others: Time at which a run found that an unknown incident is not this channel's, by the incident's short name.
     """
 
     since: float
@@ -259,14 +258,14 @@ class History:
 
 
 def _packed(text: str) -> str:
-    """Return a document that fits into an item, compressed if it is too long: channels often differ in the same way."""
+    """Return a document that fits into an item: compressed if it is too long, since its parts are often alike."""
     if len(text) <= MAX_CHARACTERS:
         return text
     return json.dumps({"packed": base64.b64encode(zlib.compress(text.encode(), 9)).decode()})
 
 
 def _unpacked(said: Any) -> Any:
-    """Return what `_packed` compressed. Raises ValueError if it is damaged."""
+    """Return the decoded document, unpacked if `_packed` compressed it. Raises ValueError if it is damaged."""
     if "packed" not in said:
         return said
     try:

@@ -1,7 +1,7 @@
 """Ownership of incidents of which no share came: with which webhook BigPanda shared them, by their activities.
 
 The relay does not know the name of a channel's own webhook in BigPanda. It learns that name from incidents whose shares
-did come: it is the one with which all of them were shared. Facts and open questions: docs/vendors.md, "BigPanda's API".
+did come: all of them were shared with that webhook. Facts and open questions: docs/vendors.md, "BigPanda's API".
 """
 
 import json
@@ -73,8 +73,9 @@ class Ownership:
         """Decide to which channel the incidents in `run.firsts` belong, of which no share came. Raises LedgerError.
 
         `names` has BigPanda's names of each channel's webhook (see `learn`). A channel's own incidents become findings,
-        which are signalled. Those of others are ignored for an hour. If BigPanda's activities do not say whose an
-        incident is, people are told of it. With `criticals_alone`, all others wait for a later call.
+        which are signalled. Incidents that were shared with other webhooks only are ignored for an hour. If BigPanda's
+        activities do not say whose an incident is, it stays in `run.unjudged`, to be reported to people. With
+        `criticals_alone`, incidents that are not critical wait for a later call.
         """
         for place, finding in list(run.firsts.items()):
             channel, name = place
@@ -95,9 +96,9 @@ class Ownership:
                 run.history.channels[channel].others[name] = self.clock()
 
     def _targets_once(self, run: Progress, seen: Seen) -> frozenset[str] | None:
-        """Return the names of those with whom BigPanda shared an incident; none if it does not say.
+        """Return BigPanda's names of the targets with which it shared an incident; empty if BigPanda does not say.
 
-        None if the next run has to judge the incident: this run asked often enough, or has to go on.
+        None if this run may not ask any more (its number, time or rate limit is used up): the next run judges it.
         """
         if seen.name not in run.targets:
             if len(run.targets) == MAX_JUDGED or run.deadline.remaining() < RESERVED_SECONDS:

@@ -154,8 +154,7 @@ class Queueing:
     def _put(self, run: Progress, finding: Finding) -> bool:
         """Put the jobs for a finding on the retry queue. Raises QueueError if the queue does not accept a job.
 
-        False if the channel was removed, left the listing, or can't be read, or must not signal unknown incidents any
-        more.
+        Returns False if the channel was removed, left the listing, can't be read, or may signal no unknown incidents.
         """
         channel = self._channel(run.listing, finding)
         if channel is None:
@@ -264,8 +263,8 @@ class Reconciler:
     def _work(self, listings: Sequence[Listing], lease: RunLease, whole: Deadline, done: list[Listing]) -> None:
         """Compare the listings, and add them to `done`. Criticals of all are queued before anything else.
 
-        The order of the listings turns: a run begins after the listing that the run before began last, or after one
-        whose calls hung, since BigPanda is then left alone for some time. Raises LeaseLost.
+        The listings take turns: the next run begins after the last listing that this run began. If the calls of a
+        listing hung, BigPanda is left alone for some time, so the next run begins after that listing. Raises LeaseLost.
         """
         later: list[Progress] = []
         told: dict[str, set[str]] = {}
@@ -380,7 +379,7 @@ class Reconciler:
 
     @contextmanager
     def _failing(self, run: Progress) -> Iterator[None]:
-        """Record a failure of the `with` block in a run. LeaseLost is raised."""
+        """Record a failure of the `with` block in `run.failure`, and do not raise it. LeaseLost is raised."""
         failure: SendError | QueueError | LedgerError | None = None
         try:
             yield

@@ -1,8 +1,8 @@
 """Bells: messages of the sweeper, which wake debts (owed states) whose own message is late, or that have none.
 
 A debt has no message if it waits for long, for the end of a pause or flap, or for an open circuit breaker. A message
-can vanish or wait for a busy worker. If SQS fails, the sweeper invokes the job worker directly. It also does so for a
-state that is too old, which the worker dead-letters. The sweeper itself dead-letters what no worker could finish.
+can vanish or wait for a busy worker. The sweeper invokes the job worker directly if SQS fails, or for a state that is
+too old, which the worker then dead-letters. The sweeper itself dead-letters a job that workers began too often.
 """
 
 import math
@@ -61,12 +61,12 @@ class Bells:
     invoke: Callable[[str], bool]
 
     def ring_overdue(self, run: SweeperRun, rows: Iterable[DueRow], deadline: Deadline, *, ahead: float = 0.0) -> int:
-        """Wake overdue debts (owed states), criticals first. Return the number of debts that were woken.
+        """Wake overdue debts (owed states), criticals first. Return the number of woken ones that are not too old.
 
         In one run, a channel gets at most the messages that its rate limit allows in a minute. It gets none while its
-        circuit breaker is open, and few after that until a signal closes the circuit. Channels take turns, so that the
-        many debts of one channel do not use up the time of the others. A debt counts as overdue `ahead` seconds before
-        it is due.
+        circuit breaker is open, and then only a few until a signal closes the circuit. Channels take turns, so that the
+        many debts of one channel do not use up the time of the others. If the retry queue has more than BACKLOG
+        messages, only criticals are woken. A debt counts as overdue `ahead` seconds before it is due.
         """
         overdue = [each for each in rows if self._is_overdue(each, ahead)]
         if not overdue:
@@ -128,8 +128,8 @@ class Bells:
     def _expires_at(self, row: DueRow) -> float:
         """Return the time after which the worker dead-letters a state, whatever it waits for (epoch seconds).
 
-        The age counts from its arrival, its replay, or the end of a pause or flap. A time that is too early does no
-        harm: the worker decides. Infinity if the channel's policy can't be read.
+        The age counts from the latest of the state's arrival, its replay, and the end of its pause or flap. A result
+        that is too early does no harm: the worker judges the age itself. Infinity if the policy can't be read.
         """
         newest, debt = row.entry.newest, row.entry.debt
         if newest is None or row.channel in self.policies.unread:
@@ -138,11 +138,11 @@ class Bells:
         return since + self.policies.of(row.channel).max_age_seconds
 
     def _ring_one(self, run: SweeperRun, row: DueRow, delay: float, *, may_ring: bool) -> bool:
-        """Wake a debt by its stored job, on the retry queue after `delay` seconds; True if the run's limit counts it.
+        """Wake a debt by its stored job. Return True if the debt counts against the channel's limit in this run.
 
-        The worker is invoked directly if SQS fails, if no worker began the last job, or if the state is too old to be
-        signalled. A job that no worker could finish is dead-lettered instead. Once the channel's limit in this run is
-        used up (not `may_ring`), only a state that is too old is woken. That one never counts.
+        The job goes to the retry queue with a delay of `delay` seconds. The worker is invoked directly if SQS fails, if
+        no worker began the last bell, or if the state is too old to be signalled. A job that workers began too often is
+        dead-lettered instead. A state that is too old never counts: it is woken also above the limit (not `may_ring`).
         """
         job = self.rows.stored_job(row, row.entry.debt.job)
         if job is None:
@@ -210,9 +210,9 @@ class Bells:
 
 
 def _interleaved(rows: Iterable[DueRow]) -> list[DueRow]:
-    """Return the rows with criticals first; among criticals and others, one row of each channel at a time.
+    """Return the rows with criticals first. Among the criticals, and among the others, the channels take turns.
 
-    Rows whose bell no worker began come first: the worker is invoked directly for them.
+    Of a channel's rows, those whose bell no worker began come first: the worker is invoked directly for them.
     """
     ranks: dict[tuple[bool, str], int] = defaultdict(int)
     placed: list[tuple[bool, int, DueRow]] = []

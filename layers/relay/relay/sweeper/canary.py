@@ -1,8 +1,8 @@
-"""Canary: shares an invented incident with each channel of `policy.canary`, about once an hour, and follows it.
+"""Canary: shares an invented incident with each channel that has `policy.canary`, about once an hour.
 
-The shares take the stack's own URL and the channel's credentials, as BigPanda's do. The incident is followed until a
-device got the notification, then resolved, and followed until its page ended. So people learn of an outage in which
-xMatters accepts signals and notifies nobody, although no incident happens.
+The sweeper posts the shares to the stack's own webhook, with the channel's credentials. It resolves the incident once a
+device got the notification, and then waits for the end of its page. So people learn of an outage in which xMatters
+accepts signals and notifies nobody, even if no real incident happens.
 """
 
 import json
@@ -55,12 +55,12 @@ class Phase(StrEnum):
 
 
 class Canary(NamedTuple):
-    """Test of a channel by an invented incident (canary), between two runs of the sweeper. Times are epoch seconds.
+    """State of a canary (test of a channel by an invented incident) between runs of the sweeper; times: epoch seconds.
 
     Attributes:
         began: Beginning of the incident, which is also a part of its id; 0 for none yet.
         ended: Time from which its resolve is sent; 0 before.
-        is_decided: True if the incident failed, or a pause began: only the resolve is still sent.
+        is_decided: True if the incident failed, or a pause or shadow mode began: only the resolve is still sent.
         failure: Why the last incident failed, in words; empty if it succeeded.
         judged_at: When the last incident failed or succeeded; 0 for none yet.
     """
@@ -77,9 +77,9 @@ class Canary(NamedTuple):
         return f"{CANARY_PREFIX}{self.began:.0f}"
 
     def is_due(self, now: float) -> bool:
-        """True if the channel's next incident has to begin: it is time, and the last one is over, failed or stopped.
+        """True if the channel's next incident has to begin: EVERY_SECONDS passed, and the last one is over or decided.
 
-        A pause or shadow mode stops an incident. If the webhook never took the last resolve, it is given up then.
+        A decided incident (`is_decided`) may still have a resolve that the webhook did not take, which is given up.
         """
         return now - self.began >= EVERY_SECONDS and (self.phase == Phase.OVER or self.is_decided)
 
@@ -87,7 +87,7 @@ class Canary(NamedTuple):
         return replace(self, phase=Phase.OPENING, began=round(now), ended=0.0, is_decided=False)
 
     def failed(self, why: str, now: float) -> "Canary":
-        """Return the test (canary) after its incident failed. An incident that fails twice keeps the first reason."""
+        """Return the test (canary) after its incident failed. A decided incident (`is_decided`) stays as it is."""
         return self if self.is_decided else replace(self.held(now), failure=why, judged_at=now)
 
     def held(self, now: float) -> "Canary":
@@ -97,7 +97,7 @@ class Canary(NamedTuple):
         return replace(self, phase=self.phase if self.phase == Phase.CLOSING else Phase.OVER, is_decided=True)
 
     def answered(self, refusal: str, now: float) -> "Canary":
-        """Return the test (canary) after the webhook answered. `refusal` is why it took no share; empty if it did."""
+        """Return the test (canary) after the webhook answered. `refusal` says why it refused the share, or is empty."""
         is_opening = self.phase == Phase.OPENING
         if not refusal:
             done = Phase.OVER if self.is_decided else Phase.CLOSED
@@ -196,7 +196,7 @@ class CanaryWatch:
         return canary.begun(now) if canary.is_due(now) else canary
 
     def _measure(self, name: str, canary: Canary, times: Mapping[str, float]) -> None:
-        """Log and count the times (seconds) of an incident's steps: after the share, or for the end the resolve."""
+        """Log and count the seconds that an incident's steps took since its share, or for `ended` since its resolve."""
         fields: dict[str, Any] = {f"{step}_seconds": round(exact, 1) for step, exact in times.items()}
         for step, seconds in fields.items():
             self.tools.telemetry.count(f"canary_{step}", seconds)

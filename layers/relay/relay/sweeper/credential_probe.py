@@ -97,8 +97,8 @@ LIST_FAILED_SECONDS = 300.0
 class CredentialProbe:
     """Probes the credentials for xMatters' REST API and BigPanda's API. The clients are made at their first use.
 
-    A channel is probed once an hour at most, unless a refused credential was changed: then by the next run. Channels in
-    shadow mode and paused channels are probed as well.
+    A channel is probed once an hour at most. If a refused credential was changed, the next run probes its channel.
+    Channels in shadow mode and paused channels are probed as well.
     """
 
     tools: "Tools"
@@ -106,7 +106,7 @@ class CredentialProbe:
     lister: "Callable[[], Lister]"
 
     def refused(self) -> dict[str, tuple[ApiKind, ...]]:
-        """Return the kinds of each channel's credentials that their last probe found refused.
+        """Return, by channel, the kinds of credentials in use that the last probe found refused.
 
         Empty if the results can't be read now, so that the caller can judge the other reasons of a channel's sickness.
         """
@@ -133,7 +133,7 @@ class CredentialProbe:
         return list(probes.channels), due, is_listed
 
     def _list(self, probes: Probes, deadline: Deadline) -> bool:
-        """List all channels again if that is due. Returns True if `probes` has to be stored: a listing was due."""
+        """List all channels again if that is due. Return True if it was due, so that `probes` has to be stored."""
         now = self.tools.clock()
         if now - probes.listed_at < LIST_AGAIN_SECONDS:
             return False
@@ -226,7 +226,7 @@ class CredentialProbe:
 def _refused(channel: Channel, found: Mapping[ApiKind, bool | None], known: Probe) -> dict[ApiKind, str]:
     """Return the fingerprints of the channel's refused credentials, by kind.
 
-    A credential of which that is unknown counts as refused if the last probe (`known`) found the same one refused.
+    If this probe did not tell (None in `found`), a credential that the last probe (`known`) found refused still counts.
     """
     prints = channel.api_fingerprints()
     stays = known.refused_among(prints)

@@ -56,8 +56,7 @@ class FallbackNotifier:
 
         The fallback topic gets one message a channel, and then the phones are called. Channels with few debts (owed
         states) come first, and the ledger's entries are marked as notified after all messages are sent. So the many
-        debts of one channel do not delay the message of another. A canary's entry is marked, too, but nobody is told of
-        it.
+        debts of one channel do not delay the message of another. A canary's entry is marked, too, without a message.
         """
         self.policies.read(rows)
         overdue = [each for each in rows if self._is_to_notify(each)]
@@ -101,11 +100,11 @@ class FallbackNotifier:
         return is_late or self._is_unheard(row)
 
     def _is_unheard(self, row: DueRow) -> bool:
-        """True if a critical rang, and a step of its receipt is late or failed: nothing more will ring for it."""
+        """True if a critical rang, but a step of its proof (receipt) is late or failed: nothing else rings for it."""
         return bool(self._missed(row)) and not _owes_critical(row.entry)
 
     def _awaits_nothing(self, channel: str, entry: Entry) -> bool:
-        """True if a receipt is open of which nothing is awaited: the policy was changed, or the channel removed."""
+        """True if a receipt is open, but nothing is awaited now: the policy changed, or the channel was removed."""
         policy = self.policies.of(channel)
         if channel in self.policies.unread:
             return False
@@ -123,8 +122,7 @@ class FallbackNotifier:
     ) -> dict[str, list[DueRow]]:
         """Publish one message for each channel in `due`. Returns the debts of each channel whose message SNS accepted.
 
-        `unchecked` is, by channel, the number of further overdue debts, which are counted from the index without a
-        read.
+        `unchecked` has the number of further overdue debts, by channel: counted in the index, not read from the table.
         """
         publish = (partial(self._publish, channel, rows, unchecked[channel]) for channel, rows in due.items())
         answers = self.tools.at_once(
@@ -164,7 +162,10 @@ class FallbackNotifier:
         return dict(due)
 
     def _mark(self, row: DueRow, now: float, deadline: Deadline) -> None:
-        """Record that the fallback topic was notified. If there is no time, the next message repeats the incident."""
+        """Record that people were told of a critical; if nobody heard it, owe it to the `unanswered_recipients`, too.
+
+        If no time is left, nothing is recorded, so that the next message repeats the incident.
+        """
         if deadline.remaining():
             missed = self._missed(row)
             # If the policy can't be read, the worker that has one decides.
@@ -182,8 +183,8 @@ class FallbackNotifier:
     def _row_for_others(self, row: DueRow, now: float) -> Row | None:
         """Store the job that signals the policy's `unanswered_recipients`, and return the row that wakes it.
 
-        None if the ledger has no job of the newest state. The job counts as revived. So it
-        is not sent while the ledger fails: only the ledger says that it is for further recipients.
+        None if the ledger has no job of the newest state. The job is marked as replayed, so that no worker sends it
+        while the ledger fails: only the ledger says that it is for further recipients.
         """
         policy, newest = self.policies.of(row.channel), row.entry.newest
         job = self.rows.stored_job(row, LAST_CRITICAL)
@@ -215,9 +216,9 @@ class FallbackNotifier:
         return row.entry.receipt.missed_step(policy, self.tools.clock()) if row.entry.is_awaited else ""
 
     def _is_held(self, row: DueRow) -> bool:
-        """True if a pause with conditions holds a row's state. The entry records one pause, and another may apply.
+        """True if an active pause with conditions holds a row's state. The entry, which records one pause, may lack it.
 
-        Neither a given-up state is held, which nothing will signal after the pause, nor a receipt, whose critical rang.
+        A given-up state is not held, since nothing signals it after the pause. A receipt is not: its critical rang.
         """
         active = [each for each in self.policies.of(row.channel).pauses if each.is_active(self.tools.clock())]
         if row.entry.debt.is_given_up or not _owes_critical(row.entry) or not any(each.when for each in active):
@@ -261,7 +262,7 @@ class FallbackNotifier:
 
 
 def _owes_critical(entry: Entry) -> bool:
-    """True if a critical is owed: the message tells of that, and not of the receipt of an earlier one."""
+    """True if the entry owes a critical: the message then describes it, and not the receipt of an earlier critical."""
     return entry.debt.is_owed and entry.newest is not None and entry.newest.is_critical
 
 

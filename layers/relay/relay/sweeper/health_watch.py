@@ -1,12 +1,12 @@
 """Watch over channels' health: judges them in each run of the sweeper, and tells people when one gets sick or well.
 
-A topic for these messages that hangs or fails does not delay the waking of debts or the fallback topic: the watch runs
+A topic for these messages that hangs or fails does not delay the waking of debts or the fallback topic. The watch runs
 after both, with a deadline of its own. A message that SNS does not accept is sent again by the next run.
 
 A silent channel (no share came for longer than `expect_share_every` of its policy) that owes nothing has no row in the
-ledger's `due` index. So each channel's policy is read once an hour, when its credentials are probed; of more than 600,
-less often. The last use of a channel's credentials is recorded once an hour, too, so `expect_share_every` is two hours
-at least.
+ledger's `due` index. So each channel's policy is read when its credentials are probed: once an hour, or less often if
+there are more than 600 channels. The last use of a channel's credentials is recorded once an hour, too. So
+`expect_share_every` is two hours at least.
 """
 
 import json
@@ -73,9 +73,9 @@ class ShareSurvey:
     ) -> None:
         """Record for each channel in `probed` if it has a canary, how often it expects shares, and its last share.
 
-        `probed` are the channels whose credentials the caller has just probed, and the record is in `run`. `among` has
-        the names of all channels: other channels in `run` are forgotten. It is None if they were not listed just now. A
-        channel that can't be read keeps its record. Raises LedgerError.
+        The record is in `run`. `probed` are the channels whose credentials the caller has just probed. `among` has the
+        names of all channels, if this run listed them: removed channels are then forgotten. Else it is None. A channel
+        that can't be read keeps its record. Raises LedgerError.
         """
         if among is not None:
             run.expected = {name: each for name, each in run.expected.items() if name in among}
@@ -85,9 +85,9 @@ class ShareSurvey:
     def _read(self, run: SweeperRun, name: str, deadline: Deadline) -> bool:
         """Record in `run` if a channel has a canary, how often it expects shares, and the time of the last share.
 
-        That is the latest recorded use of the webhook's credentials, as the cached copy of the channel's secret has
-        them. A time that was known before is not replaced by an earlier one. Returns False if the channel can't be
-        read, or there is no time. Raises LedgerError.
+        The last share is the latest recorded use of the webhook credentials in the cached copy of the secret. A known
+        time is not replaced by an earlier one. Returns False if the channel can't be read, or no time is left. Raises
+        LedgerError.
         """
         if not deadline.remaining():
             return False
@@ -250,7 +250,7 @@ class HealthWatch:
         self._publish(run, debts, deadline)
 
     def _kept(self, states: Mapping[str, ChannelState], now: float) -> dict[str, ChannelState]:
-        """Return the health states that later runs need; of too many, those of which people were told most recently."""
+        """Return the health states that later runs need: of more than MAX_WATCHED, those with the latest messages."""
         needed = [(name, state) for name, state in states.items() if not state.is_over(now)]
         if len(needed) > MAX_WATCHED:
             self.tools.telemetry.notice("health_failed", f"{len(needed)} channels are sick: {MAX_WATCHED} are watched")
@@ -322,6 +322,6 @@ def _notice(name: str, state: ChannelState, debts: Mapping[str, Debts]) -> Chann
 
 
 def _together(notices: Sequence[ChannelNotice]) -> list[Sequence[ChannelNotice]]:
-    """Return the notices of each message, urgent ones first: one each, or all in one message from MANY notices on."""
+    """Return the notices for each message, urgent ones first. From MANY notices on, one message has all of them."""
     ordered = sorted(notices, key=lambda each: (not each.is_urgent, -each.debts.unpaged_criticals, each.channel))
     return [ordered] if len(ordered) >= MANY else [[each] for each in ordered]

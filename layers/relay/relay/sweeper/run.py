@@ -54,7 +54,7 @@ class DueRow(NamedTuple):
 
     @property
     def is_canary(self) -> bool:
-        """True if the incident is invented, to test the channel (a canary). Its id tells, without the policy."""
+        """True if the incident is invented, to test the channel (a canary). The incident's id tells, not the policy."""
         return self.incident_id.startswith(CANARY_PREFIX)
 
     @property
@@ -173,7 +173,7 @@ NOTES_KEPT_SECONDS = 3600.0
 
 @dataclass
 class SweeperRun:
-    """A run of the sweeper, which one run at a time may make (lease), with the state that lasts from run to run.
+    """A run of the sweeper, under a lease that one run at a time can have, and the state that is kept between runs.
 
     Attributes:
         until: End of the lease (epoch seconds).
@@ -309,14 +309,14 @@ class SweepPolicies:
     def of(self, channel: str) -> Policy:
         """Return a channel's policy.
 
-        A channel that is removed or unreadable has the default policy. One that stays unreadable for long has UNREAD.
+        A removed or unreadable channel has the default policy; one unreadable for NOTIFIED_WITHIN_SECONDS has UNREAD.
         """
         if channel not in self.known:
             self.known[channel] = self._read_policy(channel)
         return self.known[channel]
 
     def with_holds(self, row: DueRow, now: float) -> Entry:
-        """Return the entry of a row, with the end of what held its debt last (`judgement.with_holds`)."""
+        """Return the entry of a row with the end of its debt's last hold, such as a pause (`judgement.with_holds`)."""
         policy = self.of(row.channel)
         return judgement.with_holds(row.entry, policy, now, is_policy_known=row.channel not in self.unread)
 

@@ -117,8 +117,8 @@ class Sweeper:
     def recover(self, closed_at: float) -> None:
         """Wake overdue debts, after a channel's circuit breaker closed at `closed_at` (epoch seconds).
 
-        Nothing is done if another recovery began since then, since each one reads the rows of all channels. So after an
-        outage of many channels the index is read a few times, and not once for each channel.
+        Nothing is done if another recovery began after that time: each recovery reads the rows of all channels. So
+        after an outage of many channels the index is read a few times, and not once for each channel.
         """
         now = self.tools.clock()
         self.policies.begin_run()
@@ -139,7 +139,7 @@ class Sweeper:
             self.tools.telemetry.notice("sweeper_failed", str(error))
 
     def _begins_recovery(self, channel: str) -> bool:
-        """True once in a minute for a channel, so that the recoveries of others do not ring it beyond its limit."""
+        """Return True at most once a minute for a channel, so that several recoveries do not exceed its rate limit."""
         now = self.tools.clock()
         begun = {"recovered_at": now}
         return self.tools.table.update(gate_of(channel), put=begun, below=("recovered_at", now - MINUTE)) is not None
@@ -164,9 +164,9 @@ class Sweeper:
     def _overload(self, channel: str, rows: Sequence[DueRow], now: float) -> dict[str, Any] | None:
         """Return a channel's load in the last minute, for the log; None if the channel is within its rate limit.
 
-        It is above the limit if more states became owed in the minute, as far as this run read the `due` index, or if
-        more wait than the limit lets through in five minutes. If its signals fail, or if that can't be read, its debts
-        do not show the arrivals, and only the minute counts.
+        The channel is above its limit if more states became owed in the minute, as far as this run read the `due`
+        index. It is also above if more states wait than the limit lets through in five minutes. These count only if
+        the circuit is known to be closed: else they may wait because signals fail.
         """
         limit = self.policies.of(channel).max_per_minute
         since = [each.entry.debt.since for each in rows if each.entry.debt.job and not each.entry.is_unreadable]

@@ -56,9 +56,9 @@ class Logins:
                 raise SendError(Reason.CREDENTIALS, detail, was_sent=False)
 
     def renew(self, login: Login) -> bool:
-        """Forget the OAuth token that xMatters refused. Return True if a repeated request would get a new token.
+        """Forget the OAuth token that xMatters refused. Return True for OAuth: a repeated request gets a new token.
 
-        Several threads may do so for the same token. The result is False without OAuth.
+        Several threads may forget the same token.
         """
         if login.auth.type != "oauth":
             return False

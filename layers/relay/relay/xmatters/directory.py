@@ -277,7 +277,7 @@ class Directory(RestApi):
     def hindrances(self, rest: Rest, names: Sequence[str], now: float, deadline: Deadline) -> dict[str, str]:
         """Return the recipients whom xMatters would not notify at `now` (epoch seconds), each with the reason.
 
-        The reason is empty if xMatters does not say. A failed request raises nothing.
+        A recipient of whom that is unknown has an empty reason. A failed request raises nothing.
         """
         found = self.check(rest, names, deadline)
         reasons = self.personal_hindrances(rest, found, now, deadline)
@@ -291,7 +291,7 @@ class Directory(RestApi):
     ) -> dict[str, str]:
         """Return the people of a check who are absent at `now` (epoch seconds), or have no device, with the reason.
 
-        What xMatters does not say is left out. A failed request raises nothing.
+        People of whom that is unknown are left out. A failed request raises nothing.
         """
         users = {each.name: each.id for each in found if each.kind == Kind.USER and each.is_active}
         if not users or any(each.kind == Kind.NOT_KNOWN for each in found):
@@ -401,7 +401,7 @@ def _read(answer: HttpAnswer, target: str, kind: Kind, word: str) -> RecipientCh
 def _counts(answer: HttpAnswer, groups: list[RecipientCheck]) -> list[int | None]:
     """Return the number of people on call for each group; None if it is unknown. Somebody in two shifts counts twice.
 
-    Zero counts only if the answer is complete, since an incomplete answer may lack the group.
+    Zero is returned only if the answer is complete, since an incomplete answer may lack the group.
     """
     entries = listed(answer)
     named = [(_names(nested(entry, "group")), _on_call(nested(entry, "members"))) for entry in entries or ()]

@@ -7,13 +7,13 @@ class Decision(NamedTuple):
     """Decision about a signal, the same for all attempts. xMatters' workflow acts on it and on the recipients.
 
     The header `X-Relay-Decision` has decision and recipients as JSON. The workflow takes nothing but texts from the
-    body, since BigPanda, or whoever holds the webhook's token, wrote that.
+    body, since each sender with the webhook's token can write a body.
 
     Attributes:
         environment_id: BigPanda's id of the incident's environment; empty if unknown.
         page_key: Key by which the workflow finds the pages to end at the incident's end: those of the same channel, URL
             recipients and incident.
-        status: BigPanda's word for the status; empty if it is none of those that BigPanda documents.
+        status: Status in BigPanda's words; empty for a status that BigPanda does not document.
         body: Form of the body: BigPanda's, or the relay's own (`xmatters`).
     """
 

@@ -71,9 +71,9 @@ class XMatters:
     ) -> SendResult:
         """Send one signal with at most `max_attempts` attempts, and none within `reserve` seconds of the deadline.
 
-        After an ambiguous failure (xMatters may have accepted the signal), there is no further attempt. With
-        `repeats_if_ambiguous` there is one, if `max_attempts` leaves one and the failure is no time-out. For criticals,
-        two pages are better than none.
+        After an ambiguous failure (xMatters may have accepted the signal), no further attempt is made. With
+        `repeats_if_ambiguous`, one is made within `max_attempts`, unless the failure is a time-out: for criticals, two
+        pages are better than none.
         """
         sent, attempts_left, is_renewed = SendResult(attempts=0), max_attempts, False
         while True:
@@ -120,10 +120,9 @@ class XMatters:
     def _renewed(self, channel: Channel, seconds_left: float, *, has_token: bool) -> Channel | None:
         """Return the channel with a new OAuth token or a changed secret; None if neither is available in time.
 
-        `has_token` is False if xMatters did not refuse a token, but the password for one, or the URL.
-
-        The secret is read also if only the token may have expired: the password may have been rotated as well. None
-        also if the secret may name other people: the next attempt from the queue chooses the recipients anew.
+        `has_token` is False if xMatters refused the password for a token, or the URL, and not a token. The secret is
+        read also after a refused token, since the password may have been rotated as well. Returns None, too, if the new
+        secret may name other recipients: the next attempt from the queue chooses the recipients anew.
         """
         is_token_renewed = has_token and self._logins.renew(_login(channel))
         same = channel if is_token_renewed else None
@@ -167,7 +166,7 @@ def _reason(answer: HttpAnswer, *, is_page: bool) -> Reason:
 
 
 def _with_failure(sent: SendResult, failure: SendError) -> SendResult:
-    """Return the result with one more failed attempt. A time-out without a request replaces no earlier failure."""
+    """Return the result with one more failed attempt. If no request was sent in time, an earlier failure stays."""
     says_less = sent.failure is not None and failure.reason == Reason.TIMEOUT and not failure.was_sent
     return SendResult(
         attempts=sent.attempts + failure.was_sent,
@@ -177,7 +176,7 @@ def _with_failure(sent: SendResult, failure: SendError) -> SendResult:
 
 
 def _named_by(channel: Channel) -> tuple[object, ...]:
-    """Return what of a channel names the recipients of a signal."""
+    """Return the settings of a channel that name the recipients of a signal."""
     return channel.recipients, channel.trigger_recipients, channel.policy.routes
 
 
