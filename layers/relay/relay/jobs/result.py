@@ -142,8 +142,7 @@ class Result(NamedTuple):
         return cls(Outcome.UNSAFE, Subject.of_job(job), reason, detail, job=job)
 
     def failed(self, error: SendError) -> Self:
-        failed = self._replace(outcome=Outcome.UNSAFE, reason=error.reason, detail=error.detail)
-        return failed._replace(exchange=Exchange.failed(error))
+        return self._replace(reason=error.reason, detail=error.detail, exchange=Exchange.failed(error))
 
     def waiting(self, reason: Reason, until: float | None, queue: str = "retry") -> Self:
         """Return this result as `queued`, for a job that waits until `until` (epoch seconds; None if not known)."""
