@@ -25,9 +25,9 @@ type Deadlines = Callable[[float], "Deadline"]
 
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Limit the calls in a `with` block to `seconds` from now. An earlier limit around the block stays in force.
+    """Limit the calls in a `with` block to `seconds` from now. An outer limit that ends earlier stays in force.
 
-    Nothing is interrupted: each call asks `seconds_left` before it sends or reads.
+    No call is interrupted: each one asks `seconds_left` before it sends or reads.
     """
     token = _latest.set(min(_latest.get(), time.time() + seconds))
     try:
@@ -43,7 +43,7 @@ def seconds_left() -> float:
 
 @contextmanager
 def times_collected(spent: dict[str, float]) -> Iterator[None]:
-    """Add the times of the calls that this thread makes in a `with` block to `spent`: milliseconds by part."""
+    """Add the durations of this thread's `Deadline.run` calls in a `with` block to `spent`: milliseconds by part."""
     token = _spent.set(spent)
     try:
         yield
@@ -65,9 +65,9 @@ class Deadline:
     def run[T](self, call: Callable[[], T], *, part: str, at_least: float = 0.0, at_most: float = math.inf) -> T:
         """Return the result of `call`. Raises TimeoutError, without the call, if no time is left for it.
 
-        The call is not interrupted: it has to heed `seconds_left`. Its limit is the deadline, but at least `at_least`
-        and at most `at_most` seconds from now. An outer `time_limit` stays in force. The call's time is collected under
-        the name `part`, for a log line.
+        The call is not interrupted: it has to heed `seconds_left`, which ends with the deadline. That is at least
+        `at_least` seconds, even past the deadline, and at most `at_most`. An outer `time_limit` stays in force. The
+        call's duration is collected under the name `part`, for a log line.
         """
         start, now = self._clock(), time.time()
         latest = min(_latest.get(), now + min(at_most, max(at_least, self._end - start)))

@@ -1,10 +1,10 @@
 """Failures: reasons of failed attempts and of waits, how each is handled, the backoff, and the exceptions.
 
-docs/operate.md, "Reasons", says after which time each is tried again. The wait of a new share's job is not a backoff:
-it is always `delivery.delivery.FIRST_WAKE_SECONDS`. The job is put on the queue with that delay before the first
+docs/operate.md, "Reasons", says for each reason when the job is tried again. A new share's job waits for no backoff,
+but always for `delivery.delivery.FIRST_WAKE_SECONDS`. The job is put on the queue with that delay before the first
 attempt, and SQS can't change the delay of a queued message. So a Retry-After from the first attempts does not change
-that wait. If it came with a 429, the channel's circuit opens for that time (5 to 900 s). When the job wakes, it waits
-until the circuit is no longer open.
+the wait. If the Retry-After came with a 429, the channel's circuit opens for that time (5 to 900 s). A job that wakes
+meanwhile waits until the circuit is no longer open.
 """
 
 from collections.abc import Mapping
@@ -52,8 +52,8 @@ class Handling(NamedTuple):
         is_final: True to dead-letter the job without a retry.
         breaks_circuit: True if the failure counts toward opening the channel's circuit breaker, since its cause can
             affect all signals of the channel.
-        is_failure: True if the reason means that xMatters did not accept a signal, or that its circuit is open. False
-            for any other wait, and for a job that expired or whose channel was removed or is in shadow mode.
+        is_failure: True if xMatters did not accept a signal, if its circuit is open, or if the relay itself failed.
+            False for any other wait, and for a job that expired or whose channel was removed or is in shadow mode.
     """
 
     retries_inline: bool = False
@@ -108,9 +108,9 @@ GONE = frozenset({404, 410})
 def reason_for_status(status: int) -> Reason:
     """Return the reason for the HTTP status of an unexpected answer of a vendor.
 
-    401 and 403 give CREDENTIALS, 429 gives RATE_LIMITED, and any other 4xx gives REFUSED, but 408 (the server did not
-    receive the whole request). The rest is UPSTREAM, which is retried; also 2xx and 3xx, such as a maintenance page.
-    A trigger's 404, 410 and 2xx have reasons of their own (`xmatters.trigger`, `_reason`).
+    401 and 403 give CREDENTIALS, 429 gives RATE_LIMITED. Any other 4xx gives REFUSED, except 408 (the server did not
+    receive the whole request). All other statuses give UPSTREAM, which is retried: 408, 5xx, and also 2xx and 3xx, such
+    as a maintenance page. A trigger's 404, 410 and 2xx have reasons of their own (`xmatters.trigger`, `_reason`).
     """
     if status in {401, 403}:
         return Reason.CREDENTIALS
@@ -124,8 +124,8 @@ def reason_for_status(status: int) -> Reason:
 def is_ambiguous_status(status: int) -> bool:
     """True if xMatters may have accepted a signal in spite of this status.
 
-    Each 5xx but 503 can come from a proxy in front of a trigger that accepted the signal. With 503 and 429 the request
-    was not accepted (docs/vendors.md, "Answers").
+    A 5xx other than 503 can come from a proxy in front of a trigger that accepted the signal. A 503 or 429 means that
+    the request was not accepted (docs/vendors.md, "Answers").
     """
     return status >= 500 and status != 503
 
@@ -147,8 +147,8 @@ def wait_seconds(
 ) -> float:
     """Return the backoff in seconds: exponential with full jitter, so that jobs that failed together spread out.
 
-    The random part is `jitter` (from 0 to 1) times `age`, which counts as SHORTEST_SECONDS at least, and as
-    LONGEST_WAIT_SECONDS at most. `age` is the time (seconds) since the job came, was replayed, or could first be sent.
+    The random part is `jitter` (from 0 to 1) times the job's `age`, bounded to SHORTEST_SECONDS and
+    LONGEST_WAIT_SECONDS. `age` is the time (seconds) since the job came, was replayed, or could first be sent.
 
     After an ambiguous failure (`may_have_acted`), the backoff is at least AMBIGUOUS_WAIT_SECONDS. For a critical signal
     whose failure was not ambiguous, the random part is at most CRITICAL_WAIT_SECONDS: the circuit breaker protects
@@ -175,7 +175,7 @@ class ConfigError(RelayError):
 
 
 class BadRequest(RelayError):
-    """The request is wrong: the part at fault (`field`), and status and error code of the answer."""
+    """A request to the relay is wrong in the part `field`. The answer has the `status` and the code `error`."""
 
     reason = Reason.REFUSED
 
@@ -190,7 +190,7 @@ class BadRequest(RelayError):
 class Unauthorized(BadRequest):
     """Missing or wrong credentials, or an unknown channel. The answer is the same for all three.
 
-    If the channel exists (`channel_exists`), the refused request may be a share from BigPanda.
+    If the channel is known to exist (`channel_exists`), the refused request may be a lost share, which a metric counts.
     """
 
     def __init__(self, *, channel_exists: bool = False) -> None:
@@ -233,7 +233,7 @@ class ChannelUnreadable(ChannelError):
 class ChannelForbidden(ChannelUnreadable):
     """AWS denies the read of the secret, or its decryption. The secret is taken to exist.
 
-    The function's role allows reads of all names below the prefix, so AWS would report a missing secret as not found.
+    The function's role may read all names below the prefix. So AWS would report a missing secret as not found.
     """
 
     exists = True
@@ -289,7 +289,7 @@ class SendError(RelayError):
 
 
 class BadAnswer(SendError):
-    """An error answer, with its `http_status` and a redacted `excerpt`."""
+    """A vendor answered with an error: its `http_status`, and a redacted `excerpt`."""
 
 
 class QueueError(RelayError):

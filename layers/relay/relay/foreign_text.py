@@ -35,7 +35,7 @@ _LOOK_ALIKES = str.maketrans({**dict.fromkeys(_QUOTES, "'"), "[": "(", "]": ")",
 def printable(text: str, most: int | None = None) -> str:
     """Return the text with U+FFFD for each control, format and bidi character, cut to `most` characters if given.
 
-    A line break is a control character. Spaces stay, so the result keeps its columns.
+    Line breaks are replaced, too. Spaces stay, so columns stay aligned.
     """
     shown = text if most is None else cut(text, most)
     return shown if shown.isprintable() else "".join(each if each.isprintable() else "\ufffd" for each in shown)
@@ -78,7 +78,7 @@ def cut(text: str, most: int) -> str:
 
 
 def first_of(names: Sequence[str], most: int) -> str:
-    """Return the first `most` names with commas, and how many more there are."""
+    """Return a text with the first `most` names, and the number of the others: `a, b and 3 more`."""
     more = len(names) - most
     return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 

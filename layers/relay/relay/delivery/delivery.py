@@ -154,7 +154,7 @@ class Delivery:
         self._change_debt(job, lambda debt: debt.postponed(until + OVERDUE_SECONDS))
 
     def _change_debt(self, job: Job, change: Callable[[Debt], Debt]) -> None:
-        """Replace a job's debt, unless another job or a later message has it now. Errors of the ledger are ignored."""
+        """Change a job's debt, unless another job or a later message has it now. Errors of the ledger are ignored."""
 
         def changed(entry: Entry) -> Entry:
             is_current = entry.debt.job == job.stored_name and job.plan >= entry.debt.plan
@@ -194,7 +194,7 @@ class Delivery:
 def _act(services: Services, task: Task, entry: Entry, action: Action) -> Result | Task:
     """Perform an action for the task's state, and return the result. Raises LedgerError.
 
-    If another writer changed the entry since it was read, nothing was sent, and the task is returned as it is now.
+    Returns the updated task instead if another writer changed the entry: nothing was sent, the caller decides anew.
     """
     match action:
         case Settle():
@@ -213,10 +213,10 @@ def _act(services: Services, task: Task, entry: Entry, action: Action) -> Result
 
 
 def _entered(services: Services, task: Task, entry: Entry) -> tuple[Task, Ticket | Wait]:
-    """Ask the rate limiter for a ticket (the permission to send now) or a wait.
+    """Ask the rate limiter for a ticket (the permission to send now) or a wait. Return it with the updated task.
 
     The rate limiter fails open: if its table can't be read, a critical of a share that just came gets a ticket at once.
-    Other states wait for some time first. The ledger's lease still applies.
+    Other states wait for UNGUARDED_AFTER_SECONDS first. The ledger's lease still applies.
     """
     is_critical, slot = task.state.is_critical, entry.debt.slot
     try:
@@ -231,7 +231,7 @@ def _entered(services: Services, task: Task, entry: Entry) -> tuple[Task, Ticket
 
 
 def _settle(services: Services, task: Task, entry: Entry, action: Settle) -> Result | None:
-    """Record a state that is not signalled. Return None if another writer changed the entry since it was read."""
+    """Record a state that is not signalled, and return the result; None if another writer changed the entry."""
     result = replace(task.result(action.outcome), queue=action.queue)
     question, note = action.question, action.note
     is_asked = question is None or services.outbox.enqueue(question, until=services.clock() + FIRST_QUESTION_SECONDS)
@@ -315,7 +315,7 @@ def _leased(services: Services, task: Task, entry: Entry, send: Send) -> tuple[E
 
 
 def _own_lease(services: Services, task: Task, lease: Lease) -> Entry | None:
-    """Return the entry if it has this sender's lease: DynamoDB's answer was lost, and the AWS client wrote again."""
+    """Return the entry if it has this sender's lease: the write succeeded, though its answer was lost. Else None."""
     entry = services.ledger.read(task.entry_key)
     return entry if entry.lease and entry.lease.owner == lease.owner else None
 
@@ -357,10 +357,10 @@ def _wake_replaced(services: Services, task: Task, unreadable: Entry) -> None:
 
 
 def _wake_other(services: Services, task: Task, entry: Entry) -> None:
-    """Wake another state than the task's now, whose stored job the entry's row names.
+    """Wake the state whose stored job the entry's row names, if that is not the task's state.
 
-    If that state came while this sender had the lease, its message is delayed past the planned end of the lease, which
-    has ended earlier. So a copy with the same plan is queued: the first of the two that wakes acts.
+    If the other state came while this sender had the lease, its message is delayed past the lease's planned end. The
+    lease has ended earlier. So a copy with the same plan is queued now: the first of the two that wakes acts.
     """
     if not entry.debt.is_owed or entry.lease or entry.debt.job in {"", task.job.stored_name}:
         return
@@ -376,7 +376,7 @@ def _record_failure(
 ) -> Result:
     """Queue a state that was not accepted, and record the failure; `until` is the end of the attempts (epoch seconds).
 
-    Afterwards the state is on a queue, in the ledger's `due` index, or both. If both fail, it is dead-lettered.
+    Afterwards the state is on a queue, in the ledger's `due` index, or both. If neither has it, it is dead-lettered.
     """
     before = task
     task, result = retry_later(services, task, task.sent(sent), leased)
@@ -435,8 +435,8 @@ def queue_message(services: Services, task: Task, wait: Wait, *, plan: int | Non
     """Put a message with the number `plan` on the retry queue, to wake the state at the end of `wait`. Return the task.
 
     The returned task `is_kept` if the queue has the message. Nothing is queued if an earlier call for this task queued
-    a message that wakes early enough. The wait's reason is shown to operators. While the ledger fails, `plan` is None:
-    the message keeps the number of the task's job.
+    a message that wakes early enough. While the ledger fails, `plan` is None: the message keeps the number of the
+    task's job.
     """
     if task.wakes_at <= wait.until + 1:
         return task
@@ -449,10 +449,10 @@ def queue_message(services: Services, task: Task, wait: Wait, *, plan: int | Non
 def let_wait(services: Services, task: Task, entry: Entry, wait: Wait) -> Result | Task:
     """Let the state wait: queue its next message, and record in the entry that it is owed. Return the result.
 
-    Returns the task instead if another writer changed the entry. Some waits have no message, and the sweeper wakes the
-    state at their end: longer ones than SQS's largest delay, a pause (which can end early), a flap (whose end moves
-    with each change), and an open circuit breaker, unless this state's signal is to test it. Raises LedgerError if the
-    state is neither recorded nor on the retry queue.
+    Returns the task instead if another writer changed the entry. No message is queued for a wait that is longer than
+    SQS's largest delay, or whose end can change (WAITS_WITHOUT_MESSAGE): the sweeper wakes the state at its end. A
+    state that is to probe an open circuit breaker has a message nevertheless. Raises LedgerError if the state is
+    neither recorded nor on the retry queue.
     """
     now, plan = services.clock(), next_plan(task, entry)
     # A task that waits for the rate limiter's table keeps `ledger_down_since`, which ends that wait.
@@ -480,9 +480,10 @@ def let_wait(services: Services, task: Task, entry: Entry, wait: Wait) -> Result
 
 
 def _held(services: Services, task: Task, entry: Entry, wait: Wait, *, has_message: bool) -> Entry:
-    """Return the entry with the task's state owed until the end of `wait`. Raises LedgerError.
+    """Return the entry with the task's state owed, and waiting until the end of `wait`. Raises LedgerError.
 
-    Its job is stored. A late resolve ends the incident's pages, unless no queue takes the follow-up for that.
+    The state's job is stored. A resolve that waits for too long ends the incident's pages now. If no queue takes the
+    follow-up that terminates them, the state wakes soon, and tries again.
     """
     now, is_paused = services.clock(), wait.reason == Reason.PAUSED
     # The stored job has to outlive the pause, which may have been prolonged since the job was stored.
@@ -512,9 +513,9 @@ def _held(services: Services, task: Task, entry: Entry, wait: Wait, *, has_messa
 
 
 def _ended_unannounced(task: Task, entry: Entry, until: float) -> Entry:
-    """Return the entry of a state that waits until then (epoch seconds): a late resolve ends the pages before that.
+    """Return the entry, with the incident's end noted before it is announced if the task's resolve waits for too long.
 
-    `until` is infinite if nobody knows for how long the state has to wait.
+    The pages end then. Too long: more than UNTOLD_SECONDS from its arrival to `until` (epoch seconds, maybe infinite).
     """
     is_end = task.channel.rest is not None and not task.state.is_open and task.state.is_of_same_share(entry.newest)
     return entry.ended_unannounced(task.state) if is_end and until - task.state.came > UNTOLD_SECONDS else entry
@@ -523,8 +524,8 @@ def _ended_unannounced(task: Task, entry: Entry, until: float) -> Entry:
 def _follow_end(services: Services, task: Task, before: Entry, after: Entry) -> bool:
     """Queue the follow-up that terminates an incident's pages, if `after` records their end and `before` did not.
 
-    It is queued before `after` is written, since the sender may die then, or the answer to the write be lost. Returns
-    False if the queue fails.
+    It is queued before `after` is written: the sender may die between the two, or the answer to the write may be lost.
+    Returns False if the queue fails.
     """
     if task.channel.rest is None or not before.has_live_pages() or after.has_live_pages():
         return True
@@ -536,7 +537,7 @@ def planned_row(task: Task, until: float, now: float, *, has_message: bool = Tru
     """Return the `due` index's row for a state that waits until `until` (epoch seconds): the sweeper acts on it.
 
     If a message wakes the state (`has_message`), the row is due OVERDUE_SECONDS after `until`: the message is late
-    then. Else the row is due at `until`. It is due at the latest about OVERAGE_SECONDS after the state expires.
+    then. Else the row is due at `until`. A row is due at the latest about OVERAGE_SECONDS after the state expires.
     """
     due = until + OVERDUE_SECONDS if has_message else until
     return Row(min(due, task.wake_at(due, now) + OVERAGE_SECONDS), task.job.stored_name)
@@ -554,7 +555,7 @@ def store_job(ledger: "Ledger", name: str, task: Task, now: float) -> None:
 def store_for_others(services: Services, task: Task, entry: Entry) -> None:
     """Store the job of an announced critical, so that the sweeper can signal `unanswered_recipients` later.
 
-    That is done while a proof that people know of the critical is awaited (its receipt is open). Errors of the ledger
+    Nothing is stored unless the critical's receipt is open (a proof that people know is awaited). Errors of the ledger
     are ignored: without the job, only the fallback topic is notified.
     """
     is_newest = task.state.is_of_same_share(entry.newest)
@@ -566,8 +567,8 @@ def store_for_others(services: Services, task: Task, entry: Entry) -> None:
 def owe_to_others(services: Services, task: Task, entry: Entry) -> None:
     """Record that a critical is owed to `unanswered_recipients`, if the fallback topic was already notified of it.
 
-    The topic can be notified before the critical's signal is recorded. By the record, the sweeper wakes the critical's
-    job. `entry` has the task's state as announced. Errors of the ledger are ignored.
+    That is needed if the topic was notified before the critical's signal was recorded. By the record, the sweeper wakes
+    the critical's job. `entry` has the task's state as announced. Errors of the ledger are ignored.
     """
     store_for_others(services, task, entry)
     if not task.channel.policy.unanswered_recipients or not entry.awaits_others(task.state):
@@ -597,11 +598,11 @@ def try_store(services: Services, task: Task, entry: Entry) -> bool:
 def retry_later(services: Services, task: Task, result: Result, entry: Entry | None) -> tuple[Task, Result]:
     """Queue the next message of a state whose signal failed, or dead-letter its job if the failure is final.
 
-    Returns the task, and the result with its queue. If the queue refuses the message, the result stays `unsafe`. The
-    state of a queued job waits for its backoff. That of a new share waits for FIRST_WAKE_SECONDS: its message was
-    queued before the attempts (or is now, if that failed), and SQS can't change a delay to xMatters' Retry-After. After
-    a 429, the channel's open circuit breaker makes the state wait. `entry` is None if the ledger fails. Then a final
-    failure waits for the ledger, too, since the sweeper tells people of a given-up critical by its entry.
+    Returns the task, and the result with its queue: still `unsafe` if the queue refuses the message. A queued job's
+    state waits for its backoff. A new share's state waits for FIRST_WAKE_SECONDS: its message was queued before the
+    attempts, and SQS can't change a delay to xMatters' Retry-After. If the queue refused that message, it is queued
+    now. After a 429, the channel's open circuit breaker makes the state wait. `entry` is None if the ledger fails. Then
+    a final failure waits for the ledger, too, since the sweeper notifies people of a given-up critical by its entry.
     """
     now, reason = services.clock(), result.reason or Reason.INTERNAL
     if HANDLING[reason].is_final:
@@ -633,8 +634,8 @@ def retry_later(services: Services, task: Task, result: Result, entry: Entry | N
 def dead_letter_and_record(services: Services, task: Task, entry: Entry, reason: Reason) -> Result | Task:
     """Dead-letter an owed state for `reason`, such as `expired` or `channel_removed`, and record that in the ledger.
 
-    A debt without a row in the ledger is recorded first. If that fails, the message waits: people are told of
-    dead-lettered criticals by the ledger. Returns the task if another writer changed the entry.
+    A debt without a row is first recorded in the ledger. If that fails, the message waits: by this record, the sweeper
+    notifies people of dead-lettered criticals. Returns the task if another writer changed the entry.
     """
     if not task.is_from_webhook and not entry.debt.row:
         try:
@@ -662,9 +663,9 @@ def dead_letter_and_record(services: Services, task: Task, entry: Entry, reason:
 
 
 def _give_up_again(services: Services, task: Task, entry: Entry, result: Result) -> None:
-    """Keep a message of a dead-lettered state that the ledger could not record: people are told of it by the ledger.
+    """Queue a message of a dead-lettered state, since the ledger could not record that the state is given up.
 
-    The state is given up once more then. If it has a row, the sweeper wakes it.
+    With it, a worker gives the state up again, and records that. If the entry has a row, the sweeper wakes the state.
     """
     if not task.is_from_webhook and not entry.debt.row:
         again = Wait(result.reason or Reason.INTERNAL, services.clock() + REFUSED_AGAIN_SECONDS)
@@ -676,7 +677,7 @@ def dead_letter(services: Services, task: Task, result: Result, entry: Entry | N
 
     `entry` is None if the ledger fails. If the dead-letter queue fails, the retry queue keeps the job for another
     attempt. If the retry queue fails, too, the result stays `unsafe`, and a worker's message stays on its queue. A
-    resolve needs a job that terminates pages. If no queue takes it, a further message of the resolve queues it later.
+    resolve also needs a follow-up that terminates pages. If no queue takes it, a worker queues it later.
     """
     job = after_failure(task.job, result, services.clock())
     job = job.planned(next_plan(task, entry)) if entry else job
@@ -710,13 +711,13 @@ def dead_lettered_at(result: Result) -> float | None:
 def without_ledger(services: Services, task: Task, why: str) -> Result:
     """Send the state without the ledger, or let its message wait for the ledger. `why` is the ledger's error.
 
-    A critical of a share that just came is sent at once, which may repeat a page: one for an incident in
-    UNGUARDED_AFTER_SECONDS. Some states wait for as long as the ledger fails: the incident's further criticals, a
-    replayed job, an expired one, one whose channel is gone, and a resolve that BigPanda has to be asked about. In a
-    pause every state waits. All other states wait for UNGUARDED_AFTER_SECONDS, and are then sent.
+    A critical of a share that just came is sent at once, which may repeat a page. Each process sends at most one
+    critical of an incident so in UNGUARDED_AFTER_SECONDS. These wait for as long as the ledger fails: further criticals
+    of that incident; refused, replayed and expired jobs; jobs whose channel is gone; and resolves that BigPanda has to
+    be asked about. In a pause every state waits. All other states wait for UNGUARDED_AFTER_SECONDS, and are then sent.
 
-    If the queue refuses the message of a new share, its state is sent at once, unless it is such a resolve or paused. A
-    queued job then keeps its old message.
+    If the queue refuses the message of a new share, its state is sent at once, unless it is such a resolve or paused.
+    If the queue refuses a queued job's next message, the old message stays.
     """
     now = services.clock()
     if task.is_from_webhook and not task.state.is_critical:
@@ -765,15 +766,15 @@ def can_wait(task: Task, now: float) -> bool:
 
 
 def _queued(services: Services, task: Task, wait: Wait, why: str, *, plan: int | None = None) -> Result | None:
-    """Leave a state to its message (see `queue_message`) while the ledger fails. None if the queue refuses it."""
+    """Queue a state's message (see `queue_message`) while the ledger fails. Return None if the queue refuses it."""
     task = queue_message(services, task, wait, plan=plan)
     return task.waiting(wait, "retry").with_unguarded(why) if task.is_kept else None
 
 
 def _paused(services: Services, task: Task, pause: "Pause", why: str) -> Result:
-    """Leave a state to its job on the retry queue, while the channel is paused and the ledger fails.
+    """Queue a state's job while the channel is paused and the ledger fails.
 
-    The job is needed even if the pause drops the state: it records the state once the ledger works. Without that
+    The job is needed even if the pause leaves the state out: it records the state once the ledger works. Without that
     record, an older state would be sent after the pause, and a resolve would not end the incident's pages.
     """
     until = min(pause.until, services.clock() + UNGUARDED_WAIT_SECONDS)
@@ -781,12 +782,12 @@ def _paused(services: Services, task: Task, pause: "Pause", why: str) -> Result:
 
 
 def _left_to_queue(services: Services, task: Task, wait: Wait, why: str) -> Result:
-    """Leave a state that must not be sent now to its message. The result is `unsafe` if the queue refuses it."""
+    """Queue the message of a state that must not be sent now. The result is `unsafe` if the queue refuses it."""
     return _queued(services, task, wait, why) or _not_taken(task, wait.reason, why)
 
 
 def _not_taken(task: Task, reason: Reason, why: str) -> Result:
-    """Return the result of a state that must not be sent now, and that no queue took. Its old message stays, if any."""
+    """Return the result `unsafe` of a state that must not be sent now, and whose message the queue refused."""
     return replace(task.result(Outcome.UNSAFE), reason=reason, detail=f"{why}; no queue took it")
 
 
@@ -846,7 +847,7 @@ def catch_up(services: Services, task: Task, accepted: Acceptance) -> Result:
 def note_later(services: Services, task: Task, why: str) -> Result:
     """Queue a job that records a state which needs no signal, since the ledger fails now.
 
-    Without the record, an older state, which this state superseded, could still be sent. An expired state is dropped.
+    Without the record, an older, superseded state could still be sent. A state with a `final_reason` is dropped.
     """
     now = services.clock()
     if final_reason(task, now):

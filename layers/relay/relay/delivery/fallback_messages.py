@@ -35,7 +35,7 @@ class OverdueDebt(NamedTuple):
     """Critical incident that people do not know of in time, as the fallback topic's message describes it.
 
     Attributes:
-        since: Time since which the incident is owed; once a signal was accepted, when it was sent (epoch seconds).
+        since: When the incident became owed; if a signal was accepted, when that was sent (epoch seconds).
         reason: Reason of the last failed attempt; empty if none failed.
         is_dead_lettered: True if its job is dead-lettered, so that only an operator can have it sent.
         missed: Step after the signal that is late or failed (`Missed`); empty if no signal was accepted.
@@ -153,7 +153,7 @@ class Fallback:
     def test(self, numbers: Mapping[str, str]) -> dict[str, str]:
         """Send a test message over each of `ways`. Return why each failed, by the name of the way; empty if it did not.
 
-        `numbers` has a short number for each way by its name: the message says it, and its reader reports it.
+        `numbers` has a short number by each way's name: the message says it, and its reader tells the operator.
         """
         about = "This is a test of the relay's last resort: nothing is wrong."
         written = f"{about} The number is {numbers[TOPIC]}."

@@ -2,8 +2,8 @@
 
 A 202 does not say if the workflow made a page of the signal. So the follow-up job searches for the page by the signal's
 request id, several times within three minutes. Then it terminates the pages of past states: those that ended, or that a
-newer page replaces. Shortly before the proof that people know of a critical is late, it asks xMatters who was notified,
-and who answered, and BigPanda if a person answered there.
+newer page replaces. Shortly before a step of a critical's receipt is late (the proof that people know of it), it asks
+xMatters who was notified and who answered, and BigPanda who answered there.
 """
 
 import math
@@ -35,8 +35,8 @@ def terminated(
 ) -> AcceptedSignal | None:
     """Terminate all pages of a past state's signal, and return the signal with its pages, marked as over.
 
-    Returns None for a signal without a page whose workflow may still make one: it was sent after the incident's last
-    end, or a state is owed. Raises SendError. If xMatters refuses to end one page, the others are terminated first.
+    Returns None if the signal has no page, and its workflow may still make one: it was sent after the incident's last
+    end, or a state is owed. If xMatters refuses to end a page, the others are terminated before SendError is raised.
     """
     # Searched again: the workflow may have made a page later, or a second one.
     found = pages.of_request(rest, signal.request_id, deadline)
@@ -79,7 +79,7 @@ def signals_to_terminate(entry: Entry, *, replaces: bool, young_since: float) ->
 def _takes_over(newer: AcceptedSignal, older: AcceptedSignal) -> bool:
     """True if the newer signal has an active page for all recipients of the older signal.
 
-    A page that is over when it is found may have reached no recipient. A page for other recipients stays.
+    A page that is over when it is found may have reached no recipient. The page of a signal to other recipients stays.
     """
     return bool(newer.pages) and not newer.is_over and newer.reaches_all_of(older)
 
@@ -102,8 +102,8 @@ class _Run:
 
     Attributes:
         entry: The incident's entry, as the run read or last wrote it.
-        checked: The followed signals, by request id.
-        refused: Error answers about the pages of one signal, by its request id: the other pages end all the same.
+        checked: Signals whose pages the run searched or terminated, by request id.
+        refused: Error answers about pages, by their signal's request id: the pages of other signals end all the same.
     """
 
     job: Job
@@ -115,7 +115,7 @@ class _Run:
 
     @property
     def followed(self) -> Entry:
-        """The entry with the followed signals."""
+        """The entry with what the run found so far about the pages of its signals."""
         return self.entry.followed(self.checked)
 
 
@@ -169,14 +169,14 @@ class Followup:
             run.entry = self.prover.ask(key, run.entry, channel, pages, run.deadline, is_early=False)
 
     def _follow_pages(self, run: _Run, rest: Rest) -> None:
-        """Search the pages of signals without a known one, and terminate those of past states. Raises SendError."""
+        """Search for the unknown pages of signals, and terminate the pages of past states. Raises SendError."""
         page_within = run.channel.policy.page_within_seconds
         for signal in self._without_known_page(run.entry):
             run.checked[signal.request_id] = self._looked_for(signal, rest, page_within, run.deadline)
         self._terminate(run, rest, run.followed, self.clock() - page_within - LAST_SEARCH_SECONDS)
 
     def _terminate(self, run: _Run, rest: Rest, entry: Entry, young_since: float) -> None:
-        """Terminate the pages of past states (see `signals_to_terminate`), unless this run did. Raises SendError."""
+        """Terminate the pages of past states (see `signals_to_terminate`), unless this run did it. Raises SendError."""
         for signal in signals_to_terminate(entry, replaces=run.channel.policy.replace, young_since=young_since):
             name = signal.request_id
             is_done = name in run.refused or (name in run.checked and run.checked[name].is_over)
@@ -274,7 +274,7 @@ def _is_final(error: BadAnswer) -> bool:
 
 
 def _question_at(entry: Entry, channel: Channel) -> float | None:
-    """Return when xMatters or BigPanda is asked about a critical (epoch seconds); None if nothing can be asked."""
+    """Return when xMatters or BigPanda is asked about a critical (epoch seconds); None if there is nothing to ask."""
     can_ask = channel.asks_about_answers or entry.pages_to_ask_about()
     return entry.receipt.question_at(channel.policy) if can_ask else None
 
@@ -282,7 +282,7 @@ def _question_at(entry: Entry, channel: Channel) -> float | None:
 def _asked_again_at(entry: Entry, channel: Channel, failure: SendError, now: float) -> float | None:
     """Return when a failed follow-up runs again if its question is due (epoch seconds); None for the usual backoff.
 
-    A backoff would last until the step is late, and the fallback topic be notified for nothing.
+    After a backoff the step would be late, and the fallback topic would be notified for nothing.
     """
     question_at, again = _question_at(entry, channel), now + QUESTION_AGAIN_SECONDS
     is_due = question_at is not None and question_at <= now and again < question_at + ASKED_BEFORE_SECONDS
@@ -290,7 +290,7 @@ def _asked_again_at(entry: Entry, channel: Channel, failure: SendError, now: flo
 
 
 def _unpaged_criticals(entry: Entry, checked: Mapping[str, AcceptedSignal]) -> list[float]:
-    """Return the times of critical signals of an open incident of which this follow-up found that they have no page.
+    """Return the times of an open incident's critical signals for which this follow-up found no page in time.
 
     A signal without a page does not count if a later signal has a page for the same recipients.
     """

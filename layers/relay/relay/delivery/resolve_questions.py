@@ -8,7 +8,7 @@ the last resolve, from one to five minutes.
 | --- | --- |
 | over | the incident is over: its end is announced, and its pages end |
 | open, a minute or more after the resolve came | the resolve is refuted: the incident stays as it is |
-| open before that, or over since before the newest share | asked again: BigPanda's API may lag behind its webhook |
+| open within that minute, or an end older than the newest share | asked again: BigPanda's API may lag its webhook |
 | none for ten minutes or more | as "over", by the resolve's own body; counted, and an alarm goes off |
 
 No answer is: a time-out, a 5xx, a 401, a 403, or a 404 from every environment. A question that a rate limit delays,
@@ -124,8 +124,8 @@ class ResolveQuestions:
     def _answer(self, access: BigPandaAccess, question: _Question) -> _Answer:
         """Ask BigPanda in the environment that the entry names, then in the channel's others. Raises LedgerError.
 
-        The first call of a claim goes before all others, across channels that share a key: so a flood of invented
-        incidents delays no question about a true one.
+        The first call about a claim needs no room under the rate limit of repeated calls, which all channels with the
+        same API key share. So a flood of invented incidents delays no question about a true one.
         """
         own, job = access.allowed_environment(question.entry.about.environment_id), question.job
         environment_ids = list(dict.fromkeys(filter(None, (own, *access.environments))))
@@ -153,7 +153,7 @@ class ResolveQuestions:
         return _Answer(None, calls)
 
     def _unanswered(self, question: _Question, *, is_paced: bool) -> Result:
-        """Ask again later; believe the resolve after a long silence, unless a rate limit delayed us (`is_paced`)."""
+        """Ask again later; after a long silence believe the resolve, unless the question was delayed (`is_paced`)."""
         now, end, asked_at = self.clock(), question.entry.end, question.asked_at
         if not is_paced and end.silent_since and asked_at - end.silent_since >= UNREACHABLE_SECONDS:
             return self._believed(question, notice="unreachable")
@@ -173,7 +173,7 @@ class ResolveQuestions:
         return self.ledger.change(question.key, lambda each: each._replace(end=change(each.end)), question.entry).end
 
     def _believed(self, question: _Question, *, notice: str | None = None) -> Result:
-        """Believe the claimed resolve without an answer of BigPanda's, unless a state is newer."""
+        """Believe the claimed resolve without BigPanda's answer. If a newer state is known, only end the claim."""
         newest = question.entry.newest
         if newest and question.entry.is_after_claim(newest):
             self._record(question, lambda end: End(end.at) if end == question.entry.end else end)
@@ -213,7 +213,7 @@ class ResolveQuestions:
 
 
 def _is_behind(share: Share, entry: Entry, now: float) -> bool:
-    """True if BigPanda's API shows an end from before an open state that the webhook brought less than a minute ago."""
+    """True if BigPanda's API shows an end that is older than an open state from a webhook of the last minute."""
     newest = entry.newest
     if newest is None or not newest.is_open or now - newest.came >= CLAIM_SECONDS:
         return False
@@ -226,14 +226,14 @@ def _is_behind(share: Share, entry: Entry, now: float) -> bool:
 
 
 def _unclaimed(job: Job, entry: Entry, now: float) -> Result:
-    """Return the result of a question without a claim in the ledger: it is answered, or not written yet."""
+    """Return the result of a question without a claim: `queued` while the claim may still come, else `duplicate`."""
     written_by = job.age_counts_from + WRITTEN_SECONDS
     is_early = Flag.ASKED not in job.flags and not entry.end.is_claimed and now < written_by
     return _waiting(job, written_by) if is_early else Result.of_job(job, Outcome.DUPLICATE)
 
 
 def _signal_job(question: _Question, share: Share) -> Job:
-    """Return the job that signals the end of an incident as `share` shows it, since the question was asked."""
+    """Return the job that signals the end of an incident, which `share` shows as of the time of the question."""
     entry, url_recipients = question.entry, question.job.url_recipients
     body, trail = json.dumps(share.document).encode(), f"over-{share.incident_id}"[:100]
     made = new_job(question.channel, share, State.of(share, question.asked_at), body, url_recipients, trail)

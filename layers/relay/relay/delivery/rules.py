@@ -1,7 +1,7 @@
 """The next step for a state: one table of rules, of which the first that applies decides. Pure code.
 
-The first rule is about resolves that BigPanda has to confirm. It is asked before the entry's memory of flapping
-changes. `RULES` has the rules, and `HOLDS` what may let an owed state wait. docs/architecture.md shows both tables.
+The first rule, about resolves that BigPanda has to confirm, is applied before the entry's memory of flapping changes.
+`RULES` has the rules, and `HOLDS` what may let an owed state wait. docs/architecture.md shows both tables.
 """
 
 from collections.abc import Callable
@@ -33,7 +33,7 @@ class Standing(StrEnum):
     """Standing of a state: its relation to its incident's ledger entry.
 
     Attributes:
-        OWED: It must be announced, since the policy says so: for the first time, again, or to further recipients.
+        OWED: The policy says to announce the state: for the first time, again, or to further recipients.
         DUPLICATE: The same state came before, and is announced or queued.
         SUPERSEDED: A newer state of the incident is announced or queued.
         UNCHANGED: Nothing to announce: the state may have changed, but the policy does not announce that transition.
@@ -119,11 +119,11 @@ def judge_change(entry: Entry, state: State, notify_on: AbstractSet[Transition])
 
 
 def with_superseded_ease(entry: Entry, state: State, notify_on: AbstractSet[Transition]) -> Entry:
-    """Return the entry with its newest state kept as `eased`, if the newer `state` superseded it before its signal.
+    """Return the entry with its newest state kept as `eased`, if `state` superseded it before it was signalled.
 
-    The newest state is kept if it is owed, is better than the announced one, and needs no signal any more: it became
-    owed while a worse state was sent, whose signal then failed. Without this record, an incident that worsens again
-    would not be announced.
+    The newest state is kept if it is owed, is better than the announced one, and needs no signal any more. Such a state
+    became owed while a worse state was sent, whose signal then failed. Without this record, an incident that worsens
+    again would not be announced.
     """
     newest = entry.newest
     if newest is None or not entry.debt.is_owed or not newest.precedes(state) or not entry.is_eased_by(newest):
@@ -133,7 +133,7 @@ def with_superseded_ease(entry: Entry, state: State, notify_on: AbstractSet[Tran
 
 
 def was_shared(entry: Entry, state: State, now: float) -> bool:
-    """True if the relay knows, by its shares, the `state` that BigPanda's API shows, or a newer one.
+    """True if a share has brought the `state` that BigPanda's API shows, or a newer one.
 
     True also if a signal of the incident is being sent at `now` (epoch seconds), or if the newest state has the same
     status and is owed or dead-lettered.
@@ -166,7 +166,7 @@ def _is_announced(entry: Entry, state: State) -> bool:
 def _is_simultaneous_copy(entry: Entry, state: State) -> bool:
     """True if the state is a second copy of a share that arrived at about the same time as the newest state.
 
-    Both may be queued, while the entry has one arrival time: maybe the later one, since functions' clocks differ.
+    Both copies may be queued. The entry has one arrival time, maybe the other copy's, which may be earlier or later.
     """
     newest = entry.newest
     return newest is not None and entry.has_seen(state) and state.came < newest.came + CLOCKS_DIFFER_SECONDS
@@ -295,13 +295,12 @@ class Hold(NamedTuple):
 
 
 def step(task: Task, entry: Entry, now: float) -> tuple[Task, Entry, Action]:
-    """Decide on the next action for a state. Return the updated task and entry, and the action.
+    """Decide on the next action for a state. Return the updated task and entry, and the action. `now`: epoch seconds.
 
-    The task gets the attempts that the entry counted for its state. A state without timestamps gets those of the
-    entry's newest one. A better state that needs no signal is kept in the entry (`with_superseded_ease`). A resolve
-    that BigPanda must confirm may be forged: it changes no more. By other states the entry gets the share's title,
-    environment and facts, and its memory of flapping is updated. A dead-lettered state that was replayed is owed again.
-    `now`: epoch seconds.
+    The task gets the attempts that the entry counted for its state. A state without timestamps gets the newest state's.
+    The entry keeps a better state that was never signalled (`with_superseded_ease`). A resolve that BigPanda must
+    confirm may be forged, so it changes nothing else. Any other state updates the entry's title, environment, facts and
+    memory of flapping. A dead-lettered state that was replayed is owed again.
     """
     state, notify_on = _state_after_newest(task, entry), task.channel.policy.notify_on
     entry = with_superseded_ease(entry, state, notify_on)
@@ -324,7 +323,7 @@ def hold(case: Case) -> Wait | None:
 
 
 def _judged(task: Task, entry: Entry, state: State) -> tuple[Task, Standing]:
-    """Return the task, updated from the entry, and the standing of `state`: its own, ordered after the newest one."""
+    """Return the updated task, and the standing of `state`: the task's state, ordered after the newest one."""
     notify_on = task.channel.policy.notify_on
     if task.is_from_webhook:
         judgement = judge_share(entry, state, notify_on)
@@ -356,19 +355,19 @@ def _judged(task: Task, entry: Entry, state: State) -> tuple[Task, Standing]:
 
 
 def _is_owed_to_gone(task: Task, entry: Entry, state: State, standing: Standing) -> bool:
-    """True if a state that people know is owed to recipients whom only its channel knew, which is gone: a replay rings.
+    """True if an announced state is owed to further recipients whom only its channel could name, and that is gone.
 
-    `_further` can't tell, since a channel that is removed, or can't be read, names nobody. Nothing is owed of what a
-    person acknowledged.
+    `_further` can't tell, since a channel that is removed, or can't be read, names nobody. The state is dead-lettered
+    then, so that a replay rings. False if a person acknowledged the incident: nothing is owed then.
     """
     is_known = bool(task.dead_letter_reason) and standing in {Standing.DUPLICATE, Standing.UNCHANGED}
     return is_known and state.is_open and entry.acknowledgement is None and _is_own_debt(task, entry, state)
 
 
 def _further(task: Task, entry: Entry, state: State, standing: Standing) -> tuple[Change, tuple[str, ...]] | None:
-    """Return the change by which a state that people know is owed to further recipients alone, and them; None for none.
+    """Return the change to announce to further recipients alone, and these; None if the state is not owed to them.
 
-    A late tag that waited has no signal of its own: its recipients are signalled with those of a missing answer.
+    If both a late tag and a missing answer bring in recipients, one signal for the missing answer goes to all of them.
     """
     is_own_debt = standing == Standing.DUPLICATE and _is_own_debt(task, entry, state)
     if not state.is_open or not (standing == Standing.UNCHANGED or is_own_debt):
@@ -381,11 +380,11 @@ def _further(task: Task, entry: Entry, state: State, standing: Standing) -> tupl
 
 
 def _rerouted(task: Task, entry: Entry, state: State) -> tuple[str, ...]:
-    """Return the recipients that no signal of the incident had, and that a route names by a tag that came late.
+    """Return the recipients whom a late tag brings in: a route names them, and no signal of the incident had them.
 
-    The incident must be as announced: a route by status is no late tag. A state from BigPanda's API is not routed anew,
-    since its tags may have other names there. Nobody is signalled again if xMatters' last answer had no id: the entry
-    lacks that signal's recipients.
+    The incident must be as announced, since a route by status is no late tag. A state from BigPanda's API is not routed
+    anew, since its tags may have other names there. If xMatters' last answer had no request id, the result is empty:
+    the entry lacks that signal's recipients, and nobody is to be signalled again.
     """
     policy, signals, announced = task.channel.policy, entry.open_signals, entry.announced
     is_routed = task.route is not None and not task.route.is_undecided and Flag.FOUND not in task.job.flags
@@ -407,8 +406,8 @@ def _rerouted(task: Task, entry: Entry, state: State) -> tuple[str, ...]:
 def described(entry: Entry, task: Task) -> Entry:
     """Return the entry with the share's title, environment and facts.
 
-    What the share does not say stays as it is known; a share from BigPanda's API has no facts. If a person snoozed the
-    incident, nobody has to answer for now: that ends the entry's receipt.
+    A title or environment that the share lacks stays as it is known; so do the facts for a share from BigPanda's API.
+    If a person snoozed the incident, nobody has to answer for now: that ends the entry's receipt.
     """
     known, own = entry.about, task.about
     is_silent = Flag.FOUND in task.job.flags or task.dead_letter_reason is not None
@@ -422,7 +421,7 @@ def _flapping(task: Task, entry: Entry, standing: Standing, now: float) -> tuple
     """Update the entry's memory of flapping by the task's state, and return the task and the entry.
 
     An incident flaps by the policy's rule, or if BigPanda says so. Without a rule, the memory is cleared. A signal to
-    further recipients does not wait: nobody is known to have heard of the critical.
+    `unanswered_recipients` does not wait for calm: nobody is known to have heard of the critical.
     """
     rule = task.channel.policy.flap
     if rule is None:
@@ -460,7 +459,7 @@ def _state_after_newest(task: Task, entry: Entry) -> State:
 def _inherits_later_version(state: State, newest: State) -> bool:
     """True if a queued state has to take over the timestamps of the ledger's newest state, which it does not know yet.
 
-    That state came before, but was recorded after the queued state was queued, or could not be read then.
+    The newest state came before the queued one, but was recorded later, or could not be read then.
     """
     if newest.version is None or state.precedes(newest):
         return False
@@ -474,7 +473,7 @@ def _is_to_revive(task: Task, entry: Entry) -> bool:
 
 
 def _revived_by(task: Task, entry: Entry) -> Task:
-    """Return the task; its age counts from when another message brought its state back from the dead-letter queue."""
+    """Return the task. If the replay of another message revived its state, the age counts from then."""
     at = entry.debt.revived_at
     if at <= task.job.age_counts_from or not task.state.is_of_same_share(entry.newest):
         return task
@@ -488,9 +487,9 @@ def _explained(task: Task, why: str) -> Task:
 
 
 def _claimed(case: Case) -> Settle | None:
-    """Record a claimed resolve, leave the incident as it is, and have one job ask BigPanda about all that come soon.
+    """Return the action for a claimed resolve: record it, and ask BigPanda once about all resolves that come soon.
 
-    Also one that the webhook had to queue. None for a state that BigPanda need not be asked about.
+    The incident stays as it is. None for a state of a share or a job about which BigPanda need not be asked.
     """
     task, entry, state = case.task, case.entry, case.task.state
     is_news = case.standing in {Standing.OWED, Standing.UNCHANGED}
@@ -537,7 +536,7 @@ def _unwanted(case: Case) -> Settle:
 
 
 def final_reason(task: Task, now: float) -> Reason | None:
-    """Return the reason to dead-letter a state at `now` (epoch seconds); None if there is none, or its share is new."""
+    """Return the reason to dead-letter a state at `now` (epoch seconds); None if there is none, as for a new share."""
     if task.is_from_webhook or task.dead_letter_reason:
         return task.dead_letter_reason
     if task.channel.policy.mode is Mode.SHADOW:
@@ -560,7 +559,7 @@ def _send(case: Case) -> Send:
 
 
 def _is_own_debt(task: Task, entry: Entry, state: State) -> bool:
-    """True if the entry records the queued state as owed. If it is announced, only its job can clear that record."""
+    """True if the entry records the queued state as owed. If it is announced, only its job can end that debt."""
     return not task.is_from_webhook and entry.debt.is_owed and state.is_of_same_share(entry.newest)
 
 
@@ -602,7 +601,7 @@ def _spacing(case: Case) -> float:
 
 
 def _is_for_others(task: Task, entry: Entry) -> bool:
-    """True if the signal to all stands for the one to `unanswered_recipients`: no distance and no flap holds it."""
+    """True if the signal to all is also the one to `unanswered_recipients`: it waits for neither spacing nor calm."""
     return bool(task.channel.policy.unanswered_recipients) and entry.awaits_others(task.state)
 
 
@@ -616,7 +615,8 @@ def _slot(case: Case) -> float:
 def _only_acknowledger(task: Task, entry: Entry) -> tuple[str, ...]:
     """Return the acknowledger's name if the signal is for them only; empty if it is for all recipients.
 
-    It is for all if the incident opened, worsened or reopened against any state that may have been announced.
+    It is for all if the incident opened, reopened, or worsened (unless `_is_known_as_bad`) against any state that may
+    have been announced.
     """
     change, known = task.change, entry.acknowledgement
     if change is None or known is None or not task.channel.signals_acknowledger_only:

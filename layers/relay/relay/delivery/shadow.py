@@ -3,7 +3,7 @@
 A signal that would be sent is recorded in these entries as if xMatters had accepted it. So the next share is compared
 as if the channel were live. The log line of each share says what would have happened, for `relayctl shadow report`.
 
-The channel's own entry learns the state, too, and owes nothing any more. So a state that the share replaced is not
+The channel's own entry records the state, too, and owes nothing any more. So a state that the share replaced is not
 announced, notified or replayed after the mode, and a reconcile run knows the incident.
 """
 
@@ -51,7 +51,7 @@ def _observed(services: Services, task: Task, entry_key: str, stored: Entry) -> 
 
 
 def _settled(task: Task, now: float, entry: Entry) -> Entry:
-    """Return the channel's own entry with the task's state, unless it is known, as the newest one, and nothing owed."""
+    """Return the channel's own entry with the task's state as its newest, unless it is known, and with nothing owed."""
     task, described, action = step(task, entry, now)
     if isinstance(action, Settle):
         if action.note is None:

@@ -90,8 +90,7 @@ class Task(NamedTuple):
         is_from_webhook: True if the state came in a request that BigPanda waits for; False for a job from the queue.
         wakes_at: Time at which this sender's message on the retry queue wakes (epoch seconds); infinity if this sender
             put none there.
-        dead_letter_reason: Reason of the caller to dead-letter the state, such as a removed channel; None if the caller
-            has no such reason.
+        dead_letter_reason: The caller's reason to dead-letter the state, such as a removed channel; None without one.
         change: Transition of the state and its explanation; None if the state was not compared.
         further: The only recipients, if the state is owed to further recipients alone: those whom a late tag or a
             missing answer brings in. Else empty.
@@ -183,8 +182,8 @@ class Task(NamedTuple):
     def audience(self, only: tuple[str, ...] = ()) -> Audience:
         """Return the recipients to record of a signal: further ones if it was for them alone, else all of the task.
 
-        `only` names the recipients of a signal that was not for all. If these are no further recipients, it went to the
-        acknowledger alone: all recipients of the task are recorded then, and the audience `is_for_acknowledger`.
+        `only` names the signal's recipients if it was not for all. Without further recipients, that is the acknowledger
+        alone: the audience `is_for_acknowledger` then, and has all recipients of the task.
         """
         policy, recipients = self.channel.policy, self.further or self.recipients
         others = set(policy.unanswered_recipients)
@@ -263,7 +262,7 @@ class Task(NamedTuple):
 
 
 def state_of(job: Job, share: Share) -> State:
-    """Return the state of a job with the body `share`. One from BigPanda's API has no alerts: ids may differ there."""
+    """Return the state of a job with the body `share`. From BigPanda's API it has no alerts: ids may differ there."""
     state = recorded_state(job, State.of(share, seconds_of(job.received_at), digest=job.digest))
     return state.without_alerts() if Flag.FOUND in job.flags else state
 
@@ -283,7 +282,7 @@ def entry_key_of(job: Job) -> str:
 
 
 def _about(channel: "Channel", share: Share) -> About:
-    """Return what the ledger keeps of a share besides its state. Facts are kept for states from BigPanda's API."""
+    """Return what the ledger keeps of a share besides its state. BigPanda's API lacks the facts that are kept."""
     access = channel.bigpanda
     if access is None:
         return About(share.title, share.environment_id or "")
@@ -300,7 +299,7 @@ def _pauses(channel: "Channel", share: Share, *, is_open: bool) -> tuple["Pause"
 
 
 def _route(channel: "Channel", share: Share) -> "Route | None":
-    """Return the first route that matches a share, or an undecided one (`routes.MAX_WORK`); None if none does."""
+    """Return the first route that matches a share, an undecided one if that takes too much work to find, or None."""
     if not channel.policy.routes:
         return None
     # Imported here, since most channels have no routes: this keeps the import out of their cold starts.

@@ -139,7 +139,7 @@ class ResponseMeanings(NamedTuple):
 
 
 def parse_callback(body: bytes) -> Callback:
-    """Parse the body of a callback. Raises BadRequest, with the field at fault, if it is no callback that is known."""
+    """Parse the body of a callback. Raises BadRequest, with the field at fault, if it is no known kind of callback."""
     document = _decode(body)
     fields = Fields(document)
     version = fields.first("relay")
@@ -242,7 +242,7 @@ def _full_name(person: Any) -> str | None:
 def _first_text(fields: Fields, names: Iterable[str]) -> str | None:
     """Return the first non-empty text in the members with these names; None if there is none.
 
-    It is not cut, since ids must stay whole. A text of dots is skipped, since it would change the path of an API call.
+    It is not cut, since ids must stay whole. A text of dots is skipped: it would change the path of an API call.
     """
     texts = ((scalar(fields.first(name)) or "").strip() for name in names)
     return next((text for text in texts if text.strip(".")), None)

@@ -1,6 +1,6 @@
 """Details of an incident in a webhook's body: environments, alerts, tags and link. Pure code.
 
-They are read only for routes, the relay's own body and the fallback topic, since most signals need no details.
+Most signals need no details. They are read only for routes, the relay's own body and the fallback topic.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -31,8 +31,8 @@ class AlertDetails(NamedTuple):
 
     Attributes:
         status: Status, in lower case.
-        host: Value of the tag `host`, or else of the primary property, or the member `host`.
-        check: Value of the tag `check`, or else of the secondary property, or the member `check`.
+        host: Value of the tag `host`, or else of the tag that is the primary property, or else the member `host`.
+        check: The same for `check` and the secondary property.
         tags: Pairs of name and value; a name can occur several times.
     """
 
@@ -99,7 +99,7 @@ def environments_of(share: Share) -> tuple[str, ...]:
 def kept_values(share: Share, fact: str) -> list[str]:
     """Return the values of a fact (such as `environment`) that `with_facts` added to a share from BigPanda's API.
 
-    The ledger kept them from the incident's last share. Empty for the share of a webhook.
+    The ledger kept these values from the incident's last webhook. Empty for a share that came by webhook itself.
     """
     metadata = fields_of(share.document.get("metadata"))
     kept = metadata.get(KEPT_FACTS.replace("_", ""))
@@ -161,6 +161,6 @@ def console_link(incident_id: str) -> str:
 
 
 def _link(incident: Fields, incident_id: str) -> str:
-    """Return the first link to BigPanda in a body, or else the console's. Other links are not trusted."""
+    """Return the first link to BigPanda in a body; without one, the console's. Other links are not trusted."""
     hrefs = (scalar(nested(each, "href")) or "" for each in _some(incident.first("links"), MAX_VALUES))
     return next(filter(is_bigpanda_link, hrefs), console_link(incident_id))

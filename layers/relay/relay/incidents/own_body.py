@@ -22,7 +22,7 @@ class BodyRule(NamedTuple):
     """Settings of the relay's own request body.
 
     Attributes:
-        max_length: Length of the longest text of a property (characters).
+        max_length: Largest length of a property's text (characters). Longer texts are cut.
         properties: Further properties: pairs of a name and its text, the same for all incidents.
     """
 
@@ -87,7 +87,7 @@ def _headline(word: str, alert: AlertDetails) -> str:
 
 
 def _description(found: Details, room: int) -> str:
-    """Return the incident's description, and a line for each alert, the worst first, or the number of the others."""
+    """Return the incident's description and a line for each alert, the worst first. Alerts without room are counted."""
     lines, left = [found.description] if found.description else [], room - len(found.description) - 30
     for place, alert in enumerate(found.alerts):
         line = cut(_headline(alert.status or "unknown", alert) or alert.status, _MAX_ALERT)

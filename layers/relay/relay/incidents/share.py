@@ -7,8 +7,8 @@ count as missing. `Fields` reads all JSON from outside the relay in this way.
 
 `State` has the members that decide the order and the transition. A state is compared with the announced state, never
 with one that was merely seen: the docstring of `compare` lists every case. A state that xMatters did not accept does
-not count as announced, so a comment that arrives while a page is owed does not cancel the page. Which transitions are
-signalled is the policy's `notify_on`; `delivery.rules.judge_change` applies it.
+not count as announced, so a comment that arrives while a page is owed does not cancel the page. The policy's
+`notify_on` names the transitions that are signalled; `delivery.rules.judge_change` applies it.
 """
 
 import hashlib
@@ -120,8 +120,8 @@ class Share:
         event: BigPanda's name of the event that caused the share.
         status: Status, in lower case.
         severity: Severity, in lower case: the worst status so far.
-        changed_on: Time of the last change of its state (epoch seconds).
-        updated_on: Time of its last update (epoch seconds).
+        changed_on: Time of the incident's last change of state (epoch seconds).
+        updated_on: Time of the incident's last update (epoch seconds).
         title: Title of the incident, on one line; empty if no alert has a description, nor the incident itself.
     """
 
@@ -151,8 +151,8 @@ class Share:
 
         Timestamps more than MAX_AHEAD_SECONDS after `came` are not trusted: a timestamp an hour ahead would make every
         share of the next hour seem superseded. A share without trusted timestamps is ordered by its arrival. The
-        arrival does not become its timestamp: it has fractions of a second, and BigPanda's timestamps have none, so a
-        later share of the same second would seem older.
+        arrival is not stored as its timestamp, since BigPanda's timestamps are whole seconds: a later share of the same
+        second would seem older.
         """
         version = self.version
         return None if version and version[0] > came + MAX_AHEAD_SECONDS else version
@@ -198,9 +198,9 @@ def parse_share(body: bytes) -> Share:
 
 
 def _title(incident: Fields, status: str | None) -> str:
-    """Return the incident's title on one line: the description of an alert with the incident's status, if there is one.
+    """Return the incident's title on one line: the description of the first alert that has the incident's status.
 
-    Else it is that of any alert, or the incident's own description or subject; empty if there is none.
+    If there is none, it is that of any alert, or else the incident's own description or subject. It may be empty.
     """
     alerts, found = incident.get("alerts"), ""
     for each in map(fields_of, alerts[:MAX_TITLE_ALERTS] if isinstance(alerts, list) else ()):
@@ -321,8 +321,8 @@ MAX_ALERTS = 1000
 class Transition(StrEnum):
     """Change of an incident against its announced state. The table of `compare` has each case.
 
-    `touched` is a change that needs no page, such as a comment, a tag or a snooze. `rerouted` and `unanswered` are for
-    some recipients alone, and each follows from a setting of its own: a tag that came late chose further recipients, or
+    `touched` is a change that needs no page, such as a comment, a tag or a snooze. Two transitions are not in the
+    table, since they are for further recipients alone. `rerouted`: a tag that came late chose them. `unanswered`:
     nobody is known to have heard a critical.
     """
 
@@ -373,7 +373,7 @@ class State(NamedTuple):
         return cls(version, digest or share.digest, came, is_open(share), rank, frozenset(names[:MAX_ALERTS]))
 
     def with_status_of(self, other: "State | None") -> Self:
-        """Return the state. If it is open and has no status, it gets that of an earlier open state, `other`."""
+        """Return the state; if it is open without a status, with the status of an earlier open state, `other`."""
         is_silent = self.is_open and self.rank is None
         return self._replace(rank=other.rank) if is_silent and other and other.is_open else self
 
@@ -388,7 +388,7 @@ class State(NamedTuple):
 
     @property
     def marked_digest(self) -> str:
-        """Hash of the state, marked if its timestamps (version) are borrowed. With these it identifies a state."""
+        """Hash of the state, marked if `version` is borrowed. Together with `version` it identifies a state."""
         return f"{self.digest}, borrowed version" if self.has_borrowed_version else self.digest
 
     @property
@@ -403,8 +403,8 @@ class State(NamedTuple):
     def precedes(self, other: "State | None") -> bool:
         """True if this state is older: by BigPanda's timestamps, or by arrival if the timestamps are equal or missing.
 
-        False if `other` is None. A state without timestamps of its own (`has_borrowed_version`) is newer than every
-        state that came before it. It is older than a state that came later and has later timestamps.
+        False if `other` is None. A state with borrowed timestamps (`has_borrowed_version`) is newer than every state
+        that came before it. It is older than a state that came later and has later timestamps.
         """
         if other is None:
             return False
@@ -485,8 +485,8 @@ def compare(announced: State | None, state: State) -> Change:
 def _compare_open(announced: State, state: State) -> Change:
     """Return the change between two open states.
 
-    A status that BigPanda does not document counts as none. A state without one is as bad as the newest one that the
-    ledger knows (`State.with_status_of`); if there is none, it is neither worse nor better than any other.
+    A status that BigPanda does not document counts as none. A state without a status takes over that of the newest
+    state (`State.with_status_of`). If that one has none either, the state is neither worse nor better than any other.
     """
     # A status that was missing before may have hidden a worse one.
     if state.rank is not None and state.rank != announced.rank:

@@ -1,8 +1,8 @@
 """Job: a self-contained piece of work for a worker. Pure code.
 
-A signal's message only wakes a worker: the ledger's entry says what is to be done. If the ledger failed, the members
-`ledger_down_since` and `accepted`, and two flags, say more. A chore, a job that rings nobody, has no entry of its own,
-so its members decide alone.
+A signal's message only wakes a worker: the ledger's entry says what is to be done. If the ledger failed, the job's
+`ledger_down_since`, `accepted`, and the flags MAY_HAVE_PAGED and WAITS_FOR_LEDGER count, too. A chore, a job that rings
+nobody, has no entry of its own, so its members decide alone.
 """
 
 import hashlib
@@ -58,7 +58,7 @@ class Flag(StrEnum):
         ASSIGNED: An earlier attempt at a write-back assigned the incident in BigPanda.
         VERIFIED: An earlier attempt at a write-back found that xMatters confirms the callback.
         MAY_HAVE_PAGED: xMatters may have accepted a failed attempt of the job.
-        WAITS_FOR_LEDGER: The job must wait for the ledger, since a critical of the incident was sent without it.
+        WAITS_FOR_LEDGER: The job must wait for the ledger: a critical was sent, or its own signal refused, without it.
     """
 
     FOUND = "found"
@@ -136,8 +136,8 @@ class Job(NamedTuple):
         not_before: For a chore, the time before which it must not be attempted.
         dead_lettered_at: When the relay put the job on the dead-letter queue last; None also if SQS moved it there by
             itself.
-        revived_at: When a worker first received the job after a replay, or when the job was made from an older job; for
-            a follow-up that waits, when it runs next. The job's age counts from then.
+        revived_at: When a worker first received the job after a replay, when it was made from an older job, or, for a
+            follow-up that waits, when it runs next. The job's age counts from then.
     """
 
     kind: str
@@ -161,9 +161,9 @@ class Job(NamedTuple):
     def delivery_id(self) -> str:
         """Id of the delivery (32 hexadecimal digits), the same for all attempts and replays.
 
-        A workflow may treat a known id as a repeated signal. So a state from BigPanda's API has another id each time,
-        and so has a share without timestamps: an incident may come back to a state. A callback keeps its id, although
-        it has no timestamps: xMatters may post it twice.
+        A workflow may treat a known id as a repeated signal. But an incident may come back to a state. So the id also
+        depends on the arrival if the state is from BigPanda's API, or if the share has no timestamps. It does not for a
+        callback: xMatters may post one twice.
         """
         version = None if Flag.BORROWED_VERSION in self.flags else self.version
         is_anew = Flag.FOUND in self.flags or (version is None and self.kind != JobKind.WRITEBACK)
@@ -189,7 +189,7 @@ class Job(NamedTuple):
 
     @property
     def is_revived(self) -> bool:
-        """True if a worker received the job after it was replayed: moved back from the dead-letter queue."""
+        """True if a worker received the job after a replay, or if the job was made from an older job."""
         if self.revived_at is None or self.dead_lettered_at is None:
             return self.revived_at is not None
         return seconds_of(self.revived_at) > seconds_of(self.dead_lettered_at)
@@ -202,7 +202,7 @@ class Job(NamedTuple):
     def revived(self, now: float) -> Self:
         """Return the job as it starts again after a replay at `now` (epoch seconds), with a new age and backoff.
 
-        `revived_at` is later than `dead_lettered_at`, although clocks of functions differ.
+        `revived_at` is later than `dead_lettered_at`, even if the clocks of two functions differ.
         """
         at = timestamp(max(now, (self.dead_lettered_seconds or 0.0) + MILLISECOND))
         return self.fresh()._replace(revived_at=at).stamped(replays=self.stamps.replays + 1)

@@ -142,7 +142,7 @@ def _acceptance(stored: Any) -> Acceptance | None:
 
 
 def legal_text(text: str) -> str:
-    """Return the text without characters that SQS refuses in an attribute (control, lone surrogates); never empty."""
+    """Return the text as an attribute's value: cut, not empty, and with U+FFFD for characters that SQS refuses."""
     text = text[:MAX_TEXT] or "-"
     is_plain = text.isascii() and text.isprintable()
     # No regular expression: with these ranges it takes 3 ms to compile, at each cold start.
@@ -297,13 +297,13 @@ def followup_job(job: Job, now: float) -> Job:
 
 
 def recovery_job(job: Job, now: float) -> Job:
-    """Return the `recovery` job: it wakes what waited for the circuit breaker, which `job`'s signal closed at `now`."""
+    """Return the `recovery` job: it wakes the states that waited for the circuit. `job`'s signal closed it at `now`."""
     stamps = Stamps(Reason.CIRCUIT_OPEN, job.stamps.correlation_id)
     return Job(JobKind.RECOVERY, job.channel, (), job.incident_id, timestamp(now), b"", stamps=stamps)
 
 
 def question_job(job: Job, now: float) -> Job:
-    """Return the `question` job for a resolve's job: it asks BigPanda if the resolve is true. Its age begins `now`."""
+    """Return the `question` job for a resolve's job: it asks BigPanda if that is true. Its age counts from `now`."""
     return _chore(job, JobKind.QUESTION, now).waiting(Reason.CLAIMED, now + FIRST_QUESTION_SECONDS)
 
 
@@ -314,10 +314,10 @@ def _chore(job: Job, kind: JobKind, now: float) -> Job:
 
 @dataclass(frozen=True)
 class Outbox:
-    """The queues of jobs: puts a job on the one for its kind, or on the dead-letter queue.
+    """The queues of jobs. A job is put on the queue for its kind, or on the dead-letter queue.
 
     Attributes:
-        chores: The queue for all but signals. Separate, so that an API that hangs does not delay signals.
+        chores: The queue of chores. It is separate, so that a vendor's API that hangs does not delay signals.
     """
 
     retries: "Queue"

@@ -29,7 +29,7 @@ MAX_FACTS_BYTES = 16 * 1024
 def reduced_body(share: Share) -> bytes:
     """Return a share's body that always fits into a message: long texts are cut, alerts have id and status only.
 
-    The facts that routes and pauses may ask about, tags and source systems, are kept once for all alerts.
+    Tags and source systems, about which routes and pauses may ask, are kept once for all alerts together.
     """
     wrapped = share.document.get("incident")
     outside = _small_members(share.document)
@@ -48,9 +48,9 @@ def reduced_body(share: Share) -> bytes:
 
 
 def _facts(share: Share) -> dict[str, list[str]]:
-    """Return the different tags and source systems of all alerts; in MAX_FACTS_BYTES, those with few values first.
+    """Return the different values of each tag and of the source system over all alerts, in MAX_FACTS_BYTES.
 
-    A tag with a value for each alert, such as a trace, takes most room, and is seldom what routes ask about.
+    Facts with few values come first: a tag with a value for each alert, such as a trace, is seldom asked about.
     """
     found, room = details_of(share), MAX_FACTS_BYTES
     values = {f"{TAG}{name}": each for name, each in found.tags_by_name().items()}

@@ -91,7 +91,7 @@ class Notices(NamedTuple):
 
     Attributes:
         fault: An exception of our own code.
-        unguarded: A failure of the ledger or the rate limiter, in words: the signal was sent without their protection.
+        unguarded: Failure of the ledger or rate limiter, in words: a state was sent or queued without its protection.
         without_page: xMatters' request ids of signals of which no page was found.
         end: Unusual end of a question to BigPanda about a resolve: `refuted`, or believed since BigPanda was
             `unreachable`.
@@ -115,8 +115,8 @@ class Result(NamedTuple):
     """Result of a share or a job, and the reason for it.
 
     Attributes:
-        queue: Place of what is queued: `retry` (for a chore, the chore queue), `dead_letter`, or `ledger` if only the
-            ledger has it. None if it is on no queue.
+        queue: Where the job or state waits: `retry` (for a chore, the chore queue), `dead_letter`, or `ledger` if only
+            the ledger has it. None if it waits nowhere.
         until: Earliest time of the next attempt (epoch seconds); None if it is not known.
         job: The job, with the number of attempts that the ledger counted; None if there is no job. No queue has the job
             of a share or callback that is `unsafe`.
@@ -174,7 +174,7 @@ class SendResult(NamedTuple):
 def after_failure(job: Job, result: Result, now: float) -> Job:
     """Return the job with the failure in `result` at `now` (epoch seconds), for its next message.
 
-    A job that is given up without an attempt (expired, its channel removed or in shadow mode) keeps the last answer.
+    A job that is given up without an attempt (expired, its channel removed or in shadow mode) only gets the new reason.
     """
     if result.reason in {Reason.EXPIRED, Reason.CHANNEL_REMOVED, Reason.SHADOWED}:
         return job.with_reason(result.reason)

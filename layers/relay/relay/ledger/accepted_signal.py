@@ -21,7 +21,8 @@ class Audience(NamedTuple):
         is_for_acknowledger: True if the signal was only for the person who acknowledged the incident.
         awaits_receipt: True if the channel awaits a proof that people know of a critical.
         has_others: True if all of the policy's `unanswered_recipients` were among the recipients.
-        is_further: True if the signal was for further recipients alone, who did not know a state that others know.
+        is_further: True if the signal was for further recipients alone: a late tag or a missing answer brought them in,
+            and all others knew the state.
     """
 
     recipients: tuple[str, ...] = ()
@@ -49,7 +50,7 @@ class AcceptedSignal(NamedTuple):
             if the workflow chooses the recipients.
         is_critical: True if the signal announced an open and critical incident.
         failed: Short hashes of the recipients that xMatters could not notify, in the form of `recipients`.
-        is_further: True if the signal was for further recipients alone, who did not know a state that others know.
+        is_further: True if the signal was for further recipients alone (`Audience.is_further`).
     """
 
     request_id: str
@@ -79,7 +80,7 @@ class AcceptedSignal(NamedTuple):
         )
 
     def with_failed(self, names: Iterable[str]) -> "AcceptedSignal":
-        """Return the signal after xMatters could not notify a recipient, who is known by any of these `names`.
+        """Return the signal with a recipient recorded as failed, whom xMatters knows by any of these `names`.
 
         If the signal has only one recipient, that recipient failed, whatever the names are.
         """
@@ -127,7 +128,7 @@ class AcceptedSignal(NamedTuple):
 
 
 def with_signal(signals: tuple[AcceptedSignal, ...], signal: AcceptedSignal) -> tuple[AcceptedSignal, ...]:
-    """Return the signals, at most MAX_ACCEPTED_SIGNALS, with `signal` added, unless they have its request id already.
+    """Return the latest MAX_ACCEPTED_SIGNALS signals with `signal` added, unless one of them has its request id.
 
     They are ordered by `at`, since a slow sender may record its signal after later ones.
     """

@@ -26,11 +26,11 @@ USE_KEPT_SECONDS = 400 * 24 * 3600.0
 
 
 def read_marks(table: Table) -> Mapping[str, str]:
-    """Return the change marks of all channels by name. Raises LedgerError.
+    """Return the change marks of all channels: random texts by name. Raises LedgerError.
 
-    A mark is a text: a function that sees a new one reads the channel's secret again. The mark named like the channel
-    changes when a credential is revoked. That named `settings_name(channel)` changes with the mode or a pause. A
-    channel without a recent change has no mark.
+    A function that sees a new mark reads the channel's secret again. The mark with the channel's name changes when a
+    credential is revoked. The mark named `settings_name(channel)` changes when the mode or a pause does. A channel
+    without a recent change has no mark.
     """
     found = table.read(MARKS_KEY)
     return {name: mark for name, (mark, _) in _marks(found.text).items()} if found else {}
@@ -39,9 +39,9 @@ def read_marks(table: Table) -> Mapping[str, str]:
 def change_mark(table: Table, channel: str, mark: str, now: float, *, revokes: bool) -> None:
     """Store a new mark for a channel, so that functions read its secret again soon. Raises LedgerError.
 
-    If the change `revokes` a credential, no function trusts a cached copy from before it. After another change (mode or
-    pause), such a copy stays valid while the secret can't be read. `mark` is any text that was not used before, and
-    `now` is in epoch seconds.
+    If the change `revokes` a credential, no function trusts a copy of the secret that was cached before it. After a
+    change of the mode or a pause, such a copy stays valid while the secret can't be read. `mark` is any text that was
+    not used before, and `now` is in epoch seconds.
     """
     changed = {channel if revokes else settings_name(channel): (mark, now)}
 
@@ -60,7 +60,7 @@ def _marks(text: str) -> dict[str, tuple[str, float]]:
 
 
 def last_used(table: Table, channel: str, endpoint: EndpointName, fingerprint: str) -> float | None:
-    """Return the recorded time of a credential's last use (epoch seconds), at most an hour behind; None without one.
+    """Return the recorded time of a credential's last use (epoch seconds), at most an hour behind; None if unknown.
 
     `fingerprint` is a hash of the credential, one of `Channel.fingerprints`. Raises LedgerError.
     """

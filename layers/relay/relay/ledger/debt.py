@@ -78,10 +78,10 @@ class Row(NamedTuple):
             debt without a message, it is the end of the wait.
         job: Name of the stored job, from which the sweeper makes a message. Empty for a given-up state, and for an open
             receipt (proof that people know of a critical): the sweeper only notifies the fallback topic of these.
-        begun: Number of attempts that workers began since the last recorded result, by a message of the sweeper
-            ("bell") or another.
-        is_unbegun: True if no worker began to work the sweeper's last bell. Next time the sweeper invokes the worker in
-            place of a further message.
+        begun: Number of attempts that workers began since the last recorded result, woken by a bell or by another
+            message.
+        is_unbegun: True if no worker has begun the sweeper's last bell. The sweeper then invokes the job worker
+            directly in place of a further bell.
         is_critical: True if the owed state is critical, or a receipt is open. `table.stored_row` sets it.
     """
 
@@ -137,21 +137,20 @@ BEHIND_SECONDS = 90 * 24 * 3600.0
 class Debt(NamedTuple):
     """Debt of an incident: what is known of its newest state while that is owed. Times are epoch seconds, 0 for never.
 
-    A state is owed if the channel's policy says to signal it, and xMatters has not accepted that signal yet: the first
-    one, one that repeats it, or one to further recipients.
+    A state is owed if the channel's policy says to signal it, and xMatters has not accepted that signal yet. It may be
+    the first signal, one that repeats it, or one to further recipients.
 
     Attributes:
-        since: When the first owed state came, or when the state became owed to further recipients; None if nothing is
-            owed.
+        since: Arrival of the state with which the debt began, or when a state became owed to further recipients; None
+            if nothing is owed.
         is_notified: True if the fallback topic was notified of the debt.
         plan: Number of the message that wakes the newest state, or of its next message if only a row wakes it. Workers
             drop a message of that state with a lower number: a later one took its place. The number survives the debt.
         attempts: Number of attempts of the newest state.
         reason: Reason of the last failed attempt, or of the wait of a replayed or paused state; empty if there is none.
         slot: Time that the rate limiter reserved for the incident's next signal; None if there is none.
-        row: The row in the table's `due` index, which the sweeper reads: of the debt, or of a critical's open receipt.
-            None if nothing is owed or awaited, the first attempts are being made, or the state's job could not be
-            stored.
+        row: The row in the table's `due` index, by which the sweeper finds the debt. None if nothing is owed, if the
+            first attempts are being made, or if the state's job could not be stored.
         paused_until: End of the channel's pause for which the state waited last. The delay until the fallback topic is
             notified counts from then.
         paused_by: Id of that pause (`Pause.id`); empty if the state waited for none.
@@ -184,12 +183,12 @@ class Debt(NamedTuple):
         return self.dead_lettered_at > 0
 
     def earliest_since(self, came: float) -> float:
-        """Return the earlier time (epoch seconds): `came`, a state's arrival, or when a state became owed."""
+        """Return `came`, a state's arrival (epoch seconds), or `since` if that is earlier."""
         return came if self.since is None else min(came, self.since)
 
     @property
     def has_critical_row(self) -> bool:
-        """True if the row is of a critical: it is owed, or proof that people know is awaited (an open receipt)."""
+        """True if the debt has a row in the critical shards: its state is critical, or a critical's receipt is open."""
         return self.row is not None and self.row.is_critical
 
     @property

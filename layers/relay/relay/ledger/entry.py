@@ -36,9 +36,9 @@ class End(NamedTuple):
 
     Attributes:
         at: When the incident ended last; 0 for never. Pages of signals that were sent before have to be terminated.
-        claimed_at: When the claimed resolve came, which BigPanda is asked about; 0 if there is none.
-        version: Timestamps of the last claimed resolve, or its arrival if it had none; None if no resolve was claimed.
-        silent_since: When BigPanda first left the question about the claim without an answer; 0 if it answered.
+        claimed_at: When the first resolve came about which BigPanda is asked now; 0 if no resolve is claimed.
+        version: Timestamps of the latest claimed resolve, or its arrival if it has none; None if none was ever claimed.
+        silent_since: When BigPanda began to leave questions about the claim without an answer; 0 if it answered last.
     """
 
     at: float = 0.0
@@ -53,10 +53,10 @@ class End(NamedTuple):
 
     @property
     def last_claimed_at(self) -> float:
-        """The later of two times (epoch seconds): the first claimed resolve's arrival, and the last one's own time.
+        """Time of the latest claimed resolve (epoch seconds); 0 if no resolve was ever claimed.
 
-        The own time is BigPanda's timestamp, and stays after BigPanda refuted the claim. 0 if no resolve was ever
-        claimed.
+        It is `claimed_at`, or the first timestamp in `version` if that is later. `version` stays after BigPanda refuted
+        the claim.
         """
         return max(self.claimed_at, self.version[0] if self.version else 0.0)
 
@@ -69,12 +69,12 @@ class End(NamedTuple):
     def begins_claim(self, came: float) -> bool:
         """True if a resolve that came at `came` (epoch seconds) needs a new question to BigPanda.
 
-        False within CLAIM_AGAIN_SECONDS after the first claimed resolve: its question is for the later ones, too.
+        False within CLAIM_AGAIN_SECONDS after the first claimed resolve, whose question is for the later ones, too.
         """
         return not self.is_claimed or came - self.claimed_at >= CLAIM_AGAIN_SECONDS
 
     def claimed(self, came: float, version: Version | None) -> "End":
-        """Return the incident's end with one more claimed resolve, of BigPanda's time `version`, or else of `came`."""
+        """Return the incident's end with one more claimed resolve, which came at `came`, with timestamps `version`."""
         known, version = self.version if self.is_claimed else None, version or (came, came)
         return replace(
             self,
@@ -84,10 +84,10 @@ class End(NamedTuple):
         )
 
     def answered_open(self, asked_at: float) -> "End":
-        """Return the incident's end after BigPanda answered "open" to a question of `asked_at` (epoch seconds).
+        """Return the incident's end after BigPanda answered "open" to the question asked at `asked_at` (epoch seconds).
 
         If the last claimed resolve came CLAIM_SECONDS or more before the question, the claim is refuted and ends. Else
-        it stays, since BigPanda's API may lag behind its webhook.
+        the claim stays, since BigPanda's API may lag behind its webhook.
         """
         is_refuted = self.is_claimed and asked_at - self.last_claimed_at >= CLAIM_SECONDS
         return replace(self, claimed_at=0.0 if is_refuted else self.claimed_at, silent_since=0.0)
@@ -97,11 +97,11 @@ class End(NamedTuple):
         return replace(self, silent_since=0.0)
 
     def unanswered(self, asked_at: float) -> "End":
-        """Return the incident's end after BigPanda left a question of `asked_at` (epoch seconds) without an answer."""
+        """Return the incident's end after BigPanda left the question asked at `asked_at` (epoch seconds) unanswered."""
         return replace(self, silent_since=self.silent_since or asked_at)
 
     def closed_by(self, came: float, version: Version | None) -> "End":
-        """Return the incident's end after a closed state came: only a claimed resolve that is newer than it stays."""
+        """Return the incident's end after a closed state came: the claim ends, unless its latest resolve is newer."""
         is_newer = self.claimed_at > came
         if self.version is not None and version is not None:
             is_newer = self.version > version
@@ -126,9 +126,9 @@ class Flap(NamedTuple):
     is_signalled: bool = False
 
     def after_state(self, before: State | None, state: State, rule: FlapRule, *, is_flagged: bool) -> "Flap":
-        """Return the memory of changes after a newer state than `before`. `is_flagged`: BigPanda says that it flaps.
+        """Return the memory of changes after `state`, newer than `before`. `is_flagged`: BigPanda says that it flaps.
 
-        If the incident was calm when the state came, an earlier flap is forgotten.
+        If the incident was calm when `state` came, an earlier flap is forgotten.
         """
         known = self if state.came < self.calm_at else Flap(self.changes)
         changes = tuple(at for at in known.changes if at > state.came - rule.seconds)
@@ -146,7 +146,7 @@ class Flap(NamedTuple):
 
 
 def _differ(before: State, state: State) -> bool:
-    """True if the incident opened, ended, or has another status."""
+    """True if the incident opened, ended or changed its status between the two states."""
     if before.is_open != state.is_open:
         return True
     return state.is_open and before.rank != state.rank
@@ -224,7 +224,7 @@ class Entry(NamedTuple):
         announced: The newest state that xMatters accepted; None if there is none.
         doubtful: States that xMatters may have accepted: the answer to the signal was ambiguous, or the sender died.
         eased: A state better than the announced one, which the policy did not announce; None if there is none. After a
-            snooze it is the announced state, as if the incident had been over while it was snoozed.
+            snooze, the announced state marked as over: so it is announced once more.
         acknowledgement: The acknowledgement of the announced state; None if nobody acknowledged it.
         receipt: How far it is proven that people know of the announced critical.
         lease: The lease of the sender that works now, or that died; None if there is none.
@@ -292,10 +292,10 @@ class Entry(NamedTuple):
         return replace(self, end=self.end.claimed(state.came, state.version if state.is_stamped else None))
 
     def claim_hold(self, state: State) -> float:
-        """Return the time until which an owed state waits for BigPanda's answer about a resolve; 0 for no wait.
+        """Return the time until which `state` waits for BigPanda's answer about a claimed resolve; 0 for no wait.
 
-        The time is in epoch seconds, at most CLAIM_SECONDS after the resolve. A debt waits only once for that, and a
-        state that is newer than the resolve does not wait.
+        The time is in epoch seconds, at most CLAIM_SECONDS after the resolve. A debt waits only once for that. A closed
+        state, or one that is newer than the resolve, does not wait.
         """
         if not self.end.is_claimed or not state.is_open:
             return 0.0
@@ -320,9 +320,9 @@ class Entry(NamedTuple):
         return self.announced is not None and compare(self.announced, state).transition in _BETTER
 
     def maybe_announced(self) -> tuple[State | None, ...]:
-        """Return the states that may have been announced last: the announced, the doubtful, and that of the lease.
+        """Return the states that may have been announced last: the announced (or None), the doubtful, the lease's.
 
-        The first is None if no state was announced. The lease's sender may have died after xMatters accepted its state.
+        The lease's sender may have died after xMatters accepted its signal.
         """
         in_flight = (self.lease.state,) if self.lease else ()
         return (self.announced, *self.doubtful, *in_flight)
@@ -359,7 +359,7 @@ class Entry(NamedTuple):
     def owing(self, state: State, plan: int = 0) -> "Entry":
         """Return the entry with `state` as its newest state, and owed. If a state is owed already, `debt.since` stays.
 
-        `plan` is the number of the message that wakes the state. A higher number in the entry for the same share stays.
+        `plan` is the number of the message that wakes the state. A higher number of the same share stays in the entry.
         """
         entry = self._with_newest(state)
         known = self.debt.plan if state.is_of_same_share(self.newest) else 0
@@ -367,9 +367,9 @@ class Entry(NamedTuple):
         return replace(entry, debt=replace(entry.debt, since=since, plan=max(plan, known)))
 
     def owing_by_row(self, state: State, row: Row, plan: int = 0) -> "Entry":
-        """Return the entry with `state` owed, as `owing` does. The sweeper finds it by `row`, in the `due` index.
+        """Return the entry with `state` owed, as `owing` does, and with `row`, by which the sweeper finds the state.
 
-        The entry stays as it is if the state is superseded, announced or dead-lettered meanwhile.
+        The entry stays as it is if the state was superseded, announced or dead-lettered meanwhile.
         """
         is_announced = self.announced is not None and not self.announced.precedes(state) and not self.eased
         is_newest = state.is_of_same_share(self.newest)
@@ -384,9 +384,9 @@ class Entry(NamedTuple):
     def unchanged(self, state: State, *, is_left_out: bool = False) -> "Entry":
         """Return the ledger entry with a newer state that the policy does not announce: nothing is owed any more.
 
-        If the state is closed, the entry's `end` records that the incident is over. `is_left_out` is True if a pause or
-        shadow mode leaves the state out. Then a better state in `eased` stays if `state` is worse, so that a later
-        share with the worse state is announced.
+        If the state is closed, the entry's `end` records that the incident is over. `is_left_out` is True if the policy
+        would announce `state`, but a pause or shadow mode leaves it out. If `state` is worse than `eased` then, `eased`
+        stays: a later share with the worse state is announced.
         """
         eased = state.without_alerts() if self.is_eased_by(state) else None
         if is_left_out and self.eased and state.is_worse_than(self.eased):
@@ -437,16 +437,16 @@ class Entry(NamedTuple):
         return replace(self, newest=newest, seen_digests=seen_digests, end=end, debt=debt)
 
     def _settled_with(self, state: State) -> "Entry":
-        """Return the entry with a newest state that is not owed: it is announced, or is not to be."""
+        """Return the entry with `state` as its newest, which is not owed. A receipt ends unless `state` is critical."""
         entry = self._with_newest(state)
         return entry if state.is_critical else replace(entry, receipt=self.receipt.ended())
 
     def leased(self, lease: Lease, tries: int, plan: int | None = None) -> "Entry":
         """Return the ledger entry with the lease of a sender that is about to send, in at most `tries` attempts.
 
-        `plan` is the number of the queued message with the lease's state: that state becomes the newest, and owed. None
-        if no queue has such a message. All `tries` count as signals until the sender records how many were accepted,
-        since the sender may die before that.
+        If a queue has a message with the lease's state, `plan` is its number: the state becomes the newest, and owed.
+        Else `plan` is None. All `tries` count as signals until the sender records how many were accepted, since the
+        sender may die before that.
         """
         entry = replace(self._without_lease()._counting(lease, tries, lease.began), lease=lease)
         entry = entry if plan is None else entry.owing(lease.state, plan)
@@ -529,8 +529,8 @@ class Entry(NamedTuple):
     def acknowledged(self, target: str, came: float, answered: AcceptedSignal | None = None) -> "Entry":
         """Return the ledger entry with an acknowledgement by the person `target`, which came at `came` (epoch seconds).
 
-        The entry stays as it is if no open state is announced, if its acknowledgement came later, or if the answer is
-        out of date (`is_overtaken`). `answered` is the signal whose page `target` answered; None if unknown.
+        The entry stays as it is if no open state is announced, if it has a later acknowledgement, or if this one is out
+        of date (`is_overtaken`). `answered` is the signal whose page `target` answered; None if unknown.
         """
         announced = self.announced
         if announced is None or not announced.is_open:
@@ -546,18 +546,19 @@ class Entry(NamedTuple):
         return signal.request_id in {each.request_id for each in self.accepted_signals}
 
     def awaits_proof_by(self, signal: AcceptedSignal) -> bool:
-        """True if an answer to `signal` is a proof: this entry has the signal, sent since the receipt began."""
+        """True if an answer to `signal` proves that people know: it is in this entry, and no older than the receipt."""
         return signal.at >= self.receipt.since and self.has_signal(signal)
 
     def after_dead_end(self, callback: "Callback", signal: AcceptedSignal | None, policy: Policy) -> "Entry":
         """Return the entry after a callback that reports a failed recipient or a page's end (`Callback.is_dead_end`).
 
-        A failed recipient is recorded. If `policy` awaits a step, the step is missed once xMatters notifies nobody
-        else: all recipients of the newest signal failed, or its only known page ended. And no earlier signal of the
-        critical may have other recipients.
+        A failed recipient is recorded. If `policy` awaits a step, the receipt notes it as missed once xMatters notifies
+        nobody else: all recipients of the newest signal failed, or its only known page ended. Nothing is missed if an
+        earlier signal of the critical has other recipients.
 
-        `signal` is the one whose page the callback names: nothing changes unless it is the newest. It is None if nobody
-        asked xMatters. Then a failed recipient counts only if there is one signal, and a page's end never does.
+        `signal` is the one whose page the callback names: the callback counts only if that is the newest. `signal` is
+        None if xMatters was not asked about the page. Then a failed recipient counts only if there is one signal, and a
+        page's end never does.
         """
         signals = self.open_signals
         if not signals or signals[-1].at < self.receipt.since:
@@ -581,7 +582,7 @@ class Entry(NamedTuple):
         return replace(entry, receipt=self.receipt.after_dead_end(policy)) if is_whole and is_last else entry
 
     def pages_to_ask_about(self) -> list[str]:
-        """Return the pages by which xMatters is asked who heard of the critical: of its first and newest signal."""
+        """Return the pages of the critical's first and newest signals: xMatters is asked who heard of these."""
         signals = [each for each in self.accepted_signals if each.is_critical and each.at >= self.receipt.since]
         pages = [each.pages[:MAX_ASKED_PAGES] for each in signals if each.pages]
         return list(dict.fromkeys(chain(*pages[:1], *pages[-1:])))
@@ -598,8 +599,8 @@ class Entry(NamedTuple):
     def is_awaited(self) -> bool:
         """True if the announced critical still needs proof that somebody heard it.
 
-        Without proof, the fallback topic is notified. Once a better state is owed, only a missing page is a reason for
-        that.
+        Without proof, the fallback topic is notified. Once the newest state is better, only a missing page is a reason
+        for that.
         """
         if not self.receipt.is_open or self.receipt.has_no_page:
             return self.receipt.is_open
@@ -608,8 +609,8 @@ class Entry(NamedTuple):
     def awaits_others(self, state: State) -> bool:
         """True if the policy's `unanswered_recipients` have to be signalled of the critical `state`.
 
-        The fallback topic was notified that nobody is known to have heard of it, and those recipients got no signal
-        yet.
+        That is so if the fallback topic was notified that nobody is known to have heard of the critical, and those
+        recipients got no signal yet.
         """
         announced = self.announced
         # A critical that comes after a better state is another one.
@@ -619,9 +620,9 @@ class Entry(NamedTuple):
     def owing_others(self, row: Row | None, now: float) -> "Entry":
         """Return the entry with its newest state owed to `unanswered_recipients` since `now` (epoch seconds).
 
-        The sweeper finds that debt by `row`. If the state is owed to all already, `unanswered_recipients` get the same
-        signal, and the debt's own row, in place of `row`, is due now. The entry stays as it is without that row, if the
-        state is dead-lettered, or if they need no signal any more (`awaits_others`).
+        The sweeper finds that debt by `row`. If the state is already owed to all, that signal includes
+        `unanswered_recipients`, and the debt keeps its own row, which is due now. The entry stays as it is without such
+        a row, if the state is dead-lettered, or if those recipients need no signal any more (`awaits_others`).
         """
         if self.newest is None or not self.awaits_others(self.newest) or self.debt.is_given_up:
             return self
@@ -648,7 +649,7 @@ class Entry(NamedTuple):
     ) -> "Entry":
         """Return the ledger entry after the signal of the lease's state was not accepted. The lease ends.
 
-        `maybe_accepted` counts the `attempts` that may have been accepted all the same, by `until` (epoch seconds).
+        xMatters may still have accepted `maybe_accepted` of the `attempts`, which ended at `until` (epoch seconds).
         """
         entry = self._released(lease)
         # Only once: the write may have succeeded before, with its answer lost.
@@ -710,7 +711,7 @@ class Entry(NamedTuple):
         return replace(entry, debt=replace(entry.debt, reason=reason).dead_lettered(state, at))
 
     def reviving(self, state: State, at: float, plan: int = 0) -> "Entry":
-        """Return the entry with a dead-lettered state that is owed again since `at` (epoch seconds), by a replay.
+        """Return the entry with a dead-lettered state that is owed again since its replay at `at` (epoch seconds).
 
         `plan` is the number of the replayed message. It replaces even a higher one: no other message wakes the state.
         """
@@ -747,15 +748,15 @@ class Entry(NamedTuple):
         )
 
     def _counting(self, lease: Lease, maybe_accepted: int, at: float) -> "Entry":
-        """Return the entry with `maybe_accepted` signals of a lease at `at`, in place of those counted at its start."""
+        """Return the entry with `maybe_accepted` signal times `at`, in place of those counted at the lease's start."""
         others = (time for time in self.signal_times if time not in {lease.began, at})
         return replace(self, signal_times=tuple(sorted([*others, *[at] * maybe_accepted])[-MAX_SIGNAL_TIMES:]))
 
     def _doubting(self, state: State) -> "Entry":
         """Return the entry with `state` among the doubtful ones: xMatters may have accepted it.
 
-        Those with the same status are merged into it, with the alerts that all have, to keep the number of states
-        small. Others stay, since without them the incident's resolve would not become owed.
+        Doubtful states with the same status are merged into `state`, with the alerts that all have, so that few states
+        are stored. Those with another status stay, since without them the incident's resolve would not become owed.
         """
         alike = [other for other in self.doubtful if (other.is_open, other.rank) == (state.is_open, state.rank)]
         alerts = state.alerts.intersection(*(other.alerts for other in alike))
@@ -763,9 +764,9 @@ class Entry(NamedTuple):
         return replace(self, doubtful=(*others, replace(state, alerts=alerts)))
 
     def _without_lease(self) -> "Entry":
-        """Return the entry without a lease, for the next sender: the last one died if it did not give its lease back.
+        """Return the entry without a lease, for the next sender.
 
-        Then the lease's state becomes doubtful: xMatters may have accepted it.
+        A sender that left its lease has died. The lease's state becomes doubtful then: xMatters may have accepted it.
         """
         return self if self.lease is None else replace(self, lease=None)._doubting(self.lease.state)
 
@@ -805,7 +806,7 @@ def incident_of(name: str) -> str:
 def page_key(name: str) -> str:
     """Return a hash of an entry's key `name`, by which a workflow in xMatters finds the entry's pages.
 
-    xMatters' searches ignore letter case, and may take a comma in an incident's id for a separator.
+    The key itself would not do: xMatters' searches ignore letter case, and may take a comma in it for a separator.
     """
     return hashlib.sha256(name.encode()).hexdigest()[:32]
 

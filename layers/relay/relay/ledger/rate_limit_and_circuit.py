@@ -153,7 +153,7 @@ class Gate(NamedTuple):
         return sum(count for second, count in self.counts.items() if second > now - WINDOW_SECONDS)
 
     def free(self, now: float, limit: int) -> float:
-        """Return the earliest time (epoch seconds) at which `limit` has room, even if that room is reserved."""
+        """Return the earliest time (epoch seconds) at which the counts leave room under `limit`, reserved or not."""
         excess = self.counted(now) - (limit - 1)
         for second in sorted(self.counts):
             if excess <= 0:
@@ -166,8 +166,8 @@ class Gate(NamedTuple):
     def is_waited_for(self, end: float, spacing: float, now: float) -> bool:
         """True if other signals give way to a line of waiting signals.
 
-        They do until GRACE_SECONDS after the line's last slot (reserved time). `end` is the time after that slot (epoch
-        seconds, as `now`), and `spacing` the time between two slots (seconds).
+        They do until GRACE_SECONDS after the line's last slot (reserved time). `end` is the line's end (epoch seconds,
+        as `now`): `spacing`, the seconds between two slots, after its last slot.
         """
         return end - spacing + GRACE_SECONDS > now
 
@@ -212,8 +212,7 @@ class RateLimiter:
 
     Attributes:
         seen: Last known content of each gate (the table item of a rate limit), and the time of the reading (epoch
-            seconds), by the gate's name. A gate that was full a moment ago is not updated again, and the next update
-            removes its old counts.
+            seconds), by the gate's name. A gate that was full a moment ago is not updated again.
     """
 
     table: "Table"
@@ -266,9 +265,9 @@ class RateLimiter:
     def report(self, channel: str, ticket: Ticket, failure: Reason | None, retry_after: float | None) -> bool:
         """Report the result of a signal to the channel's circuit breaker. Return True if the signal closed the circuit.
 
-        `failure` is None if the signal was accepted. A success resets the circuit breaker, if it has failures; so does
-        a failure that does not count (`Handling.breaks_circuit`). Any other failure is counted, or opens the circuit.
-        `retry_after` is xMatters' Retry-After in seconds; None without one.
+        `failure` is None if the signal was accepted. A success resets the circuit breaker; so does a failure that does
+        not count (`Handling.breaks_circuit`). A 429 opens the circuit at once. Any other failure is counted, and
+        FAILURES_IN_A_ROW of them open it. `retry_after` is xMatters' Retry-After in seconds; None without one.
         """
         gate = gate_of(channel)
         if failure is None or not HANDLING[failure].breaks_circuit:
@@ -322,7 +321,7 @@ class RateLimiter:
         return None if is_due or end - now <= HORIZON_SECONDS else self._beyond_the_horizon(now)
 
     def _set_aside(self, rule: Rule, gate: Gate, now: float, *, is_critical: bool) -> Wait:
-        """Take the signal out of this second's count, and reserve the next free slot for it, if that is near enough."""
+        """Take the signal out of this second's count, and reserve the next free slot for it within HORIZON_SECONDS."""
         uncount = {count_name(int(now)): -1}
         # The gate's content still includes this signal.
         mine = replace(gate, counts={**gate.counts, int(now): gate.counts.get(int(now), 1) - 1})
@@ -352,8 +351,8 @@ class RateLimiter:
     def _wait_for_circuit(self, name: str, circuit: Circuit, now: float, *, is_critical: bool) -> Wait | None:
         """Return the wait that an open circuit asks for; None if the circuit does not block signals at `now`.
 
-        The first signal that asks keeps its message, to probe the circuit at its end (`Wait.is_probe`); so does the
-        first critical one.
+        The first signal that comes while the circuit is open is to probe it (`Wait.is_probe`): a message wakes it at
+        the circuit's end. So is the first critical one.
         """
         end = circuit.open_until
         if end is None or not circuit.is_open(now):

@@ -1,8 +1,8 @@
 """Receipt of a critical: how far it is proven that people know of it. Pure code.
 
 xMatters accepts a signal, makes a page of it, notifies devices, and a person answers. Each step can fail without an
-error to the sender. So an announced critical has a receipt, and as long as the receipt is open, the incident has a row
-in the ledger's `due` index: the sweeper sees a step that is late, and the fallback topic is notified.
+error to the sender. So an announced critical has a receipt. As long as the receipt is open, the incident has a row in
+the ledger's `due` index. By the row the sweeper sees a step that is late, and notifies the fallback topic.
 """
 
 from copy import replace
@@ -70,10 +70,10 @@ class Receipt(NamedTuple):
         missed: Step that failed or was late (`Missed`), also after the fallback topic was notified; empty if none was.
         told_at: When the fallback topic was notified of `missed`.
         questions: Number of used-up questions to the vendors' APIs about the critical. EARLY_QUESTIONS may be asked
-            when a callback comes, then one shortly before each step is late. That one uses up the earlier ones, too.
+            when a callback comes, then one shortly before each step is late, which uses up the early ones, too.
         recipients: Names of the first MAX_RECIPIENTS recipients of the signal; empty if the workflow chooses them.
-        others_at: When the policy's `unanswered_recipients` were signalled, since nobody was known to have heard of it;
-            or when a snooze ended the need for that.
+        others_at: When the policy's `unanswered_recipients` were signalled, since nobody was known to have heard of the
+            critical; or when a snooze made that signal needless.
     """
 
     since: float = 0.0
@@ -99,7 +99,7 @@ class Receipt(NamedTuple):
         return replace(self, is_open=False, missed="") if self.is_open and not self.has_no_page else self
 
     def snoozed(self, at: float) -> "Receipt":
-        """Return the receipt, closed, after a person snoozed the incident: no further recipients are signalled."""
+        """Return the receipt after a person snoozed the incident: `ended`, and no further recipients are signalled."""
         return replace(self, others_at=at) if self.awaits_others else self.ended()
 
     @property
@@ -123,8 +123,8 @@ class Receipt(NamedTuple):
     def missing(self, step: Missed, since: float) -> "Receipt":
         """Return the critical's receipt after a step failed: the fallback topic has to be notified of that, once.
 
-        The receipt stays as it is if a person answered, or the topic was notified, since the signal was sent (`since`).
-        It also stays if that signal was for the policy's `unanswered_recipients`, or was sent before theirs.
+        `since` is when the signal without a page was sent. The receipt stays as it is if, at that time or later, a
+        person answered, the topic was notified of a step, or the policy's `unanswered_recipients` were signalled.
         """
         if since <= max(self.answered_at, self.told_at, self.others_at):
             return self
@@ -146,12 +146,12 @@ class Receipt(NamedTuple):
         return replace(self, is_open=False, missed=step, told_at=at) if self.is_open else self
 
     def awaits_a_step(self, policy: Policy) -> bool:
-        """True if the receipt is open: `policy` awaits a step, or the fallback topic has to hear of a missed one."""
+        """True if the receipt is open, and awaits a step of `policy`, or has a missed step to notify the topic of."""
         return self.is_open and (bool(self.missed) or self._awaits_device(policy) or policy.answered_within_seconds > 0)
 
     @property
     def awaits_answer(self) -> bool:
-        """True if nobody is known to have answered the critical, and an answer counts, even after a missed step."""
+        """True if a person's answer still counts: the receipt is open, or a step was missed and nobody answered."""
         return self.is_open or bool(self.missed)
 
     @property
@@ -197,5 +197,5 @@ class Receipt(NamedTuple):
 
     @property
     def may_be_confirmed(self) -> bool:
-        """True if a callback about a delivery is a reason to ask xMatters' REST API now if a device was notified."""
+        """True if a delivery callback is a reason to ask xMatters' REST API: nothing is proven or asked yet."""
         return self.is_open and not self.notified_at and self.questions < EARLY_QUESTIONS

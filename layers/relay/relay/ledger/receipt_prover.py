@@ -1,7 +1,7 @@
 """Questions to the vendors about a critical: were people notified, and did they answer?
 
-xMatters knows whom it notified, and who answered a page. BigPanda knows who answered there instead. A question that a
-vendor left without an answer may be asked again.
+xMatters knows whom it notified, and who answered a page. BigPanda knows who answered there instead. A question that
+xMatters left without an answer may be asked again.
 """
 
 from collections.abc import Callable, Sequence
@@ -37,10 +37,10 @@ class ReceiptProver:
     ) -> Entry:
         """Ask xMatters about these pages, unless another function does, and return the entry with the answer.
 
-        `name` is the entry's key. `is_early` is True if a callback is the reason to ask, False if the receipt's time to
-        ask has come. In that case BigPanda is asked, too, if the policy awaits an answer and xMatters knows of none.
-        The question is noted in the ledger before it is asked, so that functions do not ask at once: a surge of
-        questions could take xMatters down. Raises SendError, and LedgerError.
+        `name` is the entry's key. `is_early` is True if a callback reports a delivery. It is False if the receipt's
+        time to ask has come, or if a callback reports a dead end. In these two cases BigPanda is asked, too, if the
+        policy awaits an answer and xMatters knows of none. The question is noted in the ledger before it is asked, so
+        that only one function asks: a surge of questions could take xMatters down. Raises SendError, and LedgerError.
         """
         is_mine, before, failure = False, entry.receipt.questions, None
 
@@ -85,7 +85,7 @@ class ReceiptProver:
 
 
 def _of_same_critical(asked: Entry, change: Callable[[Receipt], Receipt]) -> Callable[[Entry], Entry]:
-    """Return a change of an entry's receipt, unless a critical rang anew since the vendors were asked about `asked`."""
+    """Return a function that changes an entry's receipt, unless the receipt of `asked` was replaced by a newer one."""
 
     def changed(entry: Entry) -> Entry:
         is_same = entry.receipt.since == asked.receipt.since

@@ -49,7 +49,7 @@ class _Seen(NamedTuple):
 
     @classmethod
     def of(cls, found: Text | None) -> "_Seen":
-        """Read the facts from their table item; none if it is None or unreadable."""
+        """Read the facts from their table item. No facts if there is no item, or if it is unreadable."""
 
         def read(stored: Any) -> _Seen:
             environments = {str(name): float(at) for name, at in stored["environments"].items()}

@@ -518,7 +518,7 @@ class Ledger:
         return {name: Entry() if text is None else decoded(text) for name, text in found.items()}
 
     def write(self, name: str, before: Entry, after: Entry) -> Entry | None:
-        """Write `after` if the table item is still the one that `before` was read from; return None if it changed."""
+        """Write `after` and return it; return None if the table item changed since `before` was read."""
         row = stored_row(after)
         others = row.attributes(name) if row else {}
         # The item may have the row of a debt, or of a receipt, even if a step has ended that receipt since.
