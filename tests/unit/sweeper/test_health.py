@@ -63,7 +63,15 @@ class TestHeartbeat:
         switch = Switch()
         relay = new_relay(heartbeat=switch)
         relay.sweep_for(120)
-        assert switch.beats == [2.0, 2.0]
+        assert (switch.beats, "heartbeat_failed" in relay.recorder.metrics()) == ([2.0, 2.0], False)
+
+    def test_run_that_used_up_its_time_sends_no_heartbeat_and_counts_that(self) -> None:
+        switch = Switch()
+        relay = new_relay(DOWN, heartbeat=switch)
+        relay.post()
+        relay.sns.before = lambda _: relay.clock.sleep(53)
+        relay.sweep(300)
+        assert (switch.beats, relay.recorder.metrics()["heartbeat_failed"]) == ([], 1)
 
     def test_failed_heartbeat_is_logged_and_counted_and_fails_nothing(self) -> None:
         relay = new_relay(heartbeat=lambda _: "HTTP 500")
@@ -138,14 +146,26 @@ HOUR = 3600.0
 EVERY = 4 * HOUR
 
 
-def test_channel_without_a_share_for_too_long_wakes_people() -> None:
+@pytest.mark.parametrize("shares", [1, 0])
+def test_channel_without_a_share_for_too_long_wakes_people(shares: int) -> None:
     relay = watched(policy={"expect_share_every": EVERY})
-    relay.post(status="ok")
+    for _ in range(shares):
+        relay.post(status="ok")
     relay.sweep_for(4 * HOUR)
     assert relay.sns.told() == []
     relay.sweep_for(180)
     assert relay.sns.told() == [("alarm", "Channel noc is sick: 0 critical, 0 other incidents wait")]
     assert "no share came for 4h, and one is expected every 4h" in texts(relay.sns)[0]
+
+
+def test_channel_is_not_silent_while_shares_come_although_its_token_was_rotated_since() -> None:
+    relay = watched(policy={"expect_share_every": EVERY})
+    for _ in range(3):
+        relay.post(status="ok")
+        relay.sweep_for(2.5 * HOUR)
+    relay.edit_secret(lambda document: document["inbound"].update(token="another-token-1f0a"))
+    relay.sweep_for(1.4 * HOUR)
+    assert (relay.sns.told(), relay.recorder.metrics().get("crash")) == ([], None)
 
 
 def test_silent_channel_does_not_count_as_well_while_a_new_process_cannot_read_its_secret() -> None:
@@ -223,7 +243,7 @@ class TestRefused:
         ],
     )
     def test_refused_credential_makes_the_channel_sick_and_wakes_nobody(self, api: str, why: str, status: int) -> None:
-        answer = samples.refused(status)
+        answer = samples.refused(status, b'{"errors": ["no"]}')
         relay = probing(rest=answer) if api == "rest" else probing(bigpanda=answer)
         relay.sweep_for(5 * HOUR)
         assert relay.sns.told() == [("notice", "Channel noc is sick: 0 critical, 0 other incidents wait")]
@@ -250,3 +270,6 @@ class TestRefused:
         relay.rest.steps, relay.bigpanda.steps = [answer], [answer]
         relay.sweep_for(3 * HOUR)
         assert len(relay.sns.told()) == 1, "still sick"
+        relay.rest.steps, relay.bigpanda.steps = [LISTED], [HttpAnswer(200, {}, b"[]")]
+        relay.sweep_for(2 * HOUR)
+        assert relay.sns.told()[1:] == [("notice", "Channel noc is well again")]
