@@ -10,9 +10,11 @@ from relay.failures import ChannelUnreadable, Reason, SendError
 from relay.health.announcement import ChannelState, Told
 from relay.http.session import HttpAnswer
 from relay.ledger.rate_limit_and_circuit import gate_of
+from relay.sweeper.canary import Canary
 from relay.sweeper.credential_probe import PROBES_KEY
+from relay.sweeper.run import SweeperRun
 from tests import samples
-from tests.fakes import FakeSecrets, FakeSession, FakeSns, HookedDynamoDb, Relay, Step, new_relay, table_down
+from tests.fakes import TABLE_DOWN, FakeSecrets, FakeSession, FakeSns, HookedDynamoDb, Relay, Step, new_relay, table_down
 from tests.unit.xmatters_tenant import REST
 
 ALARM = "arn:aws:sns:eu-central-1:000000000000:alarm"
@@ -45,6 +47,49 @@ def test_many_channels_that_get_sick_in_one_run_are_told_with_one_message() -> N
         ("fallback", "CRITICAL, xMatters did not notify: incident c1 of channel c1"),
     ]
     assert all(f"- {name}: since " in texts(relay.sns)[0] for name in names)
+
+
+def judged(relay: Relay, **members: Any) -> SweeperRun:
+    """Let the watch judge all channels in a run that did not see all debts; return the run."""
+    run = SweeperRun(0.0, is_whole=False, **members)
+    assert relay.sweeper.health
+    relay.sweeper.health.judge(run, {}, relay.deadline(8))
+    return run
+
+
+def test_run_that_does_not_see_all_debts_finds_sick_channels_and_judges_none_well() -> None:
+    run = judged(watched(), canaries={"noc": Canary(failure="no page")}, health={"dba": ChannelState(sick_runs=1)})
+    assert {name: (each.sick_runs, each.well_runs) for name, each in run.health.items()} == {
+        "dba": (1, 0),
+        "noc": (1, 0),
+    }
+
+
+def test_of_too_many_sick_channels_those_are_watched_of_which_people_were_told_last() -> None:
+    relay, told = watched(), Told.NOTICE
+    run = judged(relay, health={f"c{at}": ChannelState(sick_runs=9, told=told, told_at=at) for at in range(301)})
+    assert (len(run.health), "c0" in run.health, relay.recorder.metrics()["health_failed"]) == (300, False, 1)
+
+
+def test_topic_that_fails_is_called_once_in_a_run() -> None:
+    relay, calls = watched(DOWN, channels=("noc", "dba")), list[object]()
+    relay.sns.before, relay.sns.failure = calls.append, TABLE_DOWN
+    for name in ("noc", "dba"):
+        relay.post(name, status="warning")
+        open_circuit(relay, name)
+    relay.sweep_for(120)
+    assert (len(calls), relay.recorder.metrics()["health_failed"]) == (1, 1)
+
+
+def test_fault_in_a_channel_is_logged_by_each_part_that_meets_it_and_stops_no_other_channel() -> None:
+    relay = watched(DOWN, channels=("noc", "odd"))
+    relay.post("odd")
+    relay.secrets.texts["odd"] = RuntimeError()
+    relay.post(status="warning")
+    relay.clock.now += 900
+    assert replace(relay).sweep()["owed"] == 2
+    met = {each["frames"][0].rpartition(" ")[2] for each in relay.recorder.lines("crash")}
+    assert met == {"_read_policy", "_channel", "_read"}
 
 
 class Switch:

@@ -1,13 +1,16 @@
 """Sweeper: it replaces vanished messages, ends long waits, and reports the debts of each channel."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from relay.failures import ChannelUnreadable
 from relay.ledger.entry import entry_key
+from relay.ledger.rate_limit_and_circuit import gate_of
 from tests import samples
-from tests.fakes import HookedDynamoDb, Relay, Step, dies, new_relay, worked
+from tests.fakes import FakeSecrets, HookedDynamoDb, Relay, Step, dies, new_relay, table_down, worked
 
 DOWN = samples.refused(503, b"down")
 
@@ -115,8 +118,9 @@ def test_newer_debt_that_comes_while_one_with_an_unreadable_job_is_put_off_is_ke
     assert relay.entry().debt.job == newer
 
 
-def test_job_that_was_begun_five_times_without_a_result_is_dead_lettered_as_internal() -> None:
-    relay = vanished(DOWN, DOWN, DOWN, dies)
+def begun_five_times(**changes: Any) -> Relay:
+    """Return a relay that owes a share at whose job five workers died."""
+    relay = vanished(DOWN, DOWN, DOWN, dies, **changes)
     for number in range(5):
         assert begun(relay) == number
         sweep_at(relay, due(relay) + 60)
@@ -126,12 +130,57 @@ def test_job_that_was_begun_five_times_without_a_result_is_dead_lettered_as_inte
             with pytest.raises(SystemExit):
                 worked(relay, job)
     assert (begun(relay), relay.dead_letters.messages) == (5, [])
+    return relay
+
+
+def test_job_that_was_begun_five_times_without_a_result_is_dead_lettered_and_described_to_people() -> None:
+    relay = begun_five_times(policy={"fallback_after_seconds": 3600}, xmatters={"recipients": ["Ops"]})
     assert sweep_at(relay, due(relay) + 60)["healed"] == 0
     [dead] = relay.dead_letters.jobs()
     assert (dead.stamps.reason, dead.incident_id, dead.dead_lettered_at is None) == ("internal", "i1", False)
     debt = relay.entry().debt
     assert (relay.entry().debt.is_given_up, debt.job, debt.reason) == (True, "", "internal")
     assert (relay.recorder.metrics()["dead_lettered"], relay.retries.messages) == (1, [])
+    relay.sweep(60)
+    assert 'recipients: "Ops"' in relay.sns.message()["Message"]["email"]
+
+
+def test_newer_state_whose_job_could_not_be_stored_is_not_dead_lettered_with_the_older_job() -> None:
+    table = HookedDynamoDb()
+    relay = begun_five_times(dynamodb=table)
+    relay.session.steps = [DOWN]
+    relay.clock.now += 20
+    stored = table.calls.count("put_item")
+    table.before |= {("put_item", stored + attempt): table_down for attempt in (0, 1)}
+    relay.play("critical")
+    sweep_at(relay, due(relay))
+    assert (relay.dead_letters.messages, len(relay.retries.messages)) == ([], 1)
+
+
+def test_pause_that_is_over_ends_for_a_process_that_could_not_read_the_secret_before() -> None:
+    relay = new_relay(policy={"pauses": [samples.pause("keep")]})
+    relay.share()
+    new = replace(relay, secrets=FakeSecrets(noc=ChannelUnreadable("throttled")))
+    new.sweep(60)
+    new.secrets.texts |= relay.secrets.texts
+    new.change_policy()
+    new.sweep(60)
+    new.wake(0)
+    assert relay.entry().announced
+
+
+@pytest.mark.parametrize(("is_removed", "reason"), [(True, "channel_removed"), (False, "shadowed")])
+def test_debt_of_a_channel_that_sends_no_more_is_given_up_although_its_circuit_is_open(
+    is_removed: bool, reason: str
+) -> None:
+    relay = vanished(DOWN)
+    relay.table.update(gate_of("noc"), put={"open_until": relay.clock.now + 9000, "failures": 5})
+    if is_removed:
+        del relay.secrets.texts["noc"]
+    else:
+        relay.edit_secret(lambda document: document["policy"].update(mode="shadow"))
+    relay.sweep_for(600)
+    assert [job.stamps.reason for job in relay.dead_letters.jobs()] == [reason]
 
 
 def test_next_run_waits_for_the_lease_of_a_run_that_crashed() -> None:
