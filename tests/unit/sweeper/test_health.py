@@ -14,7 +14,7 @@ from relay.sweeper.canary import Canary
 from relay.sweeper.credential_probe import PROBES_KEY
 from relay.sweeper.run import SweeperRun
 from tests import samples
-from tests.fakes import TABLE_DOWN, FakeSecrets, FakeSession, FakeSns, HookedDynamoDb, Relay, Step, new_relay, table_down
+from tests.fakes import FakeSecrets, FakeSession, FakeSns, HookedDynamoDb, Relay, Step, new_relay, table_down
 from tests.unit.xmatters_tenant import REST
 
 ALARM = "arn:aws:sns:eu-central-1:000000000000:alarm"
@@ -73,7 +73,7 @@ def test_of_too_many_sick_channels_those_are_watched_of_which_people_were_told_l
 
 def test_topic_that_fails_is_called_once_in_a_run() -> None:
     relay, calls = watched(DOWN, channels=("noc", "dba")), list[object]()
-    relay.sns.before, relay.sns.failure = calls.append, TABLE_DOWN
+    relay.sns.before, relay.sns.failure = calls.append, RuntimeError()
     for name in ("noc", "dba"):
         relay.post(name, status="warning")
         open_circuit(relay, name)
