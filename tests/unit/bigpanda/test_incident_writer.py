@@ -142,7 +142,7 @@ def test_answer_that_cannot_act_is_a_comment_alone(name: str) -> None:
 
 
 @pytest.mark.parametrize(("wanted", "written"), [("response", ["comments"]), ("status", [])])
-def test_answer_that_xmatters_does_not_confirm_is_at_most_a_comment(wanted: str, written: list[str]) -> None:
+def test_answer_that_xmatters_does_not_confirm_is_a_comment_alone(wanted: str, written: list[str]) -> None:
     relay = new_relay()
     relay.edit_secret(lambda document: document["bigpanda"].update(comments=[wanted]))
     relay.play("critical 5")
