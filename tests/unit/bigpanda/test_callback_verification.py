@@ -56,9 +56,11 @@ def no_answer(_: str) -> Any:
 UNKNOWN, UNANNOUNCED, KNOWN = (), (Entry(newest=state(), sequence=1),), (entry(),)
 PAGED = (entry(RAISED),)
 UNFOLLOWED = (entry(RAISED._replace(pages=(), page_number="")),)
+EARLIER = (entry(RAISED, signal_times=(NOW - 99,)),)
 WITHOUT_PAGE = (entry(RAISED._replace(pages=(), page_number="", is_page_missing=True)),)
-OLD, NO_PAGE, NOBODY = (
+OLD, OLDER, NO_PAGE, NOBODY = (
     "it is older than the signals of the incident",
+    "it is older than the page that it names",
     "it names no page of the incident",
     "xMatters does not know who it says acknowledged",
 )
@@ -99,6 +101,8 @@ def is_jane(name: str) -> bool:
         ({"at": "2027-01-15T07:58:58Z"}, PAGED, {}, Verdict.UNVERIFIED, None),
         ({"at": "2027-01-15T07:59:05Z"}, PAGED, {}, Verdict.VERIFIED, None),
         ({"at": "Fri, 15 Jan 2027"}, PAGED, {}, Verdict.VERIFIED, None),
+        # A time in the future does not make an answer later than its arrival.
+        ({"at": "2027-01-15T09:00:00Z"}, EARLIER, {"came": NOW - 61}, Verdict.UNVERIFIED, OLDER),
         # The person: who was notified is not looked up, nor is who did not acknowledge.
         ({}, PAGED, {"is_person": no_answer}, Verdict.VERIFIED, None),
         ({"target": "jane"}, PAGED, {"is_person": is_jane}, Verdict.VERIFIED, None),

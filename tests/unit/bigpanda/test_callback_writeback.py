@@ -135,6 +135,16 @@ class TestFailing:
         assert asked(relay) == [self.POST, self.READ, self.READ]
 
 
+def test_answer_that_the_ledger_kept_from_its_verification_waits_for_the_record_of_its_signal() -> None:
+    relay = new_relay()
+    relay.chores.queue().send(samples.changed(job(), reason="internal"))
+    relay.wake(400)
+    assert relay.chores.delays() == [60]
+    relay.announce("i1")
+    relay.wake(60)
+    assert [text.partition(" [")[0] for text in comments(relay)] == [WORDS]
+
+
 def test_comment_is_looked_for_if_a_worker_died_after_it_had_written_it() -> None:
     relay = new_relay(dies, activities(f"{WORDS} {TAG}"), DONE)
     put(relay, job())
@@ -160,6 +170,15 @@ def test_first_share_of_an_incident_releases_it_in_bigpanda() -> None:
     assert len(relay.bigpanda.calls) == 1
 
 
+@pytest.mark.parametrize("access", [{}, {"bigpanda": {"api_key": "BPU-canary"}}])
+def test_share_is_not_released_if_the_channel_holds_no_updates_any_more(access: dict[str, Any]) -> None:
+    relay = new_relay(**HELD)
+    relay.post()
+    relay.edit_secret(lambda document: (document.pop("bigpanda"), document.update(access)))
+    relay.wake(301)
+    assert (relay.bigpanda.calls, relay.recorder.metrics().get("crash")) == ([], None)
+
+
 def test_first_share_releases_its_incident_although_its_signal_has_to_wait() -> None:
     relay = new_relay(**HELD)
     relay.session.steps = [samples.refused(429)]
@@ -179,6 +198,12 @@ def test_incident_is_assigned_to_the_acknowledger(user_name: str, access: dict[s
     assert asked(relay) == ["GET Users", "PUT assignment", "POST comments"]
     assert json.loads(relay.bigpanda.calls[1].body) == {"assignee": "u1"}
     assert "is assigned to them" in comments(relay)[0]
+
+
+def test_incident_is_not_assigned_to_a_user_whom_bigpanda_does_not_know() -> None:
+    relay = acted(HttpAnswer(200, {}, b'{"Resources": []}'), DONE, assign=True)
+    assert asked(relay) == ["GET Users", "POST comments"]
+    assert "(Not assigned: BigPanda has no user of that name.)" in comments(relay)[0]
 
 
 def test_incident_is_not_assigned_again_when_only_its_comment_failed() -> None:

@@ -99,6 +99,13 @@ ONLY_COMMENTS: dict[str, tuple[list[Step], list[Step], str, list[str], str]] = {
         )
         for later in ("ok critical", "ok", "warning critical")
     },
+    "ended, and BigPanda is down for longer": (
+        [],
+        [samples.refused(503), DONE, samples.refused(503), DONE],
+        "critical 5 response:Resolve 0 ok 60 6m",
+        ["resolve", "comments", "comments"],
+        CHANGED,
+    ),
     # A worse state is owed, or was given up.
     **{
         f"{response}, worse state, answered {status}": (
@@ -134,14 +141,31 @@ def test_answer_that_cannot_act_is_a_comment_alone(name: str) -> None:
     assert [job for job in relay.chores.jobs() if job.kind == "writeback"] == []
 
 
-def test_answer_that_xmatters_does_not_confirm_is_a_comment_alone() -> None:
+@pytest.mark.parametrize(("wanted", "written"), [("response", ["comments"]), ("status", [])])
+def test_answer_that_xmatters_does_not_confirm_is_a_comment_alone(wanted: str, written: list[str]) -> None:
     relay = new_relay()
+    relay.edit_secret(lambda document: document["bigpanda"].update(comments=[wanted]))
     relay.play("critical 5")
     relay.call_back("response", "Snooze", person={})
     relay.play("6m")
-    assert paths(relay) == ["comments"]
-    assert writes(relay)[0][1]["comment"].startswith("Unverified")
+    assert paths(relay) == written
+    assert all(body["comment"].startswith("Unverified") for _, body in writes(relay))
     assert "crash" not in relay.recorder.metrics(), "it waits for xMatters to know the page"
+
+
+def test_xmatters_is_asked_ever_more_rarely_about_an_answer_that_it_confirmed_until_a_replay() -> None:
+    relay = new_relay(samples.refused(503))
+    relay.play("critical 5 response:Resolve 0")
+    relay.rest.steps, waits = [samples.refused(503)], []
+    for _ in range(7):
+        relay.wake(min(relay.delays()))
+        waits += relay.delays()
+    assert waits == [30, 60, 120, 240, 480, 900, 900]
+    [job] = relay.chores.jobs()
+    relay.chores.messages.clear()
+    relay.chores.queue().send(job.revived(relay.clock.now))
+    relay.wake(0)
+    assert relay.delays() == [15]
 
 
 # ---- Several people answer -------------------------------------------------------------------------------------------

@@ -137,10 +137,12 @@ class TestRefused:
         ("", False, False),
     ],
 )
-def test_usual_response_texts_acknowledge_or_escalate(said: str, acknowledges: bool, escalates: bool) -> None:
+def test_usual_texts_of_responses_alone_acknowledge_or_escalate(said: str, acknowledges: bool, escalates: bool) -> None:
     found = parsed(FLOW | {"response": said})
     assert ResponseMeanings().is_acknowledgement(found) is acknowledges
     assert ResponseMeanings().is_escalation(found) is escalates
+    note = found._replace(kind=Kind.ANNOTATION)
+    assert (ResponseMeanings().is_acknowledgement(note), ResponseMeanings().is_escalation(note)) == (False, False)
 
 
 def test_same_answer_to_the_same_page_at_another_time_is_another_callback() -> None:

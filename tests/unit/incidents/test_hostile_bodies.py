@@ -155,7 +155,7 @@ def test_work_for_a_large_share_is_bounded(large: Callable[[], dict[str, Any]]) 
     check_work(lambda: check_share(content, BodyRule(20_000), routes))
 
 
-@pytest.mark.parametrize("name", ["..", ".", "a/b", "a?b", "a b", "a%2fb", "-x", "ä", ["env-1"], 5])
+@pytest.mark.parametrize("name", ["..", ".", "a/b", "a?b", "a b", "a%2fb", "-x", "ä", ["env-1"], 5, "e" * 513])
 def test_environment_id_that_would_change_a_path_is_ignored(name: object) -> None:
     document = {"id": "i1", "metadata": {"environment_id": name}, "environment_id": "env-2"}
     assert parse_share(json.dumps(document).encode()).environment_id == "env-2"

@@ -143,6 +143,8 @@ def test_invalid_share_is_refused_with_its_field_and_what_is_wrong_with_it(body:
         ("2026-11-25T00:01:00Z", 1_795_564_860),
         ("2026-11-25T00:01:00", None),
         ("yesterday", None),
+        (0, None),
+        (10**15, None),
         (True, None),
         (10**400, None),
     ],

@@ -79,6 +79,8 @@ class TestAlerts:
             (state(alerts=ONE), over(9, alerts=TWO), Transition.RESOLVED),
             (over(alerts=ONE), over(9, alerts=TWO), Transition.TOUCHED),
             (state(alerts=ONE), state(9, status=None, alerts=TWO), Transition.GREW),
+            # Without known alerts, new ones can't be told from old ones.
+            (state(), state(9, alerts=TWO), Transition.TOUCHED),
         ],
     )
     def test_transition_of_the_status_outranks_joined_alerts(
@@ -88,6 +90,10 @@ class TestAlerts:
 
 
 class TestState:
+    def test_open_state_without_a_status_has_that_of_an_earlier_open_state(self) -> None:
+        ranks = [state(9, status=None).with_status_of(earlier).rank for earlier in (state(), over(), None)]
+        assert (ranks, state(9, active=False, status=None).with_status_of(state()).rank) == ([3, None, None], None)
+
     def test_stamp_more_than_five_seconds_ahead_of_arrival_gives_no_version(self) -> None:
         share = samples.share(changedOn=NOW + 20)
         assert State.of(share, NOW + 15).version == (NOW + 20, NOW + 20)

@@ -90,7 +90,13 @@ def test_incident_rings_only_if_it_was_shared_with_each_webhook_that_may_be_the_
 
 @pytest.mark.parametrize(
     "fault",
-    [lambda _: HttpAnswer(503, {}, b""), lambda _: HttpAnswer(404, {}, b"{}"), lambda _: answer([{"type": "odd"}])],
+    [
+        lambda _: HttpAnswer(503, {}, b""),
+        lambda _: HttpAnswer(404, {}, b"{}"),
+        lambda _: answer([{"type": "odd"}]),
+        lambda _: answer([{"type": "incident_shared"}]),
+        lambda _: answer([{"type": "incident_shared", "params": {"share_target": "x" * 101}}]),
+    ],
 )
 def test_critical_is_reported_if_bigpanda_does_not_say_with_whom_it_was_shared(
     scene: Scene,

@@ -133,6 +133,40 @@ def test_post_that_the_webhook_refuses_for_minutes_is_a_failure(world: World) ->
     [failed] = world.relay.recorder.lines("canary failed")
     assert failed["detail"] == "the webhook did not take its share: HTTP 403"
     assert {incident["id"] for _, incident in world.posts} == {world.posts[0][1]["id"]}
+    world.goes_on(2700)
+    assert len({incident["id"] for _, incident in world.posts}) == 2, "the next one begins in time all the same"
+
+
+@pytest.mark.parametrize(("seconds", "gap", "failures"), [(600, 0, 1), (60, HOUR, 0)])
+def test_resolve_is_sent_until_the_webhook_takes_it(world: World, seconds: float, gap: float, failures: int) -> None:
+    """In the `gap` the sweeper does not run."""
+    world.goes_on(270)
+    world.refusal = "HTTP 503"
+    world.goes_on(seconds)
+    world.relay.clock.now += gap
+    world.refusal = ""
+    world.goes_on(120)
+    assert (world.tenant.ended, len(world.relay.recorder.lines("canary failed"))) == (["page-1"], failures)
+
+
+def test_page_that_does_not_end_within_five_minutes_is_a_failure(world: World) -> None:
+    [read] = world.relay.rest.steps
+    assert callable(read)
+    world.relay.rest.steps = [lambda call: samples.refused(503) if call.method == "POST" else read(call)]
+    world.goes_on(540)
+    assert world.relay.recorder.lines("canary failed") == []
+    world.goes_on(120)
+    [failed] = world.relay.recorder.lines("canary failed")
+    assert failed["detail"] == "its page did not end"
+
+
+def test_forged_resolve_does_not_hide_that_nobody_is_notified(world: World) -> None:
+    world.is_deaf = True
+    world.goes_on(60)
+    world.relay.post(id=world.posts[0][1]["id"], status="ok", changedOn=int(world.relay.clock.now))
+    world.goes_on(1800)
+    [failed] = world.relay.recorder.lines("canary failed")
+    assert failed["detail"] == "no device got its notification"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,9 @@ from relay.failures import ChannelUnreadable, Reason, SendError
 from relay.health.announcement import ChannelState, Told
 from relay.http.session import HttpAnswer
 from relay.ledger.rate_limit_and_circuit import gate_of
+from relay.sweeper.canary import Canary
 from relay.sweeper.credential_probe import PROBES_KEY
+from relay.sweeper.run import SweeperRun
 from tests import samples
 from tests.fakes import FakeSecrets, FakeSession, FakeSns, HookedDynamoDb, Relay, Step, new_relay, table_down
 from tests.unit.xmatters_tenant import REST
@@ -47,6 +49,49 @@ def test_many_channels_that_get_sick_in_one_run_are_told_with_one_message() -> N
     assert all(f"- {name}: since " in texts(relay.sns)[0] for name in names)
 
 
+def judged(relay: Relay, **members: Any) -> SweeperRun:
+    """Let the watch judge all channels in a run that did not see all debts; return the run."""
+    run = SweeperRun(0.0, is_whole=False, **members)
+    assert relay.sweeper.health
+    relay.sweeper.health.judge(run, {}, relay.deadline(8))
+    return run
+
+
+def test_run_that_does_not_see_all_debts_finds_sick_channels_and_judges_none_well() -> None:
+    run = judged(watched(), canaries={"noc": Canary(failure="no page")}, health={"dba": ChannelState(sick_runs=1)})
+    assert {name: (each.sick_runs, each.well_runs) for name, each in run.health.items()} == {
+        "dba": (1, 0),
+        "noc": (1, 0),
+    }
+
+
+def test_of_too_many_sick_channels_those_are_watched_of_which_people_were_told_last() -> None:
+    relay, told = watched(), Told.NOTICE
+    run = judged(relay, health={f"c{at}": ChannelState(sick_runs=9, told=told, told_at=at) for at in range(301)})
+    assert (len(run.health), "c0" in run.health, relay.recorder.metrics()["health_failed"]) == (300, False, 1)
+
+
+def test_topic_that_fails_is_called_once_in_a_run() -> None:
+    relay, calls = watched(DOWN, channels=("noc", "dba")), list[object]()
+    relay.sns.before, relay.sns.failure = calls.append, RuntimeError()
+    for name in ("noc", "dba"):
+        relay.post(name, status="warning")
+        open_circuit(relay, name)
+    relay.sweep_for(120)
+    assert (len(calls), relay.recorder.metrics()["health_failed"]) == (1, 1)
+
+
+def test_fault_in_a_channel_is_logged_by_each_part_that_meets_it_and_stops_no_other_channel() -> None:
+    relay = watched(DOWN, channels=("noc", "odd"))
+    relay.post("odd")
+    relay.secrets.texts["odd"] = RuntimeError()
+    relay.post(status="warning")
+    relay.clock.now += 900
+    assert replace(relay).sweep()["owed"] == 2
+    met = {each["frames"][0].rpartition(" ")[2] for each in relay.recorder.lines("crash")}
+    assert met == {"_read_policy", "_channel", "_read"}
+
+
 class Switch:
     """A fake dead man's switch that records the time limit of each heartbeat, in seconds."""
 
@@ -63,7 +108,15 @@ class TestHeartbeat:
         switch = Switch()
         relay = new_relay(heartbeat=switch)
         relay.sweep_for(120)
-        assert switch.beats == [2.0, 2.0]
+        assert (switch.beats, "heartbeat_failed" in relay.recorder.metrics()) == ([2.0, 2.0], False)
+
+    def test_run_that_used_up_its_time_sends_no_heartbeat_and_counts_that(self) -> None:
+        switch = Switch()
+        relay = new_relay(DOWN, heartbeat=switch)
+        relay.post()
+        relay.sns.before = lambda _: relay.clock.sleep(53)
+        relay.sweep(300)
+        assert (switch.beats, relay.recorder.metrics()["heartbeat_failed"]) == ([], 1)
 
     def test_failed_heartbeat_is_logged_and_counted_and_fails_nothing(self) -> None:
         relay = new_relay(heartbeat=lambda _: "HTTP 500")
@@ -138,14 +191,26 @@ HOUR = 3600.0
 EVERY = 4 * HOUR
 
 
-def test_channel_without_a_share_for_too_long_wakes_people() -> None:
+@pytest.mark.parametrize("shares", [1, 0])
+def test_channel_without_a_share_for_too_long_wakes_people(shares: int) -> None:
     relay = watched(policy={"expect_share_every": EVERY})
-    relay.post(status="ok")
+    for _ in range(shares):
+        relay.post(status="ok")
     relay.sweep_for(4 * HOUR)
     assert relay.sns.told() == []
     relay.sweep_for(180)
     assert relay.sns.told() == [("alarm", "Channel noc is sick: 0 critical, 0 other incidents wait")]
     assert "no share came for 4h, and one is expected every 4h" in texts(relay.sns)[0]
+
+
+def test_channel_is_not_silent_while_shares_come_although_its_token_was_rotated_since() -> None:
+    relay = watched(policy={"expect_share_every": EVERY})
+    for _ in range(3):
+        relay.post(status="ok")
+        relay.sweep_for(2.5 * HOUR)
+    relay.edit_secret(lambda document: document["inbound"].update(token="another-token-1f0a"))
+    relay.sweep_for(1.4 * HOUR)
+    assert (relay.sns.told(), relay.recorder.metrics().get("crash")) == ([], None)
 
 
 def test_silent_channel_does_not_count_as_well_while_a_new_process_cannot_read_its_secret() -> None:
@@ -223,7 +288,7 @@ class TestRefused:
         ],
     )
     def test_refused_credential_makes_the_channel_sick_and_wakes_nobody(self, api: str, why: str, status: int) -> None:
-        answer = samples.refused(status)
+        answer = samples.refused(status, b'{"errors": ["no"]}')
         relay = probing(rest=answer) if api == "rest" else probing(bigpanda=answer)
         relay.sweep_for(5 * HOUR)
         assert relay.sns.told() == [("notice", "Channel noc is sick: 0 critical, 0 other incidents wait")]
@@ -250,3 +315,6 @@ class TestRefused:
         relay.rest.steps, relay.bigpanda.steps = [answer], [answer]
         relay.sweep_for(3 * HOUR)
         assert len(relay.sns.told()) == 1, "still sick"
+        relay.rest.steps, relay.bigpanda.steps = [LISTED], [HttpAnswer(200, {}, b"[]")]
+        relay.sweep_for(2 * HOUR)
+        assert relay.sns.told()[1:] == [("notice", "Channel noc is well again")]

@@ -1,5 +1,6 @@
 """Fallback by the sweeper: the topic is notified once, in time, of a critical that is owed for too long."""
 
+import json
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from relayctl.stack.last_resort import last_confirmation
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Clock, HookedDynamoDb, Relay, new_relay
+from tests.unit.xmatters_tenant import Tenant
+from tests.unit.xmatters_tenant import new_relay as tenant_relay
 
 DOWN = samples.refused(503, b"down")
 SNS_DOWN = EndpointConnectionError(endpoint_url="https://sns.test")
@@ -60,6 +63,46 @@ def test_message_counts_the_overdue_criticals_that_it_does_not_name() -> None:
     relay.sweep(360)
     assert subjects(relay) == ["12 incidents of channel noc"]
     assert "And 2 more critical incidents." in relay.sns.published[0]["Message"]
+    assert "phone" not in relay.recorder.written(), "there is none"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ("warning 15 critical 15", "", "made page 408002, and no device is known to have got it"),
+        ("warning 15", "critical", "accepted its signal, and no device is known to have got it"),
+        ("critical 15", "critical", "made page 408001, and no device is known to have got it"),
+    ],
+)
+def test_message_names_the_last_known_page_of_the_critical_alone(before: str, after: str, said: str) -> None:
+    """Pages of what comes `after` are not known, since xMatters' REST API is down by then."""
+    policy = {"notified_within_seconds": 300, "notify_on": ["opened", "worsened", "grew", "resolved"]}
+    relay = tenant_relay(Tenant(), policy=policy)
+    relay.play(before, alerts=[{"id": "a1"}])
+    relay.rest.steps = [DOWN]
+    relay.play(f"{after} 10m", alerts=[{"id": "a1"}, {"id": "a2"}])
+    assert f"xMatters {said}" in relay.sns.message()["Message"]["email"]
+
+
+def test_message_about_an_owed_critical_tells_of_that_and_not_of_the_receipt_of_its_first_signal() -> None:
+    policy = {"notified_within_seconds": 300, "notify_on": ["opened", "grew", "resolved"]}
+    relay = new_relay(policy=policy, xmatters={"callback": {"token": samples.CALLBACK_TOKEN}})
+    relay.play("critical 60", alerts=[{"id": "a1"}])
+    relay.session.steps = [DOWN]
+    relay.play("critical 5m", alerts=[{"id": "a1"}, {"id": "a2"}])
+    text = relay.sns.message()["Message"]["email"]
+    assert ("owed since 2027-01-15T08:01:" in text, "accepted its signal" in text) == (True, False)
+
+
+def test_topic_is_not_told_of_a_critical_that_a_later_pause_of_its_environment_holds() -> None:
+    relay = new_relay(DOWN)
+    body = {"incident": {"id": "i1", "status": "critical"}, "metadata": {"environment": "staging"}}
+    relay.share(json.dumps(body).encode())
+    relay.change_policy(pauses=[samples.pause("keep", until=900, when={"environment": ["staging"]})])
+    relay.sweep(600)
+    assert subjects(relay) == []
+    relay.sweep(600)
+    assert subjects(relay) == ["incident i1 of channel noc"]
 
 
 def test_topic_is_not_told_of_alerts_that_join_a_critical_while_its_next_signal_keeps_its_distance() -> None:
@@ -181,6 +224,8 @@ class TestPhones:
         relay.messaging.before, relay.sns.failure = refuse, SNS_DOWN
         relay.sweep_for(420)
         assert not relay.ledger.read(entry_key("noc", (), "noc-1")).debt.is_notified
+        first = relay.recorder.lines("no fallback phone could be called about critical incidents")[0]
+        assert first["failed"] == dict.fromkeys(self.WAYS, "EndpointConnectionError")
         relay.messaging.before, relay.sns.failure = lambda *_: None, None
         assert relay.sweep(60)["notified"] == 1
         assert len(subjects(relay)) == 1
