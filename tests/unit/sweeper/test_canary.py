@@ -149,6 +149,15 @@ def test_resolve_is_sent_until_the_webhook_takes_it(world: World, seconds: float
     assert (world.tenant.ended, len(world.relay.recorder.lines("canary failed"))) == (["page-1"], failures)
 
 
+def test_incident_that_nobody_followed_for_an_hour_is_resolved_before_the_next_one_begins(world: World) -> None:
+    world.goes_on(30)
+    world.relay.clock.now += HOUR
+    world.goes_on(300)
+    (_, first), (_, end), (_, following), *_ = world.posts
+    assert world.shared[:3] == ["critical", "ok", "critical"]
+    assert first["id"] == end["id"] != following["id"]
+
+
 def test_page_that_does_not_end_within_five_minutes_is_a_failure(world: World) -> None:
     [read] = world.relay.rest.steps
     assert callable(read)

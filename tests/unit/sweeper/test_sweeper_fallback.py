@@ -72,11 +72,12 @@ def test_message_counts_the_overdue_criticals_that_it_does_not_name() -> None:
         ("warning 15 critical 15", "", "made page 408002, and no device is known to have got it"),
         ("warning 15", "critical", "accepted its signal, and no device is known to have got it"),
         ("critical 15", "critical", "made page 408001, and no device is known to have got it"),
+        ("critical 15 ok 15", "critical", "accepted its signal, and no device is known to have got it"),
     ],
 )
 def test_message_names_the_last_known_page_of_the_critical_alone(before: str, after: str, said: str) -> None:
     """Pages of what comes `after` are not known, since xMatters' REST API is down by then."""
-    policy = {"notified_within_seconds": 300, "notify_on": ["opened", "worsened", "grew", "resolved"]}
+    policy = {"notified_within_seconds": 300, "notify_on": ["opened", "reopened", "worsened", "grew", "resolved"]}
     relay = tenant_relay(Tenant(), policy=policy)
     relay.play(before, alerts=[{"id": "a1"}])
     relay.rest.steps = [DOWN]

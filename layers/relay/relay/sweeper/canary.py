@@ -79,9 +79,11 @@ class Canary(NamedTuple):
     def is_due(self, now: float) -> bool:
         """True if the channel's next incident has to begin: EVERY_SECONDS passed, and the last one is over or decided.
 
-        A decided incident (`is_decided`) may still have a resolve that the webhook did not take, which is given up.
+        A decided incident (`is_decided`) may still have a resolve that the webhook did not take, which is given up. An
+        earlier run sent that resolve once at least.
         """
-        return now - self.began >= EVERY_SECONDS and (self.phase == Phase.OVER or self.is_decided)
+        is_stopped = self.phase == Phase.OVER or (self.is_decided and now > self.ended)
+        return is_stopped and now - self.began >= EVERY_SECONDS
 
     def begun(self, now: float) -> "Canary":
         return replace(self, phase=Phase.OPENING, began=round(now), ended=0.0, is_decided=False)

@@ -236,7 +236,8 @@ class FallbackNotifier:
         entry, brief = row.entry, self._brief_debt(row)
         job = self._stored_job(row)
         described = OverdueDebt.of_job(job) if job else brief
-        pages = [signal.page_number for signal in entry.accepted_signals if signal.is_critical and signal.page_number]
+        criticals = [each for each in entry.accepted_signals if each.is_critical and each.at >= entry.receipt.since]
+        pages = [signal.page_number for signal in criticals if signal.page_number]
         without_page = tuple(
             signal.request_id for signal in entry.accepted_signals if signal.is_page_missing and signal.is_open
         )
