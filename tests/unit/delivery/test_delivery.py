@@ -45,6 +45,11 @@ def test_share_that_only_shadow_mode_saw_rings_if_it_comes_again_once_the_channe
     assert [relay.share().outcome for _ in range(2)] == ["delivered", "duplicate"]
 
 
+def test_state_that_would_wait_until_a_flapping_incident_is_calm_is_no_signal_of_shadow_mode() -> None:
+    relay = new_relay(policy={"mode": "shadow", "flap": {"transitions": 2, "minutes": 60}})
+    assert [each.split()[0] for each in relay.play("warning ok warning ok")] == ["shadowed"] * 3 + ["unchanged"]
+
+
 # ---- Shares with bad timestamps --------------------------------------------------------------------------------------
 
 
@@ -71,6 +76,13 @@ def test_critical_that_is_as_bad_again_in_a_quiet_time_rings_at_its_next_share(
     relay.change_policy(preset="oncall")
     assert relay.play("comment") == [f"delivered {'reopened' if 'ok' in meanwhile else 'worsened'}"]
     assert relay.play("comment") == ["unchanged touched"]
+
+
+def test_share_without_timestamps_rings_although_its_functions_clock_is_behind_that_of_the_one_before_it() -> None:
+    relay = new_relay()
+    relay.share(status="warning", changedOn=None)
+    relay.clock.now -= 0.4
+    assert relay.share(status="critical", changedOn=None).subject.transition == "worsened"
 
 
 # ---- One failed call of the table ------------------------------------------------------------------------------------
@@ -119,10 +131,30 @@ def test_critical_is_sent_once_and_counted_as_unguarded_and_its_resolve_is_owed(
     assert relay.play("ok") == ["delivered resolved"]
 
 
+def test_state_that_is_not_critical_waits_if_the_rate_limiter_fails() -> None:
+    relay, table = hooked()
+    table.before[CALLS["gate"]] = table_down
+    assert (relay.play("warning"), relay.session.calls) == (["queued internal"], [])
+
+
 def test_critical_that_comes_back_after_an_ease_rings_at_once_while_the_table_is_down() -> None:
     relay = down()
     relay.play("critical 30 warning 30 critical")
     assert relay.statuses() == "critical critical"
+
+
+def test_critical_that_xmatters_did_not_take_while_the_table_is_down_does_not_keep_the_next_one_waiting() -> None:
+    relay = down(DOWN, DOWN, DOWN, samples.accepted())
+    assert relay.play("critical critical") == ["queued upstream", "delivered"]
+
+
+def test_state_whose_signal_without_the_table_failed_stays_on_its_queue_if_that_refuses_its_next_message() -> None:
+    relay = down(DOWN)
+    relay.play("warning 30 30 30")
+    [job] = relay.retries.jobs()
+    relay.retries.failure = NO
+    relay.clock.now += 60
+    assert (worked(relay, job), relay.dead_letters.messages) == (["m1"], [])
 
 
 def test_nobody_is_told_of_a_critical_that_rang_while_the_table_is_down() -> None:
@@ -162,6 +194,19 @@ def test_replayed_job_waits_for_the_table_since_only_the_entry_says_if_it_is_sti
     assert relay.entry().announced
 
 
+def test_critical_is_sent_if_other_senders_keep_changing_its_entry_and_no_queue_takes_it() -> None:
+    relay = new_relay()
+    relay.retries.failure, update = NO, relay.dynamodb.update_item
+
+    def conflicts(**request: Any) -> Any:
+        if request["Key"]["pk"]["S"].startswith("incident/"):
+            raise ClientError({"Error": {"Code": "ConditionalCheckFailedException"}}, "UpdateItem")
+        return update(**request)
+
+    relay.dynamodb.update_item = conflicts  # type: ignore[method-assign]
+    assert relay.play("critical") == ["delivered opened"]
+
+
 # ---- The table is down -----------------------------------------------------------------------------------------------
 
 # Events (see `Relay.play`) while the table is down, what becomes of each share, and the statuses of the signals.
@@ -194,6 +239,17 @@ def test_criticals_are_sent_and_other_states_wait_while_the_table_is_down(name: 
     assert relay.entry().announced
 
 
+def test_second_critical_waits_for_the_record_of_the_first_that_rang_while_the_table_was_down() -> None:
+    relay = down()
+    relay.play("critical critical")
+    first, second = relay.retries.jobs()
+    relay.dynamodb.failure = None
+    worked(relay, second)
+    worked(relay, first)
+    relay.play("60")
+    assert relay.statuses() == "critical"
+
+
 def test_claimed_resolve_that_neither_the_table_nor_a_queue_takes_is_unsafe_and_not_sent() -> None:
     relay = down(secrets=secrets_of(bigpanda={"api_key": "BPU-1", "environment_id": "e"}))
     relay.retries.failure = QueueError("SQS refused the message: AccessDenied")
@@ -205,6 +261,15 @@ def test_signal_without_the_table_is_noted_by_one_message_that_waits_as_long_as_
     relay = down()
     relay.play("critical 30 30 30")
     assert [job.accepted is not None for job in relay.retries.jobs()] == [True]
+    assert relay.retries.delays() == [9]
+
+
+@pytest.mark.parametrize(("until", "delay"), [(3601, 120), (31, 30)])
+def test_state_in_a_pause_wakes_within_two_minutes_if_the_table_does_not_take_its_row(until: float, delay: int) -> None:
+    """The pause may end early, and no sweeper would wake the state then."""
+    relay = new_relay(policy={"pauses": [samples.pause("keep", until=until)]})
+    relay.dynamodb.refuses_writes = True
+    assert (relay.play("critical"), relay.retries.delays()) == (["queued paused"], [delay])
 
 
 DOWN, REFUSED = samples.refused(503), samples.refused(400, b"no such property")
