@@ -17,7 +17,7 @@ DELIVERED = ["get_item", "update_item", "update_item", "update_item"]
 
 
 def test_accepted_share_is_delivered_and_recorded_by_one_read_two_writes_and_one_rate_limit_call() -> None:
-    relay = new_relay()
+    relay = new_relay(policy={"flap": {"transitions": 9, "minutes": 60}})
     result, entry = relay.share(), relay.entry()
     assert (result.outcome, result.exchange.request_id, result.exchange.attempts) == ("delivered", "r7", 1)
     assert (result.subject.channel, result.subject.incident_id, result.subject.is_first) == ("noc", "i1", True)
@@ -284,6 +284,7 @@ PLACES: list[tuple[set[str], Step, str | None]] = [
     ({"retries", "table"}, DOWN, "dead_letter"),
     ({"retries", "row"}, DOWN, "dead_letter"),
     ({"retries", "table", "dead_letters"}, DOWN, None),
+    ({"retries", "store", "dead_letters"}, DOWN, None),
     ({"retries", "table", "dead_letters"}, LATE, None),
     ({"retries"}, REFUSED, "dead_letter"),
     ({"retries", "dead_letters"}, REFUSED, "ledger"),
@@ -302,6 +303,8 @@ def test_share_that_is_not_accepted_is_kept_where_something_takes_it_or_is_unsaf
     if "row" in broken:
         # The writes of the table: the gate, the claim, and the record with the row.
         table.before_next(table_down, after=2)
+    if "store" in broken:
+        table.before["put_item", 0] = table_down
     result = relay.share(status="warning", changedOn=LATER)
     assert (result.outcome, result.queue) == ("queued" if place else "unsafe", place)
     assert relay.entry().debt.is_given_up == (place == "dead_letter" and not broken & {"table", "row"})
@@ -313,7 +316,9 @@ def test_share_that_is_not_accepted_is_kept_where_something_takes_it_or_is_unsaf
     again, older = (relay.share(status="warning", changedOn=each) for each in (LATER, LATER - 1))
     if "row" not in broken:
         is_known = (again.outcome, older.outcome) == ("duplicate", "superseded")
-        assert is_known == ("table" not in broken), "no share is a duplicate of an unsafe one, or superseded by it"
+        assert is_known == (not broken & {"table", "store"}), (
+            "no share is a duplicate of an unsafe one, or superseded by it"
+        )
     relay.retries.failure = relay.dead_letters.failure = None
     table.refuses_writes = False
     relay.close_circuits()

@@ -8,9 +8,9 @@ import pytest
 
 from relay.failures import ChannelUnreadable, UnknownChannel
 from relay.http.session import HttpAnswer
-from relay.jobs.job import Flag, Job
+from relay.jobs.job import Flag, Job, timestamp
 from relay.jobs.queue import read_envelope
-from relay.ledger.entry import entry_key
+from relay.ledger.entry import About, entry_key
 from tests import samples
 from tests.fakes import (
     TABLE_DOWN,
@@ -23,6 +23,7 @@ from tests.fakes import (
     hooked,
     new_relay,
     once,
+    table_down,
     worked,
 )
 from tests.unit import xmatters_tenant
@@ -186,6 +187,38 @@ def test_people_are_told_of_a_refused_critical_that_the_ledger_could_not_record(
     assert len(relay.sns.published) == 1
 
 
+@pytest.mark.parametrize("trouble", ["another sender writes", "the table fails"])
+def test_expired_critical_of_a_sender_that_died_is_dead_lettered_and_told_of_although_a_write_fails(
+    trouble: str,
+) -> None:
+    relay, table = hooked(dies, policy={"max_age_seconds": 600})
+    with pytest.raises(SystemExit):
+        relay.play("critical")
+    [job] = relay.retries.jobs()
+    relay.retries.messages, key = [], entry_key("noc", (), "i1")
+    relay.clock.now += 700
+    if trouble == "the table fails":
+        table.before_next(table_down, after=1)
+    else:
+        table.before_next(lambda: relay.ledger.change(key, lambda each: replace(each, about=About("other"))))
+    assert worked(relay, job) == []
+    relay.play("3m")
+    assert (relay.entry().debt.is_given_up, len(relay.sns.published)) == (True, 1)
+
+
+def test_state_that_waited_in_a_pause_for_a_record_without_the_ledger_rings_after_the_pause() -> None:
+    policy: dict[str, Any] = {"notify_on": ["opened", "grew"]}
+    relay = new_relay(policy=policy)
+    relay.dynamodb.failure = TABLE_DOWN
+    relay.play("critical", alerts=["a1"])
+    relay.change_policy(**policy, pauses=[samples.pause("keep")])
+    assert relay.play("critical", alerts=["a1", "a2"]) == ["queued paused"]
+    relay.change_policy(**policy)
+    relay.dynamodb.failure = None
+    relay.play("30 60 60")
+    assert relay.statuses() == "critical critical"
+
+
 @pytest.mark.parametrize("change", ["pause", "shadow"])
 def test_pause_and_shadow_mode_are_learnt_within_seconds_while_the_table_cannot_be_read(change: str) -> None:
     relay = new_relay()
@@ -271,6 +304,55 @@ def test_topic_is_told_of_a_critical_that_comes_while_it_is_told_of_an_earlier_o
     relay.sns.before = once(comes_again)
     relay.sweep_for(1200)
     assert len(relay.sns.published) == 2
+
+
+def test_nobody_is_told_of_a_critical_that_xmatters_refuses_if_it_ended_meanwhile() -> None:
+    def ends(_: Call) -> HttpAnswer:
+        relay.play("ok")
+        return REFUSED
+
+    relay = new_relay(ends, policy={"notify_on": ["opened"]})
+    relay.play("critical 10m")
+    assert (relay.entry().is_over, relay.sns.published) == (True, [])
+
+
+def test_page_stays_if_its_incident_opens_again_while_a_late_resolve_fails(tenant: Tenant) -> None:
+    def opens(_: Call) -> HttpAnswer:
+        relay.play("critical")
+        return samples.refused(503)
+
+    relay = xmatters_tenant.new_relay(tenant)
+    relay.play("critical 20 20")
+    relay.session.steps = [*[samples.refused(503)] * 3, opens, tenant.accept]
+    relay.play("ok")
+    relay.close_circuits()
+    relay.play("70 60 60")
+    assert (relay.statuses().split()[0], tenant.ended) == ("critical", [])
+
+
+@pytest.mark.parametrize(("distance", "reason"), [(0, "upstream"), (3600, "paced")])
+def test_delay_of_a_critical_counts_from_the_early_end_of_its_pause(distance: int, reason: str) -> None:
+    policy: dict[str, Any] = {"notify_on": ["opened", "grew"], "min_seconds_between_signals": distance}
+    relay = new_relay(samples.accepted("r1"), samples.refused(503), policy=policy)
+    relay.play("critical", alerts=["a1"])
+    relay.change_policy(**policy, pauses=[samples.pause("keep", until=7200)])
+    relay.play("critical", alerts=["a1", "a2"])
+    relay.change_policy(**policy)
+    relay.play("60 sweep 0")
+    debt = relay.entry().debt
+    assert (debt.reason, debt.paused_until <= relay.clock.now) == (reason, True)
+
+
+def test_older_copy_of_a_replayed_message_is_not_too_old() -> None:
+    relay = new_relay(REFUSED, samples.refused(503), policy={"max_age_seconds": 600})
+    relay.play("critical")
+    [dead] = relay.dead_letters.jobs()
+    relay.clock.now += 590
+    worked(relay, dead)
+    *_, again = relay.retries.jobs()
+    relay.clock.now += 60
+    worked(relay, replace(again, revived_at=None, dead_lettered_at=None))
+    assert len(relay.dead_letters.messages) == 1
 
 
 def test_bell_does_not_overwrite_what_a_quick_worker_recorded() -> None:
@@ -474,6 +556,20 @@ def test_flapping_incident_that_is_as_bad_again_rings_the_acknowledger_alone(ten
     assert rung(relay) == ["Ops", "jane", "jane"]
 
 
+def test_state_that_waited_long_for_the_calm_is_not_too_old() -> None:
+    relay = new_relay(policy={"flap": {"transitions": 2, "minutes": 60}, "max_age_seconds": 600})
+    relay.play("warning ok warning ok 62m")
+    assert (relay.statuses().split()[-1], relay.dead_letters.messages) == ("ok", [])
+
+
+def test_changes_of_an_incident_are_forgotten_once_the_policy_has_no_rule_for_flaps() -> None:
+    relay = new_relay(policy={"flap": {"transitions": 9, "minutes": 60}})
+    relay.play("critical warning")
+    relay.change_policy()
+    relay.play("ok")
+    assert relay.entry().flap.changes == ()
+
+
 def test_further_recipients_do_not_wait_for_the_calm_with_an_update_that_does() -> None:
     notify_on = ["opened", "worsened", "reopened", "resolved", "grew"]
     late = {"answered_within_seconds": 300, "unanswered_recipients": ["Boss"], "notify_on": notify_on}
@@ -520,6 +616,24 @@ def test_signal_to_the_acknowledger_that_is_recorded_late_counts_as_one_of_a_cha
 API = {"api_key": "BPU-x", "environment_id": "e1", "reconcile": False}
 ROUTED = {"routes": [{"when": {"tag.team": "web"}, "recipients": ["Web"]}], "confirm_resolve": False}
 WEB = {"tags": [{"name": "team", "value": "web"}]}
+
+
+@pytest.mark.parametrize("is_found", [True, False], ids=["BigPanda's API", "a webhook"])
+def test_tags_that_only_bigpandas_api_shows_ring_nobody(is_found: bool) -> None:
+    relay = new_relay(policy=ROUTED, xmatters=CALLBACK)
+    relay.play("critical 10")
+    stamp, came = int(relay.clock.now), timestamp(relay.clock.now)
+    body = samples.body(changedOn=stamp, **WEB)
+    worked(relay, samples.job(body=body, version=(stamp, stamp), received_at=came, url_recipients=(), found=is_found))
+    assert rung(relay) == (["Ops"] if is_found else ["Ops", "Web"])
+
+
+def test_recipient_who_joins_a_channel_without_routes_is_not_signalled_of_what_was_announced() -> None:
+    relay = new_relay(xmatters=CALLBACK)
+    relay.play("critical 10")
+    relay.edit_secret(lambda document: document["xmatters"].update(recipients=["Ops", "New"]))
+    relay.change_policy()
+    assert relay.play("comment") == ["unchanged touched"]
 
 
 def test_what_routes_ask_of_a_share_is_kept_in_shadow_mode() -> None:
@@ -590,8 +704,9 @@ def test_signal_to_further_recipients_is_dead_lettered_with_a_removed_channel_an
     relay.play("critical 10" if event == "late tag" else "critical 7m")
     if event:
         relay.play("comment", **(WEB if event == "late tag" else {}))
-    removed = replace(relay, secrets=FakeSecrets(noc=UnknownChannel("noc")))
+    removed, copies = replace(relay, secrets=FakeSecrets(noc=UnknownChannel("noc"))), relay.retries.jobs()
     removed.play("10m")
+    worked(removed, *copies)
     [job] = relay.dead_letters.jobs()
     assert (job.stamps.reason, rung(relay)[-1]) == ("channel_removed", "Boss")
     assert rung_by_replay(relay, job) == ["Boss"]
