@@ -6,10 +6,12 @@ import pytest
 import requests
 from botocore.exceptions import ClientError, ReadTimeoutError
 
+from relay.delivery.task import recorded_state
 from relay.failures import QueueError
 from relay.ledger.accepted_signal import AcceptedSignal
 from tests import samples
 from tests.fakes import TABLE_DOWN, Relay, Step, hooked, new_relay, secrets_of, table_down, worked
+from tests.unit.states import state
 
 LATER = 1_800_000_001
 # A read, the gate, a claim and a record: no row and no stored job.
@@ -134,13 +136,21 @@ def test_critical_is_sent_once_and_counted_as_unguarded_and_its_resolve_is_owed(
 def test_state_that_is_not_critical_waits_if_the_rate_limiter_fails() -> None:
     relay, table = hooked()
     table.before[CALLS["gate"]] = table_down
-    assert (relay.play("warning"), relay.session.calls) == (["queued internal"], [])
+    assert (relay.play("warning"), relay.session.calls, relay.retries.delays()) == (["queued internal"], [], [30])
 
 
 def test_critical_that_comes_back_after_an_ease_rings_at_once_while_the_table_is_down() -> None:
     relay = down()
     relay.play("critical 30 warning 30 critical")
     assert relay.statuses() == "critical critical"
+
+
+def test_state_whose_attempt_failed_forgets_that_the_table_was_down_before() -> None:
+    relay = down(DOWN)
+    relay.play("warning")
+    relay.dynamodb.failure = None
+    relay.wake(30)
+    assert [(job.stamps.reason, job.ledger_down_since) for job in relay.retries.jobs()] == [("upstream", None)]
 
 
 def test_critical_that_xmatters_did_not_take_while_the_table_is_down_does_not_keep_the_next_one_waiting() -> None:
@@ -214,6 +224,11 @@ OUTAGES: dict[str, tuple[str, list[str], str]] = {
     "critical": ("critical 30 30 30 30 30", ["delivered"], "critical"),
     "warning waits two minutes": ("warning 30 30 30 29", ["queued internal"], ""),
     "warning is sent then": ("warning 30 30 30 30", ["queued internal"], "warning"),
+    "second critical waits, though an older warning wakes": (
+        "warning critical 30 critical",
+        ["queued internal", "delivered", "queued internal"],
+        "critical",
+    ),
     "second critical waits": ("critical critical 300 300", ["delivered", "queued internal"], "critical"),
     "critical after two minutes": ("critical 121 critical", ["delivered", "delivered"], "critical critical"),
     "critical again": (
@@ -325,6 +340,19 @@ def test_share_that_is_not_accepted_is_kept_where_something_takes_it_or_is_unsaf
     relay.sweep_for(300, 20)
     is_dead = answer is REFUSED and place is not None
     assert bool([job for job in relay.dead_letters.jobs() if job.stamps.reason == "refused"]) == is_dead
+
+
+def test_error_of_our_own_code_during_a_signal_is_logged_and_the_state_is_tried_again() -> None:
+    relay = new_relay(ZeroDivisionError(), samples.accepted())
+    assert relay.webhook.serve(samples.request()).document["outcome"] == "queued"
+    [line] = relay.recorder.lines("crash")
+    assert (line["error"], relay.recorder.metrics()["crash"]) == ("ZeroDivisionError", 1)
+    relay.wake(60)
+    assert relay.entry().announced
+
+
+def test_state_of_a_message_has_the_hash_that_the_message_recorded() -> None:
+    assert recorded_state(samples.job(digest="0" * 64), state()).digest == "0" * 64
 
 
 def test_each_next_message_of_a_state_that_fails_has_a_higher_number() -> None:

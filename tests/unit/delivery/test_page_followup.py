@@ -1,14 +1,18 @@
 """Follow-up of signals: their pages are found or reported missing, and those of past states end."""
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import requests
 
-from relay.failures import QueueError
+from relay.delivery.page_followup import terminated
+from relay.failures import BadAnswer, QueueError, reason_for_status
 from relay.http.session import HttpAnswer
 from relay.jobs.job import timestamp
+from relay.ledger.accepted_signal import AcceptedSignal
+from relay.ledger.entry import Entry
 from relay.ledger.table import stored_row
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
@@ -233,6 +237,33 @@ def test_page_with_a_passing_failure_ends_although_xmatters_does_not_end_another
     relay = new_relay(tenant, policy={"replace": False}, rest=FakeSession(refuse))
     relay.play("warning 15 15 critical 15 15 ok 15 15 30m")
     assert "page-2" in tenant.ended
+
+
+def test_page_whose_end_failed_ends_soon_although_an_answer_is_awaited_for_hours(tenant: Tenant) -> None:
+    def refuse(call: Call) -> HttpAnswer:
+        return DOWN if call.method == "POST" and relay.clock.now < 1_800_000_600 else tenant.rest(call)
+
+    tenant.audits["page-2"] = ["DELIVERED"]
+    policy = {"notified_within_seconds": 300, "answered_within_seconds": 8 * 3600}
+    relay = new_relay(tenant, policy=policy, rest=FakeSession(refuse))
+    relay.play("warning 15 15 critical 15 20m")
+    assert tenant.ended == ["page-1"]
+
+
+@pytest.mark.parametrize("statuses", [(503, 400), (400, 503)])
+def test_end_of_a_signal_with_two_pages_is_tried_again_if_one_failed_in_passing(statuses: tuple[int, int]) -> None:
+    left = list(statuses)
+
+    def terminate(*_: object) -> None:
+        status = left.pop(0)
+        raise BadAnswer(reason_for_status(status), "refused", http_status=status)
+
+    pages: Any = SimpleNamespace(of_request=lambda *_: [], terminate=terminate)
+    nothing: Any = None
+    signal = AcceptedSignal("r1", 1.0, is_open=True, pages=("a", "b"))
+    with pytest.raises(BadAnswer) as caught:
+        terminated(pages, nothing, Entry(), signal, nothing)
+    assert (caught.value.http_status, left) == (503, [])
 
 
 @pytest.mark.parametrize(

@@ -343,6 +343,15 @@ def test_delay_of_a_critical_counts_from_the_early_end_of_its_pause(distance: in
     assert (debt.reason, debt.paused_until <= relay.clock.now) == (reason, True)
 
 
+def test_entry_of_a_replayed_critical_says_what_it_waits_for() -> None:
+    relay = new_relay(REFUSED, samples.refused(429))
+    relay.play("critical")
+    relay.share(id="i2")
+    relay.clock.now += 1
+    worked(relay, *relay.dead_letters.jobs())
+    assert relay.entry().debt.reason == "circuit_open"
+
+
 def test_older_copy_of_a_replayed_message_is_not_too_old() -> None:
     relay = new_relay(REFUSED, samples.refused(503), policy={"max_age_seconds": 600})
     relay.play("critical")

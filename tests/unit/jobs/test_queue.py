@@ -145,6 +145,11 @@ def test_text_that_is_no_envelope_is_refused(text: str, why: str) -> None:
         read_envelope(text)
 
 
+def test_envelope_of_an_older_version_without_newer_members_is_read() -> None:
+    job = read_envelope(json.dumps({name: MEMBERS[name] for name in FIRST}))
+    assert (job.incident_id, job.plan, job.revived_at) == ("i1", 0, None)
+
+
 def packed(body: bytes) -> str:
     return base64.b64encode(body).decode()
 

@@ -169,16 +169,19 @@ OWED = Entry().owing(state())
 
 
 @pytest.mark.parametrize(
-    ("entry", "of", "is_owed"),
+    ("entry", "of", "is_taken"),
     [
         (announced(state()), state(), False),
+        (OWED.dead_lettering(state(), MARK, "refused", plan=1), state(), False),
         (announced(state()), over(5), True),
         (announced(state()).with_snooze_over(), state(), True),
     ],
-    ids=["announced", "newer", "announced, but its snooze is over"],
+    ids=["announced", "dead-lettered", "newer", "announced, but its snooze is over"],
 )
-def test_state_that_people_know_is_not_owed_by_a_late_record(entry: Entry, of: State, is_owed: bool) -> None:
-    assert entry.owing_by_row(of, ROW).debt.is_owed is is_owed
+def test_late_record_of_a_state_that_people_know_or_that_was_given_up_wakes_nobody(
+    entry: Entry, of: State, is_taken: bool
+) -> None:
+    assert (entry.owing_by_row(of, ROW).debt.row == ROW) is is_taken
 
 
 def test_critical_that_opens_again_is_told_of_anew_although_people_were_told_that_an_earlier_one_did_not_ring() -> None:
@@ -346,6 +349,12 @@ def test_pause_that_ends_early_is_recorded_with_its_end() -> None:
     assert replace(paused, paused_until=NOW + 30).resumed(NOW + 60).paused_until == NOW + 30
 
 
+def test_row_of_a_state_that_waits_is_not_due_sooner_and_counts_no_attempt_any_more() -> None:
+    row = Row(NOW + 500, "j", 2, is_unbegun=True)
+    assert Debt(row=row).postponed(NOW + 60).row == Row(NOW + 500, "j")
+    assert Debt(row=row).postponed(NOW + 600).row == Row(NOW + 600, "j")
+
+
 def test_pause_of_a_state_that_was_signalled_says_nothing_of_the_next_one() -> None:
     paused = Debt(since=NOW, plan=2, paused_until=NOW + 3600, paused_by="p1", claim_hold_until=NOW + 60)
     assert paused.settled() == Debt(plan=2)
@@ -404,8 +413,8 @@ def test_answer_to_the_first_page_is_in_date_after_a_signal_that_told_others_or_
 ) -> None:
     entry = announced(state())
     [first] = entry.accepted_signals
-    second = replace(first, at=first.at + 10, request_id="r2", **{later: True})
-    both = replace(entry, accepted_signals=(first, second))
+    kind: dict[str, Any] = {later: True}
+    both = replace(entry, accepted_signals=(first, replace(first, at=first.at + 10, request_id="r2", **kind)))
     assert both.is_overtaken(first.at + 5, first, as_acknowledgement=as_acknowledgement) is is_overtaken
 
 

@@ -90,6 +90,14 @@ def test_no_slot_is_reserved_beyond_the_horizon_and_the_wait_ends_before_it() ->
         assert 0.8 * 300 <= far.until - line.clock.now <= 300
 
 
+def test_item_stays_small_although_each_signal_is_that_of_a_new_function() -> None:
+    first = Line()
+    for _ in range(200):
+        first.clock.now += 61
+        Line(clock=first.clock, dynamodb=first.dynamodb).ticket()
+    assert max(map(len, first.dynamodb.items.values())) < 60
+
+
 def test_critical_does_not_wait_for_the_full_line_of_others() -> None:
     line = Line(limit=1)
     line.fill()
