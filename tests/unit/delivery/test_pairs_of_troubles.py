@@ -431,6 +431,29 @@ def test_further_recipients_are_signalled_of_a_critical_whose_record_failed_once
     assert rung(relay) == ["Ops", "Boss"]
 
 
+def test_critical_is_owed_to_further_recipients_alone_if_the_topic_is_told_while_an_update_is_sent(
+    tenant: Tenant,
+) -> None:
+    relay = xmatters_tenant.new_relay(tenant, policy=GROWING, xmatters=CALLBACK)
+    relay.play("critical 298", alerts=["a1"])
+
+    def slow(call: Call) -> HttpAnswer:
+        relay.sweep(4)
+        return tenant.accept(call)
+
+    relay.session.steps = [slow, tenant.accept]
+    relay.play("critical", alerts=["a1", "a2"])
+    relay.retries.messages.clear()
+    relay.sweep(0)
+    # Only the ledger says that the message of the sweeper is for further recipients.
+    relay.dynamodb.failure = TABLE_DOWN
+    relay.play("0 60 60 60 60")
+    assert (rung(relay), len(relay.sns.published)) == (["Ops", "Ops"], 1)
+    relay.dynamodb.failure = None
+    relay.play("5m")
+    assert rung(relay) == ["Ops", "Ops", "Boss"]
+
+
 def test_critical_that_comes_again_rings_all_if_the_policy_has_no_rule_for_flaps() -> None:
     relay = new_relay(policy={"notify_on": ["opened", "eased", "worsened"]}, xmatters=CALLBACK)
     relay.play("critical 60 response:Acknowledge@page-1=anna 60 warning 60 critical 60")
