@@ -367,16 +367,20 @@ def test_each_next_message_of_a_state_that_fails_has_a_higher_number() -> None:
     assert plans == sorted(plans)
 
 
+ROUTES = [{"when": {"tag.team": "dba"}, "recipients": ["DBA"]}, {"when": {"status": "*"}, "recipients": ["NOC"]}]
+LATE_TAGS = {"routes": ROUTES, "reroute_within_seconds": 300}
+ALERT = {"id": "a1", "status": "critical"}
+TAGGED = ALERT | {"tags": [{"name": "team", "value": "dba"}]}
+
+
 def test_late_tag_that_waits_counts_from_its_first_share() -> None:
     """Further shares of the same state come while it waits, and after the time in which late tags count."""
-    routes = [{"when": {"tag.team": "dba"}, "recipients": ["DBA"]}, {"when": {"status": "*"}, "recipients": ["NOC"]}]
-    relay = new_relay(policy={"routes": routes, "reroute_within_seconds": 300})
-    tagged = [{"id": "a1", "status": "critical", "tags": [{"name": "team", "value": "dba"}]}]
-    relay.share(alerts=[{"id": "a1", "status": "critical"}])
+    relay = new_relay(policy=LATE_TAGS)
+    relay.share(alerts=[ALERT])
     relay.session.steps = [samples.refused(503)]
     for seconds, stamp in ((200, 1), (200, 2)):
         relay.clock.now += seconds
-        relay.share(alerts=tagged, changedOn=1_800_000_000 + stamp)
+        relay.share(alerts=[TAGGED], changedOn=1_800_000_000 + stamp)
     relay.close_circuits()
     relay.session.steps = [samples.accepted("r2")]
     relay.wake(60)
@@ -384,12 +388,8 @@ def test_late_tag_that_waits_counts_from_its_first_share() -> None:
 
 
 def test_late_tag_counts_from_the_last_signal_of_its_incident() -> None:
-    routes = [{"when": {"tag.team": "dba"}, "recipients": ["DBA"]}, {"when": {"status": "*"}, "recipients": ["NOC"]}]
-    accepted = map(samples.accepted, ("r1", "r2", "r3"))
-    relay = new_relay(*accepted, policy={"routes": routes, "reroute_within_seconds": 300})
-    alert = {"id": "a1", "status": "critical"}
-    tagged = alert | {"tags": [{"name": "team", "value": "dba"}]}
-    for seconds, status, alerts in ((0, "warning", [alert]), (1200, "critical", [alert]), (60, "critical", [tagged])):
+    relay = new_relay(*map(samples.accepted, ("r1", "r2", "r3")), policy=LATE_TAGS)
+    for seconds, status, alert in ((0, "warning", ALERT), (1200, "critical", ALERT), (60, "critical", TAGGED)):
         relay.clock.now += seconds
-        relay.share(status=status, alerts=alerts, changedOn=int(relay.clock.now))
+        relay.share(status=status, alerts=[alert], changedOn=int(relay.clock.now))
     assert [each.is_for("DBA") for each in relay.entry().accepted_signals] == [False, False, True]

@@ -52,6 +52,19 @@ def refuse_next_follow_up(relay: Relay) -> None:
     relay.chores.before = refuse
 
 
+def refuse_gates(relay: Relay) -> Any:
+    """Let the table refuse each update of the rate limiter; return the table's own update, which ends that."""
+    update = relay.dynamodb.update_item
+
+    def without_gates(**request: Any) -> Any:
+        if request["Key"]["pk"]["S"].startswith("gate/"):
+            raise TABLE_DOWN.with_traceback(None)
+        return update(**request)
+
+    relay.dynamodb.update_item = without_gates  # type: ignore[method-assign]
+    return update
+
+
 # ---- A queue refuses one message -------------------------------------------------------------------------------------
 
 
@@ -133,14 +146,7 @@ def test_page_is_found_although_the_rate_limiter_failed_and_a_queue_refuses_the_
     relay = xmatters_tenant.new_relay(tenant)
     relay.session.steps = [samples.refused(503), samples.refused(503), samples.refused(503), tenant.accept]
     relay.play("critical")
-    update = relay.dynamodb.update_item
-
-    def without_gates(**request: Any) -> Any:
-        if request["Key"]["pk"]["S"].startswith("gate/"):
-            raise TABLE_DOWN.with_traceback(None)
-        return update(**request)
-
-    relay.dynamodb.update_item = without_gates  # type: ignore[method-assign]
+    refuse_gates(relay)
     refuse_next_follow_up(relay)
     for _ in range(20):
         relay.wake(20)
@@ -539,14 +545,7 @@ def test_critical_of_an_unreadable_entry_rings_although_the_rate_limiter_failed_
     relay.change_policy()
     relay.dynamodb.items[entry_key("noc", (), "i1")]["text"]["S"] = "damaged"
     relay.session.steps = [samples.accepted("r1"), samples.accepted("r2")]
-    update = table.update_item
-
-    def without_gates(**request: Any) -> Any:
-        if request["Key"]["pk"]["S"].startswith("gate/"):
-            raise TABLE_DOWN.with_traceback(None)
-        return update(**request)
-
-    table.update_item = without_gates  # type: ignore[method-assign]
+    update = refuse_gates(relay)
     assert relay.share(status="critical", changedOn=int(relay.clock.now - 900)).outcome == "delivered"
     table.update_item = update  # type: ignore[method-assign]
     assert len({job.delivery_id for job in relay.retries.jobs()}) == 2
