@@ -225,6 +225,18 @@ def test_state_that_waited_in_a_pause_for_a_record_without_the_ledger_rings_afte
     assert relay.statuses() == "critical critical"
 
 
+def test_state_whose_row_was_written_twice_since_an_answer_was_lost_rings_although_its_message_is_lost_too() -> None:
+    relay = new_relay(policy={"notify_on": ["opened", "grew"], "min_seconds_between_signals": 60})
+    relay.play("critical", alerts=["a1"])
+    update = relay.dynamodb.update_item
+    relay.dynamodb.update_item = lambda **request: (update(**request), update(**request))[1]  # type: ignore[method-assign]
+    assert relay.play("critical", alerts=["a1", "a2"]) == ["duplicate"]
+    relay.dynamodb.update_item = update  # type: ignore[method-assign]
+    relay.retries.messages.clear()
+    relay.play("10m")
+    assert relay.statuses() == "critical critical"
+
+
 @pytest.mark.parametrize("change", ["pause", "shadow"])
 def test_pause_and_shadow_mode_are_learnt_within_seconds_while_the_table_cannot_be_read(change: str) -> None:
     relay = new_relay()
