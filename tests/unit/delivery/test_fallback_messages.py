@@ -73,6 +73,7 @@ def test_message_of_several_debts_has_what_is_known_of_each() -> None:
     ):
         assert [each for each in said if each not in entry] == []
     assert message["Subject"] == "CRITICAL, xMatters did not notify: 3 incidents of channel noc"
+    assert ["recipients" in entry for entry in entries] == [True, False, False]
 
 
 def test_message_of_pages_that_nobody_answered_does_not_say_that_nobody_was_notified() -> None:

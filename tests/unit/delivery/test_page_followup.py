@@ -89,8 +89,9 @@ def test_critical_without_a_page_is_logged_and_notified_by_the_sweeper(tenant: T
     # The fallback topic was notified, so nothing is left to do.
     assert (relay.entry().receipt.is_open, stored_row(relay.entry())) == (False, None)
     assert len(relay.session.calls) == 1
-    relay.play("ok 36")
-    assert (pages(relay)[0][2], relay.recorder.metrics()["page_missing"]) == (True, 1), "reported once"
+    relay.play("ok 36 5m")
+    assert (pages(relay)[0][2], pages(relay)[1][3]) == (True, True)
+    assert relay.recorder.metrics()["page_missing"] == 1, "reported once, and not of the resolve"
 
 
 def test_topic_reads_of_the_critical_without_a_page_although_a_milder_state_is_owed_since(tenant: Tenant) -> None:

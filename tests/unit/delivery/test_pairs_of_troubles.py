@@ -478,11 +478,15 @@ def test_critical_that_comes_again_rings_all_if_the_policy_has_no_rule_for_flaps
     assert rung(relay) == ["Ops", "anna", "Ops"]
 
 
-def test_open_incident_with_an_unknown_status_has_its_own_priority() -> None:
+def test_incident_has_the_priority_of_its_status_also_of_an_unknown_one() -> None:
     relay = new_relay(policy={"priorities": {"unknown": "MEDIUM", "ok": "LOW"}})
-    relay.play("major")
-    decision = json.loads(relay.session.calls[0].headers["X-Relay-Decision"])
-    assert (decision["status"], decision["is_over"], decision["priority"]) == ("", False, "MEDIUM")
+    relay.play("major critical ok")
+    said = [json.loads(call.headers["X-Relay-Decision"]) for call in relay.session.calls]
+    assert [(each["status"], each["is_over"], each["priority"]) for each in said] == [
+        ("", False, "MEDIUM"),
+        ("critical", False, "HIGH"),
+        ("ok", True, "LOW"),
+    ]
 
 
 def test_critical_that_expires_while_the_table_refuses_writes_is_dead_lettered_once_and_told_of() -> None:
@@ -871,4 +875,4 @@ def test_share_in_a_pause_waits_for_the_record_of_a_signal_without_the_ledger_un
     relay.change_policy(pauses=[samples.pause("keep")])
     relay.play("comment ok critical")
     waits = [Flag.WAITS_FOR_LEDGER in job.flags for job in relay.retries.jobs()]
-    assert waits[-3:] == [True, False, False]
+    assert (waits[-3:], relay.retries.delays()[-3:]) == ([True, False, False], [30, 30, 30])

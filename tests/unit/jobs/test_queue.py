@@ -165,7 +165,7 @@ def packed(body: bytes) -> str:
         ("channel", "No Channel"),
         *(("version", value) for value in ([1], ["a", "b"], 7, {"a": 1, "b": 2})),
         *(("accepted", value) for value in ([1], ["a", "b"], 7, {"at": 1})),
-        *(("url_recipients", value) for value in (None, 7)),
+        *(("url_recipients", value) for value in (None, 7, "Ops")),
         ("flags", 7),
         *(("stamps", stamps) for stamps in (7, {"reason": 7}, {"recipients": 7}, {"first_failed_at": "yesterday"})),
         *(

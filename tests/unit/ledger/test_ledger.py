@@ -213,6 +213,7 @@ def signal_to(*recipients: str, is_for_acknowledger: bool = False) -> AcceptedSi
     ("newer", "older", "reaches"),
     [
         (("ops", "dba"), ("dba",), True),
+        (("ops", "dba"), ("dba", "ops"), True),
         (("dba",), ("ops", "dba"), False),
         ((), (), True),
         (("ops",), (), False),
