@@ -355,7 +355,7 @@ def test_delay_of_a_critical_counts_from_the_early_end_of_its_pause(distance: in
     relay.play("critical", alerts=["a1"])
     relay.change_policy(**policy, pauses=[samples.pause("keep", until=7200)])
     relay.play("critical", alerts=["a1", "a2"])
-    relay.change_policy(**policy)
+    relay.change_policy(**policy, pauses=[samples.pause("keep", since=80_000, until=90_000)])
     relay.play("60 sweep 0")
     debt = relay.entry().debt
     assert (debt.reason, debt.paused_until <= relay.clock.now) == (reason, True)
@@ -603,10 +603,20 @@ def test_flapping_incident_that_is_as_bad_again_rings_the_acknowledger_alone(ten
     assert rung(relay) == ["Ops", "jane", "jane"]
 
 
-def test_state_that_waited_long_for_the_calm_is_not_too_old() -> None:
-    relay = new_relay(policy={"flap": {"transitions": 2, "minutes": 60}, "max_age_seconds": 600})
-    relay.play("warning ok warning ok 62m")
-    assert (relay.statuses().split()[-1], relay.dead_letters.messages) == ("ok", [])
+@pytest.mark.parametrize(
+    ("policy", "events", "last"),
+    [
+        ({"flap": {"transitions": 2, "minutes": 60}}, "warning ok warning ok", "ok"),
+        ({"pauses": [samples.pause("keep", until=3600)]}, "critical", "critical"),
+    ],
+    ids=["flap", "pause"],
+)
+def test_state_that_waited_long_for_the_end_of_a_flap_or_pause_is_not_too_old(
+    policy: dict[str, Any], events: str, last: str
+) -> None:
+    relay = new_relay(policy=policy | {"max_age_seconds": 600})
+    relay.play(f"{events} 62m")
+    assert (relay.statuses().split()[-1:], relay.dead_letters.messages) == ([last], [])
 
 
 def test_changes_of_an_incident_are_forgotten_once_the_policy_has_no_rule_for_flaps() -> None:
@@ -673,6 +683,12 @@ def test_tags_that_only_bigpandas_api_shows_ring_nobody(is_found: bool) -> None:
     body = samples.body(changedOn=stamp, **WEB)
     worked(relay, samples.job(body=body, version=(stamp, stamp), received_at=came, url_recipients=(), found=is_found))
     assert rung(relay) == (["Ops"] if is_found else ["Ops", "Web"])
+
+
+def test_route_by_the_status_of_a_change_that_the_policy_does_not_announce_rings_nobody() -> None:
+    routes = [{"when": {"status": "warning"}, "recipients": ["Web"]}, {"when": {"status": "*"}, "recipients": ["Ops"]}]
+    relay = new_relay(policy={"routes": routes, "notify_on": ["opened"]})
+    assert relay.play("critical 10 warning") == ["delivered opened", "unchanged eased"]
 
 
 def test_recipient_who_joins_a_channel_without_routes_is_not_signalled_of_what_was_announced() -> None:
