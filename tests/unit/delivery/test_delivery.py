@@ -80,6 +80,13 @@ def test_critical_that_is_as_bad_again_in_a_quiet_time_rings_at_its_next_share(
     assert relay.play("comment") == ["unchanged touched"]
 
 
+def test_title_of_an_incident_stays_if_a_later_share_has_none() -> None:
+    relay = new_relay()
+    relay.play("critical", description="disk full")
+    relay.play("comment")
+    assert relay.entry().about.title == "disk full"
+
+
 def test_share_without_timestamps_rings_although_its_functions_clock_is_behind_that_of_the_one_before_it() -> None:
     relay = new_relay()
     relay.share(status="warning", changedOn=None)

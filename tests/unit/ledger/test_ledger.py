@@ -344,6 +344,29 @@ def test_nothing_is_asked_of_a_receipt_whose_steps_the_policy_does_not_await() -
     assert Receipt(NOW, is_open=True).question_at(Policy()) is None
 
 
+def test_nothing_is_asked_about_a_step_whose_question_was_asked() -> None:
+    policy = Policy(notified_within_seconds=300)
+    asked = Receipt(NOW, is_open=True).asking(policy)
+    assert asked.question_at(policy) is None
+
+
+def test_topic_that_is_told_of_an_owed_critical_says_nothing_of_the_receipt_of_an_earlier_one() -> None:
+    owed = replace(announced(state()), receipt=Receipt(NOW, is_open=True)).owing(state(5))
+    told = owed.fallback_notified(owed, "", NOW + 9)
+    assert (told.debt.is_notified, told.receipt) == (True, owed.receipt)
+
+
+def test_dropped_dead_letter_is_owed_no_more_unless_it_was_dead_lettered_again_since() -> None:
+    dead = OWED.dead_lettering(state(), MARK, "refused", plan=1)
+    assert (dead.dropped(MARK).debt.is_owed, dead.dropped(MARK).debt.is_given_up) == (False, True)
+    assert dead.dropped(MARK - 1) == dead
+
+
+def test_lease_begins_after_the_last_signal_and_the_last_end_although_its_senders_clock_is_behind() -> None:
+    assert announced(state(10)).next_start(NOW) > NOW + 10
+    assert Entry(end=End(NOW + 10)).next_start(NOW) > NOW + 10
+
+
 def test_pause_that_ends_early_is_recorded_with_its_end() -> None:
     paused = Debt(since=NOW, paused_until=NOW + 3600)
     assert paused.resumed(NOW + 60).paused_until == NOW + 60
