@@ -6,10 +6,12 @@ import pytest
 import requests
 from botocore.exceptions import ClientError, ReadTimeoutError
 
+from relay.delivery.task import recorded_state
 from relay.failures import QueueError
 from relay.ledger.accepted_signal import AcceptedSignal
 from tests import samples
 from tests.fakes import TABLE_DOWN, Relay, Step, hooked, new_relay, secrets_of, table_down, worked
+from tests.unit.states import state
 
 LATER = 1_800_000_001
 # A read, the gate, a claim and a record: no row and no stored job.
@@ -17,7 +19,7 @@ DELIVERED = ["get_item", "update_item", "update_item", "update_item"]
 
 
 def test_accepted_share_is_delivered_and_recorded_by_one_read_two_writes_and_one_rate_limit_call() -> None:
-    relay = new_relay()
+    relay = new_relay(policy={"flap": {"transitions": 9, "minutes": 60}})
     result, entry = relay.share(), relay.entry()
     assert (result.outcome, result.exchange.request_id, result.exchange.attempts) == ("delivered", "r7", 1)
     assert (result.subject.channel, result.subject.incident_id, result.subject.is_first) == ("noc", "i1", True)
@@ -43,6 +45,11 @@ def test_share_that_only_shadow_mode_saw_rings_if_it_comes_again_once_the_channe
     assert relay.share().outcome == "shadowed"
     relay.change_policy()
     assert [relay.share().outcome for _ in range(2)] == ["delivered", "duplicate"]
+
+
+def test_state_that_would_wait_until_a_flapping_incident_is_calm_is_no_signal_of_shadow_mode() -> None:
+    relay = new_relay(policy={"mode": "shadow", "flap": {"transitions": 2, "minutes": 60}})
+    assert [each.split()[0] for each in relay.play("warning ok warning ok")] == ["shadowed"] * 3 + ["unchanged"]
 
 
 # ---- Shares with bad timestamps --------------------------------------------------------------------------------------
@@ -71,6 +78,20 @@ def test_critical_that_is_as_bad_again_in_a_quiet_time_rings_at_its_next_share(
     relay.change_policy(preset="oncall")
     assert relay.play("comment") == [f"delivered {'reopened' if 'ok' in meanwhile else 'worsened'}"]
     assert relay.play("comment") == ["unchanged touched"]
+
+
+def test_title_of_an_incident_stays_if_a_later_share_has_none() -> None:
+    relay = new_relay()
+    relay.play("critical", description="disk full")
+    relay.play("comment")
+    assert relay.entry().about.title == "disk full"
+
+
+def test_share_without_timestamps_rings_although_its_functions_clock_is_behind_that_of_the_one_before_it() -> None:
+    relay = new_relay()
+    relay.share(status="warning", changedOn=None)
+    relay.clock.now -= 0.4
+    assert relay.share(status="critical", changedOn=None).subject.transition == "worsened"
 
 
 # ---- One failed call of the table ------------------------------------------------------------------------------------
@@ -119,10 +140,38 @@ def test_critical_is_sent_once_and_counted_as_unguarded_and_its_resolve_is_owed(
     assert relay.play("ok") == ["delivered resolved"]
 
 
+def test_state_that_is_not_critical_waits_if_the_rate_limiter_fails() -> None:
+    relay, table = hooked()
+    table.before[CALLS["gate"]] = table_down
+    assert (relay.play("warning"), relay.session.calls, relay.retries.delays()) == (["queued internal"], [], [30])
+
+
 def test_critical_that_comes_back_after_an_ease_rings_at_once_while_the_table_is_down() -> None:
     relay = down()
     relay.play("critical 30 warning 30 critical")
     assert relay.statuses() == "critical critical"
+
+
+def test_state_whose_attempt_failed_forgets_that_the_table_was_down_before() -> None:
+    relay = down(DOWN)
+    relay.play("warning")
+    relay.dynamodb.failure = None
+    relay.wake(30)
+    assert [(job.stamps.reason, job.ledger_down_since) for job in relay.retries.jobs()] == [("upstream", None)]
+
+
+def test_critical_that_xmatters_did_not_take_while_the_table_is_down_does_not_keep_the_next_one_waiting() -> None:
+    relay = down(DOWN, DOWN, DOWN, samples.accepted())
+    assert relay.play("critical critical") == ["queued upstream", "delivered"]
+
+
+def test_state_whose_signal_without_the_table_failed_stays_on_its_queue_if_that_refuses_its_next_message() -> None:
+    relay = down(DOWN)
+    relay.play("warning 30 30 30")
+    [job] = relay.retries.jobs()
+    relay.retries.failure = NO
+    relay.clock.now += 60
+    assert (worked(relay, job), relay.dead_letters.messages) == (["m1"], [])
 
 
 def test_nobody_is_told_of_a_critical_that_rang_while_the_table_is_down() -> None:
@@ -162,6 +211,19 @@ def test_replayed_job_waits_for_the_table_since_only_the_entry_says_if_it_is_sti
     assert relay.entry().announced
 
 
+def test_critical_is_sent_if_other_senders_keep_changing_its_entry_and_no_queue_takes_it() -> None:
+    relay = new_relay()
+    relay.retries.failure, update = NO, relay.dynamodb.update_item
+
+    def conflicts(**request: Any) -> Any:
+        if request["Key"]["pk"]["S"].startswith("incident/"):
+            raise ClientError({"Error": {"Code": "ConditionalCheckFailedException"}}, "UpdateItem")
+        return update(**request)
+
+    relay.dynamodb.update_item = conflicts  # type: ignore[method-assign]
+    assert relay.play("critical") == ["delivered opened"]
+
+
 # ---- The table is down -----------------------------------------------------------------------------------------------
 
 # Events (see `Relay.play`) while the table is down, what becomes of each share, and the statuses of the signals.
@@ -169,6 +231,11 @@ OUTAGES: dict[str, tuple[str, list[str], str]] = {
     "critical": ("critical 30 30 30 30 30", ["delivered"], "critical"),
     "warning waits two minutes": ("warning 30 30 30 29", ["queued internal"], ""),
     "warning is sent then": ("warning 30 30 30 30", ["queued internal"], "warning"),
+    "second critical waits, though an older warning wakes": (
+        "warning critical 30 critical",
+        ["queued internal", "delivered", "queued internal"],
+        "critical",
+    ),
     "second critical waits": ("critical critical 300 300", ["delivered", "queued internal"], "critical"),
     "critical after two minutes": ("critical 121 critical", ["delivered", "delivered"], "critical critical"),
     "critical again": (
@@ -194,6 +261,17 @@ def test_criticals_are_sent_and_other_states_wait_while_the_table_is_down(name: 
     assert relay.entry().announced
 
 
+def test_second_critical_waits_for_the_record_of_the_first_that_rang_while_the_table_was_down() -> None:
+    relay = down()
+    relay.play("critical critical")
+    first, second = relay.retries.jobs()
+    relay.dynamodb.failure = None
+    worked(relay, second)
+    worked(relay, first)
+    relay.play("60")
+    assert relay.statuses() == "critical"
+
+
 def test_claimed_resolve_that_neither_the_table_nor_a_queue_takes_is_unsafe_and_not_sent() -> None:
     relay = down(secrets=secrets_of(bigpanda={"api_key": "BPU-1", "environment_id": "e"}))
     relay.retries.failure = QueueError("SQS refused the message: AccessDenied")
@@ -205,6 +283,15 @@ def test_signal_without_the_table_is_noted_by_one_message_that_waits_as_long_as_
     relay = down()
     relay.play("critical 30 30 30")
     assert [job.accepted is not None for job in relay.retries.jobs()] == [True]
+    assert relay.retries.delays() == [9]
+
+
+@pytest.mark.parametrize(("until", "delay"), [(3601, 120), (31, 30)])
+def test_state_in_a_pause_wakes_within_two_minutes_if_the_table_does_not_take_its_row(until: float, delay: int) -> None:
+    """The pause may end early, and no sweeper would wake the state then."""
+    relay = new_relay(policy={"pauses": [samples.pause("keep", until=until)]})
+    relay.dynamodb.refuses_writes = True
+    assert (relay.play("critical"), relay.retries.delays()) == (["queued paused"], [delay])
 
 
 DOWN, REFUSED = samples.refused(503), samples.refused(400, b"no such property")
@@ -219,6 +306,7 @@ PLACES: list[tuple[set[str], Step, str | None]] = [
     ({"retries", "table"}, DOWN, "dead_letter"),
     ({"retries", "row"}, DOWN, "dead_letter"),
     ({"retries", "table", "dead_letters"}, DOWN, None),
+    ({"retries", "store", "dead_letters"}, DOWN, None),
     ({"retries", "table", "dead_letters"}, LATE, None),
     ({"retries"}, REFUSED, "dead_letter"),
     ({"retries", "dead_letters"}, REFUSED, "ledger"),
@@ -237,6 +325,8 @@ def test_share_that_is_not_accepted_is_kept_where_something_takes_it_or_is_unsaf
     if "row" in broken:
         # The writes of the table: the gate, the claim, and the record with the row.
         table.before_next(table_down, after=2)
+    if "store" in broken:
+        table.before["put_item", 0] = table_down
     result = relay.share(status="warning", changedOn=LATER)
     assert (result.outcome, result.queue) == ("queued" if place else "unsafe", place)
     assert relay.entry().debt.is_given_up == (place == "dead_letter" and not broken & {"table", "row"})
@@ -248,13 +338,28 @@ def test_share_that_is_not_accepted_is_kept_where_something_takes_it_or_is_unsaf
     again, older = (relay.share(status="warning", changedOn=each) for each in (LATER, LATER - 1))
     if "row" not in broken:
         is_known = (again.outcome, older.outcome) == ("duplicate", "superseded")
-        assert is_known == ("table" not in broken), "no share is a duplicate of an unsafe one, or superseded by it"
+        assert is_known == (not broken & {"table", "store"}), (
+            "no share is a duplicate of an unsafe one, or superseded by it"
+        )
     relay.retries.failure = relay.dead_letters.failure = None
     table.refuses_writes = False
     relay.close_circuits()
     relay.sweep_for(300, 20)
     is_dead = answer is REFUSED and place is not None
     assert bool([job for job in relay.dead_letters.jobs() if job.stamps.reason == "refused"]) == is_dead
+
+
+def test_error_of_our_own_code_during_a_signal_is_logged_and_the_state_is_tried_again() -> None:
+    relay = new_relay(ZeroDivisionError(), samples.accepted())
+    assert relay.webhook.serve(samples.request()).document["outcome"] == "queued"
+    [line] = relay.recorder.lines("crash")
+    assert (line["error"], relay.recorder.metrics()["crash"]) == ("ZeroDivisionError", 1)
+    relay.wake(60)
+    assert relay.entry().announced
+
+
+def test_state_of_a_message_has_the_hash_that_the_message_recorded() -> None:
+    assert recorded_state(samples.job(digest="0" * 64), state()).digest == "0" * 64
 
 
 def test_each_next_message_of_a_state_that_fails_has_a_higher_number() -> None:
@@ -269,16 +374,20 @@ def test_each_next_message_of_a_state_that_fails_has_a_higher_number() -> None:
     assert plans == sorted(plans)
 
 
+ROUTES = [{"when": {"tag.team": "dba"}, "recipients": ["DBA"]}, {"when": {"status": "*"}, "recipients": ["NOC"]}]
+LATE_TAGS = {"routes": ROUTES, "reroute_within_seconds": 300}
+ALERT = {"id": "a1", "status": "critical"}
+TAGGED = ALERT | {"tags": [{"name": "team", "value": "dba"}]}
+
+
 def test_late_tag_that_waits_counts_from_its_first_share() -> None:
     """Further shares of the same state come while it waits, and after the time in which late tags count."""
-    routes = [{"when": {"tag.team": "dba"}, "recipients": ["DBA"]}, {"when": {"status": "*"}, "recipients": ["NOC"]}]
-    relay = new_relay(policy={"routes": routes, "reroute_within_seconds": 300})
-    tagged = [{"id": "a1", "status": "critical", "tags": [{"name": "team", "value": "dba"}]}]
-    relay.share(alerts=[{"id": "a1", "status": "critical"}])
+    relay = new_relay(policy=LATE_TAGS)
+    relay.share(alerts=[ALERT])
     relay.session.steps = [samples.refused(503)]
     for seconds, stamp in ((200, 1), (200, 2)):
         relay.clock.now += seconds
-        relay.share(alerts=tagged, changedOn=1_800_000_000 + stamp)
+        relay.share(alerts=[TAGGED], changedOn=1_800_000_000 + stamp)
     relay.close_circuits()
     relay.session.steps = [samples.accepted("r2")]
     relay.wake(60)
@@ -286,12 +395,8 @@ def test_late_tag_that_waits_counts_from_its_first_share() -> None:
 
 
 def test_late_tag_counts_from_the_last_signal_of_its_incident() -> None:
-    routes = [{"when": {"tag.team": "dba"}, "recipients": ["DBA"]}, {"when": {"status": "*"}, "recipients": ["NOC"]}]
-    accepted = map(samples.accepted, ("r1", "r2", "r3"))
-    relay = new_relay(*accepted, policy={"routes": routes, "reroute_within_seconds": 300})
-    alert = {"id": "a1", "status": "critical"}
-    tagged = alert | {"tags": [{"name": "team", "value": "dba"}]}
-    for seconds, status, alerts in ((0, "warning", [alert]), (1200, "critical", [alert]), (60, "critical", [tagged])):
+    relay = new_relay(*map(samples.accepted, ("r1", "r2", "r3")), policy=LATE_TAGS)
+    for seconds, status, alert in ((0, "warning", ALERT), (1200, "critical", ALERT), (60, "critical", TAGGED)):
         relay.clock.now += seconds
-        relay.share(status=status, alerts=alerts, changedOn=int(relay.clock.now))
+        relay.share(status=status, alerts=[alert], changedOn=int(relay.clock.now))
     assert [each.is_for("DBA") for each in relay.entry().accepted_signals] == [False, False, True]

@@ -5,6 +5,7 @@ from copy import replace
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -72,6 +73,7 @@ def test_message_of_several_debts_has_what_is_known_of_each() -> None:
     ):
         assert [each for each in said if each not in entry] == []
     assert message["Subject"] == "CRITICAL, xMatters did not notify: 3 incidents of channel noc"
+    assert ["recipients" in entry for entry in entries] == [True, False, False]
 
 
 def test_message_of_pages_that_nobody_answered_does_not_say_that_nobody_was_notified() -> None:
@@ -168,6 +170,10 @@ def test_no_text_of_a_share_forges_a_line_or_a_link(place: str) -> None:
     check_forgery(published(replace(debt, **{place: forged})), like=published(debt))
 
 
+def test_id_of_an_incident_that_a_mail_program_takes_for_a_link_is_in_quotes() -> None:
+    assert '- Incident "phish(.)example"\n' in published(owed("phish.example"))["Message"]["email"]
+
+
 def missed(incident_id: str, description: str, link: str) -> dict[str, Any]:
     """Notify the fallback topic of a critical without a webhook; return the message."""
     sns, body = FakeSns(), samples.body(id=incident_id, description=description, links=[{"href": link}])
@@ -215,6 +221,16 @@ def test_call_is_repeated_only_if_the_service_failed_it_within_seconds() -> None
     # The SDK repeats nothing once this time is over, and a call without an answer takes longer.
     assert [each for each in left if each > 5] == []
     assert seconds_left() == math.inf
+
+
+def test_call_or_text_that_the_service_refuses_without_a_code_has_failed() -> None:
+    client = FakeMessaging()
+
+    def refuse(*_: str) -> None:
+        raise ClientError({}, "SendVoiceMessage")
+
+    client.before = refuse
+    assert set(calling(client).call(["noc"], [owed()], 0).values()) == {"ClientError"}
 
 
 @given(st.text() | st.sampled_from(["x" * 5000, "\n\x00", "\U0001f600" * 500]))

@@ -1,14 +1,18 @@
 """Follow-up of signals: their pages are found or reported missing, and those of past states end."""
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import requests
 
-from relay.failures import QueueError
+from relay.delivery.page_followup import terminated
+from relay.failures import BadAnswer, QueueError, reason_for_status
 from relay.http.session import HttpAnswer
 from relay.jobs.job import timestamp
+from relay.ledger.accepted_signal import AcceptedSignal
+from relay.ledger.entry import Entry
 from relay.ledger.table import stored_row
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
@@ -85,8 +89,9 @@ def test_critical_without_a_page_is_logged_and_notified_by_the_sweeper(tenant: T
     # The fallback topic was notified, so nothing is left to do.
     assert (relay.entry().receipt.is_open, stored_row(relay.entry())) == (False, None)
     assert len(relay.session.calls) == 1
-    relay.play("ok 36")
-    assert (pages(relay)[0][2], relay.recorder.metrics()["page_missing"]) == (True, 1), "reported once"
+    relay.play("ok 36 5m")
+    assert (pages(relay)[0][2], pages(relay)[1][3]) == (True, True)
+    assert relay.recorder.metrics()["page_missing"] == 1, "reported once, and not of the resolve"
 
 
 def test_topic_hears_of_a_critical_without_a_page_although_a_milder_state_is_owed_since(tenant: Tenant) -> None:
@@ -169,9 +174,8 @@ def test_followup_out_of_time_goes_on_at_once_if_it_made_progress(tenant: Tenant
     assert sorted(tenant.ended) == ["page-1", "page-2", "page-3"]
 
 
-def test_followup_of_an_older_signal_that_failed_is_not_tried_again_since_that_of_a_newer_one_is(
-    tenant: Tenant,
-) -> None:
+def test_followup_of_an_older_signal_that_failed_is_tried_again_only_if_its_page_is_unknown(tenant: Tenant) -> None:
+    """The follow-up of the newest signal is for all signals, but it may be done before an older one is recorded."""
     relay = new_relay(tenant)
     relay.play("critical 15")
     tenant.replies["events"] = DOWN
@@ -179,8 +183,9 @@ def test_followup_of_an_older_signal_that_failed_is_not_tried_again_since_that_o
     relay.chores.messages.clear()
     worked(relay, followup())
     assert relay.chores.messages == []
-    worked(relay, followup(received_at=timestamp(relay.clock.now)))
-    assert len(relay.chores.messages) == 1
+    for seconds_ago, waiting in ((1, 1), (0, 2)):
+        worked(relay, followup(received_at=timestamp(relay.clock.now - seconds_ago)))
+        assert len(relay.chores.messages) == waiting
 
 
 # ---- Pages end -------------------------------------------------------------------------------------------------------
@@ -233,6 +238,33 @@ def test_page_with_a_passing_failure_ends_although_xmatters_does_not_end_another
     relay = new_relay(tenant, policy={"replace": False}, rest=FakeSession(refuse))
     relay.play("warning 15 15 critical 15 15 ok 15 15 30m")
     assert "page-2" in tenant.ended
+
+
+def test_page_whose_end_failed_ends_soon_although_an_answer_is_awaited_for_hours(tenant: Tenant) -> None:
+    def refuse(call: Call) -> HttpAnswer:
+        return DOWN if call.method == "POST" and relay.clock.now < 1_800_000_600 else tenant.rest(call)
+
+    tenant.audits["page-2"] = ["DELIVERED"]
+    policy = {"notified_within_seconds": 300, "answered_within_seconds": 8 * 3600}
+    relay = new_relay(tenant, policy=policy, rest=FakeSession(refuse))
+    relay.play("warning 15 15 critical 15 20m")
+    assert tenant.ended == ["page-1"]
+
+
+@pytest.mark.parametrize("statuses", [(503, 400), (400, 503)])
+def test_end_of_a_signal_with_two_pages_is_tried_again_if_one_failed_in_passing(statuses: tuple[int, int]) -> None:
+    left = list(statuses)
+
+    def terminate(*_: object) -> None:
+        status = left.pop(0)
+        raise BadAnswer(reason_for_status(status), "refused", http_status=status)
+
+    pages: Any = SimpleNamespace(of_request=lambda *_: [], terminate=terminate)
+    nothing: Any = None
+    signal = AcceptedSignal("r1", 1.0, is_open=True, pages=("a", "b"))
+    with pytest.raises(BadAnswer) as caught:
+        terminated(pages, nothing, Entry(), signal, nothing)
+    assert (caught.value.http_status, left) == (503, [])
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ import pytest
 
 from relay.failures import ChannelUnreadable, UnknownChannel
 from relay.http.session import HttpAnswer
-from relay.jobs.job import Flag, Job
+from relay.jobs.job import Flag, Job, timestamp
 from relay.jobs.queue import read_envelope
-from relay.ledger.entry import entry_key
+from relay.ledger.entry import About, entry_key
 from tests import samples
 from tests.fakes import (
     TABLE_DOWN,
@@ -23,6 +23,7 @@ from tests.fakes import (
     hooked,
     new_relay,
     once,
+    table_down,
     worked,
 )
 from tests.unit import xmatters_tenant
@@ -49,6 +50,19 @@ def refuse_next_follow_up(relay: Relay) -> None:
             raise TABLE_DOWN.with_traceback(None)
 
     relay.chores.before = refuse
+
+
+def refuse_gates(relay: Relay) -> Any:
+    """Let the table refuse each update of the rate limiter; return the table's own update, which ends that."""
+    update = relay.dynamodb.update_item
+
+    def without_gates(**request: Any) -> Any:
+        if request["Key"]["pk"]["S"].startswith("gate/"):
+            raise TABLE_DOWN.with_traceback(None)
+        return update(**request)
+
+    relay.dynamodb.update_item = without_gates  # type: ignore[method-assign]
+    return update
 
 
 # ---- A queue refuses one message -------------------------------------------------------------------------------------
@@ -132,14 +146,7 @@ def test_page_is_found_although_the_rate_limiter_failed_and_a_queue_refuses_the_
     relay = xmatters_tenant.new_relay(tenant)
     relay.session.steps = [samples.refused(503), samples.refused(503), samples.refused(503), tenant.accept]
     relay.play("critical")
-    update = relay.dynamodb.update_item
-
-    def without_gates(**request: Any) -> Any:
-        if request["Key"]["pk"]["S"].startswith("gate/"):
-            raise TABLE_DOWN.with_traceback(None)
-        return update(**request)
-
-    relay.dynamodb.update_item = without_gates  # type: ignore[method-assign]
+    refuse_gates(relay)
     refuse_next_follow_up(relay)
     for _ in range(20):
         relay.wake(20)
@@ -184,6 +191,50 @@ def test_people_are_told_of_a_refused_critical_that_the_ledger_could_not_record(
     relay.sweep_for(300)
     assert relay.entry().debt.is_given_up
     assert len(relay.sns.published) == 1
+
+
+@pytest.mark.parametrize("trouble", ["another sender writes", "the table fails"])
+def test_expired_critical_of_a_sender_that_died_is_dead_lettered_and_told_of_although_a_write_fails(
+    trouble: str,
+) -> None:
+    relay, table = hooked(dies, policy={"max_age_seconds": 600})
+    with pytest.raises(SystemExit):
+        relay.play("critical")
+    [job] = relay.retries.jobs()
+    relay.retries.messages, key = [], entry_key("noc", (), "i1")
+    relay.clock.now += 700
+    if trouble == "the table fails":
+        table.before_next(table_down, after=1)
+    else:
+        table.before_next(lambda: relay.ledger.change(key, lambda each: replace(each, about=About("other"))))
+    assert worked(relay, job) == []
+    relay.play("3m")
+    assert (relay.entry().debt.is_given_up, len(relay.sns.published)) == (True, 1)
+
+
+def test_state_that_waited_in_a_pause_for_a_record_without_the_ledger_rings_after_the_pause() -> None:
+    policy: dict[str, Any] = {"notify_on": ["opened", "grew"]}
+    relay = new_relay(policy=policy)
+    relay.dynamodb.failure = TABLE_DOWN
+    relay.play("critical", alerts=["a1"])
+    relay.change_policy(**policy, pauses=[samples.pause("keep")])
+    assert relay.play("critical", alerts=["a1", "a2"]) == ["queued paused"]
+    relay.change_policy(**policy)
+    relay.dynamodb.failure = None
+    relay.play("30 60 60")
+    assert relay.statuses() == "critical critical"
+
+
+def test_state_whose_row_was_written_twice_since_an_answer_was_lost_rings_although_its_message_is_lost_too() -> None:
+    relay = new_relay(policy={"notify_on": ["opened", "grew"], "min_seconds_between_signals": 60})
+    relay.play("critical", alerts=["a1"])
+    update = relay.dynamodb.update_item
+    relay.dynamodb.update_item = lambda **request: (update(**request), update(**request))[1]  # type: ignore[method-assign]
+    assert relay.play("critical", alerts=["a1", "a2"]) == ["duplicate"]
+    relay.dynamodb.update_item = update  # type: ignore[method-assign]
+    relay.retries.messages.clear()
+    relay.play("10m")
+    assert relay.statuses() == "critical critical"
 
 
 @pytest.mark.parametrize("change", ["pause", "shadow"])
@@ -273,6 +324,64 @@ def test_topic_is_told_of_a_critical_that_comes_while_it_is_told_of_an_earlier_o
     assert len(relay.sns.published) == 2
 
 
+def test_nobody_is_told_of_a_critical_that_xmatters_refuses_if_it_ended_meanwhile() -> None:
+    def ends(_: Call) -> HttpAnswer:
+        relay.play("ok")
+        return REFUSED
+
+    relay = new_relay(ends, policy={"notify_on": ["opened"]})
+    relay.play("critical 10m")
+    assert (relay.entry().is_over, relay.sns.published) == (True, [])
+
+
+def test_page_stays_if_its_incident_opens_again_while_a_late_resolve_fails(tenant: Tenant) -> None:
+    def opens(_: Call) -> HttpAnswer:
+        relay.play("critical")
+        return samples.refused(503)
+
+    relay = xmatters_tenant.new_relay(tenant)
+    relay.play("critical 20 20")
+    relay.session.steps = [*[samples.refused(503)] * 3, opens, tenant.accept]
+    relay.play("ok")
+    relay.close_circuits()
+    relay.play("70 60 60")
+    assert (relay.statuses(), tenant.ended) == ("critical ok ok ok ok", [])
+
+
+@pytest.mark.parametrize(("distance", "reason"), [(0, "upstream"), (3600, "paced")])
+def test_delay_of_a_critical_counts_from_the_early_end_of_its_pause(distance: int, reason: str) -> None:
+    policy: dict[str, Any] = {"notify_on": ["opened", "grew"], "min_seconds_between_signals": distance}
+    relay = new_relay(samples.accepted("r1"), samples.refused(503), policy=policy)
+    relay.play("critical", alerts=["a1"])
+    relay.change_policy(**policy, pauses=[samples.pause("keep", until=7200)])
+    relay.play("critical", alerts=["a1", "a2"])
+    relay.change_policy(**policy, pauses=[samples.pause("keep", since=80_000, until=90_000)])
+    relay.play("60 sweep 0")
+    debt = relay.entry().debt
+    assert (debt.reason, debt.paused_until <= relay.clock.now) == (reason, True)
+
+
+def test_entry_of_a_replayed_critical_says_what_it_waits_for() -> None:
+    relay = new_relay(REFUSED, samples.refused(429))
+    relay.play("critical")
+    relay.share(id="i2")
+    relay.clock.now += 1
+    worked(relay, *relay.dead_letters.jobs())
+    assert relay.entry().debt.reason == "circuit_open"
+
+
+def test_older_copy_of_a_replayed_message_is_not_too_old() -> None:
+    relay = new_relay(REFUSED, samples.refused(503), policy={"max_age_seconds": 600})
+    relay.play("critical")
+    [dead] = relay.dead_letters.jobs()
+    relay.clock.now += 590
+    worked(relay, dead)
+    *_, again = relay.retries.jobs()
+    relay.clock.now += 60
+    worked(relay, replace(again, revived_at=None, dead_lettered_at=None))
+    assert len(relay.dead_letters.messages) == 1
+
+
 def test_bell_does_not_overwrite_what_a_quick_worker_recorded() -> None:
     relay = new_relay(samples.refused(503))
     relay.share()
@@ -340,17 +449,44 @@ def test_further_recipients_are_signalled_of_a_critical_whose_record_failed_once
     assert rung(relay) == ["Ops", "Boss"]
 
 
+def test_critical_is_owed_to_further_recipients_alone_if_the_topic_is_told_while_an_update_is_sent(
+    tenant: Tenant,
+) -> None:
+    relay = xmatters_tenant.new_relay(tenant, policy=GROWING, xmatters=CALLBACK)
+    relay.play("critical 298", alerts=["a1"])
+
+    def slow(call: Call) -> HttpAnswer:
+        relay.sweep(4)
+        return tenant.accept(call)
+
+    relay.session.steps = [slow, tenant.accept]
+    relay.play("critical", alerts=["a1", "a2"])
+    relay.retries.messages.clear()
+    relay.sweep(0)
+    # Only the ledger says that the message of the sweeper is for further recipients.
+    relay.dynamodb.failure = TABLE_DOWN
+    relay.play("0 60 60 60 60")
+    assert (rung(relay), len(relay.sns.published)) == (["Ops", "Ops"], 1)
+    relay.dynamodb.failure = None
+    relay.play("5m")
+    assert rung(relay) == ["Ops", "Ops", "Boss"]
+
+
 def test_critical_that_comes_again_rings_all_if_the_policy_has_no_rule_for_flaps() -> None:
     relay = new_relay(policy={"notify_on": ["opened", "eased", "worsened"]}, xmatters=CALLBACK)
     relay.play("critical 60 response:Acknowledge@page-1=anna 60 warning 60 critical 60")
     assert rung(relay) == ["Ops", "anna", "Ops"]
 
 
-def test_open_incident_with_an_unknown_status_has_its_own_priority() -> None:
+def test_incident_has_the_priority_of_its_status_also_of_an_unknown_one() -> None:
     relay = new_relay(policy={"priorities": {"unknown": "MEDIUM", "ok": "LOW"}})
-    relay.play("major")
-    decision = json.loads(relay.session.calls[0].headers["X-Relay-Decision"])
-    assert (decision["status"], decision["is_over"], decision["priority"]) == ("", False, "MEDIUM")
+    relay.play("major critical ok")
+    said = [json.loads(call.headers["X-Relay-Decision"]) for call in relay.session.calls]
+    assert [(each["status"], each["is_over"], each["priority"]) for each in said] == [
+        ("", False, "MEDIUM"),
+        ("critical", False, "HIGH"),
+        ("ok", True, "LOW"),
+    ]
 
 
 def test_critical_that_expires_while_the_table_refuses_writes_is_dead_lettered_once_and_told_of() -> None:
@@ -425,14 +561,7 @@ def test_critical_of_an_unreadable_entry_rings_although_the_rate_limiter_failed_
     relay.change_policy()
     relay.dynamodb.items[entry_key("noc", (), "i1")]["text"]["S"] = "damaged"
     relay.session.steps = [samples.accepted("r1"), samples.accepted("r2")]
-    update = table.update_item
-
-    def without_gates(**request: Any) -> Any:
-        if request["Key"]["pk"]["S"].startswith("gate/"):
-            raise TABLE_DOWN.with_traceback(None)
-        return update(**request)
-
-    table.update_item = without_gates  # type: ignore[method-assign]
+    update = refuse_gates(relay)
     assert relay.share(status="critical", changedOn=int(relay.clock.now - 900)).outcome == "delivered"
     table.update_item = update  # type: ignore[method-assign]
     assert len({job.delivery_id for job in relay.retries.jobs()}) == 2
@@ -472,6 +601,30 @@ def test_flapping_incident_that_is_as_bad_again_rings_the_acknowledger_alone(ten
     relay = xmatters_tenant.new_relay(tenant, policy=policy, xmatters=CALLBACK)
     relay.play("critical 15 response:Acknowledge@page-1=jane 15 warning 15 critical 15")
     assert rung(relay) == ["Ops", "jane", "jane"]
+
+
+@pytest.mark.parametrize(
+    ("policy", "events", "last"),
+    [
+        ({"flap": {"transitions": 2, "minutes": 60}}, "warning ok warning ok", "ok"),
+        ({"pauses": [samples.pause("keep", until=3600)]}, "critical", "critical"),
+    ],
+    ids=["flap", "pause"],
+)
+def test_state_that_waited_long_for_the_end_of_a_flap_or_pause_is_not_too_old(
+    policy: dict[str, Any], events: str, last: str
+) -> None:
+    relay = new_relay(policy=policy | {"max_age_seconds": 600})
+    relay.play(f"{events} 62m")
+    assert (relay.statuses().split()[-1:], relay.dead_letters.messages) == ([last], [])
+
+
+def test_changes_of_an_incident_are_forgotten_once_the_policy_has_no_rule_for_flaps() -> None:
+    relay = new_relay(policy={"flap": {"transitions": 9, "minutes": 60}})
+    relay.play("critical warning")
+    relay.change_policy()
+    relay.play("ok")
+    assert relay.entry().flap.changes == ()
 
 
 def test_further_recipients_do_not_wait_for_the_calm_with_an_update_that_does() -> None:
@@ -520,6 +673,30 @@ def test_signal_to_the_acknowledger_that_is_recorded_late_counts_as_one_of_a_cha
 API = {"api_key": "BPU-x", "environment_id": "e1", "reconcile": False}
 ROUTED = {"routes": [{"when": {"tag.team": "web"}, "recipients": ["Web"]}], "confirm_resolve": False}
 WEB = {"tags": [{"name": "team", "value": "web"}]}
+
+
+@pytest.mark.parametrize("is_found", [True, False], ids=["BigPanda's API", "a webhook"])
+def test_tags_that_only_bigpandas_api_shows_ring_nobody(is_found: bool) -> None:
+    relay = new_relay(policy=ROUTED, xmatters=CALLBACK)
+    relay.play("critical 10")
+    stamp, came = int(relay.clock.now), timestamp(relay.clock.now)
+    body = samples.body(changedOn=stamp, **WEB)
+    worked(relay, samples.job(body=body, version=(stamp, stamp), received_at=came, url_recipients=(), found=is_found))
+    assert rung(relay) == (["Ops"] if is_found else ["Ops", "Web"])
+
+
+def test_route_by_the_status_of_a_change_that_the_policy_does_not_announce_rings_nobody() -> None:
+    routes = [{"when": {"status": "warning"}, "recipients": ["Web"]}, {"when": {"status": "*"}, "recipients": ["Ops"]}]
+    relay = new_relay(policy={"routes": routes, "notify_on": ["opened"]})
+    assert relay.play("critical 10 warning") == ["delivered opened", "unchanged eased"]
+
+
+def test_recipient_who_joins_a_channel_without_routes_is_not_signalled_of_what_was_announced() -> None:
+    relay = new_relay(xmatters=CALLBACK)
+    relay.play("critical 10")
+    relay.edit_secret(lambda document: document["xmatters"].update(recipients=["Ops", "New"]))
+    relay.change_policy()
+    assert relay.play("comment") == ["unchanged touched"]
 
 
 def test_what_routes_ask_of_a_share_is_kept_in_shadow_mode() -> None:
@@ -590,8 +767,9 @@ def test_signal_to_further_recipients_is_dead_lettered_with_a_removed_channel_an
     relay.play("critical 10" if event == "late tag" else "critical 7m")
     if event:
         relay.play("comment", **(WEB if event == "late tag" else {}))
-    removed = replace(relay, secrets=FakeSecrets(noc=UnknownChannel("noc")))
+    removed, copies = replace(relay, secrets=FakeSecrets(noc=UnknownChannel("noc"))), relay.retries.jobs()
     removed.play("10m")
+    worked(removed, *copies)
     [job] = relay.dead_letters.jobs()
     assert (job.stamps.reason, rung(relay)[-1]) == ("channel_removed", "Boss")
     assert rung_by_replay(relay, job) == ["Boss"]
@@ -713,4 +891,4 @@ def test_share_in_a_pause_waits_for_the_record_of_a_signal_without_the_ledger_un
     relay.change_policy(pauses=[samples.pause("keep")])
     relay.play("comment ok critical")
     waits = [Flag.WAITS_FOR_LEDGER in job.flags for job in relay.retries.jobs()]
-    assert waits[-3:] == [True, False, False]
+    assert (waits[-3:], relay.retries.delays()[-3:]) == ([True, False, False], [30, 30, 30])

@@ -77,6 +77,9 @@ class Story(NamedTuple):
 
 UNNOTIFIED, UNANSWERED = ["nobody_notified"], ["nobody_answered"]
 TWO = ("Ops", "Dba")
+BY_STATUS = {
+    "routes": [{"when": {"status": "warning"}, "recipients": ["Dba"]}, {"when": {"status": "*"}, "recipients": ["Ops"]}]
+}
 # The end of stories that are over in the sweeper's next run.
 NEXT = "0 15 15 sweep"
 STORIES: dict[str, Story] = {
@@ -121,6 +124,9 @@ STORIES: dict[str, Story] = {
     "the answer ended it": Story("critical 15 status:terminated 0 response:Acknowledge 0 30m", (), BOTH, [], 0),
     # Only the newest page of the critical counts.
     "failed, older page": Story(f"warning 15 critical 15 failure@page-1 {NEXT}", (), BOTH, []),
+    "failed, after a page of other people": Story(
+        f"warning 15 critical 15 failure@page-2=Ops {NEXT}", UNNOTIFIED, BOTH | BY_STATUS, [], 1
+    ),
     "failed, newest page": Story(f"warning 15 critical 15 failure@page-2 {NEXT}", UNNOTIFIED, BOTH, [], 1),
     "terminated, newest page": Story(
         f"warning 15 critical 15 status:terminated@page-2 {NEXT}", UNNOTIFIED, BOTH, [], 1
@@ -152,6 +158,7 @@ def test_fallback_is_told_once_of_the_step_that_is_late_or_cannot_come(name: str
     relay.play(story.events)
     assert told(relay) == [*story.told]
     assert len(relay.sns.published) == len(story.told)
+    assert relay.entry().receipt.missed == "".join(story.told)
     assert tenant is None or len(tenant.audited) == story.questions
     if story.events.endswith("30m"):
         assert relay.dynamodb.indexed() == relay.chores.messages == []
@@ -221,6 +228,15 @@ class TestRestOfTheStory:
         relay.retries.messages = records
         relay.play("0 60")
         assert (relay.entry().acknowledged_by, heard(relay)) == ("jdoe", (False, True, True))
+
+    def test_answer_counts_for_the_incident_of_its_page_although_others_got_one_of_their_own(self) -> None:
+        relay = watched(BOTH, tenant=Tenant())
+        relay.post(recipients=("dba",))
+        relay.post()
+        relay.wake(5)
+        relay.play("response:Acknowledge@page-2 0")
+        assert heard(relay) == (False, True, True)
+        assert relay.ledger.read(entry_key("noc", ("dba",), "i1")).receipt.is_open
 
     def test_failure_of_an_older_page_says_nothing_of_a_critical_whose_signal_has_no_id(self) -> None:
         relay = watched(BOTH)
@@ -345,6 +361,12 @@ def test_device_that_got_a_critical_after_a_recipient_failed_is_a_proof() -> Non
     assert receipt.notified(1010, policy).missed_step(policy, 1020) == ""
 
 
+def test_person_who_escalated_got_the_notification_although_xmatters_does_not_say_so() -> None:
+    policy, escalated = Policy(notified_within_seconds=300), Heard(is_notified=False, answers=(("jdoe", "Escalate"),))
+    receipt = Receipt.begun(1000, ("Ops",)).heard(escalated, policy, samples.parsed().responses, 1010)
+    assert (receipt.notified_at, receipt.answered_at) == (1010, 0)
+
+
 def test_nobody_is_told_of_a_critical_that_a_person_snoozed() -> None:
     relay = watched(NOTIFIED)
     relay.play("critical 15")
@@ -377,6 +399,17 @@ class TestUnansweredRecipients:
         relay = watched(LATE_ANSWER | {"flap": {"transitions": 2, "minutes": 60}})
         relay.play("warning 2 ok 2 warning 2 critical 30m")
         assert rung(relay).split()[-2:] == ["Ops", "Boss,Duty"]
+
+    def test_they_do_not_join_those_of_a_critical_that_comes_anew_after_a_better_state(self) -> None:
+        relay = watched(LATE_ANSWER | {"preset": "oncall"})
+        accept = relay.session.steps
+        relay.play("critical")
+        relay.session.steps = [samples.refused(503)]
+        relay.play("7m")
+        relay.session.steps = accept
+        relay.close_circuits()
+        assert relay.play("warning critical") == ["unchanged eased", "delivered worsened"]
+        assert (rung(relay).split()[0], rung(relay).split()[-1]) == ("Ops", "Ops")
 
     def test_they_join_the_others_only_as_far_as_names_fit_into_a_signal(self) -> None:
         names = [*(f"{number:0>200}" for number in range(10)), "x" * 32]

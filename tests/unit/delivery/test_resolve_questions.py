@@ -102,6 +102,15 @@ def test_copy_of_a_resolve_that_bigpanda_refuted_is_not_asked_about_again(tenant
     assert (result.outcome, len(relay.bigpanda.calls)) == ("superseded", asked)
 
 
+def test_resolve_without_timestamps_is_asked_about_although_bigpanda_refuted_an_earlier_one(tenant: Tenant) -> None:
+    relay = asking(tenant)
+    relay.play("critical")
+    assert relay.share(status="ok", changedOn=None).reason == "claimed"
+    passes(relay, 180)
+    assert not relay.entry().end.is_claimed
+    assert relay.share(status="ok", changedOn=None).reason == "claimed"
+
+
 def test_question_that_bigpandas_rate_limit_delays_is_no_silence(tenant: Tenant) -> None:
     relay = asking(tenant)
     relay.play(RESOLVED)

@@ -72,6 +72,9 @@ class TestAlerts:
         changed = state(9, alerts=[{"id": "a1", "status": "ok"}])
         assert compare(state(alerts=ONE), changed).transition == Transition.TOUCHED
 
+    def test_alerts_of_an_incident_that_was_announced_without_any_are_no_news(self) -> None:
+        assert compare(state(), state(9, alerts=ONE)).transition == Transition.TOUCHED
+
     @pytest.mark.parametrize(
         ("announced", "share", "expected"),
         [

@@ -138,6 +138,10 @@ def alert(number: int) -> dict[str, Any]:
     return {"id": noise(24 + number % 7), "status": "critical", "description": noise(2048), "tags": noise(9000)}
 
 
+def tag(number: int) -> dict[str, str]:
+    return {"name": f"t{number}", "value": noise(1900 + number)}
+
+
 @pytest.mark.parametrize(
     "made",
     [
@@ -147,11 +151,12 @@ def alert(number: int) -> dict[str, Any]:
         lambda: {"id": "x" * 512, "status": noise(3_000_000), "severity": noise(900_000)},
         lambda: {"id": "i1", **{f"{number}-{noise(3000)}": noise(3000) for number in range(600)}},
         lambda: {"id": "i1", noise(3_900_000): 1},
+        lambda: {"id": "i1", "alerts": [{"id": f"{n}", "tags": [tag(n)]} for n in range(900)]},
         lambda: {"id": "i1", "deep": {"deep": noise(3_900_000)}},
         lambda: {astral_noise(200 + n): astral_noise(1100 + n) for n in range(120)} | {"id": 1},
         lambda: b'{"id": "i1", "number": 1e999, "other": -1e999, "big": ' + b"9" * 4000 + b"}",
     ],
-    ids=["alerts", "long alerts", "ids", "words", "members", "name", "nested", "astral", "numbers"],
+    ids=["alerts", "long alerts", "ids", "words", "members", "name", "tags", "nested", "astral", "numbers"],
 )
 def test_reduced_body_always_fits_a_message(made: Callable[[], dict[str, Any] | bytes]) -> None:
     document = made()

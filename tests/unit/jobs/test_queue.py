@@ -145,6 +145,11 @@ def test_text_that_is_no_envelope_is_refused(text: str, why: str) -> None:
         read_envelope(text)
 
 
+def test_envelope_of_an_older_version_without_newer_members_is_read() -> None:
+    job = read_envelope(json.dumps({name: MEMBERS[name] for name in FIRST}))
+    assert (job.incident_id, job.plan, job.revived_at) == ("i1", 0, None)
+
+
 def packed(body: bytes) -> str:
     return base64.b64encode(body).decode()
 
@@ -160,7 +165,7 @@ def packed(body: bytes) -> str:
         ("channel", "No Channel"),
         *(("version", value) for value in ([1], ["a", "b"], 7, {"a": 1, "b": 2})),
         *(("accepted", value) for value in ([1], ["a", "b"], 7, {"at": 1})),
-        *(("url_recipients", value) for value in (None, 7)),
+        *(("url_recipients", value) for value in (None, 7, "Ops")),
         ("flags", 7),
         *(("stamps", stamps) for stamps in (7, {"reason": 7}, {"recipients": 7}, {"first_failed_at": "yesterday"})),
         *(

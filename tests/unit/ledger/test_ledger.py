@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from relay.channels.policy import FlapRule, Policy
 from relay.delivery.rules import Standing, judge_share
 from relay.failures import LedgerError
-from relay.incidents.share import PRESETS, State
+from relay.incidents.share import PRESETS, State, Version
 from relay.ledger.accepted_signal import AcceptedSignal, Audience
 from relay.ledger.debt import Debt, Row, shard
 from relay.ledger.entry import About, End, Entry, Flap, entry_key
@@ -165,6 +165,31 @@ def test_unreadable_entry_keeps_its_row(text: str) -> None:
     assert len(dynamodb.indexed()) == 1
 
 
+OWED = Entry().owing(state())
+
+
+@pytest.mark.parametrize(
+    ("entry", "of", "is_taken"),
+    [
+        (announced(state()), state(), False),
+        (OWED.dead_lettering(state(), MARK, "refused", plan=1), state(), False),
+        (announced(state()), over(5), True),
+        (announced(state()).with_snooze_over(), state(), True),
+    ],
+    ids=["announced", "dead-lettered", "newer", "announced, but its snooze is over"],
+)
+def test_late_record_of_a_state_that_people_know_or_that_was_given_up_wakes_nobody(
+    entry: Entry, of: State, is_taken: bool
+) -> None:
+    assert (entry.owing_by_row(of, ROW).debt.row == ROW) is is_taken
+
+
+def test_critical_that_opens_again_is_told_of_anew_although_people_were_told_that_an_earlier_one_did_not_ring() -> None:
+    told = replace(OWED, debt=replace(OWED.debt, is_notified=True))
+    again = told.owing(over(5)).owing(state(9)).debt
+    assert (again.is_notified, again.since) == (False, NOW + 9)
+
+
 RULE = FlapRule(3, 10)
 TEN_MINUTES = 600.0
 
@@ -188,6 +213,7 @@ def signal_to(*recipients: str, is_for_acknowledger: bool = False) -> AcceptedSi
     ("newer", "older", "reaches"),
     [
         (("ops", "dba"), ("dba",), True),
+        (("ops", "dba"), ("dba", "ops"), True),
         (("dba",), ("ops", "dba"), False),
         ((), (), True),
         (("ops",), (), False),
@@ -272,6 +298,11 @@ def test_page_of_a_signal_that_is_recorded_after_a_later_resolve_has_to_end() ->
     assert entry.accepted_signals[-1].at < entry.end.at == NOW + 5
 
 
+def test_page_of_a_signal_that_is_being_sent_has_to_end_although_its_senders_clock_is_ahead() -> None:
+    entry = Entry().leased(lease(state(), 10), 1, 0).unchanged(over(5))
+    assert entry.end.at > NOW + 10
+
+
 @pytest.mark.parametrize(("recipients", "is_whole"), [(("jdoe",), True), (("jdoe", "Ops"), False), ((), False)])
 def test_signal_failed_for_all_only_if_all_its_recipients_are_known(
     recipients: tuple[str, ...], is_whole: bool
@@ -280,11 +311,19 @@ def test_signal_failed_for_all_only_if_all_its_recipients_are_known(
     assert signal.with_failed(["jdoe"]).failed_for_all is is_whole
 
 
-@pytest.mark.parametrize(("is_left_out", "stays"), [(True, True), (False, False)])
-def test_eased_state_stays_after_a_worse_one_only_if_that_was_left_out(is_left_out: bool, stays: bool) -> None:
-    eased = announced(state()).unchanged(over(5))
-    entry = eased.unchanged(state(9), is_left_out=is_left_out)
-    assert entry.eased == (eased.eased if stays else None)
+@pytest.mark.parametrize(
+    ("first", "then", "is_left_out", "eased"),
+    [
+        (over(5), state(9), True, over(5)),
+        (over(5), state(9), False, None),
+        (state(5, status="warning"), over(9), True, over(9)),
+    ],
+)
+def test_eased_state_stays_after_a_worse_one_only_if_that_was_left_out(
+    first: State, then: State, is_left_out: bool, eased: State | None
+) -> None:
+    entry = announced(state()).unchanged(first).unchanged(then, is_left_out=is_left_out)
+    assert entry.eased == (eased and bare(eased))
 
 
 @pytest.mark.parametrize(("minutes", "flaps"), [((0, 3, 6), True), ((0, 6, 12), False)])
@@ -305,10 +344,39 @@ def test_nothing_is_asked_of_a_receipt_whose_steps_the_policy_does_not_await() -
     assert Receipt(NOW, is_open=True).question_at(Policy()) is None
 
 
+def test_nothing_is_asked_about_a_step_whose_question_was_asked() -> None:
+    policy = Policy(notified_within_seconds=300)
+    asked = Receipt(NOW, is_open=True).asking(policy)
+    assert asked.question_at(policy) is None
+
+
+def test_topic_that_is_told_of_an_owed_critical_says_nothing_of_the_receipt_of_an_earlier_one() -> None:
+    owed = replace(announced(state()), receipt=Receipt(NOW, is_open=True)).owing(state(5))
+    told = owed.fallback_notified(owed, "", NOW + 9)
+    assert (told.debt.is_notified, told.receipt) == (True, owed.receipt)
+
+
+def test_dropped_dead_letter_is_owed_no_more_unless_it_was_dead_lettered_again_since() -> None:
+    dead = OWED.dead_lettering(state(), MARK, "refused", plan=1)
+    assert (dead.dropped(MARK).debt.is_owed, dead.dropped(MARK).debt.is_given_up) == (False, True)
+    assert dead.dropped(MARK - 1) == dead
+
+
+def test_lease_begins_after_the_last_signal_and_the_last_end_although_its_senders_clock_is_behind() -> None:
+    assert announced(state(10)).next_start(NOW) > NOW + 10
+    assert Entry(end=End(NOW + 10)).next_start(NOW) > NOW + 10
+
+
 def test_pause_that_ends_early_is_recorded_with_its_end() -> None:
     paused = Debt(since=NOW, paused_until=NOW + 3600)
     assert paused.resumed(NOW + 60).paused_until == NOW + 60
     assert replace(paused, paused_until=NOW + 30).resumed(NOW + 60).paused_until == NOW + 30
+
+
+def test_row_of_a_state_that_waits_is_not_due_sooner_and_counts_no_attempt_any_more() -> None:
+    row = Row(NOW + 500, "j", 2, is_unbegun=True)
+    assert Debt(row=row).postponed(NOW + 60).row == Row(NOW + 500, "j")
+    assert Debt(row=row).postponed(NOW + 600).row == Row(NOW + 600, "j")
 
 
 def test_pause_of_a_state_that_was_signalled_says_nothing_of_the_next_one() -> None:
@@ -325,6 +393,27 @@ def test_resolve_is_asked_about_anew_two_minutes_after_the_claims_first_one(
     assert End(claimed_at=claimed_at).begins_claim(came) is begins
 
 
+@pytest.mark.parametrize(
+    ("claimed", "closed", "stays"),
+    [
+        ((9, (NOW, NOW)), (5, (NOW + 1, NOW + 1)), False),
+        ((5, (NOW + 9, NOW + 9)), (7, (NOW + 8, NOW + 8)), True),
+        ((9, None), (5, None), True),
+        ((5, None), (9, None), False),
+    ],
+)
+def test_claimed_resolve_stays_after_an_end_that_is_older_by_timestamps_or_else_by_arrival(
+    claimed: tuple[float, Version | None], closed: tuple[float, Version | None], stays: bool
+) -> None:
+    end = End().claimed(NOW + claimed[0], claimed[1]).closed_by(NOW + closed[0], closed[1])
+    assert end.is_claimed is stays
+
+
+def test_refuted_resolve_from_the_future_says_nothing_of_the_next_one() -> None:
+    refuted = End(version=(NOW + 99, NOW + 99))
+    assert refuted.claimed(NOW + 9, (NOW, NOW)).version == (NOW, NOW)
+
+
 @pytest.mark.parametrize(("page", "is_overtaken"), [(0, True), (1, False)])
 def test_answer_to_an_older_page_is_out_of_date_and_one_to_the_newest_is_not(page: int, is_overtaken: bool) -> None:
     again = lease(state(10), 10)
@@ -339,18 +428,31 @@ def test_answer_is_in_date_although_its_function_has_a_clock_behind_that_of_the_
     assert entry.is_overtaken(signal.at - 0.3)
 
 
-def test_signal_to_further_recipients_leaves_an_answer_to_the_first_page_in_date() -> None:
+@pytest.mark.parametrize(
+    ("later", "as_acknowledgement", "is_overtaken"),
+    [("is_further", False, False), ("is_for_acknowledger", True, False), ("is_for_acknowledger", False, True)],
+)
+def test_answer_to_the_first_page_is_in_date_after_a_signal_that_told_others_or_its_own_person_of_no_change(
+    later: str, as_acknowledgement: bool, is_overtaken: bool
+) -> None:
     entry = announced(state())
     [first] = entry.accepted_signals
-    further = replace(first, at=first.at + 10, request_id="r2", is_further=True)
-    assert not replace(entry, accepted_signals=(first, further)).is_overtaken(first.at + 5, first)
+    kind: dict[str, Any] = {later: True}
+    both = replace(entry, accepted_signals=(first, replace(first, at=first.at + 10, request_id="r2", **kind)))
+    assert both.is_overtaken(first.at + 5, first, as_acknowledgement=as_acknowledgement) is is_overtaken
+
+
+def test_acknowledgement_of_an_incident_of_which_nothing_is_recorded_as_announced_changes_nothing() -> None:
+    assert OWED.acknowledged("jdoe", NOW + 5) == OWED
 
 
 @pytest.mark.parametrize(("told", "owed", "is_worse"), [("warning", "critical", True), ("critical", "warning", False)])
 def test_owed_state_counts_as_worse_only_if_it_is_worse_than_what_people_know(
     told: str, owed: str, is_worse: bool
 ) -> None:
-    assert announced(state(status=told)).owing(state(5, status=owed)).owes_worse is is_worse
+    known = announced(state(status=told))
+    assert known.owing(state(5, status=owed)).owes_worse is is_worse
+    assert not known.unchanged(state(5, status=owed)).owes_worse
 
 
 def test_receipt_ends_with_a_state_that_is_not_critical() -> None:

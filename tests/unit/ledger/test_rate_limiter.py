@@ -88,6 +88,18 @@ def test_no_slot_is_reserved_beyond_the_horizon_and_the_wait_ends_before_it() ->
         far = line.closed()
         assert (far.reason, far.slot) == (Reason.PACED, None)
         assert 0.8 * 300 <= far.until - line.clock.now <= 300
+    # A function that knows nothing of the line counts its signal, and takes it out again.
+    Line(limit=1, clock=line.clock, dynamodb=line.dynamodb).closed()
+    [item] = line.dynamodb.items.values()
+    assert [value["N"] for name, value in item.items() if name.startswith("s")] == ["1"]
+
+
+def test_item_stays_small_although_each_signal_is_that_of_a_new_function() -> None:
+    first = Line()
+    for _ in range(200):
+        first.clock.now += 61
+        Line(clock=first.clock, dynamodb=first.dynamodb).ticket()
+    assert max(map(len, first.dynamodb.items.values())) < 60
 
 
 def test_critical_does_not_wait_for_the_full_line_of_others() -> None:

@@ -31,6 +31,8 @@ def test_environments_of_shares_are_suggested_latest_first() -> None:
         post(relay, place, id=place)
         relay.clock.now += 60 + 1
     assert suggested(relay) == ("e2", "e1")
+    relay.clock.now += 30 * 24 * 3600
+    assert suggested(relay) == ()
 
 
 def test_invented_environments_take_one_write_a_minute_and_bounded_memory() -> None:
@@ -42,6 +44,14 @@ def test_invented_environments_take_one_write_a_minute_and_bounded_memory() -> N
     relay.clock.now += 60 + 1
     relay.sources.record(channel, "e2", (), relay.deadline(8))
     assert suggested(relay) == ("e2", "invented-0")
+
+
+def test_share_without_an_environment_is_noted_once_a_day_and_suggests_none() -> None:
+    relay = relay_with()
+    for _ in range(2):
+        relay.sources.record(relay.channels.get("noc"), None, ("ann",), relay.deadline(8))
+        relay.clock.now += 60 + 1
+    assert (suggested(relay), relay.dynamodb.calls.count("update_item")) == ((), 1)
 
 
 @pytest.mark.parametrize("text", ["[[1]]", "{", '{"environments": 1}', '{"environments": {"e1": "x"}}', "null"])

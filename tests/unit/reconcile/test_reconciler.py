@@ -197,6 +197,20 @@ def test_critical_is_owed_anew_if_a_believed_resolve_ended_its_page_before_it_wa
     assert scene.signalled()[-1] == "critical"
 
 
+@pytest.mark.parametrize(("ended", "missed"), [([], 1), (["page-1"], 0)])
+def test_end_that_the_policy_does_not_announce_counts_as_missed_only_if_it_left_pages(
+    ended: list[str], missed: int
+) -> None:
+    tenant = xmatters_tenant.Tenant()
+    tenant.ended = ended
+    scene = make_scene(tenant.accept, rest=True, policy={"notify_on": ["opened"]})
+    scene.relay.rest.steps = [tenant.rest]
+    scene.shared()
+    scene.relay.wake(15)
+    scene.has(listed(scene, status="Ok"))
+    assert scene.run_twice()["missed"] == missed
+
+
 def test_owed_warning_does_not_ring_once_bigpanda_shows_that_its_incident_is_over() -> None:
     scene = make_scene(samples.refused(503))
     scene.shared(status="warning")

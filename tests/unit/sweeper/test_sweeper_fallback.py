@@ -263,6 +263,16 @@ class TestOfTheLastResort:
             f"This is a test of the relay's last resort: nothing is wrong. The number is {number}.",
         )
 
+    def test_call_says_its_number_digit_by_digit(self) -> None:
+        relay = new_relay(numbers=("+14255550100",))
+        _, called, _ = relay.sweeper.handle({"fallback_test": {}})["ways"]
+        (*_, spoken), _ = relay.messaging.sent
+        assert f"The number is {', '.join(called['number'])}." in spoken
+
+    def test_topic_alone_is_tested_if_there_are_no_phones(self) -> None:
+        found = new_relay().sweeper.handle({"fallback_test": {}})["ways"]
+        assert [each["way"] for each in found] == ["topic"]
+
     def test_confirmed_ways_are_kept_with_their_time(self) -> None:
         relay = new_relay()
         assert last_confirmation(relay.table) is None
