@@ -201,9 +201,8 @@ class ResolveQuestions:
             # By another function's clock, an open state may be later than the question: BigPanda is asked again.
             if each.newest != entry.newest or not each.end.is_claimed or task.state.precedes(each.newest):
                 return each
-            owed = each.owing_by_row(task.state, row, signal.plan)
             # A resolve that came meanwhile stays claimed if it is newer.
-            return owed._replace(end=End(owed.end.at)) if each.end == entry.end else owed
+            return each.owing_by_row(task.state, row, signal.plan)
 
         if not task.state.is_same(self.ledger.change(question.key, over, entry).newest):
             return _waiting(job, now + FIRST_AGAIN_SECONDS)

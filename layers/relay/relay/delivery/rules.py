@@ -554,7 +554,7 @@ def _given_up(case: Case) -> DeadLetter | None:
 
 def _send(case: Case) -> Send:
     task, entry = case.task, case.entry
-    max_attempts = max(1, min(MAX_ATTEMPTS, room_for_signals(entry, case.now))) if task.is_from_webhook else 1
+    max_attempts = min(MAX_ATTEMPTS, room_for_signals(entry, case.now)) if task.is_from_webhook else 1
     return Send(max_attempts, task.further or _only_acknowledger(task, entry))
 
 

@@ -160,7 +160,7 @@ class Gate(NamedTuple):
                 break
             if second > now - WINDOW_SECONDS:
                 excess -= self.counts[second]
-                now = max(now, float(second + WINDOW_SECONDS)) if excess <= 0 else now
+                now = float(second + WINDOW_SECONDS) if excess <= 0 else now
         return now
 
     def is_waited_for(self, end: float, spacing: float, now: float) -> bool:

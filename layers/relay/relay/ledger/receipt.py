@@ -157,7 +157,7 @@ class Receipt(NamedTuple):
     @property
     def awaits_others(self) -> bool:
         """True if the fallback topic was notified of a missed step, and `unanswered_recipients` got no signal yet."""
-        return bool(self.missed) and self.told_at > 0 and not self.is_open and not self.others_at
+        return bool(self.missed) and self.told_at > 0 and not self.others_at
 
     def missed_step(self, policy: Policy, now: float) -> str:
         """Return a critical's step (`Missed`) of which the fallback topic must be notified at `now`; empty for none."""

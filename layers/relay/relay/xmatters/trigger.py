@@ -98,7 +98,7 @@ class XMatters:
                 if renewed is None:
                     return sent
                 channel, is_renewed, attempts_left = renewed, True, attempts_left + 1
-            elif attempts_left == 0 or not self._has_waited(failure, sent, seconds_left):
+            elif attempts_left <= 0 or not self._has_waited(failure, sent, seconds_left):
                 return sent
             signal = replace(
                 signal,
