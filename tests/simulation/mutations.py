@@ -1586,7 +1586,7 @@ MUTATIONS = (
     Mutation(
         "inline attempts take no heed of the signals of the last minute",
         "delivery.rules:_send",
-        "max(1, min(MAX_ATTEMPTS, room_for_signals(entry, case.now)))",
+        "min(MAX_ATTEMPTS, room_for_signals(entry, case.now))",
         "MAX_ATTEMPTS",
         seed=33,
     ),
