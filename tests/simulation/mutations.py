@@ -692,7 +692,7 @@ MUTATIONS = (
         "channels.authentication:Authenticator._looked_up",
         "self.channels.for_refusal",
         "self.channels.for_authentication",
-        seed=24,
+        seed=5,
     ),
     Mutation(
         "a key that was refused is not read again",
@@ -755,7 +755,7 @@ MUTATIONS = (
         "delivery.delivery:_held",
         "entry.waiting(task.state, row, task.job.plan)",
         "entry.owing(task.state, task.job.plan)",
-        seed=1,
+        seed=2,
     ),
     Mutation(
         "the job of a debt is not stored",
@@ -1505,7 +1505,7 @@ MUTATIONS = (
         "delivery.page_followup:_unpaged_criticals",
         "later.pages and later.reaches_all_of(signal)",
         "later.pages",
-        seed=23,
+        seed=1622,
     ),
     Mutation(
         "each further signal of a critical that was answered, or told of, begins a new receipt",
