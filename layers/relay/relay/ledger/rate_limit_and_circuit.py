@@ -78,7 +78,8 @@ EARLY_SLOT_SECONDS = 1.0
 KNOWN_SECONDS = 1.0
 # Time limit of one call. A gate is updated in milliseconds, so after this time the table counts as down.
 LIMITER_SECONDS = 1.0
-# Counts of past seconds are removed in a write of their own, once there are more than this.
+# Counts of past seconds are removed with the next write. If the function does not know their names before that write,
+# they are removed in a second write once there are more than this.
 MAX_STALE = 40
 
 _DIGITS = string.digits + string.ascii_lowercase
@@ -383,6 +384,10 @@ class RateLimiter:
     def _update(self, gate: str, **changes: Any) -> Gate | None:
         """Update a gate by `Table.update`, and remove old counts from it. Return None if the condition did not hold."""
         now = self.clock()
+        _, seen = self.seen.get(gate, (0.0, None))
+        old = [name for name in (seen.stale(now) if seen else []) if name not in changes.get("add", {})]
+        if not {"only_if", "below"} & changes.keys():
+            changes["remove"] = [*changes.get("remove", ()), *old]
         item = self.table.update(gate, **changes)
         if item is None:
             self.seen.pop(gate, None)
