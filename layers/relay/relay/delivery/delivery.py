@@ -235,7 +235,8 @@ def _settle(services: Services, task: Task, entry: Entry, action: Settle) -> Res
     result = replace(task.result(action.outcome), queue=action.queue)
     question, note = action.question, action.note
     is_asked = question is None or services.outbox.enqueue(question, until=services.clock() + FIRST_QUESTION_SECONDS)
-    is_followed = note is None or _follow_end(services, task, entry, note)
+    # For a job from the queue, the worker does that once the entry is written.
+    is_followed = note is None or not task.is_from_webhook or _follow_end(services, task, entry, note)
     if not (is_asked and is_followed):
         why = "no queue accepted the job that asks BigPanda about the end, or terminates pages"
         return replace(result, outcome=Outcome.UNSAFE, reason=Reason.INTERNAL, detail=why)
@@ -410,7 +411,7 @@ def _record_failure(
     except LedgerError:
         is_recorded = False
         if at is not None:
-            return _given_up_again(task, leased, result)
+            _give_up_again(services, before, leased, result)
     if result.queue:
         return result
     if row and is_recorded:
@@ -657,17 +658,18 @@ def dead_letter_and_record(services: Services, task: Task, entry: Entry, reason:
         services.ledger.change(task.entry_key, change, entry)
     except LedgerError:
         if at is not None:
-            return _given_up_again(task, entry, result)
+            _give_up_again(services, task, entry, result)
     return result
 
 
-def _given_up_again(task: Task, entry: Entry, result: Result) -> Result:
-    """Return the result of a dead-lettered state that the ledger could not record: `unsafe` if no row finds the state.
+def _give_up_again(services: Services, task: Task, entry: Entry, result: Result) -> None:
+    """Queue a message of a dead-lettered state, since the ledger could not record that the state is given up.
 
-    Then the worker's message stays on its queue, and the state is given up once more: people are told of a
-    dead-lettered critical by the ledger.
+    With it, a worker gives the state up again, and records that. If the entry has a row, the sweeper wakes the state.
     """
-    return result if task.is_from_webhook or entry.debt.row else replace(result, outcome=Outcome.UNSAFE)
+    if not task.is_from_webhook and not entry.debt.row:
+        again = Wait(result.reason or Reason.INTERNAL, services.clock() + REFUSED_AGAIN_SECONDS)
+        queue_message(services, task, again, plan=task.job.plan)
 
 
 def dead_letter(services: Services, task: Task, result: Result, entry: Entry | None) -> Result:

@@ -268,8 +268,9 @@ class Worker:
     def _follow(self, job: Job, result: Result, *, is_over: bool) -> bool:
         """Queue a follow-up job for a signal that needs one. Return False if no queue accepts it."""
         now, outcome = self.clock(), result.outcome
-        # A resolve that was dead-lettered before, maybe without a follow-up.
-        ends = is_over and result.queue == "dead_letter" and result.reason is None
+        # A resolve that the policy does not announce, or that was dead-lettered before, maybe without a follow-up.
+        is_dead_lettered = result.queue == "dead_letter" and result.reason is None
+        ends = is_over and (outcome == Outcome.UNCHANGED or is_dead_lettered)
         if not ends and outcome not in {Outcome.DELIVERED, Outcome.DUPLICATE, Outcome.SUPERSEDED}:
             return True
         # A resolve's workflow makes no page that is to be found, and the pages of the incident end at once.
