@@ -19,6 +19,7 @@ from relay.failures import ChannelUnreadable, UnknownChannel
 from relay.incidents.share import CANARY_PREFIX
 from relay.jobs.queue import Queue, read_envelope
 from relay.ledger.credentials import MARKS_KEY
+from relay.ledger.debt import FALLBACK_DESCRIPTION
 from relay.ledger.entry import Entry
 from relay.ledger.table import Text, decoded
 from tests.fake_dynamodb import FakeDynamoDb, condition_failed, size
@@ -527,8 +528,8 @@ class SimulatedDynamoDb(FakeDynamoDb):
         if self.cloud.job_margin is None or "expires" not in item:
             return
         # A schedule lasts for hours, so the days for which a stored job outlives its state are cut.
-        expires = item["expires"]["N"]
-        cut = STORED_SECONDS - self.cloud.job_margin if key.startswith("job/") else 0.0
+        is_job = key.startswith("job/") and not key.endswith(FALLBACK_DESCRIPTION)
+        expires, cut = item["expires"]["N"], STORED_SECONDS - self.cloud.job_margin if is_job else 0.0
         at = float(expires) - cut + self._luck.uniform(0, self.cloud.deleted_late)
         if at < world.now + HORIZON_SECONDS:
             world.at(at, lambda: self._expire(key, expires))

@@ -94,14 +94,14 @@ def test_critical_without_a_page_is_logged_and_notified_by_the_sweeper(tenant: T
     assert relay.recorder.metrics()["page_missing"] == 1, "reported once, and not of the resolve"
 
 
-def test_topic_hears_of_a_critical_without_a_page_although_a_milder_state_is_owed_since(tenant: Tenant) -> None:
+def test_topic_reads_of_the_critical_without_a_page_although_a_milder_state_is_owed_since(tenant: Tenant) -> None:
     tenant.makes_pages = False
     relay = new_relay(tenant, policy={"notify_on": ["opened", "eased"], "min_seconds_between_signals": 0})
     relay.play("critical 5", alerts=[{"id": "a1", "status": "critical", "description": "disk full"}])
     relay.session.steps = [samples.refused(503)]
     relay.play("warning 15m", alerts=[{"id": "a1", "status": "warning", "description": "disk nearly full"}])
     [message] = relay.sns.published
-    assert 'Incident i1: \\"disk nearly full\\"' in message["Message"]
+    assert 'Incident i1: \\"disk full\\"' in message["Message"]
 
 
 @pytest.mark.parametrize(

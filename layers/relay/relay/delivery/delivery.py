@@ -50,7 +50,7 @@ from relay.jobs.queue import (
     stored_envelope,
 )
 from relay.jobs.result import Outcome, Result, SendResult, after_failure
-from relay.ledger.debt import LAST_CRITICAL, Debt, Row, Ticket, Wait
+from relay.ledger.debt import FALLBACK_DESCRIPTION, FOR_OTHERS, Debt, Row, Ticket, Wait
 from relay.ledger.entry import LEASE_SECONDS, Entry, Lease
 
 if TYPE_CHECKING:
@@ -561,7 +561,7 @@ def store_for_others(services: Services, task: Task, entry: Entry) -> None:
     is_newest = task.state.is_of_same_share(entry.newest)
     if task.channel.policy.unanswered_recipients and entry.receipt.is_open and is_newest:
         with suppress(LedgerError):
-            store_job(services.ledger, LAST_CRITICAL, task, services.clock())
+            store_job(services.ledger, FOR_OTHERS, task, services.clock())
 
 
 def owe_to_others(services: Services, task: Task, entry: Entry) -> None:
@@ -691,7 +691,7 @@ def dead_letter(services: Services, task: Task, result: Result, entry: Entry | N
     if dead_lettered:
         if task.state.is_critical:
             with suppress(LedgerError):
-                store_job(services.ledger, LAST_CRITICAL, task, services.clock())
+                store_job(services.ledger, FALLBACK_DESCRIPTION, task, services.clock())
         return replace(result.queued("dead_letter"), job=dead_lettered)
     if not task.is_from_webhook:
         task = queue_message(services, replace(task, job=job), again, plan=task.job.plan)

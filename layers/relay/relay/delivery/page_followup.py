@@ -8,6 +8,7 @@ xMatters who was notified and who answered, and BigPanda who answered there.
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from copy import replace
 from dataclasses import dataclass, field
 
@@ -16,8 +17,10 @@ from relay.deadline import Clock, Deadline
 from relay.delivery.task import entry_key_of
 from relay.failures import HANDLING, BadAnswer, LedgerError, Reason, SendError, wait_seconds
 from relay.jobs.job import MILLISECOND, Job, seconds_of, timestamp
+from relay.jobs.queue import stored_envelope
 from relay.jobs.result import Notices, Outcome, Result
 from relay.ledger.accepted_signal import AcceptedSignal
+from relay.ledger.debt import FALLBACK_DESCRIPTION
 from relay.ledger.entry import Entry
 from relay.ledger.receipt import ASKED_BEFORE_SECONDS
 from relay.ledger.receipt_prover import ReceiptProver
@@ -199,6 +202,10 @@ class Followup:
             if signal.is_page_missing and signal.is_open and signal.request_id not in reported
         )
         lost, now = _unpaged_criticals(after, checked), self.clock()
+        if lost:
+            with suppress(LedgerError):
+                described = stored_envelope(job)
+                self.ledger.store(entry_key_of(job), FALLBACK_DESCRIPTION, described, lasts=OLD_SIGNAL_SECONDS)
 
         def change(current: Entry) -> Entry:
             followed = current.followed(checked)

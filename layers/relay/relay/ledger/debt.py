@@ -116,15 +116,16 @@ def shards(kind: str) -> list[str]:
     return [f"{kind}#{number}" for number in range(SHARDS)]
 
 
-# Name of the stored job of the last critical that was announced or dead-lettered. The policy's `unanswered_recipients`
-# are signalled with it, and it describes the incident for the fallback topic's message.
-LAST_CRITICAL = "last_critical"
+# Name of a stored job that is not sent: it only describes the incident for the fallback topic's message.
+FALLBACK_DESCRIPTION = "fallback_description"
+# Name of the stored job of an announced critical, with which the policy's `unanswered_recipients` are signalled.
+FOR_OTHERS = "for_others"
 
 
 def stored_key(entry: str, stored_name: str) -> str:
     """Return the table's key for a job that is stored beside the ledger entry with the key `entry`.
 
-    `stored_name` names the job: `Job.stored_name` or LAST_CRITICAL.
+    `stored_name` names the job: `Job.stored_name`, FALLBACK_DESCRIPTION or FOR_OTHERS.
     """
     return f"job/{entry.removeprefix('incident/')}/{stored_name}"
 

@@ -22,7 +22,7 @@ from relay.delivery.task import recorded_state
 from relay.failures import LedgerError, Reason
 from relay.jobs.job import Flag, Job
 from relay.jobs.queue import Outbox, envelope_of
-from relay.ledger.debt import LAST_CRITICAL, MAX_BEGUN, Row
+from relay.ledger.debt import FALLBACK_DESCRIPTION, MAX_BEGUN, Row
 from relay.ledger.entry import Entry
 from relay.ledger.rate_limit_and_circuit import circuit_of
 from relay.ledger.table import MAX_BATCH
@@ -191,7 +191,7 @@ class Bells:
         if newest.is_critical:
             # The fallback topic's message describes the incident with this job.
             with suppress(LedgerError):
-                self.rows.ledger.store(row.key, LAST_CRITICAL, envelope_of(job), lasts=STORED_SECONDS)
+                self.rows.ledger.store(row.key, FALLBACK_DESCRIPTION, envelope_of(job), lasts=STORED_SECONDS)
         self.rows.change(row, lambda entry: entry.dead_lettering(newest, at, Reason.INTERNAL, plan=plan))
         self.tools.telemetry.notice(
             "dead_lettered", f"the job of incident {row.incident_id}: workers failed repeatedly"

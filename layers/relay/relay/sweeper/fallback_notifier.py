@@ -19,7 +19,7 @@ from relay.delivery.fallback_messages import MAX_NAMED, Fallback, OverdueDebt
 from relay.incidents.share import is_open, parse_share
 from relay.jobs.job import Job, timestamp
 from relay.jobs.queue import MAX_LOGGED_IDS
-from relay.ledger.debt import LAST_CRITICAL, Row
+from relay.ledger.debt import FALLBACK_DESCRIPTION, FOR_OTHERS, Row
 from relay.ledger.entry import Entry
 from relay.ledger.table import Table
 from relay.sweeper.run import (
@@ -187,7 +187,7 @@ class FallbackNotifier:
         while the ledger fails: only the ledger says that it is for further recipients.
         """
         policy, newest = self.policies.of(row.channel), row.entry.newest
-        job = self.rows.stored_job(row, LAST_CRITICAL)
+        job = self.rows.stored_job(row, FOR_OTHERS)
         if job is None or newest is None or (job.version, job.digest) != (newest.version, newest.digest):
             return None
         lasts = policy.max_age_seconds + STORED_SECONDS
@@ -259,7 +259,7 @@ class FallbackNotifier:
 
     def _stored_job(self, row: DueRow) -> Job | None:
         name = row.entry.debt.job if _owes_critical(row.entry) else ""
-        return self.rows.stored_job(row, name or LAST_CRITICAL)
+        return self.rows.stored_job(row, name or FALLBACK_DESCRIPTION)
 
 
 def _owes_critical(entry: Entry) -> bool:
