@@ -42,7 +42,23 @@ def listed(scene: Scene, name: str = "i1", **members: Any) -> dict[str, Any]:
         pytest.param({}, {}, {"incident_tags": [{"name": "new"}]}, 0, ["critical"], id="announced, other change"),
         pytest.param({}, {"status": "warning"}, {}, 1, ["warning", "critical"], id="missed change"),
         pytest.param({}, {"status": "warning"}, {"status": "Ok"}, 1, ["warning", "ok"], id="missed resolve"),
+        pytest.param(
+            {},
+            {"status": "warning", "ago": 1400},
+            {"status": "Ok", "ago": 1200},
+            1,
+            ["warning", "ok"],
+            id="missed resolve that the second run would not list",
+        ),
         pytest.param({}, {"status": "warning"}, {"ago": 900}, 0, ["warning"], id="older than the last share"),
+        pytest.param(
+            {"policy": {"confirm_resolve": False}},
+            {"status": "ok", "active": False, "resolved": True, "ago": 100},
+            {},
+            0,
+            [],
+            id="older than a resolve that the policy believes",
+        ),
         pytest.param(
             {"policy": {"preset": "oncall"}}, {}, {"status": "Warning"}, 0, ["critical"], id="not in the policy"
         ),
@@ -59,6 +75,7 @@ def test_difference_between_bigpanda_and_ledger_is_relayed_once(
         scene.shared(**shared)
     scene.has(listed(scene, **shown))
     assert scene.run_twice()["missed"] == missed
+    assert scene.relay.recorder.lines("reconciled")[-1]["level"] == ("ERROR" if missed else "INFO")
     scene.relay.wake(60)
     assert scene.signalled() == signalled
     assert scene.relay.recorder.metrics().get("share_missed", 0) == missed
@@ -142,6 +159,12 @@ class TestMissed:
 
 class TestKnown:
     """Known incidents: a state that the ledger has is not signalled twice."""
+
+    def test_incident_that_only_an_unannounced_share_to_other_recipients_named_is_reported(self) -> None:
+        scene = make_scene(reconcile="report")
+        scene.shared(("mallory",), status="ok", active=False, resolved=True)
+        scene.has(listed(scene, ago=200))
+        assert scene.run_twice()["unknown"] == 1
 
     def test_recipients_that_only_an_unannounced_share_named_get_no_signal(self, scene: Scene) -> None:
         scene.shared(("mallory",), status="ok", active=False, resolved=True)
@@ -275,6 +298,14 @@ def test_unknown_critical_is_reported_once_and_not_signalled(setting: Any) -> No
     assert scene.relay.retries.messages == []
     assert scene.relay.recorder.metrics()["unknown_incident"] == 1
     assert "share_missed" not in scene.relay.recorder.metrics()
+
+
+def test_unknown_critical_that_ends_while_the_run_lists_incidents_is_not_reported() -> None:
+    scene = reporting()
+    scene.has(incident(scene.relay.clock))
+    ended = answer({"items": [incident(scene.relay.clock, status="Ok")], "total": 1})
+    scene.tenant.faults["folder=resolved"] = lambda _: ended
+    assert "unknown" not in scene.run_twice()
 
 
 def test_unknown_critical_of_two_environments_is_reported_once() -> None:
