@@ -125,12 +125,13 @@ def test_critical_that_comes_back_after_an_ease_rings_at_once_while_the_table_is
     assert relay.statuses() == "critical critical"
 
 
-def test_nobody_is_told_of_a_critical_that_rang_while_the_table_is_down() -> None:
-    relay = down()
-    relay.play("critical")
+@pytest.mark.parametrize("failures", [0, 3])
+def test_nobody_is_told_of_a_critical_that_rang_while_the_table_is_down(failures: int) -> None:
+    relay = down(*[samples.refused(503)] * failures, samples.accepted())
+    relay.play("critical 400")
     for _ in range(20):
         relay.wake(60)
-    assert (relay.statuses(), relay.sns.published) == ("critical", [])
+    assert (len(relay.session.calls), relay.sns.published) == (failures + 1, [])
 
 
 def test_people_are_told_of_a_critical_that_xmatters_refused_while_the_table_was_down() -> None:

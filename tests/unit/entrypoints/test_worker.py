@@ -29,22 +29,25 @@ class TestMessages:
         assert relay.worker.work(records(good, body, good.replace("i1", "i2"))) == ["m2"]
         assert len(relay.session.calls) == 2
         assert "dead_lettered" not in relay.recorder.metrics()
+        assert relay.chores.messages == [], "without xMatters' REST API no signal has a follow-up"
         [line] = relay.recorder.lines("unreadable job")
         assert line["level"] == "ERROR"
 
     @pytest.mark.parametrize(("receives", "times"), [(1, 0), (20 - 1, 0), (20, 1)])
     @pytest.mark.parametrize(
         "message",
-        [records("not json"), jobs("i1", kind="from-a-newer-version")],
-        ids=["unreadable", "its job crashes"],
+        [records("not json"), jobs("i1", kind="from-a-newer-version"), jobs("i1", kind="recovery")],
+        ids=["unreadable", "of a newer version", "its job crashes"],
     )
     def test_message_that_sqs_dead_letters_is_counted_at_its_last_receive(
         self, message: list[dict[str, Any]], receives: int, times: int
     ) -> None:
         relay = new_relay()
+        relay.dynamodb.failure = ZeroDivisionError()
         attributes = {"ApproximateReceiveCount": str(receives)}
         assert relay.worker.work([each | {"attributes": attributes} for each in message]) == ["m1"]
         assert relay.recorder.metrics().get("dead_lettered", 0) == times
+        assert relay.recorder.metrics().get("crash", 0) == (message[0]["body"] != "not json")
 
 
 @pytest.mark.parametrize("kind", ["signal", "followup"])
@@ -54,6 +57,13 @@ def test_job_of_an_unreadable_channel_expires_at_the_largest_age(kind: str) -> N
     assert relay.worker.work(jobs("i1", kind=kind, attempts=0)) == []
     assert [job.stamps.reason for job in relay.dead_letters.jobs()] == ["expired"]
     assert relay.retries.messages == []
+
+
+def test_chore_of_an_unreadable_channel_waits_on_its_queue() -> None:
+    relay = new_relay(secrets=FakeSecrets(noc="not json"))
+    assert relay.worker.work(jobs("i1", kind="followup", attempts=0)) == []
+    assert [job.kind for job in relay.chores.jobs()] == ["followup"]
+    assert "crash" not in relay.recorder.metrics()
 
 
 @pytest.mark.parametrize("kind", ["signal", "writeback", "release"])

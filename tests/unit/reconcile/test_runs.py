@@ -205,6 +205,7 @@ class TestLease:
         assert scene.relay.reconciler.run() == []
         assert listings(scene) == 0
         lease.release()
+        assert scene.relay.reconciler.handle() == {"runs": 1, "channels": 1}
         assert scene.run()["compared"] == 1
 
     def test_lease_is_renewed_during_a_long_run(self, scene: Scene) -> None:
