@@ -69,6 +69,16 @@ class TestRevoked:
         relay.clock.now += 2
         assert (status(relay, LEAKED), status(relay, NEW)) == (401, 200)
 
+    def test_new_token_is_valid_at_once_although_the_secret_was_read_just_before_the_revocation(
+        self, relay: Relay
+    ) -> None:
+        relay.clock.now += 9
+        assert status(relay, "wrong-token-of-24-characters") == 401
+        relay.secrets.texts["noc"] = secret(NEW)
+        revoke(relay)
+        relay.clock.now += 1.5
+        assert (status(relay, NEW), status(relay, LEAKED)) == (200, 401)
+
     @pytest.mark.parametrize("revokes", [True, False])
     @pytest.mark.parametrize("channel", ["noc", "other"])
     def test_revocation_acts_although_another_mark_is_written_before_functions_read_it(

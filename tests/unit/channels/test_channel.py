@@ -48,6 +48,11 @@ def test_complete_secret_is_parsed_and_shows_no_credential() -> None:
     assert CANARY not in repr(found)
 
 
+def test_notification_of_a_device_is_awaited_by_default_if_xmatters_can_be_asked_for_it() -> None:
+    found = made(recipients=["Ops"]), made(recipients=["Ops"], rest=REST)
+    assert [each.policy.notified_within_seconds for each in found] == [0, 300]
+
+
 OWN, OF_ANOTHER = (token.make(name, "inbound", min) for name in ("noc", "other"))
 NOT_MADE = ": begins with bpr_ and was not made for this channel and endpoint"
 
@@ -133,6 +138,10 @@ CALLBACK, WITH_REST = {"callback": {"token": samples.CALLBACK_TOKEN}}, {"rest": 
         ),
         # Nobody could verify who answers.
         ({}, CALLBACK, ACTIONS, r"bigpanda\.actions: resolve and snooze need xmatters\.rest"),
+        *(
+            ({}, WITH_REST, ACTIONS | {"actions": {"Done": action}}, "snooze needs minutes, and nothing else has them")
+            for action in ({"do": "snooze"}, {"do": "resolve", "minutes": 5})
+        ),
     ],
 )
 def test_setting_that_the_others_make_impossible_is_refused(
@@ -318,6 +327,10 @@ def keys(found: Channel) -> list[str]:
 def test_channel_that_may_notify_nobody_has_a_problem_with_its_key(found: Channel, key: str) -> None:
     assert keys(found) == [key]
     assert CANARY_TOKEN not in repr(misconfiguration.problems(found))
+
+
+def test_flap_rule_of_a_channel_whose_pages_are_not_ended_has_no_problem() -> None:
+    assert keys(made(recipients=["Ops"], policy=FLAP)) == []
 
 
 @pytest.mark.parametrize(

@@ -38,14 +38,18 @@ def found(relay: Relay) -> list[tuple[str, ...]]:
     [
         ([{"id": "page-9", "requestId": "another"}, {"id": "page-1", "requestId": "R1"}], ("page-1",), "1"),
         ([{"id": "page-1", "status": "TERMINATED"}, {"id": "page-2"}], ("page-1", "page-2"), "1"),
-        ([{"id": "x" * 101}, *({"id": f"p{n}"} for n in range(1000))], tuple(f"p{n}" for n in range(10)), "7" * 100),
+        (
+            [{"id": "x" * 101}, *({"id": f"p{n}", "status": None} for n in range(1000))],
+            tuple(f"p{n}" for n in range(10)),
+            "7" * 100,
+        ),
     ],
     ids=["page of another request", "one of two has ended", "more than the ledger keeps"],
 )
 def test_pages_are_those_of_the_request_cut_to_what_the_ledger_keeps_and_one_of_them_is_active(
-    tenant: Tenant, data: list[dict[str, str]], ids: tuple[str, ...], number: str
+    tenant: Tenant, data: list[dict[str, Any]], ids: tuple[str, ...], number: str
 ) -> None:
-    said = [{"eventId": "7" * 9000 if number != "1" else "1", "status": "ACTIVE", **each} for each in data]
+    said: list[Any] = [{"eventId": "7" * 9000 if number != "1" else "1", "status": "ACTIVE", **each} for each in data]
     relay = new_relay(tenant, rest=FakeSession(HttpAnswer(200, {}, json.dumps({"data": said}).encode())))
     relay.play("critical 36")
     assert pages(relay)[0] == (ids, number, False, False)

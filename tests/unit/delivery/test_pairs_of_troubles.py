@@ -99,7 +99,7 @@ def test_recipients_of_a_webhook_are_recorded_once_the_table_takes_writes(failur
     relay = xmatters_tenant.new_relay(
         tenant, policy=policy, xmatters=xmatters, access=access, bigpanda=FakeSession(DONE)
     )
-    relay.session.steps = [samples.refused(503)] * failures + [tenant.accept]
+    relay.session.steps = [*[samples.refused(503)] * failures, tenant.accept]
     update, ends = relay.dynamodb.update_item, relay.clock.now + 60
 
     def throttled(**request: Any) -> Any:
