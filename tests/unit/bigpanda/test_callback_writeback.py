@@ -160,6 +160,12 @@ def test_first_share_of_an_incident_releases_it_in_bigpanda() -> None:
     assert len(relay.bigpanda.calls) == 1
 
 
+def test_nothing_is_released_for_a_channel_from_which_bigpanda_withholds_nothing() -> None:
+    relay = new_relay()
+    assert relay.post().status < 300
+    assert relay.chores.messages == []
+
+
 def test_first_share_releases_its_incident_although_its_signal_has_to_wait() -> None:
     relay = new_relay(**HELD)
     relay.session.steps = [samples.refused(429)]

@@ -329,8 +329,22 @@ def test_channel_that_may_notify_nobody_has_a_problem_with_its_key(found: Channe
     assert CANARY_TOKEN not in repr(misconfiguration.problems(found))
 
 
-def test_flap_rule_of_a_channel_whose_pages_are_not_ended_has_no_problem() -> None:
-    assert keys(made(recipients=["Ops"], policy=FLAP)) == []
+@pytest.mark.parametrize(
+    "found",
+    [
+        made(recipients=["Ops"], policy=FLAP),
+        made(routes=[TO_OPS]),
+        made(url=f"{HOST}/reapi/2015-04-01/forms/{UUID}/triggers", recipients=["Ops"]),
+    ],
+    ids=["flap rule without pages to end", "recipients in a route alone", "old form without pages to find"],
+)
+def test_channel_whose_signals_reach_people_has_no_problem(found: Channel) -> None:
+    assert (keys(found), misconfiguration.unprovable(found)) == ([], [])
+
+
+def test_answer_may_be_awaited_if_bigpanda_alone_can_prove_it() -> None:
+    document = samples.secret(policy={"answered_within_seconds": 60}) | {"bigpanda": {"api_key": "BPU-1"}}
+    assert samples.parsed(document).asks_about_answers
 
 
 @pytest.mark.parametrize(

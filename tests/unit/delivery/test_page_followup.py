@@ -10,6 +10,7 @@ import requests
 from relay.failures import QueueError
 from relay.http.session import HttpAnswer
 from relay.jobs.job import timestamp
+from relay.jobs.queue import release_job
 from relay.ledger.table import stored_row
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
@@ -161,7 +162,7 @@ def test_failed_followup_is_retried_later_and_does_not_count_as_no_page(
 
 
 def test_api_that_hung_is_not_called_again_for_half_a_minute(tenant: Tenant) -> None:
-    relay = new_relay(tenant)
+    relay = new_relay(tenant, access={"api_key": "BPU-1", "callbacks": True, "app_key": "a" * 24})
     relay.play("critical")
     relay.rest.steps = [slow(relay.clock, math.inf, dies)]
     calls = []
@@ -170,6 +171,8 @@ def test_api_that_hung_is_not_called_again_for_half_a_minute(tenant: Tenant) -> 
         worked(relay, followup())
         calls.append(len(relay.rest.calls))
     assert calls[0] == calls[1] < calls[2]
+    worked(relay, release_job(samples.job(), "incident#new"))
+    assert len(relay.bigpanda.calls) == 1, "the other vendor's API is called"
 
 
 def test_followup_out_of_time_goes_on_at_once_if_it_made_progress(tenant: Tenant) -> None:

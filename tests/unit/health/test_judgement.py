@@ -50,6 +50,7 @@ REFUSED = owed(reason="refused")
         ([owed(120)], []),
         ([owed(121, "upstream")], ["a critical is owed for 2m (upstream 1)"]),
         ([owed(901, "timeout", is_critical=False)], ["owed for 15m (timeout 1)"]),
+        ([owed(901, is_critical=False)], ["owed for 15m"]),
         ([owed(9000, paused_until=NOW - 60)], []),
         ([owed(reason="credentials")], ["xMatters refuses the credentials"]),
         ([REFUSED, owed(reason="credentials")], ["xMatters refuses the credentials"]),
@@ -203,6 +204,11 @@ def test_message_about_one_channel_says_since_when_why_what_waits_and_what_to_ty
     assert attributes == {"channel": "payments", "health": health}
 
 
+def test_message_counts_incidents_that_were_given_up_although_none_is_critical() -> None:
+    subject = published(SICK._replace(debts=Debts(given_up_other=6)))["Subject"]
+    assert subject.endswith("0 critical, 0 other incidents wait; 0 critical, 6 other given up")
+
+
 @pytest.mark.parametrize("topics", [(ALARM, ""), ("", ALARM)])
 @pytest.mark.parametrize("is_urgent", [True, False])
 def test_only_topic_gets_every_message(topics: tuple[str, str], is_urgent: bool) -> None:
@@ -211,11 +217,14 @@ def test_only_topic_gets_every_message(topics: tuple[str, str], is_urgent: bool)
 
 
 @pytest.mark.parametrize("health", ["sick", "well"])
-@pytest.mark.parametrize("count", [1, 200])
+@pytest.mark.parametrize("count", [1, 50, 200])
 def test_longest_messages_fit_into_what_sns_takes(count: int, health: Health) -> None:
     longest = ChannelNotice("c" * 48, NOW, "x" * 5000, Debts(1_000_000, 1_000_000, 1_000_000, 1_000_000))
     message = published(*[longest] * count, health=health)
     assert len(message["Subject"]) < 100
     assert len(message["Message"]["sms"]) <= 140
     assert "cccc" in message["Message"]["sms"]
+    assert ("channel" in message["MessageAttributes"]) == (count == 1)
+    assert ("And 150 more channels." in message["Message"]["email"]) == (count == 200)
+    assert ("more channels" in message["Message"]["email"]) == (count == 200)
     assert len(json.dumps(message)) < 256 * 1024

@@ -92,6 +92,12 @@ def test_incident_rings_only_if_it_was_shared_with_each_webhook_that_may_be_the_
     assert [job.incident_id for job in scene.relay.retries.jobs()] == ["both"]
 
 
+def test_unknown_critical_is_reported_and_does_not_ring_while_no_webhook_is_learnt() -> None:
+    scene = unlearnt(make_scene())
+    lists(scene, i2=[OTHER])
+    assert (scene.run_twice()["missed"], reported(scene)) == (0, 1)
+
+
 @pytest.mark.parametrize(
     "fault",
     [lambda _: HttpAnswer(503, {}, b""), lambda _: HttpAnswer(404, {}, b"{}"), lambda _: answer([{"type": "odd"}])],

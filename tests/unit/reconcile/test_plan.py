@@ -63,9 +63,18 @@ def test_recipients_of_urls_are_looked_for_only_if_a_webhook_named_any(recipient
     assert member.names_recipients == bool(recipients)
 
 
-@pytest.mark.parametrize(("own", "rings"), [({"recipients": []}, False), ({"recipients": ["noc"]}, True)])
-def test_channel_relays_missed_incidents_only_if_its_secret_names_recipients(own: dict[str, Any], rings: bool) -> None:
-    scene = make_scene()
+@pytest.mark.parametrize(
+    ("own", "routes", "rings"),
+    [
+        ({"recipients": []}, [], False),
+        ({"recipients": ["noc"]}, [], True),
+        ({"recipients": []}, [{"when": {"status": "critical"}, "recipients": ["noc"]}], True),
+    ],
+)
+def test_channel_relays_missed_incidents_only_if_its_secret_names_recipients(
+    own: dict[str, Any], routes: list[Any], rings: bool
+) -> None:
+    scene = make_scene(policy={"routes": routes})
     scene.relay.edit_secret(lambda document: document["xmatters"].update({"recipients_in": "url"} | own))
     scene.relay.clock.now += 301
     [member] = planned(scene)[0].members

@@ -13,7 +13,7 @@ from relay.channels.channel import Rest
 from relay.deadline import Deadline
 from relay.failures import BadAnswer, Reason
 from relay.http.client import HttpClient
-from relay.http.session import HttpAnswer
+from relay.http.session import ForbiddenUrl, HttpAnswer
 from relay.ledger.receipt import Heard
 from relay.xmatters.directory import Directory, Kind, Pages, RecipientCheck
 from tests import samples
@@ -160,8 +160,11 @@ def test_on_call_people_are_counted_only_if_the_answer_lists_them(page: Any, cou
 
 @pytest.mark.parametrize(
     "reply",
-    [said({}, 429), said({}, 401), requests.ConnectTimeout(), requests.ReadTimeout()],
-    ids=["429", "401", "unreachable", "late"],
+    [
+        *(said({}, 429), said({}, 401), requests.ConnectTimeout(), requests.ReadTimeout()),
+        ForbiddenUrl("its host is not allowed"),
+    ],
+    ids=["429", "401", "unreachable", "late", "not sent"],
 )
 def test_lasting_failure_ends_the_requests_for_other_names(reply: HttpAnswer | Exception) -> None:
     lookup = Lookup(groups_Net=group("Net"), people_b=reply, people_c=person("c"))
@@ -179,6 +182,7 @@ def test_failure_for_one_name_leaves_other_users_unknown_and_no_group() -> None:
     lookup.tenant.on_call["Net"] = 1
     hindrances = partial(lookup.directory.hindrances, rest(), now=lookup.clock.now, deadline=Deadline(30, lookup.clock))
     assert hindrances(["Net", "jdoe", "b"]) == {"jdoe": "", "b": ""}
+    assert hindrances(["jdoe"]) == {}
     lookup.tenant.paths.clear()
     assert hindrances(["Net"]) == {}
     assert lookup.tenant.paths == ["people/Net", "groups/Net", "on-call"], "nothing is asked about users"

@@ -90,6 +90,7 @@ class TestToken:
             (HttpAnswer(302, {"location": "https://acme.xmatters.com/maintenance"}, b""), Reason.UPSTREAM),
             (HttpAnswer(200, {}, b"<html>log in</html>"), Reason.UPSTREAM),
             (HttpAnswer(200, {}, b'{"access_token": 7, "expires_in": 900}'), Reason.UPSTREAM),
+            (samples.token(""), Reason.UPSTREAM),
             (HttpAnswer(200, {}, b'{"access_token": "t\\r\\nX-Evil: 1", "expires_in": 900}'), Reason.UPSTREAM),
             (HttpAnswer(200, {}, '{"access_token": "é", "expires_in": 900}'.encode()), Reason.UPSTREAM),
         ],
@@ -289,8 +290,13 @@ def test_inline_attempts_of_a_signal(name: str) -> None:
     sent = send(relay, attempts=abs(most), repeats=most < 0)
     assert (sent.attempts, sent.maybe_accepted, reason(sent)) == (attempts, maybe_accepted, failure)
     assert (sent.request_id, relay.clock.slept) == (None if failure else "r1", waits)
-    assert "X-Relay-May-Repeat" not in relay.session.calls[0].headers
     assert [call.headers["X-Relay-Attempt"] for call in relay.session.calls] == ["1", "2", "3"][:attempts]
+
+
+def test_only_an_attempt_after_one_that_may_have_notified_says_so() -> None:
+    relay = new_relay(DOWN, CUT, DOWN, OK)
+    send(relay, repeats=True)
+    assert ["X-Relay-May-Repeat" in call.headers for call in relay.session.calls] == [False, False, True]
 
 
 @pytest.mark.parametrize("chance", [0.0, 0.25])
