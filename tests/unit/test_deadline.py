@@ -89,10 +89,11 @@ def test_exception_of_the_work_is_raised() -> None:
 
 
 def test_one_thread_does_the_work_of_all_requests() -> None:
-    watchdog, threads = Watchdog(), list[int]()
+    watchdog, works = Watchdog(), list[tuple[int, float]]()
     for _ in range(3):
-        watchdog(lambda: threads.append(threading.get_ident()), STUCK_SECONDS)
-    assert len(set(threads)) == 1
+        watchdog(lambda: works.append((threading.get_ident(), seconds_left())), STUCK_SECONDS)
+    assert len({thread for thread, _ in works}) == 1
+    assert all(0 < left <= STUCK_SECONDS for _, left in works)
 
 
 def hang(watchdog: Watchdog, after: Callable[[], object]) -> tuple[threading.Event, threading.Event]:
@@ -112,13 +113,15 @@ def hang(watchdog: Watchdog, after: Callable[[], object]) -> tuple[threading.Eve
 
 
 def test_next_request_does_not_wait_for_hanging_work_that_was_abandoned() -> None:
-    watchdog, first, second = Watchdog(), threading.Event(), threading.Event()
-    let_go, is_over = hang(watchdog, first.set)
+    watchdog, abandoned, second = Watchdog(), list[threading.Thread](), threading.Event()
+    let_go, is_over = hang(watchdog, lambda: abandoned.append(threading.current_thread()))
     watchdog(second.set, STUCK_SECONDS)
     assert second.is_set()
-    assert not first.is_set()
+    assert abandoned == []
     let_go.set()
     assert is_over.wait(STUCK_SECONDS)
+    abandoned[0].join(STUCK_SECONDS)
+    assert not abandoned[0].is_alive()
 
 
 def test_abandoned_work_begins_no_call_when_it_wakes() -> None:

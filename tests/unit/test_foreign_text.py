@@ -26,7 +26,7 @@ def test_one_line_has_no_control_format_or_bidi_character(text: str, line: str) 
 
 def test_long_text_ends_in_an_ellipsis() -> None:
     assert one_line("x" * 11, 10) == "x" * 9 + "…"
-    assert one_line("x" * 10, 10) == "x" * 10
+    assert one_line("x" * 10, 10) == identifier("x" * 10, 10) == "x" * 10
 
 
 @given(ANY, st.integers(4, 50))

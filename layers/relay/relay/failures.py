@@ -147,8 +147,8 @@ def wait_seconds(
 ) -> float:
     """Return the backoff in seconds: exponential with full jitter, so that jobs that failed together spread out.
 
-    The random part is `jitter` (from 0 to 1) times the job's `age`, bounded to SHORTEST_SECONDS and
-    LONGEST_WAIT_SECONDS. `age` is the time (seconds) since the job came, was replayed, or could first be sent.
+    The random part is `jitter` (from 0 to 1) times the job's `age`, the time since the job came, was replayed, or could
+    first be sent. The age counts as SHORTEST_SECONDS at least, and as LONGEST_WAIT_SECONDS at most.
 
     After an ambiguous failure (`may_have_acted`), the backoff is at least AMBIGUOUS_WAIT_SECONDS. For a critical signal
     whose failure was not ambiguous, the random part is at most CRITICAL_WAIT_SECONDS: the circuit breaker protects
@@ -255,7 +255,7 @@ class InvalidChannel(ChannelError):
 class SendError(RelayError):
     """A request to a vendor failed: most often, xMatters did not accept a signal.
 
-    It is a BadAnswer if the vendor answered. Else the vendor gave no answer in time, or the request was not sent.
+    It is a BadAnswer if the vendor answered. Else no answer came, or the request was not sent.
 
     Attributes:
         detail: Description of the failure, without secrets.
@@ -263,8 +263,8 @@ class SendError(RelayError):
         retry_after: Wait that the answer's Retry-After header asks for (seconds); None if it has none.
         may_have_acted: True if the failure is ambiguous: the vendor may have acted on the request, so a signal may
             already have paged.
-        was_sent: True if the request itself was sent, and so counts as an attempt. False, for example, if the deadline
-            had passed, the URL is not allowed, or a log-in before the request failed.
+        was_sent: True if the request counts as an attempt: it was sent, or its connection failed. False, for example,
+            if the deadline had passed, the URL is not allowed, or a log-in before the request failed.
     """
 
     def __init__(

@@ -29,12 +29,13 @@ class TestRecipientsInTheUrl:
 
     @pytest.mark.parametrize("names", [("mallory",), ("ceo", "mallory")])
     def test_url_recipients_that_the_channel_does_not_allow_get_no_signal(self, names: tuple[str, ...]) -> None:
-        relay = relay_with(allowed_recipients=["dba", "Storage*"])
-        reply = relay.webhook.serve(samples.request(samples.body(), recipients=("DBA", *names, "storage on-call")))
+        relay = relay_with(allowed_recipients=["dba", "Storage*", "net-?"])
+        named = ("DBA", *names, "storage on-call", "net-1")
+        reply = relay.webhook.serve(samples.request(samples.body(), recipients=named))
         assert reply.document["outcome"] == "delivered"
         [recipients] = recipients_of(relay)
         assert not {"mallory", "ceo"} & set(recipients)
-        assert {"DBA", "storage on-call"} <= set(recipients)
+        assert {"DBA", "storage on-call", "net-1"} <= set(recipients)
         assert relay.recorder.metrics()["refused_recipients"] == len(names)
 
     @pytest.mark.parametrize(

@@ -63,11 +63,23 @@ class TestRevoked:
         relay.secrets.texts["noc"] = DOWN
         revoke(relay)
         relay.clock.now += 10
+        reads = len(relay.secrets.reads)
         assert (status(relay, LEAKED), status(relay, NEW)) == (503, 503)
+        assert len(relay.secrets.reads) == reads + 1
         assert relay.recorder.metrics()["unsafe"] == 1, "the sender with the old token may be BigPanda"
         relay.secrets.texts["noc"] = secret(NEW)
         relay.clock.now += 2
         assert (status(relay, LEAKED), status(relay, NEW)) == (401, 200)
+
+    def test_new_token_is_valid_at_once_although_the_secret_was_read_just_before_the_revocation(
+        self, relay: Relay
+    ) -> None:
+        relay.clock.now += 9
+        assert status(relay, "wrong-token-of-24-characters") == 401
+        relay.secrets.texts["noc"] = secret(NEW)
+        revoke(relay)
+        relay.clock.now += 1.5
+        assert (status(relay, NEW), status(relay, LEAKED)) == (200, 401)
 
     @pytest.mark.parametrize("revokes", [True, False])
     @pytest.mark.parametrize("channel", ["noc", "other"])
@@ -88,6 +100,16 @@ class TestOutages:
             relay.clock.now += 600
             assert status(relay, LEAKED) == 200, "the secret is read every five minutes"
         assert relay.recorder.metrics()["stale_channel"] == 30
+
+    def test_changed_secret_that_cannot_be_read_is_read_by_jobs_every_ten_seconds_at_most(self, relay: Relay) -> None:
+        relay.secrets.texts["noc"] = DOWN
+        credentials.change_mark(relay.credentials.table(relay.clock), "noc", "m1", relay.clock.now, revokes=False)
+        relay.clock.now += 10
+        relay.secrets.reads.clear()
+        for _ in range(25):
+            relay.channels.for_work("noc")
+            relay.clock.now += 1
+        assert relay.secrets.reads == ["noc"] * 3
 
     @pytest.mark.parametrize("token", [LEAKED, NEW])
     def test_hour_without_secret_and_marks_is_answered_503_and_never_401(self, relay: Relay, token: str) -> None:

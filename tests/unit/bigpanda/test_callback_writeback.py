@@ -179,6 +179,12 @@ def test_share_is_not_released_if_the_channel_holds_no_updates_any_more(access: 
     assert (relay.bigpanda.calls, relay.recorder.metrics().get("crash")) == ([], None)
 
 
+def test_nothing_is_released_for_a_channel_from_which_bigpanda_withholds_nothing() -> None:
+    relay = new_relay()
+    assert relay.post().status < 300
+    assert relay.chores.messages == []
+
+
 def test_first_share_releases_its_incident_although_its_signal_has_to_wait() -> None:
     relay = new_relay(**HELD)
     relay.session.steps = [samples.refused(429)]

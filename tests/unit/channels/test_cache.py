@@ -14,7 +14,7 @@ from botocore.stub import Stubber
 
 from relay.channels.cache import ChangeMarks, ChannelCache, Secrets
 from relay.channels.parsing import parse_channel
-from relay.failures import ChannelForbidden, ChannelUnreadable, UnknownChannel
+from relay.failures import ChannelForbidden, ChannelMalformed, ChannelUnreadable, UnknownChannel
 from tests import samples
 from tests.fakes import HOSTS, Clock, FakeSecrets
 
@@ -91,6 +91,9 @@ def test_change_of_a_secret_is_seen_by_each_reader_in_its_time(
     scene.changes(text, seconds)
     if isinstance(result, str):
         assert read(scene) == result
+        reads = len(scene.secrets.reads)
+        scene.token()
+        assert len(scene.secrets.reads) == reads, "also a read that failed is not repeated at once"
     else:
         with pytest.raises(result):
             read(scene)
@@ -131,6 +134,14 @@ def test_unknown_channel_is_remembered_for_its_time(read: Read, seconds: float) 
     assert read(scene) == samples.TOKEN
 
 
+def test_names_that_were_not_found_are_bounded_and_the_oldest_is_forgotten() -> None:
+    scene = CachedChannels()
+    for name in [*map(str, range(1024)), "0", "new", "1", "0"]:
+        with pytest.raises(UnknownChannel):
+            scene.cache.get(name)
+    assert scene.secrets.reads[1024:] == ["new", "0"]
+
+
 CLIENT = boto3.client(
     "secretsmanager", region_name="eu-central-1", aws_access_key_id="test", aws_secret_access_key="test"
 )
@@ -153,8 +164,15 @@ def test_secret_is_read_by_prefix_and_channel(aws: Stubber) -> None:
 
 
 def test_channels_are_named_by_the_secrets_below_the_prefix(aws: Stubber) -> None:
-    aws.add_response("list_secrets", {"SecretList": [{"Name": f"team/relay/{name}"} for name in ("noc", "dba")]})
+    listed: list[dict[str, Any]] = [{"Name": f"team/relay/{name}"} for name in ("noc", "dba", "NOC", "noc/old")]
+    aws.add_response("list_secrets", {"SecretList": listed})
     assert sorted(secrets().names()) == ["dba", "noc"]
+
+
+def test_binary_secret_makes_the_channel_malformed(aws: Stubber) -> None:
+    aws.add_response("get_secret_value", {"SecretBinary": b"{}"})
+    with pytest.raises(ChannelMalformed, match="channel noc is binary"):
+        secrets().read("noc")
 
 
 @pytest.mark.parametrize("code", ["ResourceNotFoundException", "InvalidRequestException"])

@@ -48,6 +48,11 @@ def test_complete_secret_is_parsed_and_shows_no_credential() -> None:
     assert CANARY not in repr(found)
 
 
+def test_notification_of_a_device_is_awaited_by_default_if_xmatters_can_be_asked_for_it() -> None:
+    found = made(recipients=["Ops"]), made(recipients=["Ops"], rest=REST)
+    assert [each.policy.notified_within_seconds for each in found] == [0, 300]
+
+
 OWN, OF_ANOTHER = (token.make(name, "inbound", min) for name in ("noc", "other"))
 NOT_MADE = ": begins with bpr_ and was not made for this channel and endpoint"
 
@@ -133,6 +138,10 @@ CALLBACK, WITH_REST = {"callback": {"token": samples.CALLBACK_TOKEN}}, {"rest": 
         ),
         # Nobody could verify who answers.
         ({}, CALLBACK, ACTIONS, r"bigpanda\.actions: resolve and snooze need xmatters\.rest"),
+        *(
+            ({}, WITH_REST, ACTIONS | {"actions": {"Done": action}}, "snooze needs minutes, and nothing else has them")
+            for action in ({"do": "snooze"}, {"do": "resolve", "minutes": 5})
+        ),
     ],
 )
 def test_setting_that_the_others_make_impossible_is_refused(
@@ -318,6 +327,24 @@ def keys(found: Channel) -> list[str]:
 def test_channel_that_may_notify_nobody_has_a_problem_with_its_key(found: Channel, key: str) -> None:
     assert keys(found) == [key]
     assert CANARY_TOKEN not in repr(misconfiguration.problems(found))
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        made(recipients=["Ops"], policy=FLAP),
+        made(routes=[TO_OPS]),
+        made(url=f"{HOST}/reapi/2015-04-01/forms/{UUID}/triggers", recipients=["Ops"]),
+    ],
+    ids=["flap rule without pages to end", "recipients in a route alone", "old form without pages to find"],
+)
+def test_channel_whose_signals_reach_people_has_no_problem(found: Channel) -> None:
+    assert (keys(found), misconfiguration.unprovable(found)) == ([], [])
+
+
+def test_answer_may_be_awaited_if_bigpanda_alone_can_prove_it() -> None:
+    document = samples.secret(policy={"answered_within_seconds": 60}) | {"bigpanda": {"api_key": "BPU-1"}}
+    assert samples.parsed(document).asks_about_answers
 
 
 @pytest.mark.parametrize(

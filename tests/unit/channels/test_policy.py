@@ -189,6 +189,11 @@ def test_environments_and_what_routes_and_pauses_ask_about_are_kept() -> None:
     assert facts_to_keep(channel(), share(team="Web")) == {"environment": ("e1", "prod")}
 
 
+def test_kept_values_of_a_fact_have_a_thousand_characters_at_most() -> None:
+    found = facts_to_keep(channel(routes=[ROUTE]), share(team=[f"{number}" * 150 for number in range(9)]))
+    assert 850 < sum(map(len, found["tag.team"])) <= 1000
+
+
 @pytest.mark.parametrize(
     ("fact", "members", "values"),
     [

@@ -63,8 +63,8 @@ def wrong_values() -> list[Any]:
 
 
 VALUES = wrong_values()
-# For a place that holds no number, two numbers are as good as all.
-FEW_NUMBERS = [value for value in VALUES if type(value) not in {int, float}] + [0, 0.5]
+# For a place that holds no number, three numbers are as good as all.
+FEW_NUMBERS = [value for value in VALUES if type(value) not in {int, float}] + [0, 0.5, 1.0]
 
 
 def is_accepted(name: str, document: Any) -> bool:

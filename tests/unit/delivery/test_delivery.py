@@ -174,12 +174,13 @@ def test_state_whose_signal_without_the_table_failed_stays_on_its_queue_if_that_
     assert (worked(relay, job), relay.dead_letters.messages) == (["m1"], [])
 
 
-def test_nobody_is_told_of_a_critical_that_rang_while_the_table_is_down() -> None:
-    relay = down()
-    relay.play("critical")
+@pytest.mark.parametrize("failures", [0, 3])
+def test_nobody_is_told_of_a_critical_that_rang_while_the_table_is_down(failures: int) -> None:
+    relay = down(*[samples.refused(503)] * failures, samples.accepted())
+    relay.play("critical 400")
     for _ in range(20):
         relay.wake(60)
-    assert (relay.statuses(), relay.sns.published) == ("critical", [])
+    assert (len(relay.session.calls), relay.sns.published) == (failures + 1, [])
 
 
 def test_people_are_told_of_a_critical_that_xmatters_refused_while_the_table_was_down() -> None:

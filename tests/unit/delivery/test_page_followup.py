@@ -1,6 +1,7 @@
 """Follow-up of signals: their pages are found or reported missing, and those of past states end."""
 
 import json
+import math
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,12 +12,13 @@ from relay.delivery.page_followup import terminated
 from relay.failures import BadAnswer, QueueError, reason_for_status
 from relay.http.session import HttpAnswer
 from relay.jobs.job import timestamp
+from relay.jobs.queue import release_job
 from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.entry import Entry
 from relay.ledger.table import stored_row
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
-from tests.fakes import TABLE_DOWN, Call, FakeSession, Relay, Step, worked
+from tests.fakes import TABLE_DOWN, Call, FakeSession, Relay, Step, dies, slow, worked
 from tests.unit.xmatters_tenant import Tenant, new_relay, pages
 
 DOWN = samples.refused(503)
@@ -41,14 +43,18 @@ def found(relay: Relay) -> list[tuple[str, ...]]:
     [
         ([{"id": "page-9", "requestId": "another"}, {"id": "page-1", "requestId": "R1"}], ("page-1",), "1"),
         ([{"id": "page-1", "status": "TERMINATED"}, {"id": "page-2"}], ("page-1", "page-2"), "1"),
-        ([{"id": "x" * 101}, *({"id": f"p{n}"} for n in range(1000))], tuple(f"p{n}" for n in range(10)), "7" * 100),
+        (
+            [{"id": "x" * 101}, *({"id": f"p{n}", "status": None} for n in range(1000))],
+            tuple(f"p{n}" for n in range(10)),
+            "7" * 100,
+        ),
     ],
     ids=["page of another request", "one of two has ended", "more than the ledger keeps"],
 )
 def test_pages_are_those_of_the_request_cut_to_what_the_ledger_keeps_and_one_of_them_is_active(
-    tenant: Tenant, data: list[dict[str, str]], ids: tuple[str, ...], number: str
+    tenant: Tenant, data: list[dict[str, Any]], ids: tuple[str, ...], number: str
 ) -> None:
-    said = [{"eventId": "7" * 9000 if number != "1" else "1", "status": "ACTIVE", **each} for each in data]
+    said: list[Any] = [{"eventId": "7" * 9000 if number != "1" else "1", "status": "ACTIVE", **each} for each in data]
     relay = new_relay(tenant, rest=FakeSession(HttpAnswer(200, {}, json.dumps({"data": said}).encode())))
     relay.play("critical 36")
     assert pages(relay)[0] == (ids, number, False, False)
@@ -60,7 +66,7 @@ def test_worker_of_signals_leaves_the_followup_to_the_chore_queue(tenant: Tenant
     relay.clock.now += 36
     assert relay.worker.work(relay.retries.records()) == []
     [job] = relay.chores.jobs()
-    assert (job.kind, job.incident_id) == ("followup", "i1")
+    assert (job.kind, job.incident_id, relay.chores.delays()) == ("followup", "i1", [10])
     assert relay.rest.calls == [], "an API that hangs must not take the time of signals"
     relay.wake(10)
     assert (found(relay), relay.delays()) == ([("page-1",)], [])
@@ -160,12 +166,26 @@ def test_failed_followup_is_retried_later_and_does_not_count_as_no_page(
     assert (found(relay), len(relay.session.calls)) == ([("page-1",)], 1)
 
 
+def test_api_that_hung_is_not_called_again_for_half_a_minute(tenant: Tenant) -> None:
+    relay = new_relay(tenant, access={"api_key": "BPU-1", "callbacks": True, "app_key": "a" * 24})
+    relay.play("critical")
+    relay.rest.steps = [slow(relay.clock, math.inf, dies)]
+    calls = []
+    for seconds in (0, 29, 2):
+        relay.clock.now += seconds
+        worked(relay, followup())
+        calls.append(len(relay.rest.calls))
+    assert calls[0] == calls[1] < calls[2]
+    worked(relay, release_job(samples.job(), "incident#new"))
+    assert len(relay.bigpanda.calls) == 1, "the other vendor's API is called"
+
+
 def test_followup_out_of_time_goes_on_at_once_if_it_made_progress(tenant: Tenant) -> None:
-    def slow(call: Call) -> HttpAnswer:
+    def takes_long(call: Call) -> HttpAnswer:
         relay.clock.now += 2
         return tenant.rest(call)
 
-    relay = new_relay(tenant, rest=FakeSession(slow))
+    relay = new_relay(tenant, rest=FakeSession(takes_long))
     relay.play("critical ok critical ok")
     worked(relay, followup(received_at=timestamp(relay.clock.now)))
     [again] = relay.chores.jobs()
@@ -348,10 +368,14 @@ def test_page_of_a_resolve_that_waits_ends_although_the_answer_to_the_ledgers_wr
     assert tenant.ended == ["page-1"]
 
 
-def test_followup_that_no_queue_takes_is_queued_by_a_later_message_of_its_signal(tenant: Tenant) -> None:
-    relay = new_relay(tenant)
+@pytest.mark.parametrize(("failures", "delay"), [(0, 36), (3, 60)], ids=["its share's own", "one for this alone"])
+def test_followup_that_no_queue_takes_is_queued_by_a_later_message_of_its_signal(
+    failures: int, delay: int, tenant: Tenant
+) -> None:
+    relay = new_relay(tenant, *[DOWN] * failures)
     relay.chores.failure = QueueError("SQS refused the message: AccessDenied")
     relay.play("critical 36")
+    assert relay.retries.delays() == [delay]
     relay.chores.failure = None
     relay.play("30 10")
     assert found(relay) == [("page-1",)]

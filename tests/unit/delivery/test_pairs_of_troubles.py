@@ -105,13 +105,15 @@ def test_pages_end_although_a_queue_refuses_the_follow_up_of_a_resolve_that_xmat
     assert len(relay.session.calls) == sent + 1
 
 
-def test_recipients_of_a_webhook_are_recorded_once_the_table_takes_writes(tenant: Tenant) -> None:
+@pytest.mark.parametrize("failures", [0, 4])
+def test_recipients_of_a_webhook_are_recorded_once_the_table_takes_writes(failures: int, tenant: Tenant) -> None:
     access = {"api_key": "BPU-x", "environment_id": "e1", "reconcile": False}
     xmatters = {"callback": {"token": samples.CALLBACK_TOKEN}}
     policy = {"confirm_resolve": False}
     relay = xmatters_tenant.new_relay(
         tenant, policy=policy, xmatters=xmatters, access=access, bigpanda=FakeSession(DONE)
     )
+    relay.session.steps = [*[samples.refused(503)] * failures, tenant.accept]
     update, ends = relay.dynamodb.update_item, relay.clock.now + 60
 
     def throttled(**request: Any) -> Any:
@@ -122,6 +124,9 @@ def test_recipients_of_a_webhook_are_recorded_once_the_table_takes_writes(tenant
     relay.dynamodb.update_item = throttled  # type: ignore[method-assign]
     relay.post(recipients=("dba",))
     relay.wake(40)
+    assert len(relay.retries.messages) == 1
+    relay.wake(40)
+    assert failures or "without a record of the URL's recipients" in relay.recorder.written()
     relay.wake(40)
     relay.call_back("response", "Acknowledge", page="page-1", person=JANE)
     relay.drain()
@@ -723,6 +728,10 @@ def test_first_share_is_reported_to_bigpanda_although_the_ledger_cannot_be_read(
     for event in ({"event": "incident#new"}, {"event": "incident#updated"}, {}):
         relay.webhook.serve(samples.request(json.dumps(content | event).encode()))
     assert [job.kind for job in relay.chores.jobs()] == ["release", "release"]
+    relay.retries.failure = relay.dead_letters.failure = TABLE_DOWN
+    relay.session.steps = [samples.refused(503)]
+    assert relay.webhook.serve(samples.request(json.dumps(content).encode())).status == 503
+    assert len(relay.chores.messages) == 2, "a share that is kept nowhere is not reported as received"
 
 
 LATE = {"answered_within_seconds": 300, "unanswered_recipients": ["Boss"]}

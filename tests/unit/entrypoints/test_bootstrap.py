@@ -1,3 +1,4 @@
+import gc
 import json
 import time
 from collections.abc import Callable
@@ -84,6 +85,19 @@ def test_canary_posts_over_https_alone_and_not_without_a_url() -> None:
     assert health.canaries
     failure = health.canaries.post("noc", {}, b"{}", Deadline(5, time.monotonic))
     assert failure == "refused: the URL must not be called: it is not https"
+
+
+def test_heartbeat_calls_the_url_of_the_settings_over_https_alone() -> None:
+    assert bootstrap._wiring(ENVIRONMENT).vendors.heartbeat is None
+    beat = bootstrap._wiring(ENVIRONMENT | {"RELAY_HEARTBEAT_URL": "http://switch.example.com"}).vendors.heartbeat
+    assert beat
+    assert beat(1.0) == "refused: the URL must not be called: it is not https"
+
+
+def test_garbage_collector_works_once_a_cold_start_is_over() -> None:
+    gc.disable()
+    bootstrap.sweeper(ENVIRONMENT)
+    assert gc.isenabled()
 
 
 PHONES = {"RELAY_FALLBACK_PHONES": "+14255550100,+14255550177", "RELAY_FALLBACK_TEXT_IDENTITY": "arn:text"}

@@ -16,8 +16,8 @@ ANSWER = {"relay": 1, "kind": "response", "incident_id": "i1", "person": {"targe
 DOWN = EndpointConnectionError(endpoint_url="https://sqs")
 
 
-def new_relay(*, has_bigpanda: bool = True) -> Relay:
-    access = {"api_key": "BPU1"} if has_bigpanda else None
+def new_relay(*, has_bigpanda: bool = True, **members: Any) -> Relay:
+    access = {"api_key": "BPU1", **members} if has_bigpanda else None
     return plain_relay(xmatters={"callback": {"token": samples.CALLBACK_TOKEN}}, access=access)
 
 
@@ -53,6 +53,16 @@ class TestAnswers:
     def test_channel_without_a_bigpanda_key_queues_acknowledgements_alone(self, response: str, outcome: str) -> None:
         relay = new_relay(has_bigpanda=False)
         assert answered(relay, request(ANSWER | {"response": response})).document["outcome"] == outcome
+
+    def test_response_is_not_queued_if_the_channel_wants_no_comments_about_responses(self) -> None:
+        said = request(ANSWER | {"response": "Escalate"})
+        assert answered(new_relay(comments=["status"]), said).document["outcome"] == "unchanged"
+
+    @pytest.mark.parametrize("has_bigpanda", [True, False])
+    def test_delivery_that_is_neither_written_nor_awaited_is_not_queued(self, has_bigpanda: bool) -> None:
+        relay = new_relay(has_bigpanda=has_bigpanda)
+        said = ANSWER | {"kind": "delivery", "deliverystatus": "DELIVERED"}
+        assert answered(relay, request(said)).document["outcome"] == "unchanged"
 
 
 class TestQueues:

@@ -122,6 +122,7 @@ class TestFromEvent:
             id="r1",
             source="192.0.2.7",
         )
+        assert Request.from_event({"queryStringParameters": {"recipients": "a, b"}}).recipients == ("a", "b")
 
     @pytest.mark.parametrize(
         "event",

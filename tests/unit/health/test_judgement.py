@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from relay.channels.policy import Policy
+from relay.channels.routes import Pause
 from relay.health.judgement import (
     ChannelNotice,
     Debts,
@@ -17,13 +18,14 @@ from relay.health.judgement import (
     next_attempt,
     ongoing_reasons,
     refusals,
+    with_holds,
 )
 from relay.ledger.debt import Debt, Row, Slot
 from relay.ledger.entry import Entry
 from relay.ledger.rate_limit_and_circuit import Circuit
 from relay.ledger.receipt import Receipt
 from tests.fakes import FakeSns
-from tests.unit.states import state
+from tests.unit.states import announced, state
 
 NOW = 1_800_000_000.0
 
@@ -48,6 +50,7 @@ REFUSED = owed(reason="refused")
         ([owed(120)], []),
         ([owed(121, "upstream")], ["a critical is owed for 2m (upstream 1)"]),
         ([owed(901, "timeout", is_critical=False)], ["owed for 15m (timeout 1)"]),
+        ([owed(901, is_critical=False)], ["owed for 15m"]),
         ([owed(9000, paused_until=NOW - 60)], []),
         ([owed(reason="credentials")], ["xMatters refuses the credentials"]),
         ([REFUSED, owed(reason="credentials")], ["xMatters refuses the credentials"]),
@@ -97,14 +100,16 @@ def test_missing_pages_are_a_momentary_reason() -> None:
     unheard = Entry(receipt=Receipt.begun(NOW, ("Ops",)).after_dead_end(Policy(notified_within_seconds=300)))
     assert unheard.receipt.missed == "nobody_notified"
     assert momentary_reasons(Debts.of([suppressed, unheard])) == ["1 critical signals made no page"]
+    told = MISSING.receipt.fallback_notified("page_missing", NOW)
+    assert momentary_reasons(Debts.of([Entry(receipt=told)])) == []
 
 
 def test_debts_are_counted_by_kind() -> None:
     notified = dead_lettered()._replace(debt=dead_lettered().debt._replace(is_notified=True))
-    given_up = [dead_lettered(), notified, dead_lettered(is_critical=False), dead_lettered(is_critical=False)]
+    given_up = [dead_lettered(), dead_lettered(), notified, *[dead_lettered(is_critical=False)] * 2]
     debts = Debts.of([owed(5), owed(50, is_critical=False), owed(9, is_critical=False), *given_up, MISSING])
-    assert (debts.critical, debts.other, debts.owed, debts.unpaged_criticals) == (1, 2, 3, 4)
-    assert (debts.given_up, debts.given_up_other, debts.unnotified, debts.pages_missing) == (2, 2, 1, 1)
+    assert (debts.critical, debts.other, debts.owed, debts.unpaged_criticals) == (1, 2, 3, 5)
+    assert (debts.given_up, debts.given_up_other, debts.unnotified, debts.pages_missing) == (3, 2, 2, 1)
     rang = Entry(receipt=Receipt.begun(NOW, ("Ops",)))
     eased = rang.unchanged(state(status="warning"))
     assert (debts.awaited, Debts.of([rang]).awaited, Debts.of([eased]).awaited) == (1, 1, 0)
@@ -115,6 +120,7 @@ def test_next_attempt_is_the_reserved_slot_or_before_the_sweeper_acts_and_not_be
     row = Row(NOW + 180, job="d/1")
     assert next_attempt(Entry(debt=Debt(row=row)), NOW) == NOW
     assert next_attempt(Entry(debt=Debt(row=row, slot=Slot(NOW + 5, is_critical=True))), NOW) == NOW + 5
+    assert next_attempt(Entry(debt=Debt(row=row, slot=Slot(NOW - 5, is_critical=True))), NOW) == NOW - 5
     assert next_attempt(Entry(debt=Debt(row=row, paused_until=NOW + 9)), NOW) == NOW + 9
     assert next_attempt(Entry(debt=Debt(row=Row(NOW))), NOW) is None
 
@@ -123,6 +129,32 @@ def test_next_attempt_of_a_state_that_no_message_wakes_is_the_sweepers() -> None
     # An open circuit ends in a minute, and the sweeper wakes the state then.
     row = Row(NOW + 60, job="d/1")
     assert next_attempt(Entry(debt=Debt(row=row)), NOW) == NOW + 60
+
+
+PAUSE = Pause(NOW - 60, NOW + 600, keeps_states=True, when=(("status", ("critical",)),))
+RANG = announced(state())
+SPACED = Policy(min_seconds_between_signals=60)
+
+
+@pytest.mark.parametrize(
+    ("entry", "policy", "ends"),
+    [
+        (owed(paused_until=NOW - 60), Policy(), NOW - 60),
+        (owed(paused_until=NOW + 60), Policy(), 0.0),
+        (Entry(debt=Debt(since=NOW, paused_until=NOW + 60, paused_by=PAUSE.id)), Policy(pauses=(PAUSE,)), NOW + 600),
+        (RANG, SPACED, NOW + 60),
+        (RANG.unchanged(state(status="warning")), SPACED, 0.0),
+        (announced(state(status="warning")), SPACED, 0.0),
+    ],
+    ids=["past pause", "pause ended early", "pause prolonged", "critical rang", "eased since", "only a warning rang"],
+)
+def test_delay_of_a_debt_counts_from_the_end_of_its_last_hold(entry: Entry, policy: Policy, ends: float) -> None:
+    assert with_holds(entry, policy, NOW).debt.paused_until == ends
+
+
+def test_recorded_end_of_a_pause_counts_if_the_policy_cannot_be_read() -> None:
+    held = with_holds(owed(paused_until=NOW + 60), Policy(), NOW, is_policy_known=False)
+    assert held.debt.paused_until == NOW + 60
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(-1, "0s"), (59.9, "59s"), (60, "1m"), (7199, "1h"), (86_400, "1d")])
@@ -165,16 +197,34 @@ def test_message_about_one_channel_says_since_when_why_what_waits_and_what_to_ty
     text = message["Message"]["email"]
     assert [each for each in (*words, WHY) if each not in text] == []
     assert (message["Message"]["default"], f"Channel payments is {health}" in message["Subject"]) == (text, True)
+    assert message["TopicArn"] == (ALARM if health == "sick" else NOTICE)
     assert message["Message"]["sms"].startswith(f"payments is {health}")
+    assert message["Message"]["sms"].endswith(f": {WHY}") == (health == "sick")
     attributes = {name: each["StringValue"] for name, each in message["MessageAttributes"].items()}
     assert attributes == {"channel": "payments", "health": health}
 
 
+def test_message_counts_incidents_that_were_given_up_although_none_is_critical() -> None:
+    subject = published(SICK._replace(debts=Debts(given_up_other=6)))["Subject"]
+    assert subject.endswith("0 critical, 0 other incidents wait; 0 critical, 6 other given up")
+
+
+@pytest.mark.parametrize("topics", [(ALARM, ""), ("", ALARM)])
+@pytest.mark.parametrize("is_urgent", [True, False])
+def test_only_topic_gets_every_message(topics: tuple[str, str], is_urgent: bool) -> None:
+    client: Any = FakeSns
+    assert HealthTopics(client, *topics).arn(is_urgent=is_urgent) == ALARM
+
+
 @pytest.mark.parametrize("health", ["sick", "well"])
-@pytest.mark.parametrize("count", [1, 200])
+@pytest.mark.parametrize("count", [1, 50, 200])
 def test_longest_messages_fit_into_what_sns_takes(count: int, health: Health) -> None:
     longest = ChannelNotice("c" * 48, NOW, "x" * 5000, Debts(1_000_000, 1_000_000, 1_000_000, 1_000_000))
     message = published(*[longest] * count, health=health)
     assert len(message["Subject"]) < 100
     assert len(message["Message"]["sms"]) <= 140
+    assert "cccc" in message["Message"]["sms"]
+    assert ("channel" in message["MessageAttributes"]) == (count == 1)
+    assert ("And 150 more channels." in message["Message"]["email"]) == (count == 200)
+    assert ("more channels" in message["Message"]["email"]) == (count == 200)
     assert len(json.dumps(message)) < 256 * 1024

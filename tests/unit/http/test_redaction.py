@@ -191,6 +191,10 @@ def test_work_for_redaction_of_a_hostile_answer_is_bounded(piece: str) -> None:
     check_work(lambda: redact(hostile, {"canary" * 5}))
 
 
+def test_secret_of_many_backslashes_is_looked_for_in_little_time() -> None:
+    check_work(lambda: redact("\\" * 200, {"\\" * 40 + "x"}))
+
+
 def excerpt(body: bytes) -> str:
     outward = HttpClient(FakeSession(HttpAnswer(400, {}, body)), clock=lambda: 0.0)
     answer = outward.ask("GET", "https://x", None, {}, Deadline(8, lambda: 0.0))

@@ -58,10 +58,14 @@ def test_unknown_critical_rings_only_if_it_was_shared_with_the_channels_webhook(
         ["i2"] * rings,
         int(is_reported),
     )
+    assert scene.relay.chores.messages == [], "BigPanda withholds nothing from a channel without callbacks"
+    scene.run_twice()
+    assert reported(scene) == int(is_reported), "also while the queued job was not worked yet"
 
 
 def test_webhook_is_learnt_from_an_incident_whose_share_came() -> None:
-    scene = unlearnt(make_scene())
+    scene = make_scene()
+    Learnt((OTHER, OWN), scene.relay.clock.now - 60).store(scene.relay.table, "noc")
     scene.shared(ago=300)
     scene.relay.retries.messages.clear()
     lists(scene, i1=[OWN], own=[OWN, OTHER], foreign=[OTHER])
@@ -86,6 +90,12 @@ def test_incident_rings_only_if_it_was_shared_with_each_webhook_that_may_be_the_
     lists(scene, i1=[OWN, OTHER], foreign=[OTHER], both=[OTHER, OWN])
     scene.run_twice()
     assert [job.incident_id for job in scene.relay.retries.jobs()] == ["both"]
+
+
+def test_unknown_critical_is_reported_and_does_not_ring_while_no_webhook_is_learnt() -> None:
+    scene = unlearnt(make_scene())
+    lists(scene, i2=[OTHER])
+    assert (scene.run_twice()["missed"], reported(scene)) == (0, 1)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The plan of a reconcile run: which channels are compared with which listings of BigPanda."""
 
+from collections.abc import Callable
 from copy import replace
 from typing import Any
 
@@ -34,11 +35,18 @@ def test_channels_with_different_keys_have_one_listing(scene: Scene) -> None:
     assert [access.api_key for access in listing.accesses] == ["BPU-canary", "BPU-other"]
 
 
-@pytest.mark.parametrize("off", [False, None])
-def test_channel_that_is_not_reconciled_is_not_compared(scene: Scene, off: bool | None) -> None:
-    with_channels(scene, dba={"reconcile": False} if off is False else {"environment_id": "e1"})
-    if off is None:
-        scene.relay.edit_secret(lambda document: document.pop("bigpanda"), "dba")
+@pytest.mark.parametrize(
+    "off",
+    [
+        lambda secret: secret["bigpanda"].update(reconcile=False),
+        lambda secret: secret.pop("bigpanda"),
+        lambda secret: secret["policy"].update(mode="shadow"),
+    ],
+    ids=["setting", "no key", "shadow mode"],
+)
+def test_channel_that_is_not_reconciled_is_not_compared(scene: Scene, off: Callable[[dict[str, Any]], object]) -> None:
+    with_channels(scene, dba={})
+    scene.relay.edit_secret(off, "dba")
     assert groups(scene) == [["noc"]]
 
 
@@ -55,9 +63,18 @@ def test_recipients_of_urls_are_looked_for_only_if_a_webhook_named_any(recipient
     assert member.names_recipients == bool(recipients)
 
 
-@pytest.mark.parametrize(("own", "rings"), [({"recipients": []}, False), ({"recipients": ["noc"]}, True)])
-def test_channel_relays_missed_incidents_only_if_its_secret_names_recipients(own: dict[str, Any], rings: bool) -> None:
-    scene = make_scene()
+@pytest.mark.parametrize(
+    ("own", "routes", "rings"),
+    [
+        ({"recipients": []}, [], False),
+        ({"recipients": ["noc"]}, [], True),
+        ({"recipients": []}, [{"when": {"status": "critical"}, "recipients": ["noc"]}], True),
+    ],
+)
+def test_channel_relays_missed_incidents_only_if_its_secret_names_recipients(
+    own: dict[str, Any], routes: list[Any], rings: bool
+) -> None:
+    scene = make_scene(policy={"routes": routes})
     scene.relay.edit_secret(lambda document: document["xmatters"].update({"recipients_in": "url"} | own))
     scene.relay.clock.now += 301
     [member] = planned(scene)[0].members
@@ -126,6 +143,13 @@ def test_history_fits_into_an_item_however_many_incidents_there_are(
     assert all(list(each.differing) == latest for each in read.channels.values())
     assert kept >= 2000 / (2 if len(names) == 1 else 4)
     assert all(len(item["text"]["S"]) < MAX_ITEM_BYTES * 0.95 for item in dynamodb.items.values())
+
+
+def test_full_history_keeps_an_open_critical_that_is_older_than_all_others(table: Table) -> None:
+    others = {f"w{number}": Difference("12", NOW) for number in range(2000)}
+    History(unknown=others | {"c": Difference("13", NOW - 9000)}).write(table, "g")
+    kept = History.read(table, "g").unknown
+    assert (len(kept), "c" in kept) == (2000, True)
 
 
 def test_what_no_run_saw_for_a_day_is_forgotten() -> None:

@@ -42,7 +42,24 @@ def listed(scene: Scene, name: str = "i1", **members: Any) -> dict[str, Any]:
         pytest.param({}, {}, {"incident_tags": [{"name": "new"}]}, 0, ["critical"], id="announced, other change"),
         pytest.param({}, {"status": "warning"}, {}, 1, ["warning", "critical"], id="missed change"),
         pytest.param({}, {"status": "warning"}, {"status": "Ok"}, 1, ["warning", "ok"], id="missed resolve"),
+        pytest.param(
+            {},
+            {"status": "warning", "ago": 1400},
+            {"status": "Ok", "ago": 1200},
+            1,
+            ["warning", "ok"],
+            id="missed resolve that the second run would not list",
+        ),
+        pytest.param({"reconcile": "report"}, {"status": "warning"}, {}, 1, ["warning", "critical"], id="report"),
         pytest.param({}, {"status": "warning"}, {"ago": 900}, 0, ["warning"], id="older than the last share"),
+        pytest.param(
+            {"policy": {"confirm_resolve": False}},
+            {"status": "ok", "active": False, "resolved": True, "ago": 100},
+            {},
+            0,
+            [],
+            id="older than a resolve that the policy believes",
+        ),
         pytest.param(
             {"policy": {"preset": "oncall"}}, {}, {"status": "Warning"}, 0, ["critical"], id="not in the policy"
         ),
@@ -59,6 +76,7 @@ def test_difference_between_bigpanda_and_ledger_is_relayed_once(
         scene.shared(**shared)
     scene.has(listed(scene, **shown))
     assert scene.run_twice()["missed"] == missed
+    assert scene.relay.recorder.lines("reconciled")[-1]["level"] == ("ERROR" if missed else "INFO")
     scene.relay.wake(60)
     assert scene.signalled() == signalled
     assert scene.relay.recorder.metrics().get("share_missed", 0) == missed
@@ -143,6 +161,12 @@ class TestMissed:
 class TestKnown:
     """Known incidents: a state that the ledger has is not signalled twice."""
 
+    def test_incident_that_only_an_unannounced_share_to_other_recipients_named_is_reported(self) -> None:
+        scene = make_scene(reconcile="report")
+        scene.shared(("mallory",), status="ok", active=False, resolved=True)
+        scene.has(listed(scene, ago=200))
+        assert scene.run_twice()["unknown"] == 1
+
     def test_recipients_that_only_an_unannounced_share_named_get_no_signal(self, scene: Scene) -> None:
         scene.shared(("mallory",), status="ok", active=False, resolved=True)
         scene.has(listed(scene, ago=200))
@@ -182,17 +206,19 @@ def test_critical_is_signalled_although_resolves_are_forged_all_the_time(is_beli
 @pytest.mark.parametrize("status", [400, 503], ids=["dead-lettered", "owed"])
 def test_critical_is_owed_anew_if_a_believed_resolve_ended_its_page_before_it_was_announced(status: int) -> None:
     tenant = xmatters_tenant.Tenant()
-    scene = make_scene(tenant.accept, samples.refused(status), rest=True)
+    scene = make_scene(tenant.accept, tenant.accept, samples.refused(status), rest=True)
     scene.relay.rest.steps = [tenant.rest]
     scene.has(listed(scene, ago=600))
     scene.shared()
+    # Others missed the critical: the run finds both differences of the incident at once.
+    scene.shared(("dba",), ago=700, status="warning")
     scene.tenant.faults["/incidents/i1"] = lambda _: HttpAnswer(503, {}, b"")
     scene.shared(ago=100, status="ok", active=False, resolved=True)
     for _ in range(16):
         scene.relay.wake(60)
     assert tenant.ended == ["page-1"]
     scene.tenant.faults.clear()
-    scene.run_twice()
+    assert "failure" not in scene.run_twice()
     scene.relay.wake(0)
     assert scene.signalled()[-1] == "critical"
 
@@ -221,6 +247,40 @@ def test_owed_warning_does_not_ring_once_bigpanda_shows_that_its_incident_is_ove
     scene.relay.session.steps = [samples.accepted("r1")]
     scene.relay.wake(300)
     assert "warning" not in scene.signalled()[before:]
+
+
+@pytest.mark.parametrize(("status", "signals"), [("Critical", 2), ("Warning", 1)])
+def test_critical_rings_once_more_after_a_snooze_of_it_ended(status: str, signals: int) -> None:
+    scene = make_scene()
+    scene.shared(status=status)
+    scene.has(listed(scene, status=status, ago=600, snooze={"snoozed": True}))
+    scene.run_twice()
+    scene.has(listed(scene, status=status, ago=800))
+    for _ in range(3):
+        scene.relay.clock.now += 300
+        scene.run()
+        scene.relay.wake(0)
+    assert len(scene.signalled()) == signals
+
+
+def test_critical_that_rang_after_its_snooze_was_seen_does_not_ring_again_once_it_ended() -> None:
+    scene = make_scene()
+    scene.shared(status="warning")
+    scene.has(listed(scene, ago=600, snooze={"snoozed": True}))
+    scene.run()
+    scene.relay.clock.now += 10
+    scene.shared(ago=0)
+    scene.has(listed(scene, ago=0))
+    for _ in range(3):
+        scene.run()
+        scene.relay.wake(60)
+    assert scene.signalled() == ["warning", "critical"]
+
+
+def test_incident_that_says_itself_that_it_is_snoozed_is_not_relayed_whatever_folder_lists_it(scene: Scene) -> None:
+    snoozed = listed(scene, snooze={"snoozed": True})
+    scene.tenant.faults["folder=shared"] = lambda _: answer({"items": [snoozed], "total": 1})
+    assert scene.run_twice()["missed"] == 0
 
 
 class TestEnvironments:
@@ -275,8 +335,9 @@ def notices(scene: Scene) -> list[str]:
 def test_unknown_critical_is_reported_once_and_not_signalled(setting: Any) -> None:
     scene = make_scene(reconcile=setting)
     scene.has(incident(scene.relay.clock, description="disk full"))
-    assert scene.run() == {"compared": 1, "missed": 0, "snooze_over": 0}, "its share has time to come"
-    scene.relay.clock.now += 90
+    for seconds in (89, 1):
+        assert scene.run() == {"compared": 1, "missed": 0, "snooze_over": 0}, "its share has time to come"
+        scene.relay.clock.now += seconds
     assert scene.run() == {"compared": 1, "missed": 0, "snooze_over": 0, "unknown": 1}
     [message] = scene.relay.sns.published
     assert message["Subject"] == "CRITICAL, not paged: incident i1"
@@ -289,6 +350,19 @@ def test_unknown_critical_is_reported_once_and_not_signalled(setting: Any) -> No
     assert scene.relay.retries.messages == []
     assert scene.relay.recorder.metrics()["unknown_incident"] == 1
     assert "share_missed" not in scene.relay.recorder.metrics()
+
+
+@pytest.mark.parametrize("setting", ["report", "ring"])
+def test_unknown_critical_that_ends_while_the_run_lists_incidents_is_neither_reported_nor_signalled(
+    setting: str,
+) -> None:
+    scene = make_scene(reconcile=setting)
+    scene.has(incident(scene.relay.clock))
+    scene.run()
+    scene.relay.clock.now += 90
+    ended = answer({"items": [incident(scene.relay.clock, status="Ok")], "total": 1})
+    scene.tenant.faults["folder=resolved"] = lambda _: ended
+    assert scene.run() == {"compared": 2, "missed": 0, "snooze_over": 0}
 
 
 def test_unknown_critical_of_two_environments_is_reported_once() -> None:

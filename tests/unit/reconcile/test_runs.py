@@ -10,13 +10,14 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from relay.failures import ChannelUnreadable
+from relay.failures import ChannelUnreadable, SendError
 from relay.http.session import HttpAnswer
-from relay.reconcile.findings import LEASE_KEY, RunLease
+from relay.reconcile.findings import LEASE_KEY, LeaseLost, RunLease
 from relay.reconcile.history import ChannelHistory, Difference, History
 from tests.fakes import Call, dies, once, slow
 from tests.unit.reconcile_scene import (
     Scene,
+    access_of,
     answer,
     history_of,
     incident,
@@ -80,6 +81,8 @@ class TestOrder:
         scene.has(incident(scene.relay.clock, "w", status="Warning"), incident(scene.relay.clock, "c"))
         # The first run of a new listing leaves alone what changed before.
         scene.run()
+        scene.shared(id="w", status="unknown")
+        scene.relay.retries.messages.clear()
         scene.has(incident(scene.relay.clock, "w", status="Warning", ago=0), incident(scene.relay.clock, "c", ago=0))
         scene.run_twice()
         assert queued(scene) == ["c"] * 5 + ["w"] * 5
@@ -131,6 +134,9 @@ class TestTime:
         began = queries(scene)
         assert began == order[:2]
         assert scene.relay.recorder.metrics()["reconcile_failed"] == 2, "a listing that is not whole, and three others"
+        assert [line["detail"] for line in scene.relay.recorder.lines("reconcile_failed")] == [
+            "there was no time for 3 of 5 listings"
+        ]
         scene.relay.bigpanda.calls.clear()
         delay(scene, 0.0)
         scene.run()
@@ -175,6 +181,21 @@ class TestFailures:
         scene.relay.clock.now += 1
         assert scene.run() == {"compared": 0, "missed": 0, "snooze_over": 0}
 
+    def test_listing_goes_on_once_other_calls_leave_room_in_bigpandas_rate_limit(self, scene: Scene) -> None:
+        limit, began = scene.relay.reconciler.lister.rate_limit, scene.relay.clock.now
+        for _ in range(3):
+            with pytest.raises(SendError, match="rate limit"):
+                limit.wait(access_of(scene.relay), "incidents", calls=99)
+        scene.relay.clock.now = began
+        assert "failure" not in scene.run()
+        assert scene.relay.clock.now - began == 12
+
+    def test_other_channels_key_is_not_tried_after_a_failure_that_is_not_about_the_key(self, scene: Scene) -> None:
+        with_channels(scene, dba={"api_key": "BPU-other"})
+        scene.tenant.faults["folder="] = lambda _: HttpAnswer(503, {}, b"")
+        scene.run()
+        assert listings(scene) == 1
+
 
 class TestLease:
     def test_run_does_nothing_while_another_one_works(self, scene: Scene) -> None:
@@ -184,6 +205,7 @@ class TestLease:
         assert scene.relay.reconciler.run() == []
         assert listings(scene) == 0
         lease.release()
+        assert scene.relay.reconciler.handle() == {"runs": 1, "channels": 1}
         assert scene.run()["compared"] == 1
 
     def test_lease_is_renewed_during_a_long_run(self, scene: Scene) -> None:
@@ -215,6 +237,22 @@ class TestLease:
         assert queued(scene) == []
         assert scene.relay.recorder.metrics()["reconcile_failed"] == 1
         assert scene.relay.table.numbers(LEASE_KEY)["taken_at"] == 7.0
+
+    def test_run_that_loses_its_lease_after_its_report_is_followed_by_no_second_report(self, scene: Scene) -> None:
+        scene.shared(id="w", status="unknown")
+        scene.has(incident(scene.relay.clock), incident(scene.relay.clock, "w", status="Warning"))
+        scene.tenant.targets = {"i1": []}
+        settled(scene)
+
+        def lost(_: Call) -> HttpAnswer:
+            raise LeaseLost("another reconcile run took over")
+
+        scene.tenant.faults["/incidents/w"] = lost
+        scene.run()
+        scene.tenant.faults.clear()
+        scene.relay.clock.now += 300
+        scene.run()
+        assert len(scene.relay.sns.published) == 1
 
 
 def refuse(scene: Scene, key: str) -> None:
@@ -305,6 +343,7 @@ class TestListing:
         items = [*odd, *scene.tenant.incidents]
         scene.tenant.faults["folder=shared"] = lambda _: answer({"items": items, "total": len(items)})
         assert scene.run_twice()["missed"] == 3
+        assert "incidents can't be read" in scene.relay.recorder.lines("reconcile_failed")[0]["detail"]
 
     def test_unreadable_channel_does_not_keep_others_from_being_compared(self, scene: Scene) -> None:
         scene.has(incident(scene.relay.clock))

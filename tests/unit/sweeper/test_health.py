@@ -187,6 +187,11 @@ def test_people_are_told_when_a_channel_gets_sick_urgent_or_well(
     assert watch.messages == messages
 
 
+def test_sickness_that_nobody_was_told_of_does_not_count_for_the_next_one(watch: Watch) -> None:
+    watch.run(SICK, WELL, SICK, SICK)
+    assert watch.state.since == NOW + 180
+
+
 HOUR = 3600.0
 EVERY = 4 * HOUR
 

@@ -54,6 +54,7 @@ def messages(relay: Relay) -> list[str]:
         ({"absences": [{"group": {"id": "g"}}]}, []),
         ({"absences": [{"replacement": {"id": "id-anna"}}]}, []),
         ({"absences": [{"end": "2027-01-02T00:00:00Z"}]}, []),
+        ({"absences": [{"end": None}]}, []),
         ({"replies": {"devices": DOWN}, "absences": [{}]}, ['- "jdoe": absent, without a replacement']),
         ({"replies": {"absences": DOWN}, "on_call": {}}, ['- "Ops": group, nobody is on call']),
         ({"replies": {"people": DOWN}}, []),
@@ -71,6 +72,7 @@ def test_people_are_told_of_recipients_whom_xmatters_would_not_notify(
     relay.sweep_for(300)
     assert [line.replace("|Work Phone", "") for line in messages(relay)] == told
     assert {each["TopicArn"] for each in relay.sns.published} <= {NOTICE}
+    assert "crash" not in relay.recorder.metrics()
 
 
 def test_people_are_told_of_further_recipients_whom_xmatters_would_not_notify(company: Tenant) -> None:

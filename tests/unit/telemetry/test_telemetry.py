@@ -8,7 +8,7 @@ from relay.channels.authentication import Request
 from relay.failures import BadRequest, Reason, Unauthorized
 from relay.jobs.job import Job
 from relay.jobs.queue import read_envelope
-from relay.jobs.result import Outcome, Result, Subject
+from relay.jobs.result import Notices, Outcome, Result, Subject
 from relay.telemetry import CHANNEL_METRICS
 from tests import samples
 from tests.fakes import LAMBDA_CONTEXT, Recorder
@@ -29,7 +29,15 @@ def test_quiet_hour_counts_shares_alone(recorder: Recorder) -> None:
         recorder.telemetry.share(Result(outcome, NOC), {}, correlation_id="c1")
         recorder.telemetry.worked(samples.job(), Result(outcome, NOC), {})
     recorder.telemetry.called_back(Result(Outcome.QUEUED, NOC), {}, correlation_id="c1")
-    assert tuple(recorder.metrics()) == ("share",)
+    assert (tuple(recorder.metrics()), recorder.channel_metrics()) == (("share",), {})
+
+
+def test_unusual_facts_of_a_result_are_counted(recorder: Recorder) -> None:
+    notices = Notices(unverified="why", end="refuted", routes_undecided=True)
+    recorder.telemetry.share(Result(Outcome.DELIVERED, NOC, notices=notices), {}, correlation_id="c1")
+    counted = {"share": 1, "unverified_callback": 1, "doubtful_resolve": 1, "routes_undecided": 1}
+    assert recorder.metrics() == counted
+    assert "incident i1:" in recorder.lines("routes_undecided")[0]["detail"]
 
 
 def test_counted_metric_is_known_although_powertools_wrote_its_metrics_meanwhile(recorder: Recorder) -> None:
@@ -66,7 +74,9 @@ class TestLines:
         known = {"channel": "noc", "incident_id": "i1", "outcome": "delivered", "correlation_id": "c1"}
         assert {name: line[name] for name in known} == known
         assert (line["level"], line["milliseconds"]) == ("INFO", {"send": 13})
-        assert not {"reason", "detail", "http_status", "last_copy", "queue", "attempts"} & set(line)
+        assert not {"reason", "detail", "http_status", "last_copy", "queue", "attempts", "refused_recipients"} & set(
+            line
+        )
 
     @pytest.mark.parametrize(
         ("job", "outcome", "is_logged"),
@@ -93,6 +103,7 @@ class TestLines:
         recorder.telemetry.notified("noc", ["i1", "i2"], is_notified=is_notified)
         [line] = recorder.lines()
         assert (line["level"], line["channel"], line["incident_ids"]) == ("WARNING", "noc", ["i1", "i2"])
+        assert (line["message"] == "fallback notified") is is_notified
         assert recorder.metrics() == {"critical_waits": counted}
 
     def test_channel_of_a_refused_request_is_logged_only_if_it_may_be_the_name_of_one(self, recorder: Recorder) -> None:
@@ -189,6 +200,13 @@ class TestChannelMetrics:
         assert (document["channel"], document["share"], document["signal_delivered"]) == ("noc", [1.0], [1.0])
         assert recorder.metrics() == {"share": 1}
         assert recorder.channel_metrics() == {("noc", "share"): 1, ("noc", "signal_delivered"): 1}
+
+    def test_channels_after_the_first_hundred_are_counted_together(self) -> None:
+        recorder = Recorder(has_channel_metrics=True)
+        for number in (*range(102), 0):
+            recorder.telemetry.count_of_channel(f"c{number}", "share")
+        found = recorder.channel_metrics()
+        assert (len(found), found["(others)", "share"], found["c0", "share"]) == (101, 2, 2)
 
     def test_only_documented_metrics_have_a_channel(self) -> None:
         recorder = Recorder(has_channel_metrics=True)

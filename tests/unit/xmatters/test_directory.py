@@ -1,6 +1,9 @@
 """Look-ups of recipients in xMatters: the meaning of each answer, and the number of requests."""
 
 import json
+from contextlib import nullcontext
+from copy import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,11 +13,12 @@ from relay.channels.channel import Rest
 from relay.deadline import Deadline
 from relay.failures import BadAnswer, Reason
 from relay.http.client import HttpClient
-from relay.http.session import HttpAnswer
-from relay.xmatters.directory import Directory, Kind, RecipientCheck
+from relay.http.session import ForbiddenUrl, HttpAnswer
+from relay.ledger.receipt import Heard
+from relay.xmatters.directory import Directory, Kind, Pages, RecipientCheck
 from tests import samples
 from tests.fakes import Clock, FakeSession
-from tests.unit.xmatters_tenant import NOT_FOUND, REST, Tenant
+from tests.unit.xmatters_tenant import NOT_FOUND, REST, Tenant, listed
 
 
 def rest() -> Rest:
@@ -41,6 +45,10 @@ def group(name: str, **members: Any) -> HttpAnswer:
 def shift(name: str, *members: str, **more: Any) -> dict[str, Any]:
     people = [{"id": f"id-{each}", "targetName": each} for each in members]
     return {"group": {"id": f"id-{name}"}, "members": {"count": len(people), "data": people, **more}}
+
+
+def audit(kind: str, **notification: str) -> dict[str, Any]:
+    return {"type": kind, "notification": notification}
 
 
 class Lookup:
@@ -93,7 +101,17 @@ class TestOneName:
     def test_name_that_would_change_the_path_is_not_asked_for(self, name: str) -> None:
         lookup = Lookup()
         assert lookup.check_one(name).kind == Kind.NOT_KNOWN
+        assert not lookup.directory.is_person(rest(), name.partition("|")[0].strip(), Deadline(5, lookup.clock))
         assert lookup.tenant.paths == []
+
+    def test_only_a_person_is_a_person(self) -> None:
+        lookup = Lookup(people_anna=person("anna"), people_phone=person("phone", recipientType="DEVICE"))
+        found = [lookup.directory.is_person(rest(), name, Deadline(5, lookup.clock)) for name in ("anna", "phone")]
+        assert found == [True, False]
+
+    def test_user_of_whom_xmatters_says_no_status_is_neither_active_nor_inactive(self) -> None:
+        finding = Lookup(people_jdoe=person("jdoe", status=None)).check_one("jdoe")
+        assert (of_shape(finding), bool(finding.detail)) == ((Kind.USER, None, None), True)
 
 
 @pytest.mark.parametrize(
@@ -142,8 +160,11 @@ def test_on_call_people_are_counted_only_if_the_answer_lists_them(page: Any, cou
 
 @pytest.mark.parametrize(
     "reply",
-    [said({}, 429), said({}, 401), requests.ConnectTimeout(), requests.ReadTimeout()],
-    ids=["429", "401", "unreachable", "late"],
+    [
+        *(said({}, 429), said({}, 401), requests.ConnectTimeout(), requests.ReadTimeout()),
+        ForbiddenUrl("its host is not allowed"),
+    ],
+    ids=["429", "401", "unreachable", "late", "not sent"],
 )
 def test_lasting_failure_ends_the_requests_for_other_names(reply: HttpAnswer | Exception) -> None:
     lookup = Lookup(groups_Net=group("Net"), people_b=reply, people_c=person("c"))
@@ -154,6 +175,41 @@ def test_lasting_failure_ends_the_requests_for_other_names(reply: HttpAnswer | E
     ]
     assert all("not asked, after" in found[place].detail for place in (0, 2, 3))
     assert lookup.tenant.paths == ["people/Net", "groups/Net", "people/b"]
+
+
+def test_failure_for_one_name_leaves_other_users_unknown_and_no_group() -> None:
+    lookup = Lookup(groups_Net=group("Net"), people_jdoe=person("jdoe"), people_b=said({}, 503))
+    lookup.tenant.on_call["Net"] = 1
+    hindrances = partial(lookup.directory.hindrances, rest(), now=lookup.clock.now, deadline=Deadline(30, lookup.clock))
+    assert hindrances(["Net", "jdoe", "b"]) == {"jdoe": "", "b": ""}
+    assert hindrances(["jdoe"]) == {}
+    lookup.tenant.paths.clear()
+    assert hindrances(["Net"]) == {}
+    assert lookup.tenant.paths == ["people/Net", "groups/Net", "on-call"], "nothing is asked about users"
+
+
+@pytest.mark.parametrize(
+    ("audits", "heard"),
+    [
+        ([audit("NOTIFICATION", deliveryStatus="DELIVERED"), audit("NOTIFICATION", deliveryStatus="FAILED")], True),
+        ([{"type": "NOTIFICATION_DELIVERED"}, {}], True),
+        ([{}, None, audit("NOTIFICATION"), {"type": None}], False),
+    ],
+)
+def test_device_was_notified_if_one_audit_of_its_page_says_so(audits: list[Any], heard: bool) -> None:
+    clock, answer = Clock(), {"type": "RESPONSE_RECEIVED"}
+    pages = Pages(HttpClient(FakeSession(said({"data": [*audits, answer]})), clock=clock))
+    assert pages.heard_of(rest(), ["page-1"], Deadline(5, clock)) == Heard(heard, (("", ""),))
+
+
+@pytest.mark.parametrize("last", [listed(), samples.refused(401)])
+def test_request_is_repeated_once_with_a_new_token_if_the_old_one_was_refused(last: HttpAnswer) -> None:
+    session, clock = FakeSession(samples.token("t1"), samples.refused(401), samples.token("t2"), last), Clock()
+    oauth = replace(rest(), auth=samples.parsed(samples.secret(auth=samples.OAUTH)).auth)
+    with pytest.raises(BadAnswer) if last.status == 401 else nullcontext():
+        Directory(HttpClient(session, clock=clock)).try_credentials(oauth, Deadline(5, clock))
+    shown = [call.headers.get("Authorization") for call in session.calls]
+    assert shown == [None, "Bearer t1", None, "Bearer t2"]
 
 
 @pytest.mark.parametrize(

@@ -84,11 +84,13 @@ class TestToken:
             (samples.refused(400, b'{"error":"invalid_grant"}'), Reason.CREDENTIALS),
             (samples.refused(429), Reason.RATE_LIMITED),
             (samples.refused(503), Reason.UPSTREAM),
+            (samples.token()._replace(status=503), Reason.UPSTREAM),
             (samples.refused(404), Reason.CREDENTIALS),
             (samples.refused(405), Reason.REFUSED),
             (HttpAnswer(302, {"location": "https://acme.xmatters.com/maintenance"}, b""), Reason.UPSTREAM),
             (HttpAnswer(200, {}, b"<html>log in</html>"), Reason.UPSTREAM),
             (HttpAnswer(200, {}, b'{"access_token": 7, "expires_in": 900}'), Reason.UPSTREAM),
+            (samples.token(""), Reason.UPSTREAM),
             (HttpAnswer(200, {}, b'{"access_token": "t\\r\\nX-Evil: 1", "expires_in": 900}'), Reason.UPSTREAM),
             (HttpAnswer(200, {}, '{"access_token": "é", "expires_in": 900}'.encode()), Reason.UPSTREAM),
         ],
@@ -104,6 +106,13 @@ class TestToken:
     def test_token_request_without_an_answer_counts_as_an_unreachable_host_and_sends_no_signal(self) -> None:
         failure = Trigger(requests.ReadTimeout(), auth=samples.OAUTH).failure()
         assert (failure.reason, failure.was_sent) == (Reason.UNREACHABLE, False)
+
+    @pytest.mark.parametrize("auth", [samples.BASIC, samples.OAUTH], ids=["signal", "token"])
+    def test_nothing_is_sent_in_the_last_tenth_of_a_second(self, auth: dict[str, str]) -> None:
+        trigger = Trigger(samples.token(), samples.accepted(), auth=auth)
+        failure = trigger.failure(seconds=2.05)
+        assert (failure.reason, failure.was_sent, failure.may_have_acted) == (Reason.TIMEOUT, False, False)
+        assert trigger.session.calls == []
 
 
 class TestAnswer:
@@ -284,6 +293,12 @@ def test_inline_attempts_of_a_signal(name: str) -> None:
     assert [call.headers["X-Relay-Attempt"] for call in relay.session.calls] == ["1", "2", "3"][:attempts]
 
 
+def test_only_an_attempt_after_one_that_may_have_notified_says_so() -> None:
+    relay = new_relay(DOWN, CUT, DOWN, OK)
+    send(relay, repeats=True)
+    assert ["X-Relay-May-Repeat" in call.headers for call in relay.session.calls] == [False, False, True]
+
+
 @pytest.mark.parametrize("chance", [0.0, 0.25])
 def test_waits_between_attempts_are_full_jitter_up_to_a_bound_that_doubles(chance: float) -> None:
     relay = new_relay(DOWN, chance=chance)
@@ -327,13 +342,16 @@ def test_signal_is_not_sent_again_without_new_credentials(status: int, secret: s
 
 
 @pytest.mark.parametrize("status", [403, 404, 410])
-def test_signal_is_sent_again_at_once_to_the_new_url_of_a_rotated_trigger(status: int) -> None:
-    relay = new_relay(samples.refused(status), samples.accepted("r2"))
+@pytest.mark.parametrize(("again", "request_id"), [(samples.accepted("r2"), "r2"), (DOWN, None)])
+def test_signal_is_sent_again_once_and_at_once_to_the_new_url_of_a_rotated_trigger(
+    status: int, again: HttpAnswer, request_id: str | None
+) -> None:
+    relay = new_relay(samples.refused(status), again)
     channel = relay.channels.get("noc")
     relay.edit_secret(lambda document: document["xmatters"].update(trigger_url=channel.trigger_url + "x"))
     relay.clock.now += 11
-    sent = relay.xmatters.send(channel, samples.SIGNAL, Deadline(8, relay.clock))
-    assert (sent.attempts, sent.request_id) == (2, "r2")
+    sent = relay.xmatters.send(channel, samples.SIGNAL, Deadline(8, relay.clock), max_attempts=1)
+    assert (sent.attempts, sent.request_id, relay.clock.slept) == (2, request_id, [])
 
 
 @pytest.mark.parametrize("status", [401, 404])
@@ -386,6 +404,12 @@ def test_expired_token_is_renewed_with_the_password_of_now_and_the_signal_is_sen
     shown = [call.headers.get("Authorization") for call in relay.session.calls]
     assert shown == [None, "Bearer t1", "Bearer t1", None, "Bearer t2"]
     assert f"password={password or samples.OAUTH['password']}".encode() in relay.session.calls[3].body
+
+
+def test_token_is_not_renewed_for_a_trigger_that_is_gone() -> None:
+    relay = new_relay(samples.token("t1"), samples.refused(404), secrets=with_token())
+    assert reason(send(relay)) == "credentials"
+    assert len(relay.session.calls) == 2
 
 
 @pytest.mark.parametrize("status", [400, 401])

@@ -85,7 +85,7 @@ VERIFIED_A_MINUTE, UNVERIFIED_A_MINUTE = 60, 10
 
 @dataclass(frozen=True)
 class Writeback:
-    """Writes callbacks of xMatters into BigPanda, as comments and assignments.
+    """Writes callbacks of xMatters into BigPanda: comments, assignments, and the actions that the channel allows.
 
     Attributes:
         sources: Store of the recipients that BigPanda's webhook URLs named, for each incident. The key of a ledger

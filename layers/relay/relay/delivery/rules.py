@@ -56,11 +56,11 @@ class Judgement(NamedTuple):
 
 
 def judge_share(entry: Entry, state: State, notify_on: AbstractSet[Transition]) -> Judgement:
-    """Return the standing of a new share's state. `notify_on` has the transitions that the policy announces.
+    """Judge a new share's state: a duplicate, superseded by a newer state, or else by its change (`judge_change`).
 
-    A share without timestamps is never a duplicate, even if its state equals the entry's newest one: another state,
-    which the ledger does not hold yet, may have come in between. The share's arrival is recorded, so that it supersedes
-    that other state.
+    `notify_on` has the transitions that the policy announces. A share without timestamps is never a duplicate, even if
+    its state equals the entry's newest one: another state, which the ledger does not hold yet, may have come in
+    between. The share's arrival is recorded, so that it supersedes that other state.
     """
     if state.is_stamped and _is_late_copy(entry, state):
         return Judgement(Standing.DUPLICATE)
@@ -164,7 +164,7 @@ def _is_announced(entry: Entry, state: State) -> bool:
 
 
 def _is_simultaneous_copy(entry: Entry, state: State) -> bool:
-    """True if the state is a second copy of a share that arrived at about the same time as the newest state.
+    """True if the state was seen with the newest state's timestamps, and came at most slightly later than that state.
 
     Both copies may be queued. The entry has one arrival time, maybe the other copy's, which may be earlier or later.
     """

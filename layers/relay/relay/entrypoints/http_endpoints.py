@@ -60,10 +60,11 @@ def take_callback(outbox: Outbox, clock: Clock, channel: Channel, request: Reque
 
 
 def take_share(delivery: Delivery, sources: Sources, channel: Channel, request: Request, deadline: Deadline) -> Result:
-    """Announce the share in a request's body. Raises BadRequest if the body is not a share.
+    """Announce the share in a request's body, and return the delivery's result. Raises BadRequest if it is no share.
 
     Recipients in the URL that the channel does not permit, or that do not fit into a signal, are left out and counted.
-    `sources` stores the environments and recipients that shares name.
+    `sources` stores the environments and recipients that shares name. A first share also queues a release job if
+    BigPanda withholds updates until then (`bigpanda.callbacks`).
     """
     body = read_body(request)
     share = parse_share(body)

@@ -34,7 +34,7 @@ ENVIRONMENT_ID = r"[A-Za-z0-9][A-Za-z0-9._:-]*"
 class Fields(dict[str, Any]):
     """Members of a JSON object by their names in lower case, without hyphens and underscores.
 
-    Members that are null are left out. Of two spellings of a name, the first is kept.
+    Very long names stay as they are. Members that are null are left out. Of two spellings, the first is kept.
     """
 
     def __init__(self, members: Mapping[str, Any]) -> None:

@@ -113,7 +113,10 @@ class Receipt(NamedTuple):
         return replace(self, notified_at=at, missed="", is_open=policy.answered_within_seconds > 0)
 
     def answered(self, by: str, at: float) -> "Receipt":
-        """Return the critical's receipt after the person `by` answered at `at`: nothing more is awaited."""
+        """Return the receipt, closed by the answer of the person `by` at `at`.
+
+        It stays as it is if there is no critical, if the critical came after `at`, or if it was answered already.
+        """
         if not self.since or at < self.since or self.answered_at:
             return self
         return replace(

@@ -62,10 +62,10 @@ class Ownership:
     clock: Clock
 
     def learn(self, run: Progress) -> dict[str, frozenset[str]]:
-        """Return BigPanda's names of webhooks, by channel: one of the names is that of the channel's own webhook.
+        """Return, by channel, BigPanda's names of the webhooks that may be the channel's own.
 
-        Only channels that may signal unknown incidents are included. The names are learnt from the channel's known
-        incidents that changed last. They are empty for a channel of which nothing is known. Raises LedgerError.
+        These are the names with which all of the channel's latest known incidents were shared; empty if there are none.
+        Only channels that may signal unknown incidents are included. Raises LedgerError.
         """
         return {each.name: self._learnt(run, each) for each in run.listing.members if each.signals}
 

@@ -134,7 +134,7 @@ class Canary(NamedTuple):
         return self.failed("no device got its notification", now) if is_late else self
 
     def share(self) -> bytes:
-        """Return the body of the share that the webhook has to take: the open incident, or its resolve."""
+        """Return the body of the canary's share: an open critical in the phase OPENING, else its resolve."""
         is_open = self.phase == Phase.OPENING
         status, at = ("critical", self.began) if is_open else ("ok", self.ended)
         alert = {"id": "canary", "status": status, "active": is_open, "description": "Canary of the relay: ignore it"}

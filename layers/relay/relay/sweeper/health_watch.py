@@ -194,7 +194,7 @@ PUBLISH_SECONDS = 5.0
 
 
 class Message(NamedTuple):
-    """A message that is due: some channels became sick, or are well again (`health`)."""
+    """A message that is due: about channels that became sick, or about those that are well again (`health`)."""
 
     health: Health
     notices: Sequence[ChannelNotice]

@@ -95,7 +95,7 @@ class DueRows:
         self.ledger.change(row.key, change, row.entry)
 
     def stored_job(self, row: DueRow, name: str) -> Job | None:
-        """Return the job stored under `name` beside a row's entry; None if there is none, or it can't be read."""
+        """Return the job `name` stored beside a row's entry; None without one, or if malformed. Raises LedgerError."""
         text = self.ledger.stored(row.key, name)
         try:
             return read_envelope(text) if text else None
