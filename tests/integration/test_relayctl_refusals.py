@@ -52,7 +52,7 @@ USAGE = [
     (f"{NEW} --set inbound.token=bpr_{'a' * 38}", "was not made for this channel and endpoint, or was cut; make a new"),
     (
         f"channel set payments --set inbound.token={BACK}",
-        "xmatters.callback.token: is also valid at BigPanda's endpoint",
+        "xmatters.callback.token: is also valid at BigPanda's endpoint (it is the same as inbound.token); make a new",
     ),
     ("channel set payments --unset policy.preset", "--unset policy.preset: the channel has no such key"),
     *(

@@ -116,11 +116,16 @@ class TestDone:
         release(new_client(), access, deadline(20))
         assert [(call.route, call.status) for call in box.bigpanda.calls.all()] == [("release", status)]
 
-    def test_own_comment_is_found_on_the_second_page_of_activities(self, box: Box, access: BigPandaAccess) -> None:
+    @pytest.mark.parametrize(("older", "newer"), [(0, ACTIVITIES_A_PAGE), (ACTIVITIES_A_PAGE, 0)])
+    def test_own_comment_is_found_on_each_of_two_pages_of_activities(
+        self, box: Box, access: BigPandaAccess, older: int, newer: int
+    ) -> None:
         client = new_client()
+        for number in range(older):
+            client.comment(access, INCIDENT, f"older, of somebody else, {number}", deadline(20))
         comment(client, access, deadline(20))
-        for number in range(ACTIVITIES_A_PAGE):
-            client.comment(access, INCIDENT, f"of somebody else, {number}", deadline(20))
+        for number in range(newer):
+            client.comment(access, INCIDENT, f"newer, of somebody else, {number}", deadline(20))
         assert look(client, access, deadline(20)) is True
         asked = [call.query for call in box.bigpanda.calls.all() if call.route == "activities"]
         assert [each["page"] for each in asked] == ["1", "2"]

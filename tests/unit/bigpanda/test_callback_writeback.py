@@ -12,6 +12,7 @@ from relay.jobs.job import Job
 from tests import samples
 from tests.fakes import FakeSession, Relay, Step, dies
 from tests.fakes import new_relay as plain_relay
+from tests.unit import xmatters_tenant
 from tests.unit.xmatters_tenant import Tenant
 
 ANSWER = {
@@ -25,6 +26,7 @@ ANSWER = {
 }
 WORDS = "jdoe acknowledged xMatters page 408005."
 DONE = HttpAnswer(204, {}, b"")
+USERS = HttpAnswer(200, {}, b'{"Resources": [{"id": "u1", "userName": "jdoe"}]}')
 
 
 def job(*, attempts: int = 0, **members: Any) -> Job:
@@ -212,12 +214,39 @@ def test_incident_is_not_assigned_to_a_user_whom_bigpanda_does_not_know() -> Non
     assert "(Not assigned: BigPanda has no user of that name.)" in comments(relay)[0]
 
 
-def test_incident_is_not_assigned_again_when_only_its_comment_failed() -> None:
-    users = json.dumps({"Resources": [{"id": "u1", "userName": "jdoe"}]}).encode()
-    relay = acted(HttpAnswer(200, {}, users), DONE, samples.refused(429), DONE, assign=True)
+@pytest.mark.parametrize(
+    ("steps", "times", "says"),
+    [
+        pytest.param(
+            (USERS, DONE, samples.refused(429), DONE), 1, "was assigned to them", id="only its comment failed"
+        ),
+        pytest.param(
+            (USERS, samples.refused(503), activities(), USERS, DONE),
+            2,
+            "is assigned to them",
+            id="its assignment failed",
+        ),
+    ],
+)
+def test_incident_is_assigned_again_only_if_its_assignment_failed(
+    steps: tuple[Step, ...], times: int, says: str
+) -> None:
+    relay = acted(*steps, assign=True)
     relay.drain()
-    assert asked(relay).count("PUT assignment") == 1
-    assert "was assigned to them" in comments(relay)[-1]
+    assert asked(relay).count("PUT assignment") == times
+    assert says in comments(relay)[-1]
+
+
+def test_incident_is_not_assigned_to_the_acknowledger_of_a_page_from_before_its_end() -> None:
+    relay = xmatters_tenant.new_relay(
+        Tenant(),
+        policy={"confirm_resolve": False},
+        xmatters={"callback": {"token": samples.CALLBACK_TOKEN}},
+        access={"api_key": "BPU-canary", "environment_id": "e1", "assign": True},
+        bigpanda=FakeSession(USERS, DONE),
+    )
+    relay.play("critical 60 ok 60 critical 60 response:Acknowledge@page-1 60")
+    assert "(Not assigned: it ended since that page.)" in comments(relay)[-1]
 
 
 @pytest.mark.parametrize(("is_quiet", "rung"), [(True, "jdoe"), (False, "Ops")])

@@ -379,3 +379,17 @@ def test_followup_that_no_queue_takes_is_queued_by_a_later_message_of_its_signal
     relay.chores.failure = None
     relay.play("30 10")
     assert found(relay) == [("page-1",)]
+
+
+def test_missing_page_is_described_by_its_own_critical_and_not_by_one_that_was_dead_lettered_before() -> None:
+    tenant = Tenant()
+    relay = new_relay(tenant)
+    relay.session.steps = [samples.refused(400)]
+    relay.play("critical 10 2m", alerts=[{"id": "a1", "status": "critical", "description": "disk full"}])
+    assert len(relay.dead_letters.messages) == 1
+    relay.play("ok 60m")
+    relay.sns.published.clear()
+    tenant.makes_pages, relay.session.steps = False, [tenant.accept]
+    relay.play("critical 20m", alerts=[{"id": "a2", "status": "critical", "description": "payment is down"}])
+    [message] = relay.sns.published
+    assert ("payment is down" in message["Message"], "disk full" in message["Message"]) == (True, False)

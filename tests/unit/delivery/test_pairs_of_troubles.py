@@ -901,3 +901,28 @@ def test_share_in_a_pause_waits_for_the_record_of_a_signal_without_the_ledger_un
     relay.play("comment ok critical")
     waits = [Flag.WAITS_FOR_LEDGER in job.flags for job in relay.retries.jobs()]
     assert (waits[-3:], relay.retries.delays()[-3:]) == ([True, False, False], [30, 30, 30])
+
+
+def test_critical_does_not_ring_after_its_resolve_whose_follow_up_a_queue_refuses_once(tenant: Tenant) -> None:
+    relay = xmatters_tenant.new_relay(tenant, policy={"notify_on": ["opened", "worsened"]})
+    relay.play("warning 40 20")
+    relay.session.steps = [samples.refused(503)]
+    relay.play("critical")
+    critical = relay.retries.records()
+    relay.dynamodb.failure = TABLE_DOWN
+    assert relay.play("ok") == ["queued internal"]
+    resolve = relay.retries.records()
+    relay.dynamodb.failure = None
+    relay.close_circuits()
+    relay.session.steps = [tenant.accept]
+    relay.session.calls.clear()
+    relay.chores.failure = TABLE_DOWN
+    relay.clock.now += 31
+    stays = relay.worker.work(resolve)
+    relay.chores.failure = None
+    relay.clock.now += 15
+    relay.worker.work(critical)
+    relay.play("60 60 60")
+    assert relay.worker.work(resolve if stays else []) == []
+    relay.play("60 60 60")
+    assert relay.statuses() == ""

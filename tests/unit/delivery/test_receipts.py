@@ -21,7 +21,7 @@ from relay.ledger.entry import entry_key
 from relay.ledger.receipt import Heard, Receipt
 from relay.ledger.receipt_prover import ReceiptProver
 from tests import samples
-from tests.fakes import TABLE_DOWN, Call, FakeSecrets, FakeSession, Recorder, Relay
+from tests.fakes import TABLE_DOWN, Call, FakeSecrets, FakeSession, Recorder, Relay, once
 from tests.fakes import new_relay as plain_relay
 from tests.unit.reconcile_scene import answer
 from tests.unit.xmatters_tenant import Tenant, new_relay
@@ -238,6 +238,13 @@ class TestRestOfTheStory:
         assert heard(relay) == (False, True, True)
         assert relay.ledger.read(entry_key("noc", ("dba",), "i1")).receipt.is_open
 
+    def test_end_of_a_page_waits_for_the_answer_that_ended_it_although_nobody_else_was_told(self) -> None:
+        """The share names its recipients: of those in the secret, no receipt is awaited."""
+        relay = watched(BOTH, tenant=Tenant())
+        relay.post(recipients=("dba",))
+        relay.play("15 status:terminated 0 sweep response:Acknowledge 0 30m")
+        assert told(relay) == []
+
     def test_failure_of_an_older_page_says_nothing_of_a_critical_whose_signal_has_no_id(self) -> None:
         relay = watched(BOTH)
         relay.play("warning 5")
@@ -296,6 +303,14 @@ class TestAnswersInBigPanda:
         relay.sweep_for(1800, step=30)
         assert told(relay) == ["nobody_answered"]
 
+    def test_bigpanda_is_asked_although_xmatters_does_not_answer(self) -> None:
+        tenant = Tenant()
+        tenant.replies["audits"] = samples.refused(503)
+        bigpanda = FakeSession(answer([acted()]))
+        relay = new_relay(tenant, policy=ANSWERED, access=self.ACCESS, bigpanda=bigpanda)
+        relay.play("critical 15 30m")
+        assert (told(relay), relay.entry().receipt.answered_by) == ([], "BigPanda user anna")
+
     def test_bigpanda_is_asked_once_shortly_before_the_step_is_late(self) -> None:
         relay = self.channel()
         relay.sweep_for(840, step=30)
@@ -335,6 +350,22 @@ def test_question_that_xmatters_left_without_an_answer_is_asked_again_before_the
     tenant.replies.clear()
     relay.play("30m")
     assert (tenant.audited, told(relay)) == (["page-1"], [])
+
+
+def test_further_recipients_are_signalled_although_an_older_critical_expires_when_the_newer_one_comes() -> None:
+    grows = {"notify_on": ["opened", "grew"], "max_age_seconds": 600, "notified_within_seconds": 0}
+    relay = watched(LATE_ANSWER | grows, tenant=Tenant())
+    accept, relay.session.steps = relay.session.steps, [samples.refused(503)]
+    relay.play("critical", alerts=["a1"])
+    for _ in range(11):
+        relay.wake(50)
+    relay.close_circuits()
+    relay.session.steps = accept
+    relay.session.calls.clear()
+    relay.dead_letters.before = once(lambda _: relay.play("critical", alerts=["a1", "a2"]))
+    relay.play("60 60 60 15m")
+    assert len(relay.dead_letters.messages) == 1
+    assert rung(relay) == "Ops Boss,Duty"
 
 
 def test_two_questions_at_once_leave_the_one_about_the_next_step() -> None:

@@ -191,6 +191,11 @@ def test_earliest_time_of_the_next_signal_by_spacing_and_flood_control(
     assert earliest_send_time(rang(*signals), Transition(kind), 15) == (0 if after is None else NOW + after)
 
 
+def test_spacing_counts_from_when_xmatters_accepted_a_signal_and_not_from_when_it_was_sent() -> None:
+    accepted = Entry().leased(lease(state()), 1, 0).accepted(lease(state()), "r1", 1, until=NOW + 8)
+    assert earliest_send_time(accepted, Transition.EASED, 15) == NOW + 23
+
+
 def test_incident_that_opens_again_is_owed_although_the_signal_before_its_end_was_recorded_late() -> None:
     """The resolve waits, and has ended the pages. Then it becomes known that the critical before it rang."""
     waiting = Entry().owing(state()).owing(over(10)).ended_unannounced(over(10))

@@ -31,6 +31,8 @@ def test_environments_of_shares_are_suggested_latest_first() -> None:
         post(relay, place, id=place)
         relay.clock.now += 60 + 1
     assert suggested(relay) == ("e2", "e1")
+    that_lists_e2 = relay_with(environments=["e2"]).channels.get("noc")
+    assert relay.sources.suggested(that_lists_e2) == ("e1",)
     relay.clock.now += 30 * 24 * 3600
     assert suggested(relay) == ()
 

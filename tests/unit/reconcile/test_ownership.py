@@ -83,6 +83,17 @@ def test_webhook_is_the_one_with_which_all_known_incidents_were_shared() -> None
     assert learnt(scene) == (OWN,)
 
 
+def test_webhook_is_learnt_from_the_known_incident_that_changed_last() -> None:
+    scene = unlearnt(make_scene())
+    scene.shared(ago=4000, id="i0")
+    scene.shared(ago=300)
+    scene.has(incident(scene.relay.clock, "i0", ago=4000), incident(scene.relay.clock))
+    # The webhook was replaced in between.
+    scene.tenant.targets = {"i0": [OTHER], "i1": [OWN]}
+    scene.run()
+    assert learnt(scene) == (OWN,)
+
+
 def test_incident_rings_only_if_it_was_shared_with_each_webhook_that_may_be_the_channels_own() -> None:
     scene = unlearnt(make_scene())
     scene.shared(ago=300)
