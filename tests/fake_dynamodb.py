@@ -1,6 +1,7 @@
 """A DynamoDB client in memory for the calls that the library makes; any other call fails."""
 
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from functools import lru_cache
@@ -116,9 +117,8 @@ class FakeDynamoDb:
         there = [item for item in self.shown() if item["due"] == ExpressionAttributeValues[":shard"]]
         if not there:
             return {"Items": []}
-        there.sort(key=lambda item: (Decimal(item["due_at"]["N"]), item["pk"]["S"]))
-        after = [ExclusiveStartKey["pk"]["S"]] if ExclusiveStartKey else []
-        start = [item["pk"]["S"] for item in there].index(after[0]) + 1 if after else 0
+        there.sort(key=_place)
+        start = bisect_right(there, _place(ExclusiveStartKey), key=_place) if ExclusiveStartKey else 0
         page = there[start : start + min(Limit, self.page_size)]
         answer: Item = {"Items": [_copied(item) for item in page]}
         if start + len(page) < len(there):
@@ -189,6 +189,11 @@ def _stored_placeholders(
 def _used(expressions: str) -> tuple[frozenset[str], frozenset[str]]:
     """Return the placeholders of names, and those of values, in expressions."""
     return frozenset(re.findall(r"#\w+", expressions)), frozenset(re.findall(r":\w+", expressions))
+
+
+def _place(item: Item) -> tuple[Decimal, str]:
+    """Return the place of an item, or of a page's last key, in the index."""
+    return Decimal(item["due_at"]["N"]), item["pk"]["S"]
 
 
 def _copied(item: Item) -> Item:

@@ -7,7 +7,6 @@ from typing import IO, Any, NamedTuple
 
 import click
 
-from relay.channels.authentication import MAX_BODY_BYTES
 from relay.channels.channel import Channel
 from relay.channels.parsing import decode_secret, parse_channel
 from relay.channels.policy import Mode
@@ -16,12 +15,12 @@ from relay.deadline import Deadline
 from relay.delivery.rules import Action, Send, Settle, step
 from relay.delivery.task import Task, content, decision_of
 from relay.failures import BadRequest, InvalidChannel, Reason
-from relay.incidents.share import Share, State, Transition, is_open, parse_share
+from relay.incidents.share import MAX_BODY_BYTES, Share, State, Transition, is_open, parse_share
 from relay.jobs.job import new_job, timestamp
 from relay.jobs.result import Outcome
 from relay.ledger.debt import Wait
 from relay.ledger.entry import Entry, shadow_key
-from relay.ledger.rate_limit_and_circuit import Gate, rules_of
+from relay.ledger.rate_limit_and_circuit import Gate, limits_of
 from relay.ledger.table import Ledger
 from relayctl import terminal
 from relayctl.channel.secret_document import ANY_HOSTS
@@ -117,12 +116,13 @@ def _verdict(case: Case, task: Task, action: Action) -> dict[str, Any]:
 
 def _limited(case: Case, task: Task) -> Wait | None:
     """Return the wait of a signal for the circuit or for a full rate limit; None if it need not wait."""
-    for rule in rules_of(task.channel, task.recipients):
-        if gate := case.gates.get(rule.gate):
-            free = gate.free(case.now, rule.limit)
-            if gate.circuit.is_open(case.now):
+    now, is_critical = case.now, task.state.is_critical
+    for limit in limits_of(task.channel, task.recipients):
+        if gate := case.gates.get(limit.gate):
+            free = gate.free(now, limit.most)
+            if gate.circuit.is_open(now):
                 return Wait(Reason.CIRCUIT_OPEN, gate.circuit.open_until or free)
-            if free > case.now or gate.must_step_back(rule, case.now, is_critical=task.state.is_critical, is_due=False):
+            if free > now or gate.must_step_back(limit, now, is_critical=is_critical, is_due=False):
                 return Wait(Reason.PACED, free)
     return None
 
@@ -252,7 +252,7 @@ def _with_ledger(stack: Stack, case: Case) -> Case:
         table = stack.table()
         # A channel in shadow mode has entries of its own.
         name = shadow_key(task.entry_key) if task.channel.policy.mode is Mode.SHADOW else task.entry_key
-        gates = {rule.gate: Gate.of(table.numbers(rule.gate)) for rule in rules_of(task.channel, task.recipients)}
+        gates = {limit.gate: Gate.of(table.numbers(limit.gate)) for limit in limits_of(task.channel, task.recipients)}
         return case._replace(entry=Ledger(table).read(name), gates=gates)
 
     known, problem = tried(ask)

@@ -79,6 +79,7 @@ def _record() -> int:
     """Record how the schedules play; return 1 if one broke an invariant: then nothing is recorded."""
     failed, digests = _play_all(simulation.judge, RECORDED)
     if failed:
+        print(f"nothing is recorded: see make simulate SEED={failed[0].seed}")
         return 1
     others = changed(digests)
     record(digests)

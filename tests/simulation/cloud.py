@@ -31,7 +31,7 @@ class Cloud:
         job_margin: time from the end of a stored job's use to its expiry, in place of two days; None for two days.
         deleted_late: DynamoDB deletes an expired item up to so long after its expiry.
         index_lag: the index `due` shows a write up to so long after it.
-        left_unprocessed: fraction of batch reads that are answered in part.
+        answers_in_part: fraction of batch reads that are answered in part, and of queries whose pages are short.
         clocks_differ: the largest difference of two functions' clocks.
         login: kind of the first channel's credentials: "url", "basic", "api_key" or "oauth".
         revoked_at: times at which xMatters revokes all OAuth tokens, since the beginning.
@@ -45,7 +45,7 @@ class Cloud:
     job_margin: float | None = None
     deleted_late: float = 0.0
     index_lag: float = 0.0
-    left_unprocessed: float = 0.0
+    answers_in_part: float = 0.0
     clocks_differ: float = USUAL_CLOCKS_DIFFER
     login: str = "url"
     token_lasts: float = 3600.0
@@ -85,7 +85,7 @@ def clouds(seed: int) -> Cloud:
     if lags:
         found["index_lag"] = random.choice([2.0, 5.0, 20.0])
     if is_partial:
-        found["left_unprocessed"] = random.choice([0.3, 1.0])
+        found["answers_in_part"] = random.choice([0.3, 1.0])
     if differs:
         found["clocks_differ"] = 2.0
     if logs_in:

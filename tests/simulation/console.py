@@ -114,6 +114,9 @@ class Console(Session):
             world.wait(seconds)
             raise requests.ReadTimeout("late")
         self.edge.end()
+        if fault == "503" and world.seed % 4 == 2:
+            # A proxy in front of BigPanda wants a log-in.
+            return HttpAnswer(200, {}, b"<html></html>")
         if fault:
             return HttpAnswer(503 if fault == "503" else 429, {}, b"")
         if method in {"POST", "PUT"}:
@@ -160,7 +163,10 @@ class Console(Session):
         if last == "activities":
             said = (at for at, name in self.remarks if name == incident and at <= self.edge.world.now)
             remarks = [{"type": "incident_commented", "created_by": "u7", "timestamp": int(at)} for at in said]
-            return [*remarks, *({"params": {"comment": text}} for text in reversed(self.texts[-60:]))]
+            others = [{"type": "incident_tag_updated"}] * (self.edge.world.seed % 3 * 15)
+            listed = [*others, *remarks, *({"params": {"comment": text}} for text in reversed(self.texts[-60:]))]
+            page, size = int(query["page"][0]), int(query["per_page"][0])
+            return listed[(page - 1) * size : page * size]
         if last == "incidents":
             since, page = int(query.get("from", ["0"])[0]), int(query.get("page", ["1"])[0])
             folder = query.get("folder", ["shared"])[0]

@@ -629,7 +629,7 @@ MUTATIONS = (
     ),
     Mutation(
         "channels share a gate",
-        "ledger.rate_limit_and_circuit:rules_of",
+        "ledger.rate_limit_and_circuit:limits_of",
         "gate_of(channel.name)",
         '"gate/all"',
         seed=9,
@@ -834,7 +834,7 @@ MUTATIONS = (
         "sweeper.fallback_notifier:FallbackNotifier._is_to_notify",
         "policy.stops_all(now)",
         "policy.stops_all(0.0)",
-        seed=383,
+        seed=456,
     ),
     Mutation(
         "the fallback's time counts through a pause",
@@ -1099,7 +1099,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a critical that was held back is sent without the ledger",
-        "delivery.delivery:_may_wait",
+        "delivery.delivery:_waits_for_ledger",
         "task.job.is_revived or Flag.WAITS_FOR_LEDGER in task.job.flags or task.needs_question",
         "task.job.is_revived or task.needs_question",
         seed=88,
@@ -1292,7 +1292,7 @@ MUTATIONS = (
         "ledger.entry:Entry.announcing",
         "audience.awaits_receipt and not audience.is_for_acknowledger",
         "audience.awaits_receipt and not audience.is_for_acknowledger and not receipt.is_open",
-        seed=201641,
+        seed=1086,
     ),
     Mutation(
         "people are told that nobody is left to notify at the end of one page of two",
@@ -1312,7 +1312,7 @@ MUTATIONS = (
                 else ""
             )
         """,
-        seed=89,
+        seed=9,
     ),
     Mutation(
         "phones are called only about channels of which the topic took the message",
@@ -1376,13 +1376,13 @@ MUTATIONS = (
         """
             (
                 is_critical_waited_for
-                or (not is_due and self.is_waited_for(self.other_line_end, rule.spacing, now))
+                or (not is_due and self.is_waited_for(self.other_line_end, limit.spacing, now))
             )
         """,
         """
             (
                 not is_due
-                and (is_critical_waited_for or self.is_waited_for(self.other_line_end, rule.spacing, now))
+                and (is_critical_waited_for or self.is_waited_for(self.other_line_end, limit.spacing, now))
             )
         """,
         seed=3,
@@ -1609,7 +1609,7 @@ MUTATIONS = (
         "sweeper.fallback_notifier:FallbackNotifier._is_to_notify",
         "policy.stops_all(now)",
         "policy.stops_all(now) and not self._missed(row)",
-        seed=383,
+        seed=456,
     ),
     Mutation(
         "the end of a snooze is recorded although the incident rang since",
@@ -1627,7 +1627,7 @@ MUTATIONS = (
     ),
     Mutation(
         "while the ledger fails, a state is sent that must not ring any more",
-        "delivery.delivery:_may_wait",
+        "delivery.delivery:_waits_for_ledger",
         "has_to or final_reason(task, now) is not None or (not is_urgent and can_wait(task, now))",
         "has_to or (not is_urgent and can_wait(task, now))",
         seed=92,
@@ -1754,7 +1754,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a job that is replayed while the ledger fails rings unasked after two minutes",
-        "delivery.delivery:_may_wait",
+        "delivery.delivery:_waits_for_ledger",
         "task.job.is_revived or Flag.WAITS_FOR_LEDGER in task.job.flags or task.needs_question",
         "Flag.WAITS_FOR_LEDGER in task.job.flags or task.needs_question",
         seed=203,
@@ -1849,5 +1849,19 @@ MUTATIONS = (
         "not pause.postpones(debt.earliest_since(case.task.state.came)) and not debt.paused_until",
         "not pause.postpones(debt.earliest_since(case.task.state.came))",
         seed=223,
+    ),
+    Mutation(
+        "a log-in page counts as a vendor's answer",
+        "http.session:HttpAnswer.is_success",
+        "200 <= self.status < 300 and not self.is_web_page",
+        "200 <= self.status < 300",
+        seed=1130,
+    ),
+    Mutation(
+        "a proxy's 404 says that xMatters has no such person",
+        "xmatters.directory:RestApi.ask",
+        "answer.status == 404 and not _says_not_found(answer)",
+        "False",
+        seed=81,
     ),
 )

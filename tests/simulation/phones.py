@@ -270,6 +270,9 @@ class Phones(Session):
         if fault == "timeout":
             self.rest.world.wait(seconds)
             raise requests.ReadTimeout("late")
+        if fault == "503" and self.rest.world.seed % 4 < 2:
+            # A proxy answers in place of xMatters: it knows no such page and person, or wants a log-in.
+            return HttpAnswer(404 if self.rest.world.seed % 4 else 200, {}, b"<html></html>")
         if fault and fault != "slow":
             return HttpAnswer(503 if fault == "503" else 401, {}, b"")
         answer = self._of_people(url) if "/people/" in url else self._of_pages(url, json.loads(body or b"{}"))

@@ -304,7 +304,7 @@ class Promptness(CautiousJudge):
             # The recovery after an outage may not see a row that the index does not show yet, written until the circuit
             # closed, or one that a batch read left out: the next run does. So it does if a newer share came after the
             # message that was to probe it.
-            is_hidden = self.cloud.index_lag or self.cloud.left_unprocessed
+            is_hidden = self.cloud.index_lag or self.cloud.answers_in_part
             shown_at = allowed + (OPEN_SECONDS + self.cloud.index_lag if is_hidden else 0.0)
             by = shown_at + RINGS_SECONDS + backoff + self._turn(debt, debts, allowed)
             waits_for_run = self.weather.skips_runs and not self._is_swept(shown_at, by)

@@ -424,6 +424,9 @@ class SimulatedDynamoDb(FakeDynamoDb):
         return self._asked("PutItem", super().put_item, request)
 
     def query(self, **request: Any) -> Any:
+        # DynamoDB ends a page at 1 MB.
+        is_short = self._luck.random() < self.cloud.answers_in_part
+        self.page_size = self._luck.randint(1, 3) if is_short else 100
         return self._asked("Query", super().query, request)
 
     def update_item(self, **request: Any) -> Any:
@@ -502,7 +505,7 @@ class SimulatedDynamoDb(FakeDynamoDb):
         """Answer a batch read; leave some keys unprocessed, but not all of them, for which DynamoDB has an error."""
         [(table, asked)] = RequestItems.items()
         keys = list(asked["Keys"])
-        if self._luck.random() < self.cloud.left_unprocessed:
+        if self._luck.random() < self.cloud.answers_in_part:
             self._luck.shuffle(keys)
             self.batch_size = self._luck.randint(1, len(keys))
         answer = super().batch_get_item(RequestItems={table: {**asked, "Keys": keys}})

@@ -2,9 +2,9 @@
 
 import json
 
-from relay.channels.authentication import MAX_BODY_BYTES
 from relay.delivery import sns_topic
 from relay.failures import LONGEST_WAIT_SECONDS
+from relay.incidents.share import MAX_BODY_BYTES
 from relay.jobs.queue import MAX_MESSAGE_BYTES, attributes_of
 from tests import samples
 from tests.fakes import Recorder

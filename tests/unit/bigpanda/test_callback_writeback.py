@@ -26,6 +26,7 @@ ANSWER = {
 }
 WORDS = "jdoe acknowledged xMatters page 408005."
 DONE = HttpAnswer(204, {}, b"")
+DOWN, LOG_IN = samples.refused(503), HttpAnswer(200, {}, b"<html></html>")
 USERS = HttpAnswer(200, {}, b'{"Resources": [{"id": "u1", "userName": "jdoe"}]}')
 
 
@@ -220,12 +221,8 @@ def test_incident_is_not_assigned_to_a_user_whom_bigpanda_does_not_know() -> Non
         pytest.param(
             (USERS, DONE, samples.refused(429), DONE), 1, "was assigned to them", id="only its comment failed"
         ),
-        pytest.param(
-            (USERS, samples.refused(503), activities(), USERS, DONE),
-            2,
-            "is assigned to them",
-            id="its assignment failed",
-        ),
+        pytest.param((USERS, DOWN, activities(), USERS, DONE), 2, "is assigned to them", id="its assignment failed"),
+        pytest.param((USERS, LOG_IN, activities(), USERS, DONE), 2, "is assigned to them", id="a proxy took it"),
     ],
 )
 def test_incident_is_assigned_again_only_if_its_assignment_failed(

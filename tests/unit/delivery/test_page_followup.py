@@ -260,9 +260,12 @@ def test_page_with_a_passing_failure_ends_although_xmatters_does_not_end_another
     assert "page-2" in tenant.ended
 
 
-def test_page_whose_end_failed_ends_soon_although_an_answer_is_awaited_for_hours(tenant: Tenant) -> None:
+@pytest.mark.parametrize("status", [503, 404, 200], ids=["503", "404 of a proxy", "log-in page of a proxy"])
+def test_page_whose_end_failed_ends_soon_although_an_answer_is_awaited_for_hours(tenant: Tenant, status: int) -> None:
+    failed = HttpAnswer(status, {}, b"\n<html></html>")
+
     def refuse(call: Call) -> HttpAnswer:
-        return DOWN if call.method == "POST" and relay.clock.now < 1_800_000_600 else tenant.rest(call)
+        return failed if call.method == "POST" and relay.clock.now < 1_800_000_600 else tenant.rest(call)
 
     tenant.audits["page-2"] = ["DELIVERED"]
     policy = {"notified_within_seconds": 300, "answered_within_seconds": 8 * 3600}

@@ -9,7 +9,7 @@ import pytest
 
 from relay.failures import LedgerError, Reason
 from relay.ledger.debt import Ticket, Wait
-from relay.ledger.rate_limit_and_circuit import Gate, RateLimiter, Rule
+from relay.ledger.rate_limit_and_circuit import Gate, MinuteLimit, RateLimiter
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import TABLE_DOWN, Clock, HookedDynamoDb
@@ -168,7 +168,7 @@ def test_signals_that_wait_for_the_circuit_come_back_spread_out_criticals_first(
 
 
 @pytest.mark.parametrize(
-    ("retry_after", "pause"), [(None, 30), (77, 77), (0, 5), (-3, 5), (5, 5), (900, 900), (86_400, 900)]
+    ("retry_after", "pause"), [(None, 30), (77, 77), (0, 5), (-3, 5), (5, 5), (895, 895), (86_400, 895)]
 )
 def test_answer_429_opens_the_circuit_for_its_clamped_retry_after(retry_after: float | None, pause: float) -> None:
     line = Line()
@@ -189,7 +189,7 @@ def test_pause_that_xmatters_asks_for_is_not_shortened_by_a_failure_that_is_repo
         line.report(ticket, Reason.UPSTREAM)
     table.before_next(lambda: line.report(tickets[5], Reason.RATE_LIMITED, 900), after=1)
     line.report(tickets[4], Reason.UPSTREAM)
-    assert line.closed().until - line.clock.now >= 900
+    assert line.closed().until - line.clock.now >= 895
 
 
 @pytest.mark.parametrize(
@@ -198,5 +198,5 @@ def test_pause_that_xmatters_asks_for_is_not_shortened_by_a_failure_that_is_repo
 def test_only_what_is_critical_or_has_a_slot_goes_before_a_line_of_others(
     is_critical: bool, is_due: bool, steps_back: bool
 ) -> None:
-    gate, rule = Gate({}, 0.0, NOW + 60), Rule("gate/noc", 60)
-    assert gate.must_step_back(rule, NOW, is_critical=is_critical, is_due=is_due) is steps_back
+    gate, limit = Gate({}, 0.0, NOW + 60), MinuteLimit("gate/noc", 60)
+    assert gate.must_step_back(limit, NOW, is_critical=is_critical, is_due=is_due) is steps_back

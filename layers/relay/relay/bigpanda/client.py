@@ -114,8 +114,8 @@ class BigPanda:
         """
         path = f"/resources/v2.0/environments/{url_part(environment_id)}/incidents?page_size=1"
         answer = self._asked(access, "GET", path, None, deadline)
-        is_success, document = 200 <= answer.status < 300, json_object(answer.body)
-        if is_success and (document or answer.body.lstrip()[:1] == b"["):
+        document = json_object(answer.body)
+        if answer.is_success and (document or answer.body.lstrip()[:1] == b"["):
             return
         is_foreign = answer.status == 404 and "errors" not in document
         raise self._failure(access, answer, Reason.UPSTREAM if is_foreign else reason_for_status(answer.status))
@@ -254,11 +254,11 @@ class BigPanda:
         self, access: BigPandaAccess, method: str, path: str, document: Mapping[str, Any] | None, deadline: Deadline
     ) -> HttpAnswer:
         answer = self._asked(access, method, path, document, deadline)
-        if 200 <= answer.status < 300:
+        if answer.is_success:
             return answer
         failure = self._failure(access, answer, reason_for_status(answer.status))
-        # BigPanda may have acted on the request before it failed.
-        failure.may_have_acted = answer.status >= 500
+        # BigPanda may have acted on the request before it failed, or a proxy answered in its place.
+        failure.may_have_acted = answer.status >= 500 or answer.status < 300
         raise failure
 
     def _asked(

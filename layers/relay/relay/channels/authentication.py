@@ -24,8 +24,6 @@ from relay.failures import (
     UnknownChannel,
 )
 
-MAX_BODY_BYTES = 4 * 1024 * 1024
-
 
 class Request(NamedTuple):
     """A request from API Gateway.

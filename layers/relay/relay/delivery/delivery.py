@@ -728,7 +728,7 @@ def without_ledger(services: Services, task: Task, why: str) -> Result:
     if pause := task.pause(now):
         return _paused(services, task, pause, why)
     task = task.ledger_failed(now)
-    if _may_wait(task, now):
+    if _waits_for_ledger(task, now):
         result = _queued(services, task, Wait(Reason.INTERNAL, now + UNGUARDED_WAIT_SECONDS), why)
         # A claim needs the ledger: without BigPanda's answer a resolve may be forged.
         if result or task.needs_question or not task.is_from_webhook:
@@ -752,7 +752,7 @@ def _sent(services: Services, task: Task, why: str) -> Result:
     return result.with_unguarded(why)
 
 
-def _may_wait(task: Task, now: float) -> bool:
+def _waits_for_ledger(task: Task, now: float) -> bool:
     """True if the state has to wait for the ledger, as long as a queue has it."""
     has_to = task.job.is_revived or Flag.WAITS_FOR_LEDGER in task.job.flags or task.needs_question
     is_urgent = task.is_from_webhook and task.state.is_critical

@@ -12,14 +12,14 @@ from copy import replace
 from dataclasses import dataclass, field
 from functools import partial
 
-from relay.channels.authentication import MAX_BODY_BYTES, Authenticator, Reply, Request
+from relay.channels.authentication import Authenticator, Reply, Request
 from relay.channels.channel import Channel
 from relay.channels.token import EndpointName
 from relay.deadline import Clock, Deadline, Deadlines, Watch, times_collected
 from relay.delivery.delivery import Delivery
 from relay.failures import BadRequest, ChannelUnreadable, Reason, UncheckableSender
 from relay.incidents.callback import parse_callback
-from relay.incidents.share import parse_share
+from relay.incidents.share import MAX_BODY_BYTES, parse_share
 from relay.jobs.job import Job, JobKind, Stamps, timestamp
 from relay.jobs.queue import FIRST_EVENT, Outbox, release_job
 from relay.jobs.result import Outcome, Result, Subject

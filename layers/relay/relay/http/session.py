@@ -114,6 +114,16 @@ class HttpAnswer(NamedTuple):
     headers: Mapping[str, str]
     body: bytes
 
+    @property
+    def is_web_page(self) -> bool:
+        """True for a web page, such as a proxy's log-in page, in place of an API's answer."""
+        return self.body.lstrip()[:1] == b"<"
+
+    @property
+    def is_success(self) -> bool:
+        """True for a status 2xx, unless the body is a web page."""
+        return 200 <= self.status < 300 and not self.is_web_page
+
 
 class Session:
     """Keep-alive session to allowed hosts, without redirects, proxies, netrc or library retries.

@@ -25,6 +25,8 @@ from typing import Any, NamedTuple, Self
 from relay.failures import BadRequest
 from relay.foreign_text import one_line
 
+# Of a share or callback, uncompressed.
+MAX_BODY_BYTES = 4 * 1024 * 1024
 # Longer than any known id of BigPanda.
 MAX_ID_LENGTH = 512
 # Strict, since environments' ids are put into paths of BigPanda's API. All known ids are letters and digits.

@@ -18,6 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from relay.channels.policy import CHANNEL_NAME
 from relay.failures import LONGEST_WAIT_SECONDS, QueueError, Reason
+from relay.incidents.share import MAX_BODY_BYTES
 from relay.jobs.job import Acceptance, Job, JobKind, Stamps, seconds_of, timestamp
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 SCHEMA = 1
 # SQS accepts 1 MiB with attributes.
 MAX_ENVELOPE_BYTES = 1024 * 1024 - 8 * 1024
-MAX_BODY_BYTES = 4 * 1024 * 1024
 MAX_TEXT = 1024
 _OPTIONAL = Job._field_defaults.keys()
 _COMPACT = json.JSONEncoder(separators=(",", ":"))

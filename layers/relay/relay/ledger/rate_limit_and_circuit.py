@@ -34,8 +34,8 @@ OPEN_SECONDS = 30.0
 PROBE_SECONDS = 12.0
 # Signals that wait for a circuit are spread over this time, and critical ones over the first part of it.
 SPREAD_SECONDS = 5.0
-# Bounds of a pause by Retry-After.
-LONGEST_PAUSE_SECONDS = 900.0
+# Bounds of a pause by Retry-After. With SPREAD_SECONDS, the longest one is within the longest delay of an SQS message.
+LONGEST_PAUSE_SECONDS = 895.0
 SHORTEST_PAUSE_SECONDS = 5.0
 
 
@@ -89,20 +89,20 @@ _DIGITS = string.digits + string.ascii_lowercase
 WINDOW_SECONDS = 61
 
 
-class Rule(NamedTuple):
+class MinuteLimit(NamedTuple):
     """A rate limit, and the table item ("gate") that counts its signals.
 
     Attributes:
-        limit: Signals a minute at most: `max_per_minute` or `max_per_minute_per_recipients` of the policy.
+        most: Signals a minute at most: `max_per_minute` or `max_per_minute_per_recipients` of the policy.
     """
 
     gate: str
-    limit: int
+    most: int
 
     @property
     def spacing(self) -> float:
         """Time between two slots, the times that are reserved for signals which wait (seconds)."""
-        return WINDOW_SECONDS / self.limit
+        return WINDOW_SECONDS / self.most
 
 
 def gate_of(channel: str) -> str:
@@ -110,13 +110,16 @@ def gate_of(channel: str) -> str:
     return f"gate/{channel}"
 
 
-def rules_of(channel: "Channel", recipients: tuple[str, ...]) -> tuple[Rule, ...]:
+def limits_of(channel: "Channel", recipients: tuple[str, ...]) -> tuple[MinuteLimit, ...]:
     """Return the rate limits of a signal: the channel's, and that of its set of recipients if the policy has one."""
     policy = channel.policy
-    of_channel = Rule(gate_of(channel.name), policy.max_per_minute)
+    of_channel = MinuteLimit(gate_of(channel.name), policy.max_per_minute)
     if policy.max_per_minute_per_recipients is None:
         return (of_channel,)
-    return (of_channel, Rule(f"{of_channel.gate}/{recipients_name(recipients)}", policy.max_per_minute_per_recipients))
+    return (
+        of_channel,
+        MinuteLimit(f"{of_channel.gate}/{recipients_name(recipients)}", policy.max_per_minute_per_recipients),
+    )
 
 
 class Gate(NamedTuple):
@@ -172,15 +175,15 @@ class Gate(NamedTuple):
         """
         return end - spacing + GRACE_SECONDS > now
 
-    def must_step_back(self, rule: Rule, now: float, *, is_critical: bool, is_due: bool) -> bool:
+    def must_step_back(self, limit: MinuteLimit, now: float, *, is_critical: bool, is_due: bool) -> bool:
         """True if a signal has to wait, although there is room, because others with reserved times (slots) come first.
 
         `is_due` is True if the signal has a slot that it may use now.
         """
-        is_critical_waited_for = self.is_waited_for(self.critical_line_end, rule.spacing, now)
+        is_critical_waited_for = self.is_waited_for(self.critical_line_end, limit.spacing, now)
         if is_critical:
             return is_critical_waited_for and not is_due
-        return is_critical_waited_for or (not is_due and self.is_waited_for(self.other_line_end, rule.spacing, now))
+        return is_critical_waited_for or (not is_due and self.is_waited_for(self.other_line_end, limit.spacing, now))
 
     def stale(self, now: float) -> list[str]:
         """Return the attribute names of counts that are older than a minute at `now` (epoch seconds)."""
@@ -224,38 +227,38 @@ class RateLimiter:
     def enter(
         self, channel: "Channel", recipients: tuple[str, ...], *, is_critical: bool, slot: Slot | None = None
     ) -> Ticket | Wait:
-        """Return a ticket if all rate limits (`rules_of`) and the circuit breaker allow a signal now, else a wait.
+        """Return a ticket if all rate limits (`limits_of`) and the circuit breaker allow a signal now, else a wait.
 
         `slot` is the time that an earlier wait reserved for the incident. The returned wait has a new slot, unless the
         circuit is open or too many signals wait. A critical signal that finds no room at its own slot keeps that slot
         for some seconds. Other signals wait for it meanwhile, also those of senders with a fast clock.
         """
-        now, rules = self.clock(), rules_of(channel, recipients)
+        now, limits = self.clock(), limits_of(channel, recipients)
         is_due = _is_due(slot, now)
         taken: dict[str, int] = {}
         gates: list[Gate] = []
-        for rule in rules:
+        for limit in limits:
             try:
-                entered = self._enter(rule, now, is_critical=is_critical, slot=slot, is_circuit=not taken)
+                entered = self._enter(limit, now, is_critical=is_critical, slot=slot, is_circuit=not taken)
             except LedgerError:
                 self.leave(Ticket(taken))
                 raise
             if isinstance(entered, Wait):
                 self.leave(Ticket(taken))
                 return entered
-            taken[rule.gate] = int(now)
+            taken[limit.gate] = int(now)
             gates.append(entered)
         # Probe last: a sender without room would not send its probe, but would block the probes of others.
         circuit = gates[0].circuit
-        name, troubled = rules[0].gate, circuit != CLOSED
+        name, troubled = limits[0].gate, circuit != CLOSED
         wait = self._wait_for_probe(name, circuit, is_critical=is_critical) if troubled else None
         ticket = Ticket(taken, troubled=troubled, is_probe=circuit.open_until is not None)
         if wait:
             self.leave(ticket)
             return wait
         if slot and is_due:
-            for rule, gate in zip(rules, gates, strict=True):
-                self._end_line(rule, gate, slot)
+            for limit, gate in zip(limits, gates, strict=True):
+                self._end_line(limit, gate, slot)
         return ticket
 
     def leave(self, ticket: Ticket) -> None:
@@ -289,65 +292,71 @@ class RateLimiter:
             self._update(gate, put={"open_until": until}, below=("open_until", until))
         return False
 
-    def _enter(self, rule: Rule, now: float, *, is_critical: bool, slot: Slot | None, is_circuit: bool) -> Gate | Wait:
+    def _enter(
+        self, limit: MinuteLimit, now: float, *, is_critical: bool, slot: Slot | None, is_circuit: bool
+    ) -> Gate | Wait:
         """Count a signal for one rate limit. Return its gate if that has room and no open circuit, else a wait."""
         is_due = _is_due(slot, now)
-        known = self._known_wait(rule, now, is_critical=is_critical, is_due=is_due, is_circuit=is_circuit)
+        known = self._known_wait(limit, now, is_critical=is_critical, is_due=is_due, is_circuit=is_circuit)
         if known:
             return known
-        gate = self._update(rule.gate, add={count_name(int(now)): 1}) or Gate.of({})
-        wait = self._wait_for_circuit(rule.gate, gate.circuit, now, is_critical=is_critical) if is_circuit else None
+        gate = self._update(limit.gate, add={count_name(int(now)): 1}) or Gate.of({})
+        wait = self._wait_for_circuit(limit.gate, gate.circuit, now, is_critical=is_critical) if is_circuit else None
         if wait:
-            self._update(rule.gate, add={count_name(int(now)): -1})
+            self._update(limit.gate, add={count_name(int(now)): -1})
             return wait
-        is_full = gate.counted(now) > rule.limit
+        is_full = gate.counted(now) > limit.most
         again = now + SLOT_AGAIN_SECONDS
         is_in_grace = slot is not None and is_due and again < slot.at + GRACE_SECONDS - CLOCKS_SECONDS
         if is_critical and is_full and is_in_grace:
             # Another sender that steps back was counted at the same moment (docs/decisions.md, D-slots).
-            self._update(rule.gate, add={count_name(int(now)): -1})
+            self._update(limit.gate, add={count_name(int(now)): -1})
             return Wait(Reason.PACED, again, slot)
-        if is_full or gate.must_step_back(rule, now, is_critical=is_critical, is_due=is_due):
-            return self._set_aside(rule, gate, now, is_critical=is_critical)
+        if is_full or gate.must_step_back(limit, now, is_critical=is_critical, is_due=is_due):
+            return self._set_aside(limit, gate, now, is_critical=is_critical)
         return gate
 
-    def _known_wait(self, rule: Rule, now: float, *, is_critical: bool, is_due: bool, is_circuit: bool) -> Wait | None:
+    def _known_wait(
+        self, limit: MinuteLimit, now: float, *, is_critical: bool, is_due: bool, is_circuit: bool
+    ) -> Wait | None:
         """Return a wait if the last known content of a gate shows that a signal has to wait: this saves an update."""
-        seen_at, gate = self.seen.get(rule.gate, (0.0, None))
+        seen_at, gate = self.seen.get(limit.gate, (0.0, None))
         if gate is None or not 0 <= now - seen_at < KNOWN_SECONDS:
             return None
-        if is_circuit and (wait := self._wait_for_circuit(rule.gate, gate.circuit, now, is_critical=is_critical)):
+        if is_circuit and (wait := self._wait_for_circuit(limit.gate, gate.circuit, now, is_critical=is_critical)):
             return wait
         end = gate.critical_line_end if is_critical else max(gate.critical_line_end, gate.other_line_end)
         return None if is_due or end - now <= HORIZON_SECONDS else self._beyond_the_horizon(now)
 
-    def _set_aside(self, rule: Rule, gate: Gate, now: float, *, is_critical: bool) -> Wait:
+    def _set_aside(self, limit: MinuteLimit, gate: Gate, now: float, *, is_critical: bool) -> Wait:
         """Take the signal out of this second's count, and reserve the next free slot for it within HORIZON_SECONDS."""
         uncount = {count_name(int(now)): -1}
         # The gate's content still includes this signal.
         mine = replace(gate, counts={**gate.counts, int(now): gate.counts.get(int(now), 1) - 1})
-        free = mine.free(now, rule.limit)
-        if not is_critical and gate.is_waited_for(gate.critical_line_end, rule.spacing, now):
+        free = mine.free(now, limit.most)
+        if not is_critical and gate.is_waited_for(gate.critical_line_end, limit.spacing, now):
             free = max(free, gate.critical_line_end)
         line, end = ("critical", gate.critical_line_end) if is_critical else ("other", gate.other_line_end)
         if max(free, end) - now > HORIZON_SECONDS:
-            self._update(rule.gate, add=uncount)
+            self._update(limit.gate, add=uncount)
             return self._beyond_the_horizon(now)
         moment = free
-        if end >= free or not self._update(rule.gate, add=uncount, put={line: free + rule.spacing}, below=(line, free)):
+        if end >= free or not self._update(
+            limit.gate, add=uncount, put={line: free + limit.spacing}, below=(line, free)
+        ):
             # Append to the line atomically, also if other senders changed its end meanwhile.
-            after = self._update(rule.gate, add={**uncount, line: rule.spacing}) or gate
-            moment = (after.critical_line_end if is_critical else after.other_line_end) - rule.spacing
+            after = self._update(limit.gate, add={**uncount, line: limit.spacing}) or gate
+            moment = (after.critical_line_end if is_critical else after.other_line_end) - limit.spacing
         return Wait(Reason.PACED, moment, Slot(moment, is_critical))
 
     def _beyond_the_horizon(self, now: float) -> Wait:
         return Wait(Reason.PACED, now + HORIZON_SECONDS * (0.8 + 0.2 * self.random()))
 
-    def _end_line(self, rule: Rule, gate: Gate, slot: Slot) -> None:
+    def _end_line(self, limit: MinuteLimit, gate: Gate, slot: Slot) -> None:
         """Mark a line as empty if `slot` was its last one: no other signal has to wait for the line any more."""
         line, end = ("critical", gate.critical_line_end) if slot.is_critical else ("other", gate.other_line_end)
-        if 0 < end <= slot.at + rule.spacing + 0.001:
-            self._update(rule.gate, put={line: 0.0}, only_if=(line, end))
+        if 0 < end <= slot.at + limit.spacing + 0.001:
+            self._update(limit.gate, put={line: 0.0}, only_if=(line, end))
 
     def _wait_for_circuit(self, name: str, circuit: Circuit, now: float, *, is_critical: bool) -> Wait | None:
         """Return the wait that an open circuit asks for; None if the circuit does not block signals at `now`.

@@ -81,7 +81,7 @@ class Bells:
 
         def may_ring(row: DueRow) -> bool:
             if row.channel not in most:
-                most[row.channel] = self._most(row.channel) if deadline.remaining() else 0
+                most[row.channel] = self._most_in_a_run(row.channel) if deadline.remaining() else 0
             return woken[row.channel] < most[row.channel]
 
         def is_to_see(row: DueRow) -> bool:
@@ -99,7 +99,7 @@ class Bells:
                     woken[each.channel] += self.tools.run_logging_failure(ring, otherwise=False)
         return sum(woken.values())
 
-    def _most(self, channel: str) -> int:
+    def _most_in_a_run(self, channel: str) -> int:
         """Return how many of a channel's debts may be woken in one run.
 
         A channel that was removed, or is in shadow mode, sends nothing: its debts are woken to be dead-lettered.

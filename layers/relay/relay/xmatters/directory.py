@@ -61,10 +61,11 @@ class RestApi:
         says: Callable[[HttpAnswer], object] = lambda _: True,
         also: Collection[int] = (),
     ) -> HttpAnswer:
-        """Send a request, and return its answer if the status is 2xx or one of `also`. Raises SendError.
+        """Send a request, and return its answer if it is a success, or has a status of `also`. Raises SendError.
 
         `path` begins with a slash; its special characters are quoted already. `document` is the JSON body. If `says`
-        returns None for a 2xx answer, the answer is refused with BadAnswer and the reason UPSTREAM.
+        returns None for a success, the answer is refused with BadAnswer and the reason UPSTREAM. So is a 404 without
+        xMatters' error object: it comes from a proxy in between, and does not say that something does not exist.
         """
         login = Login(rest.auth, rest.base_url)
         body = None if document is None else json.dumps(document).encode()
@@ -73,10 +74,10 @@ class RestApi:
             shown = self._logins.headers(login, deadline)
             headers = {"Content-Type": "application/json"} | shown
             answer = self._outward.ask(method, rest.base_url + path, body, headers, deadline)
-            is_accepted = 200 <= answer.status < 300
-            if answer.status in also or (is_accepted and says(answer) is not None):
+            is_of_proxy = answer.status == 404 and not _says_not_found(answer)
+            if (answer.status in also and not is_of_proxy) or (answer.is_success and says(answer) is not None):
                 return answer
-            reason = reason_for_status(answer.status)
+            reason = Reason.UPSTREAM if is_of_proxy else reason_for_status(answer.status)
             if reason == Reason.CREDENTIALS and not is_renewed and self._logins.renew(login):
                 is_renewed = True
                 continue
@@ -331,8 +332,6 @@ class Directory(RestApi):
             answer = self.ask(rest, "GET", f"{path}/{url_part(target)}", None, deadline, also={404})
             if answer.status != 404:
                 return _read(answer, target, kind, word)
-            if not _says_not_found(answer):
-                return _not_known(target, _ODD)
         return RecipientCheck(target, Kind.NOTHING)
 
     def _counted(self, rest: Rest, groups: list[RecipientCheck], deadline: Deadline) -> list[RecipientCheck]:
@@ -378,7 +377,7 @@ def _not_asked(error: SendError) -> str | None:
 
 
 def _says_not_found(answer: HttpAnswer) -> bool:
-    """True if a 404 comes from xMatters' API itself, not from a proxy in between."""
+    """True if a 404 has xMatters' error object."""
     return scalar(json_object(answer.body).get("code")) == "404"
 
 

@@ -151,18 +151,18 @@ class XMatters:
         if accepted:
             return request_id
         shown = {value.partition(" ")[2] for value in authorization.values()}
-        is_page = answer.status < 300 and answer.body.lstrip()[:1] == b"<"
-        failure = self._outward.bad_answer(answer, _reason(answer, is_page=is_page), channel.secrets() | shown)
+        is_page = answer.status < 300 and answer.is_web_page
+        failure = self._outward.bad_answer(answer, _reason(answer), channel.secrets() | shown)
         failure.may_have_acted = is_page or is_ambiguous_status(answer.status)
         raise failure
 
 
-def _reason(answer: HttpAnswer, *, is_page: bool) -> Reason:
-    """Return why an answer refuses a signal. `is_page` is True for a web page in place of an answer."""
+def _reason(answer: HttpAnswer) -> Reason:
+    """Return why an answer refuses a signal."""
     if answer.status in GONE:
         # The trigger was made anew: the secret may have its new URL.
         return Reason.CREDENTIALS
-    return Reason.REFUSED if answer.status < 300 and not is_page else reason_for_status(answer.status)
+    return Reason.REFUSED if answer.is_success else reason_for_status(answer.status)
 
 
 def _with_failure(sent: SendResult, failure: SendError) -> SendResult:
