@@ -114,9 +114,10 @@ class Console(Session):
             world.wait(seconds)
             raise requests.ReadTimeout("late")
         self.edge.end()
-        if fault == "503" and world.seed % 4 == 2:
-            # A proxy in front of BigPanda wants a log-in.
-            return HttpAnswer(200, {}, b"<html></html>")
+        # A proxy in front of BigPanda wants a log-in, or refuses all.
+        instead = (503, 503, 200, 403)[world.seed % 4]
+        if fault == "503" and instead < 503:
+            return HttpAnswer(instead, {}, b"<html></html>")
         if fault:
             return HttpAnswer(503 if fault == "503" else 429, {}, b"")
         if method in {"POST", "PUT"}:

@@ -270,9 +270,10 @@ class Phones(Session):
         if fault == "timeout":
             self.rest.world.wait(seconds)
             raise requests.ReadTimeout("late")
-        if fault == "503" and self.rest.world.seed % 4 < 2:
-            # A proxy answers in place of xMatters: it knows no such page and person, or wants a log-in.
-            return HttpAnswer(404 if self.rest.world.seed % 4 else 200, {}, b"<html></html>")
+        # A proxy answers in place of xMatters: it wants a log-in, knows no such page and person, or has a limit.
+        instead = (200, 404, 429, 503)[self.rest.world.seed % 4]
+        if fault == "503" and instead < 503:
+            return HttpAnswer(instead, {}, b"<html></html>")
         if fault and fault != "slow":
             return HttpAnswer(503 if fault == "503" else 401, {}, b"")
         answer = self._of_people(url) if "/people/" in url else self._of_pages(url, json.loads(body or b"{}"))
@@ -393,16 +394,18 @@ class Phones(Session):
                 return self._answer(400)
             case "redirect":
                 return self._answer(302)
-            case "504" | "504 rang":
+            case "504" | "504 rang" if self.edge.world.seed % 3:
                 return self._answer(504)
+            case "504" | "504 rang":
+                return self._answer(200, body=b"<html></html>")
             case "503 for minutes":
                 return self._answer(503, {"retry-after": "300"})
             case _:
                 return self._answer(503)
 
-    def _answer(self, status: int, headers: Mapping[str, str] | None = None) -> HttpAnswer:
+    def _answer(self, status: int, headers: Mapping[str, str] | None = None, body: bytes = b"") -> HttpAnswer:
         self.edge.end()
-        return HttpAnswer(status, headers or {}, b"")
+        return HttpAnswer(status, headers or {}, body)
 
 
 def _channel(url: str) -> str:
