@@ -83,6 +83,17 @@ def test_webhook_is_the_one_with_which_all_known_incidents_were_shared() -> None
     assert learnt(scene) == (OWN,)
 
 
+def test_webhook_that_was_replaced_is_learnt_although_bigpanda_says_nothing_of_the_latest_incident() -> None:
+    scene = make_scene()
+    Learnt((OTHER,), scene.relay.clock.now - 3601).store(scene.relay.table, "noc")
+    scene.shared(ago=300)
+    scene.shared(ago=400, id="i0")
+    lists(scene, i1=[OWN], i0=[OWN])
+    scene.tenant.faults["/i1/activities?"] = lambda _: HttpAnswer(503, {}, b"")
+    scene.run()
+    assert learnt(scene) == (OWN,)
+
+
 def test_incident_rings_only_if_it_was_shared_with_each_webhook_that_may_be_the_channels_own() -> None:
     scene = unlearnt(make_scene())
     scene.shared(ago=300)

@@ -12,7 +12,7 @@ from relay.jobs.queue import envelope_of
 from tests import samples
 from tests.fakes import Call
 from tests.unit import xmatters_tenant
-from tests.unit.reconcile_scene import Scene, answer, incident, make_scene, with_channels
+from tests.unit.reconcile_scene import Scene, accepted, answer, incident, make_scene, with_channels
 
 QUEUE_DOWN = EndpointConnectionError(endpoint_url="x")
 
@@ -247,6 +247,19 @@ def test_owed_warning_does_not_ring_once_bigpanda_shows_that_its_incident_is_ove
     scene.relay.session.steps = [samples.accepted("r1")]
     scene.relay.wake(300)
     assert "warning" not in scene.signalled()[before:]
+
+
+def test_owed_resolve_is_not_queued_again_once_bigpanda_shows_that_the_incident_is_over() -> None:
+    scene = make_scene(accepted, samples.refused(503))
+    scene.shared()
+    scene.has(listed(scene, status="Ok"))
+    scene.shared(ago=100, status="ok", active=False, resolved=True)
+    for _ in range(3):
+        scene.relay.wake(10)
+    assert scene.signalled()[:2] == ["critical", "ok"]
+    scene.relay.retries.messages.clear()
+    scene.run_twice()
+    assert scene.relay.retries.messages == []
 
 
 @pytest.mark.parametrize(("status", "signals"), [("Critical", 2), ("Warning", 1)])

@@ -123,6 +123,16 @@ class TestTime:
         assert scene.run()["missed"] == 30 - len(first)
         assert len(queued(scene)) == len(set(queued(scene))) == 30
 
+    def test_worse_state_of_a_known_incident_is_queued_although_there_is_no_time_for_the_next_page(self) -> None:
+        scene = make_scene()
+        scene.shared(id="i000", status="warning")
+        scene.relay.retries.messages.clear()
+        pages(scene, 3)
+        settled(scene)
+        delay(scene, 300.0)
+        assert scene.run()["failure"] == "the run took too long"
+        assert queued(scene) == ["i000"]
+
     def test_next_run_begins_after_the_listing_that_took_all_the_time(self, scene: Scene) -> None:
         with_queries(scene, 4)
         scene.run()

@@ -81,6 +81,11 @@ class TestOneName:
         assert of_shape(lookup.check_one("Net")) == (Kind.GROUP, True, 2)
         assert lookup.tenant.paths == ["people/Net", "groups/Net", "on-call"]
 
+    def test_nobody_is_asked_who_is_on_call_of_an_inactive_group(self) -> None:
+        lookup = Lookup(groups_Net=group("Net", status="INACTIVE"))
+        assert of_shape(lookup.check_one("Net")) == (Kind.GROUP, False, None)
+        assert lookup.tenant.paths == ["people/Net", "groups/Net"]
+
     @pytest.mark.parametrize(
         ("name", "path"),
         [
