@@ -153,6 +153,21 @@ def test_what_one_run_cannot_ask_about_is_judged_by_the_next_one_and_not_reporte
     assert reported(scene) == 0
 
 
+def test_incident_is_left_to_the_next_run_if_the_last_half_minute_of_a_run_has_begun(scene: Scene) -> None:
+    lists(scene, i2=[OWN])
+    scene.run()
+    pages = len(scene.relay.bigpanda.calls)
+
+    def wait() -> None:
+        scene.relay.clock.now += 785 / pages
+
+    scene.tenant.before_answer = wait
+    assert "failure" not in scene.run()
+    assert (asked(scene), reported(scene)) == ([], 0)
+    scene.tenant.before_answer = lambda: None
+    assert scene.run()["missed"] == 1
+
+
 def test_name_is_stored_with_the_only_right_to_write_that_the_function_has(monkeypatch: pytest.MonkeyPatch) -> None:
     scene = unlearnt(make_scene())
     scene.shared(ago=300)

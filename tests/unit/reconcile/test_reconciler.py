@@ -296,6 +296,13 @@ def test_incident_that_says_itself_that_it_is_snoozed_is_not_relayed_whatever_fo
     assert scene.run_twice()["missed"] == 0
 
 
+def test_incident_of_the_snoozed_folder_is_not_relayed_although_another_folder_lists_it_too(scene: Scene) -> None:
+    scene.has(listed(scene, snooze={"snoozed": True}))
+    silent = listed(scene, **without("snooze"))
+    scene.tenant.faults["folder=shared"] = lambda _: answer({"items": [silent], "total": 1})
+    assert scene.run_twice()["missed"] == 0
+
+
 class TestEnvironments:
     """Environments that a channel's secret names."""
 

@@ -132,6 +132,8 @@ class TestTime:
         delay(scene, 300.0)
         assert scene.run()["failure"] == "the run took too long"
         assert queued(scene) == ["i000"]
+        asked = [call.url for call in scene.relay.bigpanda.calls if "/incidents/i000" in call.url]
+        assert asked == [], "with less than 300 s left, no details are asked for"
 
     def test_next_run_begins_after_the_listing_that_took_all_the_time(self, scene: Scene) -> None:
         with_queries(scene, 4)

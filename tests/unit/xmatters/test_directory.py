@@ -207,6 +207,13 @@ def test_device_was_notified_if_one_audit_of_its_page_says_so(audits: list[Any],
     assert pages.heard_of(rest(), ["page-1"], Deadline(5, clock)) == Heard(heard, (("", ""),))
 
 
+@pytest.mark.parametrize(("kind", "times"), [("RESPONSE_RECEIVED", 1), ("NOTIFICATION", 2)])
+def test_answers_of_a_page_with_many_audits_are_asked_for_apart_only_if_none_was_found(kind: str, times: int) -> None:
+    session, clock = FakeSession(said({"data": [{"type": kind}] * 100})), Clock()
+    Pages(HttpClient(session, clock=clock)).heard_of(rest(), ["page-1"], Deadline(5, clock))
+    assert len(session.calls) == times
+
+
 @pytest.mark.parametrize("last", [listed(), samples.refused(401)])
 def test_request_is_repeated_once_with_a_new_token_if_the_old_one_was_refused(last: HttpAnswer) -> None:
     session, clock = FakeSession(samples.token("t1"), samples.refused(401), samples.token("t2"), last), Clock()
