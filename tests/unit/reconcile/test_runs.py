@@ -233,6 +233,9 @@ class TestLease:
         assert scene.run()["compared"] == 200
         assert scene.relay.clock.now - began > 2 * 90
         assert set(others) == {None}
+        scene.run()
+        assert sum("/activities" in call.url for call in scene.relay.bigpanda.calls) > 90 / 9
+        assert set(others) == {None}, "also while BigPanda is asked with whom it shared the incidents"
 
     def test_run_that_loses_its_lease_stops(self, scene: Scene) -> None:
         pages(scene, 6, seconds=20)
