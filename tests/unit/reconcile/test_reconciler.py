@@ -10,7 +10,7 @@ from botocore.exceptions import EndpointConnectionError
 from relay.http.session import HttpAnswer
 from relay.jobs.queue import envelope_of
 from tests import samples
-from tests.fakes import Call
+from tests.fakes import Call, Step
 from tests.unit import xmatters_tenant
 from tests.unit.reconcile_scene import Scene, accepted, answer, incident, make_scene, with_channels
 
@@ -249,8 +249,15 @@ def test_owed_warning_does_not_ring_once_bigpanda_shows_that_its_incident_is_ove
     assert "warning" not in scene.signalled()[before:]
 
 
-def test_owed_resolve_is_not_queued_again_once_bigpanda_shows_that_the_incident_is_over() -> None:
-    scene = make_scene(accepted, samples.refused(503))
+@pytest.mark.parametrize(
+    ("reply", "status", "jobs"),
+    [(samples.refused(503), "Ok", 0), (accepted, "Critical", 1)],
+    ids=["owed resolve", "reopened after it"],
+)
+def test_state_after_a_resolve_is_queued_once_and_an_owed_resolve_not_again(
+    reply: Step, status: str, jobs: int
+) -> None:
+    scene = make_scene(accepted, reply)
     scene.shared()
     scene.has(listed(scene, status="Ok"))
     scene.shared(ago=100, status="ok", active=False, resolved=True)
@@ -258,8 +265,9 @@ def test_owed_resolve_is_not_queued_again_once_bigpanda_shows_that_the_incident_
         scene.relay.wake(10)
     assert scene.signalled()[:2] == ["critical", "ok"]
     scene.relay.retries.messages.clear()
+    scene.has(listed(scene, status=status, ago=0))
     scene.run_twice()
-    assert scene.relay.retries.messages == []
+    assert len(scene.relay.retries.messages) == jobs
 
 
 @pytest.mark.parametrize(("status", "signals"), [("Critical", 2), ("Warning", 1)])
