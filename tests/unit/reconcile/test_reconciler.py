@@ -427,6 +427,17 @@ def test_unknown_critical_is_reported_after_the_pause_of_its_only_channel() -> N
     assert len(notices(scene)) == 1
 
 
+def test_unknown_incident_whose_snooze_ended_is_reported_once_and_not_every_day() -> None:
+    scene = make_scene(reconcile="report")
+    scene.has(listed(scene, snooze={"snoozed": True}))
+    scene.run()
+    scene.tenant.incidents[0]["snooze"] = {"snoozed": False}
+    for _ in range(50):
+        scene.relay.clock.now += 3600
+        scene.run()
+    assert len(scene.relay.sns.published) == 1
+
+
 def test_unknown_incident_that_is_not_critical_is_logged_alone() -> None:
     scene = reporting()
     scene.has(incident(scene.relay.clock, status="Warning"))
