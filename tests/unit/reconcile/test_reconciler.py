@@ -8,6 +8,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from relay.http.session import HttpAnswer
+from relay.jobs.job import timestamp
 from relay.jobs.queue import envelope_of
 from tests import samples
 from tests.fakes import Call, Step
@@ -137,9 +138,14 @@ class TestMissed:
         scene = make_scene()
         scene.has(listed(scene))
         scene.tenant.faults["/e1/incidents/"] = lambda _: answer(scene.tenant.incidents[0] | poor)
-        scene.run_twice()
+        scene.tenant.before_answer = lambda: scene.relay.clock.sleep(1)
+        scene.run()
+        scene.relay.clock.now += 90
+        began = scene.relay.clock.now
+        scene.run()
         [job] = scene.relay.retries.jobs()
         assert (job.stamps.status, job.version) == ("critical", (scene.tenant.incidents[0]["changed_at"],) * 2)
+        assert job.received_at == timestamp(began + 1), "a share that came while details were asked for is newer"
 
     def test_run_lists_only_incidents_that_match_the_query_of_the_channel(self) -> None:
         scene = make_scene(reconcile_query='team = "payments"')
