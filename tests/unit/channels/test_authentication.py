@@ -59,6 +59,14 @@ def test_budget_is_refilled_by_one_a_second() -> None:
     assert taken(budgets, "192.0.2.1") == 3
 
 
+def test_budget_is_whole_after_requests_that_were_not_refused() -> None:
+    budgets = RefusalBudgets(Clock())
+    for _ in range(100):
+        assert budgets.take("192.0.2.1", is_checked=False)
+        budgets.give_back("192.0.2.1", is_checked=False)
+    assert taken(budgets, "192.0.2.1") == 20
+
+
 def test_budgets_are_bounded_and_the_oldest_source_is_forgotten() -> None:
     budgets = RefusalBudgets(Clock())
     for number in range(2048 + 10):

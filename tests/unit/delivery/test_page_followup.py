@@ -19,7 +19,7 @@ from relay.ledger.table import stored_row
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import TABLE_DOWN, Call, FakeSession, Relay, Step, dies, slow, worked
-from tests.unit.xmatters_tenant import Tenant, new_relay, pages
+from tests.unit.xmatters_tenant import Tenant, listed, new_relay, pages
 
 DOWN = samples.refused(503)
 # After so long, the page of a signal counts as missing.
@@ -132,6 +132,14 @@ def test_missing_page_of_the_minute_in_which_flood_control_suppressed_pages_says
     assert ("flood control suppressed pages then; raise its limits" in message["Message"]) == (
         missed == "page_suppressed"
     )
+
+
+def test_time_of_a_suppressed_page_may_be_beside_the_pages_name(tenant: Tenant) -> None:
+    tenant.makes_pages = False
+    tenant.replies["event-suppressions"] = listed({"match": {"id": "e2"}, "at": "2027-01-15T08:00:30.000Z"})
+    relay = new_relay(tenant)
+    relay.play("critical drain")
+    assert relay.entry().receipt.missed == "page_suppressed"
 
 
 def test_fallback_is_not_notified_of_a_missing_page_after_an_end_that_is_not_announced(tenant: Tenant) -> None:

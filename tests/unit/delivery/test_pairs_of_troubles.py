@@ -608,6 +608,14 @@ def test_flapping_incident_that_is_as_bad_again_rings_the_acknowledger_alone(ten
     assert rung(relay) == ["Ops", "jane", "jane"]
 
 
+def test_acknowledgement_counts_for_nothing_once_the_channel_takes_no_callbacks(tenant: Tenant) -> None:
+    relay = xmatters_tenant.new_relay(tenant, policy={"confirm_resolve": False}, xmatters=CALLBACK)
+    relay.play("critical 15 response:Acknowledge@page-1=jane 15")
+    relay.edit_secret(lambda document: document["xmatters"].pop("callback"))
+    relay.play("15m warning 15")
+    assert rung(relay) == ["Ops", "Ops"]
+
+
 @pytest.mark.parametrize(
     ("policy", "events", "last"),
     [

@@ -64,10 +64,12 @@ def test_job_of_an_unreadable_channel_expires_at_the_largest_age(kind: str) -> N
     assert relay.retries.messages == []
 
 
-def test_chore_of_an_unreadable_channel_waits_on_its_queue() -> None:
+@pytest.mark.parametrize(("ahead", "delay"), [(0, 30), (600, 600)])
+def test_chore_of_an_unreadable_channel_waits_on_its_queue_and_not_for_less_than_before(ahead: int, delay: int) -> None:
     relay = new_relay(secrets=FakeSecrets(noc="not json"))
-    assert relay.worker.work(jobs("i1", kind="followup", attempts=0)) == []
-    assert [job.kind for job in relay.chores.jobs()] == ["followup"]
+    not_before = timestamp(relay.clock.now + ahead)
+    assert relay.worker.work(jobs("i1", kind="followup", attempts=0, not_before=not_before)) == []
+    assert ([job.kind for job in relay.chores.jobs()], relay.chores.delays()) == (["followup"], [delay])
     assert "crash" not in relay.recorder.metrics()
 
 

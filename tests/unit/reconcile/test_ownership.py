@@ -94,6 +94,17 @@ def test_webhook_is_learnt_from_the_known_incident_that_changed_last() -> None:
     assert learnt(scene) == (OWN,)
 
 
+def test_webhook_that_was_replaced_is_learnt_although_bigpanda_says_nothing_of_the_latest_incident() -> None:
+    scene = make_scene()
+    Learnt((OTHER,), scene.relay.clock.now - 3601).store(scene.relay.table, "noc")
+    scene.shared(ago=300)
+    scene.shared(ago=400, id="i0")
+    lists(scene, i1=[OWN], i0=[OWN])
+    scene.tenant.faults["/i1/activities?"] = lambda _: HttpAnswer(503, {}, b"")
+    scene.run()
+    assert learnt(scene) == (OWN,)
+
+
 def test_incident_rings_only_if_it_was_shared_with_each_webhook_that_may_be_the_channels_own() -> None:
     scene = unlearnt(make_scene())
     scene.shared(ago=300)
@@ -151,6 +162,21 @@ def test_what_one_run_cannot_ask_about_is_judged_by_the_next_one_and_not_reporte
     scene.relay.clock.now += 300
     assert scene.run()["missed"] == 5
     assert reported(scene) == 0
+
+
+def test_incident_is_left_to_the_next_run_if_the_last_half_minute_of_a_run_has_begun(scene: Scene) -> None:
+    lists(scene, i2=[OWN])
+    scene.run()
+    pages = len(scene.relay.bigpanda.calls)
+
+    def wait() -> None:
+        scene.relay.clock.now += 785 / pages
+
+    scene.tenant.before_answer = wait
+    assert "failure" not in scene.run()
+    assert (asked(scene), reported(scene)) == ([], 0)
+    scene.tenant.before_answer = lambda: None
+    assert scene.run()["missed"] == 1
 
 
 def test_name_is_stored_with_the_only_right_to_write_that_the_function_has(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,11 +8,12 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from relay.http.session import HttpAnswer
+from relay.jobs.job import timestamp
 from relay.jobs.queue import envelope_of
 from tests import samples
-from tests.fakes import Call
+from tests.fakes import Call, Step
 from tests.unit import xmatters_tenant
-from tests.unit.reconcile_scene import Scene, answer, incident, make_scene, with_channels
+from tests.unit.reconcile_scene import Scene, accepted, answer, incident, make_scene, with_channels
 
 QUEUE_DOWN = EndpointConnectionError(endpoint_url="x")
 
@@ -137,9 +138,14 @@ class TestMissed:
         scene = make_scene()
         scene.has(listed(scene))
         scene.tenant.faults["/e1/incidents/"] = lambda _: answer(scene.tenant.incidents[0] | poor)
-        scene.run_twice()
+        scene.tenant.before_answer = lambda: scene.relay.clock.sleep(1)
+        scene.run()
+        scene.relay.clock.now += 90
+        began = scene.relay.clock.now
+        scene.run()
         [job] = scene.relay.retries.jobs()
         assert (job.stamps.status, job.version) == ("critical", (scene.tenant.incidents[0]["changed_at"],) * 2)
+        assert job.received_at == timestamp(began + 1), "a share that came while details were asked for is newer"
 
     def test_run_lists_only_incidents_that_match_the_query_of_the_channel(self) -> None:
         scene = make_scene(reconcile_query='team = "payments"')
@@ -249,6 +255,27 @@ def test_owed_warning_does_not_ring_once_bigpanda_shows_that_its_incident_is_ove
     assert "warning" not in scene.signalled()[before:]
 
 
+@pytest.mark.parametrize(
+    ("reply", "status", "jobs"),
+    [(samples.refused(503), "Ok", 0), (accepted, "Critical", 1)],
+    ids=["owed resolve", "reopened after it"],
+)
+def test_state_after_a_resolve_is_queued_once_and_an_owed_resolve_not_again(
+    reply: Step, status: str, jobs: int
+) -> None:
+    scene = make_scene(accepted, reply)
+    scene.shared()
+    scene.has(listed(scene, status="Ok"))
+    scene.shared(ago=100, status="ok", active=False, resolved=True)
+    for _ in range(3):
+        scene.relay.wake(10)
+    assert scene.signalled()[:2] == ["critical", "ok"]
+    scene.relay.retries.messages.clear()
+    scene.has(listed(scene, status=status, ago=0))
+    scene.run_twice()
+    assert len(scene.relay.retries.messages) == jobs
+
+
 @pytest.mark.parametrize(("status", "signals"), [("Critical", 2), ("Warning", 1)])
 def test_critical_rings_once_more_after_a_snooze_of_it_ended(status: str, signals: int) -> None:
     scene = make_scene()
@@ -280,6 +307,13 @@ def test_critical_that_rang_after_its_snooze_was_seen_does_not_ring_again_once_i
 def test_incident_that_says_itself_that_it_is_snoozed_is_not_relayed_whatever_folder_lists_it(scene: Scene) -> None:
     snoozed = listed(scene, snooze={"snoozed": True})
     scene.tenant.faults["folder=shared"] = lambda _: answer({"items": [snoozed], "total": 1})
+    assert scene.run_twice()["missed"] == 0
+
+
+def test_incident_of_the_snoozed_folder_is_not_relayed_although_another_folder_lists_it_too(scene: Scene) -> None:
+    scene.has(listed(scene, snooze={"snoozed": True}))
+    silent = listed(scene, **without("snooze"))
+    scene.tenant.faults["folder=shared"] = lambda _: answer({"items": [silent], "total": 1})
     assert scene.run_twice()["missed"] == 0
 
 
@@ -397,6 +431,25 @@ def test_unknown_critical_is_reported_after_the_pause_of_its_only_channel() -> N
     scene.relay.clock.now += 6 * 3600
     assert scene.run()["unknown"] == 1
     assert len(notices(scene)) == 1
+
+
+@pytest.mark.parametrize(
+    "members",
+    [{"snooze": {"snoozed": True}}, {"changed_at": None, "updated_at": None}, {"updated_at": 0}],
+    ids=["a snooze ended", "without timestamps", "updated each hour"],
+)
+def test_unknown_incident_is_reported_once_and_not_every_day(members: dict[str, Any]) -> None:
+    scene = make_scene(reconcile="report")
+    scene.has(listed(scene, **members))
+    scene.run()
+    [incident] = scene.tenant.incidents
+    incident["snooze"] = {"snoozed": False}
+    for _ in range(50):
+        scene.relay.clock.now += 3600
+        if members == {"updated_at": 0}:
+            incident["updated_at"] = int(scene.relay.clock.now) - 60
+        scene.run()
+    assert len(scene.relay.sns.published) == 1
 
 
 def test_unknown_incident_that_is_not_critical_is_logged_alone() -> None:

@@ -123,6 +123,18 @@ class TestTime:
         assert scene.run()["missed"] == 30 - len(first)
         assert len(queued(scene)) == len(set(queued(scene))) == 30
 
+    def test_worse_state_of_a_known_incident_is_queued_although_there_is_no_time_for_the_next_page(self) -> None:
+        scene = make_scene()
+        scene.shared(id="i000", status="warning")
+        scene.relay.retries.messages.clear()
+        pages(scene, 3)
+        settled(scene)
+        delay(scene, 300.0)
+        assert scene.run()["failure"] == "the run took too long"
+        assert queued(scene) == ["i000"]
+        asked = [call.url for call in scene.relay.bigpanda.calls if "/incidents/i000" in call.url]
+        assert asked == [], "with less than 300 s left, no details are asked for"
+
     def test_next_run_begins_after_the_listing_that_took_all_the_time(self, scene: Scene) -> None:
         with_queries(scene, 4)
         scene.run()
@@ -221,6 +233,9 @@ class TestLease:
         assert scene.run()["compared"] == 200
         assert scene.relay.clock.now - began > 2 * 90
         assert set(others) == {None}
+        scene.run()
+        assert sum("/activities" in call.url for call in scene.relay.bigpanda.calls) > 90 / 9
+        assert set(others) == {None}, "also while BigPanda is asked with whom it shared the incidents"
 
     def test_run_that_loses_its_lease_stops(self, scene: Scene) -> None:
         pages(scene, 6, seconds=20)

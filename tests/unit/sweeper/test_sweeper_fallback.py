@@ -312,6 +312,13 @@ class TestWorkerWhileTheLedgerIsDown:
         relay.wake(60)
         assert len(subjects(relay)) == 2
 
+    def test_worker_notifies_nobody_of_a_channel_in_shadow_mode(self) -> None:
+        relay = self.down(policy={"fallback_after_seconds": 60, "mode": "shadow"})
+        self.put(relay, "i1")
+        for _ in range(4):
+            relay.wake(60)
+        assert (subjects(relay), len(relay.retries.messages)) == ([], 1)
+
 
 class Slow(FakeDynamoDb):
     """A table whose calls take 4 ms."""

@@ -81,6 +81,11 @@ class TestOneName:
         assert of_shape(lookup.check_one("Net")) == (Kind.GROUP, True, 2)
         assert lookup.tenant.paths == ["people/Net", "groups/Net", "on-call"]
 
+    def test_nobody_is_asked_who_is_on_call_of_an_inactive_group(self) -> None:
+        lookup = Lookup(groups_Net=group("Net", status="INACTIVE"))
+        assert of_shape(lookup.check_one("Net")) == (Kind.GROUP, False, None)
+        assert lookup.tenant.paths == ["people/Net", "groups/Net"]
+
     @pytest.mark.parametrize(
         ("name", "path"),
         [
@@ -200,6 +205,13 @@ def test_device_was_notified_if_one_audit_of_its_page_says_so(audits: list[Any],
     clock, answer = Clock(), {"type": "RESPONSE_RECEIVED"}
     pages = Pages(HttpClient(FakeSession(said({"data": [*audits, answer]})), clock=clock))
     assert pages.heard_of(rest(), ["page-1"], Deadline(5, clock)) == Heard(heard, (("", ""),))
+
+
+@pytest.mark.parametrize(("kind", "times"), [("RESPONSE_RECEIVED", 1), ("NOTIFICATION", 2)])
+def test_answers_of_a_page_with_many_audits_are_asked_for_apart_only_if_none_was_found(kind: str, times: int) -> None:
+    session, clock = FakeSession(said({"data": [{"type": kind}] * 100})), Clock()
+    Pages(HttpClient(session, clock=clock)).heard_of(rest(), ["page-1"], Deadline(5, clock))
+    assert len(session.calls) == times
 
 
 @pytest.mark.parametrize("last", [listed(), samples.refused(401)])

@@ -354,6 +354,15 @@ def test_signal_is_sent_again_once_and_at_once_to_the_new_url_of_a_rotated_trigg
     assert (sent.attempts, sent.request_id, relay.clock.slept) == (2, request_id, [])
 
 
+def test_attempt_with_old_credentials_takes_none_of_the_inline_attempts_with_the_new_ones() -> None:
+    relay = new_relay(FORBIDDEN, DOWN, DOWN, OK)
+    channel = relay.channels.get("noc")
+    relay.edit_secret(lambda document: document["xmatters"].update(trigger_url=channel.trigger_url + "x"))
+    relay.clock.now += 11
+    sent = relay.xmatters.send(channel, samples.SIGNAL, Deadline(8, relay.clock))
+    assert (sent.attempts, sent.request_id) == (4, "r1")
+
+
 @pytest.mark.parametrize("status", [401, 404])
 def test_signal_waits_for_the_queue_if_the_new_secret_names_other_people(status: int) -> None:
     relay = new_relay(samples.refused(status))

@@ -66,11 +66,11 @@ class Reporter:
                 continue
             if known is None or known.summary != seen.summary:
                 noted[name] = Difference(seen.summary, now)
-            elif not known.queued and now - known.since >= SETTLES_SECONDS:
-                found.append(seen)
-        for seen in found:
-            # Renewed, since a history forgets an incident after a day, and a pause may delay the report for longer.
-            noted[seen.name] = replace(noted[seen.name], since=now - SETTLES_SECONDS)
+            elif now - known.since >= SETTLES_SECONDS:
+                # Renewed while it is listed: a history forgets an incident after a day, and a report is made once.
+                noted[name] = replace(known, since=now - SETTLES_SECONDS)
+                if not known.queued:
+                    found.append(seen)
         channels = [each.name for each in run.listing.members]
         known_to_all = {seen.name for seen in found if told.get(seen.name, set()).issuperset(channels)}
         for name in known_to_all:
