@@ -244,7 +244,7 @@ MUTATIONS = (
         "failures:is_ambiguous_status",
         "status >= 500 and status != 503",
         "False",
-        seed=111,
+        seed=83,
     ),
     Mutation(
         "a warning that may have paged is tried again at once",

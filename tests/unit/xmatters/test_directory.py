@@ -137,6 +137,7 @@ def test_odd_answer_for_a_name_is_not_known_and_never_nothing(answer: HttpAnswer
     finding = Lookup(people_jdoe=answer).check_one("jdoe")
     assert of_shape(finding) == (Kind.NOT_KNOWN, None, None)
     assert finding.detail
+    assert ("HTTP 200 with a web page" in finding.detail) == (answer.body == b"<html>")
 
 
 @pytest.mark.parametrize(

@@ -73,9 +73,10 @@ class HttpClient:
 
         # Redacted before it is cut: a cut could leave a part of a credential that redaction no longer recognises.
         text = answer.body[:MAX_ANSWER_BYTES].decode("utf-8", "replace")
+        instead = " with a web page" if answer.status < 300 and answer.is_web_page else ""
         return BadAnswer(
             reason,
-            f"HTTP {answer.status}",
+            f"HTTP {answer.status}{instead}",
             http_status=answer.status,
             excerpt=redact(text, secrets)[:MAX_EXCERPT],
             retry_after=_retry_after(answer.headers.get("retry-after"), self.clock()),
