@@ -440,13 +440,8 @@ def new_session(**names: str | None) -> boto3.Session:
 
 @contextmanager
 def operating(monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
-    """Open an account in memory with an operator; no environment variable leads to another account."""
-    for name in ("AWS_ENDPOINT_URL", "AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_PROFILE", "RELAY_STACK", "COLUMNS"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
+    """Open an account in memory with an operator."""
+    monkeypatch.delenv("RELAY_STACK", raising=False)
     # Without this, relayctl would turn an unexpected exception into a message.
     monkeypatch.setenv("RELAYCTL_TRACEBACK", "1")
     with mock_aws():

@@ -101,10 +101,8 @@ def test_closed_stdin_is_no_terminal(
 @pytest.fixture
 def bare(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     """Return a function that runs relayctl with real clients and its own environment."""
-    settings = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "canary-key", "AWS_DEFAULT_REGION": "us-east-1"}
-    settings |= {"AWS_MAX_ATTEMPTS": "1", "AWS_CONFIG_FILE": "/dev/null", "AWS_SHARED_CREDENTIALS_FILE": "/dev/null"}
-    for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "RELAYCTL_TRACEBACK", "COLUMNS"):
-        monkeypatch.delenv(name, raising=False)
+    settings = {"AWS_SECRET_ACCESS_KEY": "canary-key", "AWS_MAX_ATTEMPTS": "1"}
+    monkeypatch.delenv("RELAYCTL_TRACEBACK", raising=False)
 
     def run(verb: list[str], **changes: str) -> Result:
         for name, value in (settings | changes).items():
