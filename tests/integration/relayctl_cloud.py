@@ -223,10 +223,22 @@ class Operator:
         for job in jobs:
             queue.send(job)
 
-    def keep(self, *channels: str, **members: Any) -> None:
-        """Store the secrets of channels past relayctl; `members` replace whole members of the sample."""
+    def keep(self, *channels: str, xmatters: Mapping[str, Any] | None = None, **members: Any) -> None:
+        """Store the secrets of channels past relayctl.
+
+        The members of `xmatters` join those of the sample; `members` replace whole ones.
+        """
+        document = samples.secret(**members)
+        document["xmatters"] |= xmatters or {}
         for name in channels:
-            self.secrets.create_secret(Name=f"team/relay/{name}", SecretString=json.dumps(samples.secret(**members)))
+            self.store(name, document)
+
+    def store(self, channel: str, *documents: Any) -> None:
+        """Store the versions of a channel's secret past relayctl; the last one is the current one."""
+        first, *later = map(json.dumps, documents)
+        self.secrets.create_secret(Name=f"team/relay/{channel}", SecretString=first)
+        for text in later:
+            self.secrets.put_secret_value(SecretId=f"team/relay/{channel}", SecretString=text)
 
     def marks(self) -> dict[str, str]:
         """Return the marks of revoked credentials and changed settings, by channel."""
@@ -471,7 +483,9 @@ class Logs:
         event = {"timestamp": round(at * 1000), "message": json.dumps(line)}
         self._client.put_log_events(logGroupName=group, logStreamName="s", logEvents=[event])
 
-    def share(self, channel: str, ago: float, outcome: str = "delivered", incident_id: str = "i1") -> None:
-        """Write the webhook's line of a share."""
-        fields = {"incident_id": incident_id, "outcome": outcome, "delivery_id": f"{channel}-{ago}"}
-        self.write("bigpanda-webhook", ago, "share", channel=channel, **fields)
+    def share(
+        self, channel: str, ago: float, outcome: str = "delivered", incident_id: str = "i1", **fields: Any
+    ) -> None:
+        """Write the webhook's line of a share, with further fields."""
+        plain = {"incident_id": incident_id, "outcome": outcome, "delivery_id": f"{channel}-{ago}"}
+        self.write("bigpanda-webhook", ago, "share", channel=channel, **plain | fields)

@@ -12,10 +12,6 @@ from tests.integration.relayctl_cloud import Operator, refusal
 NOW, TEN = "2027-01-15T08:00:00Z", "2027-01-15T10:00:00Z"
 
 
-def keep(operator: Operator, **policy: Any) -> None:
-    operator.keep("payments", policy=policy)
-
-
 def run(operator: Operator, *arguments: str, code: int = 0) -> Result:
     return operator.run("channel", *arguments, code=code)
 
@@ -30,7 +26,7 @@ def stored(until: str = TEN) -> dict[str, Any]:
 
 
 def test_pause_is_stored_with_its_end_and_acts_within_seconds(operator: Operator) -> None:
-    keep(operator)
+    operator.keep("payments")
     done = run(operator, "pause", "payments", "--until", TEN, "--keep")
     assert pauses(operator) == [stored()]
     assert operator.marks().keys() == {"payments/settings"}
@@ -42,8 +38,7 @@ def test_pause_is_stored_with_its_end_and_acts_within_seconds(operator: Operator
 
 
 def test_all_channels_are_paused_and_resumed_although_one_is_not_valid(operator: Operator) -> None:
-    keep(operator)
-    operator.keep("db")
+    operator.keep("db", "payments")
     operator.secrets.create_secret(Name="team/relay/broken", SecretString="{")
     done = run(operator, "pause", "--all", "--until", TEN, "--keep", code=1)
     assert [line.split(":")[0] for line in done.stdout.splitlines()] == ["channel db", "channel payments"]
@@ -56,7 +51,7 @@ def test_all_channels_are_paused_and_resumed_although_one_is_not_valid(operator:
 
 
 def test_resume_ends_active_pauses_now_and_removes_future_ones(operator: Operator) -> None:
-    keep(operator)
+    operator.keep("payments")
     run(operator, "pause", "payments", "--until", TEN, "--keep")
     run(operator, "pause", "payments", "--from", TEN, "--until", "2027-01-15T11:00:00Z", "--keep")
     others = run(operator, "resume", "payments", "--when", "status=warning", code=3).stderr.splitlines()
@@ -113,7 +108,7 @@ def test_ctrl_c_ends_resume_of_all_after_a_channel_and_the_rest_is_named_and_res
 
 
 def test_resume_writes_the_mark_that_an_earlier_call_could_not_write(operator: Operator) -> None:
-    keep(operator)
+    operator.keep("payments")
     run(operator, "pause", "payments", "--until", TEN, "--keep")
     before = operator.marks()
     operator.refused = {"UpdateItem": "ThrottlingException"}
@@ -125,13 +120,13 @@ def test_resume_writes_the_mark_that_an_earlier_call_could_not_write(operator: O
 
 
 def test_undo_says_that_it_undoes_no_pause(operator: Operator) -> None:
-    keep(operator)
+    operator.keep("payments")
     run(operator, "pause", "payments", "--until", TEN, "--keep")
     assert "relayctl channel resume ends pauses" in run(operator, "undo", "payments", "--yes", code=3).stderr
 
 
 def test_undo_and_settings_files_leave_pauses_alone(operator: Operator, tmp_path: Any) -> None:
-    keep(operator)
+    operator.keep("payments")
     run(operator, "export", str(tmp_path))
     run(operator, "pause", "payments", "--until", TEN, "--keep")
     assert "pauses" not in (tmp_path / "payments.yaml").read_text()

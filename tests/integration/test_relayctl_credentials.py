@@ -1,6 +1,5 @@
 """Credentials that relayctl reads from files, standard input and the command line, and credentials that it prints."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -195,9 +194,7 @@ QUIET = [
 @pytest.fixture
 def furnished(operator: Operator) -> Operator:
     """Operator of an account with a canary in every credential of a channel, and a dead-lettered job."""
-    earlier = DOCUMENT | {"policy": {"preset": "oncall"}}
-    operator.secrets.create_secret(Name="team/relay/payments", SecretString=json.dumps(earlier))
-    operator.secrets.put_secret_value(SecretId="team/relay/payments", SecretString=json.dumps(DOCUMENT))
+    operator.store("payments", DOCUMENT | {"policy": {"preset": "oncall"}}, DOCUMENT)
     operator.put(job(channel="payments"))
     operator.worker = lambda _: failing
     return operator

@@ -34,21 +34,17 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def store(operator: Operator, *names: str, **changes: Any) -> None:
+def store(operator: Operator, *names: str) -> None:
     """Store channels without credentials for xMatters' REST API, so that no recipients are checked."""
     for name in names:
-        secret = every_setting(name) | changes
+        secret = every_setting(name)
         del secret["xmatters"]["rest"]
         del secret["bigpanda"]["actions"]
-        operator.secrets.create_secret(Name=f"team/relay/{name}", SecretString=json.dumps(secret))
+        operator.store(name, secret)
 
 
 def write(folder: Path, name: str, text: str) -> None:
     (folder / f"{name}.yaml").write_text(text)
-
-
-def export(operator: Operator, folder: Path) -> None:
-    operator.run("channel", "export", str(folder), code=0)
 
 
 def edit(folder: Path, name: str, old: str, new: str) -> None:
@@ -57,9 +53,9 @@ def edit(folder: Path, name: str, old: str, new: str) -> None:
     write(folder, name, text.replace(old, new))
 
 
-def run(operator: Operator, verb: str, folder: Path, *options: str, code: int = 0) -> Any:
-    """Run a verb of `relayctl channel` on a folder of settings. Fail if the output has a credential."""
-    done = operator.run("channel", verb, str(folder), *options, code=code)
+def run(operator: Operator, verb: str, of: Path | str, *options: str, code: int = 0) -> Any:
+    """Run a verb of `relayctl channel` on a folder of settings or a channel. Fail if the output has a credential."""
+    done = operator.run("channel", verb, str(of), *options, code=code)
     assert CANARY not in done.output
     assert "bpr_" not in done.output
     return done
@@ -74,15 +70,15 @@ class TestPlan:
     def test_plan_after_export_shows_no_change_for_a_channel_with_every_setting(
         self, operator: Operator, folder: Path, kind: str
     ) -> None:
-        secret = json.dumps(every_setting("payments", kind))
-        operator.secrets.create_secret(Name="team/relay/payments", SecretString=secret)
+        secret = every_setting("payments", kind)
+        operator.store("payments", secret)
         assert run(operator, "export", folder / "new").stdout == f"{folder}/new/payments.yaml\n"
         folder /= "new"
         assert {each.name for each in folder.iterdir()} == {"channel.schema.json", "payments.yaml"}
         assert CANARY not in (folder / "payments.yaml").read_text()
         assert run(operator, "plan", folder).stdout == "0 new, 0 changed, 1 unchanged\n"
         run(operator, "apply", folder, "--yes")
-        assert json.loads(operator.secret_text("payments")) == json.loads(secret)
+        assert operator.secret("payments") == secret
 
     def test_pending_changes_are_exit_code_4_and_change_nothing(self, operator: Operator, folder: Path) -> None:
         store(operator, "payments", "legacy")
@@ -112,7 +108,7 @@ class TestPlan:
 
 def test_invalid_file_is_refused_with_its_key_before_any_channel_is_changed(operator: Operator, folder: Path) -> None:
     store(operator, "payments", "web")
-    export(operator, folder)
+    run(operator, "export", folder)
     edit(folder, "payments", "preset: oncall", "preset: parity")
     edit(folder, "web", "max_per_minute: 60", "max_per_minit: 60")
     write(folder, "Bad Name", NEW)
@@ -153,7 +149,7 @@ class TestApplyThatFails:
     @pytest.fixture(autouse=True)
     def three_changed_channels(self, operator: Operator, folder: Path) -> None:
         store(operator, "a", "b", "c")
-        export(operator, folder)
+        run(operator, "export", folder)
         for name in "abc":
             edit(folder, name, "preset: oncall", "preset: parity")
 
@@ -215,7 +211,7 @@ def test_change_that_is_not_in_force_is_a_failure_and_the_command_that_is_named_
     operator: Operator, folder: Path
 ) -> None:
     store(operator, "payments")
-    export(operator, folder)
+    run(operator, "export", folder)
     edit(folder, "payments", "mode: shadow", "mode: live")
     operator.refused = {"UpdateItem": "ThrottlingException"}
     again = "channel set payments"
@@ -257,25 +253,18 @@ class TestExport:
         assert [each.name for each in folder.iterdir()] == ["web.yaml"]
 
 
-def undo(operator: Operator, *options: str, code: int = 0) -> Any:
-    done = operator.run("channel", "undo", "payments", *options, code=code)
-    assert CANARY not in done.output
-    assert "bpr_" not in done.output
-    return done
-
-
 def test_undo_goes_back_and_a_second_undo_forth(operator: Operator) -> None:
     store(operator, "payments")
     before = operator.secret("payments")
     change = ["--set", "policy.max_per_minute=7", "--unset", "policy.preset"]
     operator.run("channel", "set", "payments", *change, code=0)
     after = operator.secret("payments")
-    assert undo(operator, "--yes").stdout.splitlines() == [
+    assert run(operator, "undo", "payments", "--yes").stdout.splitlines() == [
         "  ~ policy.max_per_minute: 7 → 60",
         "  + policy.preset: oncall",
     ]
     assert operator.secret("payments") == before
-    assert json.loads(undo(operator, "--yes", "--json").stdout) == {
+    assert json.loads(run(operator, "undo", "payments", "--yes", "--json").stdout) == {
         "channel": "payments",
         "changes": [
             {"key": "policy.max_per_minute", "old": 60, "new": 7},
@@ -290,6 +279,6 @@ def test_revoked_credential_does_not_come_back(operator: Operator, endpoint: str
     store(operator, "payments")
     operator.run("channel", "revoke", "payments", "--endpoint", endpoint, "--yes", code=0)
     revoked = operator.secret_text("payments")
-    done = undo(operator, "--yes", code=3)
+    done = run(operator, "undo", "payments", "--yes", code=3)
     assert "nothing to undo: the last change of channel payments changed only what BigPanda or" in done.stderr
     assert operator.secret_text("payments") == revoked

@@ -14,6 +14,8 @@ from tests.integration.relayctl_cloud import Logs, Operator
 
 pytestmark = pytest.mark.usefixtures("narrow")
 
+WITH_REST = {"rest": {"base_url": "https://acme.xmatters.com", "auth": samples.BASIC}}
+
 
 def channels(document: Any) -> dict[str, Any]:
     return {each["channel"]: each for each in document["channels"]}
@@ -76,10 +78,8 @@ class TestFacts:
     def test_credential_that_the_last_probe_found_refused_makes_the_channel_sick(
         self, operator: Operator, logs: Logs
     ) -> None:
-        rest = {"base_url": "https://acme.xmatters.com", "auth": samples.BASIC}
-        document = samples.secret()["xmatters"] | {"rest": rest}
-        operator.keep("noc", "rotated", "unprobed", xmatters=document)
-        refused = samples.parsed(samples.secret(xmatters=document)).api_fingerprints()
+        operator.keep("noc", "rotated", "unprobed", xmatters=WITH_REST)
+        refused = samples.parsed(operator.secret("noc")).api_fingerprints()
         at = operator.clock.now - 120
         probes = {"noc": Probe(at, refused), "rotated": Probe(at, {"rest": "other"}), "unprobed": Probe()}
         store_probes(operator.ledger.table, Probes(at, probes))
@@ -91,8 +91,7 @@ class TestFacts:
     def test_last_canary_is_shown_and_a_failed_one_makes_the_channel_sick(
         self, operator: Operator, logs: Logs, failure: str, health: str
     ) -> None:
-        rest = {"base_url": "https://acme.xmatters.com", "auth": samples.BASIC}
-        operator.keep("noc", xmatters=samples.secret()["xmatters"] | {"rest": rest}, policy={"canary": True})
+        operator.keep("noc", xmatters=WITH_REST, policy={"canary": True})
         last = Canary(failure=failure, judged_at=operator.clock.now - 120)
         SweeperRun(0.0, canaries={"noc": last}).end(operator.ledger.table)
         found = channels(operator.run_json("status"))["noc"]
