@@ -288,54 +288,6 @@ class TestAlarms:
         assert goes_off <= 30 * 60 < Policy().max_age_seconds
 
 
-class TestRefusedRequestsAlarm:
-    def test_refused_requests_alarm_watches_the_access_logs_metric_filter(self, on_aws: Stack) -> None:
-        alarm = on_aws.of_type("AWS::CloudWatch::Alarm")["RefusedRequestsAlarm"]
-        metric_filter = on_aws.of_type("AWS::Logs::MetricFilter")["RefusedRequestsMetric"]
-        [counted] = metric_filter["MetricTransformations"]
-        assert metric_filter["LogGroupName"] == "${AccessLogGroup}"
-        assert (counted["MetricNamespace"], counted["MetricName"]) == (alarm["Namespace"], alarm["MetricName"])
-        # A metric filter cannot set a constant dimension.
-        assert "Dimensions" not in alarm
-        assert counted["MetricValue"] == "1"
-
-    def test_refused_requests_filter_counts_4xx_of_both_endpoints_without_relayctl(self, on_aws: Stack) -> None:
-        terms = (
-            on_aws.of_type("AWS::Logs::MetricFilter")["RefusedRequestsMetric"]["FilterPattern"]
-            .strip("{ }")
-            .split(" && ")
-        )
-        assert terms == [
-            '($.path = "/v1/*")',
-            '($.status = "4*")',
-            '($.user_agent != "relayctl*")',
-        ]
-
-    def test_refused_requests_filter_reads_the_requests_path_and_other_fields_of_the_access_log(
-        self, on_aws: Stack
-    ) -> None:
-        pattern = on_aws.of_type("AWS::Logs::MetricFilter")["RefusedRequestsMetric"]["FilterPattern"]
-        stage = on_aws.only("AWS::ApiGateway::Stage")
-        written = json.loads(stage["AccessLogSetting"]["Format"])
-        assert set(re.findall(r"\$\.(\w+)", pattern)) <= written.keys()
-        # Not the resource's path, which a request that no route took may not have.
-        assert written["path"] == "$context.path"
-        paths = on_aws.only("AWS::ApiGateway::RestApi")["Body"]["paths"]
-        [wanted] = re.findall(r'"(/[^"]+)"', pattern)
-        assert {path for path in paths if fnmatchcase(f"/{stage['StageName']}{path}", wanted)} == {
-            "/bigpanda/{channel}",
-            "/xmatters/{channel}",
-        }
-
-    def test_without_access_logs_the_alarm_watches_what_the_functions_refuse(self) -> None:
-        chosen = of_clone(ApiGatewayLogging="off")
-        assert chosen.of_type("AWS::Logs::MetricFilter") == {}
-        alarm = chosen.resources["RefusedRequestsAlarm"]["Properties"]
-        assert (alarm["MetricName"], alarm["Namespace"]) == ("rejected_request", "relay")
-        assert alarm["MetricName"] in METRICS
-        assert alarm["Dimensions"] == [{"Name": "service", "Value": "relay"}]
-
-
 def _matches(pattern: str, line: dict[str, str]) -> bool:
     """Tell if a line matches a pattern of CloudWatch Logs that has all of its comparisons joined by `&&`."""
     terms = pattern.strip("{ }").split(" && ")
@@ -344,48 +296,69 @@ def _matches(pattern: str, line: dict[str, str]) -> bool:
     return all(fnmatchcase(line[each[1]], each[3]) == (each[2] == "=") for each in compared if each)
 
 
-class TestFunctionsAlarm:
+class TestAccessLog:
     @pytest.mark.parametrize(
-        ("status", "error_type", "is_counted"),
+        ("name", "alarm", "values", "is_counted"),
         [
             # No function ran, or none answered in time; and a function that failed, or for which Lambda had no room.
-            *(("503", "THROTTLED", True), ("503", "INTEGRATION_FAILURE", True), ("503", "INTEGRATION_TIMEOUT", True)),
-            ("503", "DEFAULT_5XX", True),
+            *(
+                ("GatewayFailuresMetric", "FunctionsAlarm", {"status": "503", "error_type": kind}, True)
+                for kind in ("THROTTLED", "INTEGRATION_FAILURE", "INTEGRATION_TIMEOUT", "DEFAULT_5XX")
+            ),
             # What a function answers has no type: an unsafe share, and an address whose budget is used up.
-            *(("503", "-", False), ("200", "-", False)),
-            *(("403", "ACCESS_DENIED", False), ("413", "REQUEST_TOO_LARGE", False)),
+            *(
+                ("GatewayFailuresMetric", "FunctionsAlarm", {"status": status, "error_type": kind}, False)
+                for status, kind in (("503", "-"), ("200", "-"), ("403", "ACCESS_DENIED"), ("413", "REQUEST_TOO_LARGE"))
+            ),
+            *(
+                ("RefusedRequestsMetric", "RefusedRequestsAlarm", values, is_counted)
+                for values, is_counted in (
+                    *(({"status": status}, status[0] == "4") for status in ("400", "401", "429", "200", "302", "503")),
+                    ({"status": "401", "user_agent": "relayctl/1.0"}, False),
+                    ({"status": "404", "path": "/favicon.ico"}, False),
+                )
+            ),
         ],
     )
-    @pytest.mark.parametrize("path", ["/v1/bigpanda/payments", "/v1/xmatters/payments"])
-    def test_what_api_gateway_itself_answers_5xx_sets_the_alarm_off(
-        self, on_aws: Stack, path: str, status: str, error_type: str, is_counted: bool
+    def test_line_is_counted_by_the_metric_that_its_alarm_watches(
+        self, on_aws: Stack, name: str, alarm: str, values: dict[str, str], is_counted: bool
     ) -> None:
-        counting = on_aws.of_type("AWS::Logs::MetricFilter")["GatewayFailuresMetric"]
+        counting = on_aws.of_type("AWS::Logs::MetricFilter")[name]
         stage = on_aws.only("AWS::ApiGateway::Stage")
         line = json.loads(stage["AccessLogSetting"]["Format"])
-        values = {"path": path, "status": status, "error_type": error_type}
-        assert values.keys() <= line.keys()
-        assert line["error_type"] == "$context.error.responseType"
-        assert _matches(counting["FilterPattern"], line | values) is is_counted
+        # Not the resource's path, which a request that no route took may not have.
+        assert (line["path"], line["error_type"]) == ("$context.path", "$context.error.responseType")
+        for path in on_aws.only("AWS::ApiGateway::RestApi")["Body"]["paths"]:
+            written = line | {"path": f"/{stage['StageName']}{path}"} | values
+            assert written.keys() == line.keys()
+            assert _matches(counting["FilterPattern"], written) is is_counted
         assert counting["LogGroupName"] == "${AccessLogGroup}"
         [counted] = counting["MetricTransformations"]
-        watched = [(each["Namespace"], each["MetricName"]) for each in _watched(_alarms(on_aws)["FunctionsAlarm"])]
+        watched = [(each["Namespace"], each["MetricName"]) for each in _watched(_alarms(on_aws)[alarm])]
         assert (counted["MetricNamespace"], counted["MetricName"]) in watched
         assert counted["MetricValue"] == "1"
 
-    @pytest.mark.parametrize("logging", ["create-role", "role-exists", "off"])
-    def test_errors_and_throttles_of_both_endpoints_and_the_job_worker_set_the_alarm_off(self, logging: str) -> None:
-        watched = _watched(_alarms(of_clone(ApiGatewayLogging=logging))["FunctionsAlarm"])
-        of_lambda = {
-            (each["Dimensions"][0]["Value"], each["MetricName"])
-            for each in watched
-            if each["Namespace"] == "AWS/Lambda"
-        }
-        # API Gateway answers 5xx itself if a function fails, or if there is no room for it.
-        by_access_log = {"XMattersCallbackFunction"} if logging != "off" else set[str]()
-        functions = {"BigPandaWebhookFunction", "XMattersCallbackFunction", "JobWorkerFunction"} - by_access_log
-        assert of_lambda == {(f"${{{name}}}", metric) for name in functions for metric in ("Errors", "Throttles")}
-        assert ("api_5xx" in {each["MetricName"] for each in watched}) is bool(by_access_log)
+
+@pytest.mark.parametrize("logging", ["create-role", "role-exists", "off"])
+def test_errors_and_throttles_of_both_endpoints_and_the_job_worker_set_the_alarm_off(logging: str) -> None:
+    watched = _watched(_alarms(of_clone(ApiGatewayLogging=logging))["FunctionsAlarm"])
+    of_lambda = {
+        (each["Dimensions"][0]["Value"], each["MetricName"]) for each in watched if each["Namespace"] == "AWS/Lambda"
+    }
+    # API Gateway answers 5xx itself if a function fails, or if there is no room for it.
+    by_access_log = {"XMattersCallbackFunction"} if logging != "off" else set[str]()
+    functions = {"BigPandaWebhookFunction", "XMattersCallbackFunction", "JobWorkerFunction"} - by_access_log
+    assert of_lambda == {(f"${{{name}}}", metric) for name in functions for metric in ("Errors", "Throttles")}
+    assert ("api_5xx" in {each["MetricName"] for each in watched}) is bool(by_access_log)
+
+
+def test_without_access_logs_the_alarm_on_refused_requests_watches_what_the_functions_refuse() -> None:
+    chosen = of_clone(ApiGatewayLogging="off")
+    assert chosen.of_type("AWS::Logs::MetricFilter") == {}
+    alarm = chosen.resources["RefusedRequestsAlarm"]["Properties"]
+    assert (alarm["MetricName"], alarm["Namespace"]) == ("rejected_request", "relay")
+    assert alarm["MetricName"] in METRICS
+    assert alarm["Dimensions"] == [{"Name": "service", "Value": "relay"}]
 
 
 @pytest.mark.parametrize("hours", ["2", "8", "24"])
