@@ -22,8 +22,7 @@ from tests.artefact.templates import ALL_OPTIONS, ASKED, TEMPLATE, Stack, of_clo
 from tests.ledger_table import LEDGER_TABLE
 from tests.metrics import METRICS
 
-TOPIC = "arn:aws:sns:us-east-1:123456789012:on-call"
-NOTICE_TOPIC = "arn:aws:sns:us-east-1:123456789012:tomorrow"
+TOPIC, NOTICE_TOPIC = ALL_OPTIONS["AlarmTopicArn"], ALL_OPTIONS["NoticeTopicArn"]
 # Alarms that can wait until tomorrow: no page is late or lost by them alone, or the fallback topic is notified of it.
 WAITS = {"RefusedRequestsAlarm", "StaleChannelAlarm", "OverloadedChannelsAlarm", "ReconcileAlarm", "ChoresAlarm"}
 
@@ -63,15 +62,8 @@ def _period(alarm: dict[str, Any]) -> int:
     return period
 
 
-@pytest.fixture(scope="module")
-def parameters() -> dict[str, dict[str, Any]]:
-    return dict(templates.read(TEMPLATE)["Parameters"])
-
-
-KEY = "arn:aws:kms:us-east-1:123456789012:key/0a1b2c3d-0000-4000-8000-000000000000"
-SIGNING = "arn:aws:lambda:us-east-1:123456789012:code-signing-config:csc-0f6c334abcdea4d8b"
+KEY, SIGNING, WEB_ACL = (ALL_OPTIONS[name] for name in ("KmsKeyArn", "CodeSigningConfigArn", "WebAclArn"))
 IDENTITY = "arn:aws:sms-voice:us-east-1:123456789012:"
-WEB_ACL = "arn:aws:wafv2:us-east-1:123456789012:regional/webacl/relay-1/0a1b2c3d-0000-4000-8000-000000000000"
 PHONE = "+14255550100"
 HOSTS = ["acme.xmatters.com", "*.xmatters.com,api.bigpanda.io"]
 NO_HOSTS = ["", "*", "*.*", "https://a.xmatters.com", "A.xmatters.com", "a.com, b.com", "a.com,", "x.*.com"]
@@ -283,7 +275,7 @@ class TestAlarms:
 
     def test_alarm_on_a_message_that_no_worker_receives_goes_off_within_half_an_hour(self, on_aws: Stack) -> None:
         """The event source is switched off, and the webhook died in a first attempt: no row, so no fallback message."""
-        alarm = on_aws.of_type("AWS::CloudWatch::Alarm")["LateSignalsAlarm"]
+        alarm = _alarms(on_aws)["LateSignalsAlarm"]
         goes_off = AGES["RetryQueueUrl"] + _period(alarm) * alarm["EvaluationPeriods"]
         assert goes_off <= 30 * 60 < Policy().max_age_seconds
 
@@ -373,10 +365,10 @@ def test_silence_alarm_spans_the_chosen_hours_within_cloudwatchs_limits(hours: s
 
 
 class TestParameters:
-    def test_each_parameter_is_in_a_group_of_the_console(self, parameters: dict[str, dict[str, Any]]) -> None:
-        interface = templates.read(TEMPLATE)["Metadata"]["AWS::CloudFormation::Interface"]
-        grouped = [name for group in interface["ParameterGroups"] for name in group["Parameters"]]
-        assert sorted(grouped) == sorted(parameters)
+    def test_each_parameter_is_in_a_group_of_the_console(self) -> None:
+        template = templates.read(TEMPLATE)
+        groups = template["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+        assert sorted(name for group in groups for name in group["Parameters"]) == sorted(template["Parameters"])
 
     # What AWS or the library would refuse late, or would take for another value.
     @pytest.mark.parametrize(
@@ -406,15 +398,16 @@ class TestParameters:
                 ["", "https://a.b/c?key=d%20e&f=~g"],
                 ["http://a.b/1", "https://a.b:8443/", "https://u@a.b/"],
             ),
-            ("AlarmTopicArn", ["", TOPIC], ["on-call", TOPIC + ":sub", TOPIC + ".fifo", TOPIC + " "]),
-            ("NoticeTopicArn", ["", TOPIC], ["on-call", TOPIC + ":sub", TOPIC + ".fifo"]),
-            ("FallbackTopicArn", ["", TOPIC], ["on-call", TOPIC + ":sub", TOPIC + ".fifo"]),
+            *(
+                (f"{kind}TopicArn", ["", TOPIC], ["on-call", TOPIC + ":sub", TOPIC + ".fifo", TOPIC + " "])
+                for kind in ("Alarm", "Notice", "Fallback")
+            ),
         ],
     )
     def test_parameter_pattern_accepts_valid_and_refuses_invalid_values(
-        self, parameters: dict[str, dict[str, Any]], name: str, good: list[str], bad: list[str]
+        self, name: str, good: list[str], bad: list[str]
     ) -> None:
-        pattern = parameters[name]["AllowedPattern"]
+        pattern = templates.read(TEMPLATE)["Parameters"][name]["AllowedPattern"]
         assert [value for value in good if not re.fullmatch(pattern, value)] == []
         assert [value for value in bad if re.fullmatch(pattern, value)] == []
 
