@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -113,16 +113,21 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def site(script: Script) -> Iterator[Site]:
-    """Run a site for a `with` block."""
-    with Site(script) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+def _serving[Server: socketserver.BaseServer](server: Server) -> Iterator[Server]:
+    """Run a server for a `with` block."""
+    with server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
         thread.start()
         try:
             yield server
         finally:
             server.shutdown()
             thread.join()
+
+
+def site(script: Script) -> AbstractContextManager[Site]:
+    """Run a site for a `with` block."""
+    return _serving(Site(script))
 
 
 class Host(socketserver.ThreadingTCPServer):
@@ -163,10 +168,8 @@ class _Trickling(socketserver.BaseRequestHandler):
 @contextmanager
 def host(at_once: bytes = b"", trickle: bytes = b"") -> Iterator[Host]:
     """Run a host for a `with` block: a silent one, if it is given no bytes to send."""
-    with Host(at_once, trickle) as server:
-        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    with _serving(Host(at_once, trickle)) as server:
         try:
             yield server
         finally:
             server.over.set()
-            server.shutdown()

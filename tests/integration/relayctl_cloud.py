@@ -24,7 +24,6 @@ from botocore.loaders import create_loader
 from click.testing import CliRunner, Result
 from moto import mock_aws
 
-from relay.deadline import Deadline
 from relay.delivery.fallback_messages import Fallback
 from relay.delivery.task import entry_key_of, recorded_state
 from relay.http.client import HttpClient
@@ -102,18 +101,9 @@ class _CloudHttpClient(HttpClient):
         super().__init__(Session(hosts))
         self._operator = operator
 
-    def ask(
-        self,
-        method: str,
-        url: str,
-        body: bytes | None,
-        headers: Mapping[str, str],
-        deadline: Deadline,
-        *,
-        reserve: float = 0.0,
-    ) -> HttpAnswer:
+    def ask(self, method: str, url: str, *arguments: Any, **options: Any) -> HttpAnswer:
         if urlsplit(url).hostname != API_HOST:
-            return super().ask(method, url, body, headers, deadline, reserve=reserve)
+            return super().ask(method, url, *arguments, **options)
         self._operator.requested.append(url)
         answers = self._operator.endpoint
         said = answers.pop(0) if len(answers) > 1 else answers[0]
@@ -160,9 +150,10 @@ class Operator:
         self.table = f"{STACK}-LedgerTable-1"
         self.dynamodb.create_table(TableName=self.table, **LEDGER_TABLE)
         self.ledger = Ledger(Table(self.dynamodb, self.table, self.clock))
-        names = (f"{STACK}-{name}Queue-1" for name in ("DeadLetter", "Retry", "Chore"))
-        made = [self.sqs.create_queue(QueueName=name)["QueueUrl"] for name in names]
-        self.queue_url, self.retry_queue_url, self.chore_queue_url = made
+        self.queue_url, self.retry_queue_url, self.chore_queue_url = (
+            self.sqs.create_queue(QueueName=f"{STACK}-{name}Queue-1")["QueueUrl"]
+            for name in ("DeadLetter", "Retry", "Chore")
+        )
         self.outputs = {
             "Version": VERSION,
             "ApiId": "a1b2c3d4e5",

@@ -49,7 +49,7 @@ class Laptop:
         self.told, self.box, self._folder = told, box, folder
         self.log: list[tuple[str, str]] = []
 
-    def run(self, *more: str, most: int = 1_000_000) -> Result:
+    def run(self, *more: str, most: int = 1_000_000, has_xmatters: bool = True) -> Result:
         log: list[tuple[str, str]] = []
         self.log = log
         effects = Effects(
@@ -58,6 +58,10 @@ class Laptop:
             sleep=lambda seconds: time.sleep(seconds / FASTER),
         )
         typed = rehearsal.arguments(self.box, self._folder, "--since", f"{DAYS}d", *more)
+        if not has_xmatters:
+            # The options of xMatters have three values.
+            at = typed.index("--xmatters-url")
+            del typed[at : at + 6]
         return CliRunner(env={"COLUMNS": "80"}).invoke(main, typed, obj=effects)
 
 
@@ -73,18 +77,16 @@ def no_faults(laptop: Laptop) -> Iterator[None]:
     laptop.box.script([])
 
 
+# The archive of a whole run, its report, and its requests.
+type Kept = tuple[Path, dict[str, Any], list[tuple[str, str]]]
+
+
 @pytest.fixture(scope="module")
-def kept(
-    laptop: Laptop, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, dict[str, Any], list[tuple[str, str]]]:
-    """The archive of a whole run, its report, and its requests."""
+def kept(laptop: Laptop, tmp_path_factory: pytest.TempPathFactory) -> Kept:
     folder = tmp_path_factory.mktemp("archive") / "past"
     done = laptop.run("--json", "--keep", str(folder))
     assert done.exit_code == 0, done.output
     return folder, json.loads(done.stdout), laptop.log
-
-
-type Kept = tuple[Path, dict[str, Any], list[tuple[str, str]]]
 
 
 def test_each_class_of_page_is_counted_exactly(laptop: Laptop, kept: Kept) -> None:
@@ -147,12 +149,8 @@ def test_wrong_usage_leaves_an_earlier_page_as_it_is(tmp_path: Path) -> None:
     assert page.read_text() == "earlier"
 
 
-def test_without_xmatters_each_share_counts_as_a_page(laptop: Laptop, tmp_path: Path) -> None:
-    typed = rehearsal.arguments(laptop.box, tmp_path, "--since", f"{DAYS}d", "--json")
-    at = typed.index("--xmatters-url")
-    effects = Effects(ticks=lambda: FASTER * time.monotonic(), sleep=lambda seconds: time.sleep(seconds / FASTER))
-    done = CliRunner().invoke(main, typed[:at] + typed[at + 6 :], obj=effects)
-    found = json.loads(done.stdout)
+def test_without_xmatters_each_share_counts_as_a_page(laptop: Laptop) -> None:
+    found = json.loads(laptop.run("--json", has_xmatters=False).stdout)
     assert (found["direct"]["are_assumed"], found["direct"]["pages"]) == (True, laptop.told.expected["shares"])
 
 
