@@ -181,11 +181,15 @@ class Operator:
         assert code in {None, done.exit_code}, done.output
         return done
 
-    def typed(self, monkeypatch: pytest.MonkeyPatch, *arguments: str, answers: Iterable[Callable[[], str]]) -> Any:
-        """Run relayctl at a terminal, answer its questions in turn, and return the exit code."""
-        monkeypatch.setattr(sys, "stdin", Typist(*answers))
-        with pytest.raises(SystemExit) as done:
-            main(arguments, prog_name="relayctl", obj=self.effects())
+    def typed(self, *arguments: str, answers: Iterable[Callable[[], str]] | None = ()) -> Any:
+        """Run relayctl at a terminal, answer its questions in turn, and return the exit code.
+
+        If `answers` is None, standard input is closed.
+        """
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(sys, "stdin", None if answers is None else Typist(*answers))
+            with pytest.raises(SystemExit) as done:
+                main(arguments, prog_name="relayctl", obj=self.effects())
         return done.value.code
 
     def run_json(self, *arguments: str, code: int = 0) -> Any:

@@ -143,6 +143,24 @@ class TestShowAndList:
         assert all("last share not known, changed " in line for line in shown)
 
 
+@pytest.mark.parametrize(
+    ("verb", "mark"), [(["resume"], "payments/settings"), (["remove", "--yes"], "payments")], ids=["resume", "remove"]
+)
+def test_verb_that_is_run_again_writes_the_mark_that_an_earlier_call_could_not_write(
+    operator: Operator, verb: list[str], mark: str
+) -> None:
+    made(operator)
+    operator.run("channel", "pause", "payments", "--until", "2027-01-15T10:00:00Z", "--keep", code=0)
+    before = operator.marks()
+    operator.refused = {"UpdateItem": "ThrottlingException"}
+    for _ in range(2):
+        assert "run the command again" in operator.run("channel", *verb, "payments", code=1).stderr
+    operator.refused = {}
+    assert operator.marks() == before
+    operator.run("channel", *verb, "payments", code=3)
+    assert operator.marks().get(mark) not in {None, before.get(mark)}
+
+
 class TestRemove:
     def test_removed_channel_is_unknown_and_can_be_set_again(self, operator: Operator) -> None:
         made(operator, "--recipient", "jdoe", "--set", "inbound.token=old-token-of-24-characters")
@@ -154,19 +172,6 @@ class TestRemove:
         secret = operator.secret("payments")
         assert secret["xmatters"] == {"trigger_url": URL, "auth": {"type": "url"}}
         assert secret["inbound"]["token"] != "old-token-of-24-characters"
-
-    def test_remove_of_a_removed_channel_writes_the_mark_that_an_earlier_call_could_not_write(
-        self, operator: Operator
-    ) -> None:
-        made(operator)
-        operator.refused = {"UpdateItem": "ThrottlingException"}
-        for _ in range(2):
-            done = operator.run("channel", "remove", "payments", "--yes", code=1)
-            assert "run the command again" in done.stderr
-        operator.refused = {}
-        assert operator.marks() == {}
-        operator.run("channel", "remove", "payments", "--yes", code=3)
-        assert operator.marks().keys() == {"payments"}
 
     def test_removed_channel_that_set_restores_without_storing_its_settings_is_said_to_work_again(
         self, operator: Operator

@@ -107,18 +107,6 @@ def test_ctrl_c_ends_resume_of_all_after_a_channel_and_the_rest_is_named_and_res
     assert all(mark != marks[name] for name, mark in operator.marks().items()), "also that of a channel without a pause"
 
 
-def test_resume_writes_the_mark_that_an_earlier_call_could_not_write(operator: Operator) -> None:
-    operator.keep("payments")
-    run(operator, "pause", "payments", "--until", TEN, "--keep")
-    before = operator.marks()
-    operator.refused = {"UpdateItem": "ThrottlingException"}
-    for _ in range(2):
-        assert "run the command again" in run(operator, "resume", "payments", code=1).stderr
-    operator.refused = {}
-    run(operator, "resume", "payments", code=3)
-    assert operator.marks() != before
-
-
 def test_undo_says_that_it_undoes_no_pause(operator: Operator) -> None:
     operator.keep("payments")
     run(operator, "pause", "payments", "--until", TEN, "--keep")
