@@ -1,11 +1,11 @@
 """relayctl channel pause and resume, with AWS in memory."""
 
-from itertools import count
 from typing import Any
 
 import pytest
 from click.testing import Result
 
+from tests.fakes import interrupted, once
 from tests.integration.relayctl_cloud import Operator, refusal
 
 # The operator's clock stands at 2027-01-15T08:00:00Z.
@@ -74,9 +74,8 @@ def test_resume_ends_active_pauses_now_and_removes_future_ones(operator: Operato
 def test_all_other_channels_are_paused_if_aws_refuses_a_call_for_one(operator: Operator, operation: str) -> None:
     operator.keep("a", "payments", "z")
     # `pause --all` reads each secret when it lists the channels, and again.
-    calls = count(1 if operation == "PutSecretValue" else -2)
-    denied = refusal("AccessDeniedException")
-    operator.hooks[f"before-call.secretsmanager.{operation}"] = lambda **_: denied if next(calls) == 2 else None
+    denied = once(lambda **_: refusal("AccessDeniedException"), at=2 if operation == "PutSecretValue" else 5)
+    operator.hooks[f"before-call.secretsmanager.{operation}"] = denied
     done = run(operator, "pause", "--all", "--until", TEN, "--keep", code=1)
     assert f"channel payments: not changed: AWS refused {operation}: AccessDeniedException" in done.stderr
     assert [line.split(":")[0] for line in done.stdout.splitlines()] == ["channel a", "channel z"]
@@ -89,13 +88,8 @@ def test_ctrl_c_ends_resume_of_all_after_a_channel_and_the_rest_is_named_and_res
 ) -> None:
     operator.keep("a", "payments", "z")
     run(operator, "pause", "--all", "--until", TEN, "--keep")
-    before, calls = operator.marks(), count(1)
-
-    def interrupted(**_: Any) -> None:
-        if next(calls) == 2:
-            raise KeyboardInterrupt
-
-    operator.hooks["before-call.secretsmanager.PutSecretValue"] = interrupted
+    before = operator.marks()
+    operator.hooks["before-call.secretsmanager.PutSecretValue"] = once(interrupted, at=2)
     done = run(operator, "resume", "--all", code=130)
     assert [line.split(":")[0] for line in done.stdout.splitlines()] == ["channel a"]
     assert "not changed, or not in force: payments, z; run the command again" in done.stderr

@@ -20,7 +20,7 @@ from relay.jobs.job import Job, seconds_of, timestamp
 from relay.jobs.queue import attributes_of, envelope_of, read_envelope
 from relay.ledger.entry import Entry
 from relayctl.dlq.queue import HOLD_SECONDS, MOVE_SECONDS, SCAN_SECONDS
-from tests.fakes import interrupted
+from tests.fakes import interrupted, once
 from tests.integration.relayctl_cloud import Operator, Work, delivered, failing
 from tests.samples import body, job
 
@@ -187,8 +187,7 @@ class TestReplay:
 
     def test_ctrl_c_stops_replay_after_the_current_batch(self, operator: Operator) -> None:
         operator.put(*jobs(90))
-        once = iter([signal.SIGINT])
-        operator.on_send = lambda: signal.raise_signal(next(once, signal.SIGCHLD))
+        operator.on_send = once(partial(signal.raise_signal, signal.SIGINT))
         done = operator.run("dlq", "replay", "--yes", code=130)
         assert "left                  80" in done.stdout.splitlines()
         assert done.stderr.splitlines()[0] == "stopping after the current step; Ctrl-C again stops at once"
@@ -387,7 +386,7 @@ def test_audit_of_a_batch_that_a_second_ctrl_c_interrupts_is_true(
     operator: Operator, verb: list[str], call: str, became: str
 ) -> None:
     operator.put(*jobs(12))
-    operator.hooks[f"before-call.{call}"] = lambda **_: interrupted()
+    operator.hooks[f"before-call.{call}"] = interrupted
     [audit] = audits(operator.run("dlq", *verb, "--yes", code=130))
     assert (audit["counts"][became], audit["counts"]["left"]) == (10, 2)
 

@@ -158,14 +158,8 @@ class TestApplyThatFails:
         return [operator.secret(name)["policy"]["preset"] for name in "abc"]
 
     def test_concurrent_change_is_refused_and_ends_the_run(self, operator: Operator, folder: Path) -> None:
-        def other() -> None:
-            operator.on_put = lambda: None
-            operator.run("channel", "set", "b", "--set", "policy.max_per_minute=7", code=0)
-
-        def first() -> None:
-            operator.on_put = other
-
-        operator.on_put = first
+        change = ("channel", "set", "b", "--set", "policy.max_per_minute=7")
+        operator.on_put = once(lambda: operator.run(*change, code=0), at=2)
         done = run(operator, "apply", folder, "--yes", code=1)
         assert "channel b: changed meanwhile by another operator; nothing was stored" in " ".join(done.stderr.split())
         assert done.stdout.splitlines()[-1] == "1 of 3 applied"
@@ -175,14 +169,9 @@ class TestApplyThatFails:
         assert self.presets(operator) == ["parity"] * 3
 
     def test_ctrl_c_leaves_the_channel_old_or_new(self, operator: Operator, folder: Path) -> None:
-        calls = iter(range(100))
-
-        def interrupted(**_: Any) -> None:
-            # The second channel's first move of a label: AWSCURRENT.
-            if next(calls) == 2:
-                os.kill(os.getpid(), signal.SIGINT)
-
-        operator.hooks["before-call.secretsmanager.UpdateSecretVersionStage"] = interrupted
+        # The second channel's first move of a label: AWSCURRENT.
+        ends = once(lambda **_: os.kill(os.getpid(), signal.SIGINT), at=3)
+        operator.hooks["before-call.secretsmanager.UpdateSecretVersionStage"] = ends
         done = run(operator, "apply", folder, "--yes", code=130)
         assert done.stdout.splitlines()[-1] == "1 of 3 applied"
         assert self.presets(operator) == ["parity", "oncall", "oncall"]
