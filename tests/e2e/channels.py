@@ -15,6 +15,7 @@ from sandbox import local
 from sandbox.cloud.relayctl import run, set_channel
 from sandbox.environment import REGION
 from sandbox.server.client import StandIn
+from tests.stand_in import session
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -38,10 +39,9 @@ class Channel:
     xmatters: StandIn
 
     def post(self, body: bytes, headers: Mapping[str, str] = HEADERS, *, query: str = "") -> requests.Response:
-        with requests.Session() as session:
-            session.trust_env = False
+        with session() as http:
             url = f"{self.cloud.api_url}/bigpanda/{self.name}{query}"
-            return session.post(url, data=body, headers=headers, timeout=60)
+            return http.post(url, data=body, headers=headers, timeout=60)
 
     def signals(self) -> list[dict[str, Any]]:
         """Return the signals that xMatters accepted from this channel, oldest first."""

@@ -37,7 +37,7 @@ class Operator:
         """Empty the queues, held messages included; open xMatters' port and clear its faults."""
         self.cloud.purge()
         self.script()
-        self.listen(is_open=True)
+        self.channel.xmatters.listen(is_open=True)
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start relayctl."""
@@ -84,10 +84,6 @@ class Operator:
         """Set the faults of xMatters from now on."""
         self.channel.xmatters.script(*faults)
 
-    def listen(self, *, is_open: bool) -> None:
-        """Open xMatters' port or close it."""
-        self.channel.xmatters.listen(is_open=is_open)
-
     def rang(self) -> Counter[str]:
         """Return the number of accepted signals for each of this test's incidents."""
         ids = [signal["body"]["incident"]["id"] for signal in self.signals()]
@@ -126,9 +122,9 @@ class Operator:
         )
 
 
-def finished(child: subprocess.Popen[str], code: int) -> subprocess.CompletedProcess[str]:
+def finished(child: subprocess.Popen[str], code: int = 0, seconds: float = SECONDS) -> subprocess.CompletedProcess[str]:
     """Wait for the end of a relayctl process and assert its exit code."""
     with child:
-        out, err = child.communicate(timeout=SECONDS)
+        out, err = child.communicate(timeout=seconds)
     assert child.returncode == code, f"exit code {child.returncode}\n{out}\n{err}"
     return subprocess.CompletedProcess(child.args, child.returncode, out, err)

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 from playwright.sync_api import Locator, Page, expect, sync_playwright
 
 from sandbox import local
 from sandbox.server.client import StandIn
+from tests.stand_in import session
 from tools import chromium
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,11 +32,10 @@ expect.set_options(timeout=PATIENCE)
 def vendors(cloud: local.Local, xmatters: StandIn) -> Iterator[StandIn]:
     """Both vendors' stand-ins, with people, groups and a channel, set up to call the deployed relay."""
     cloud.purge()
-    with requests.Session() as session:
-        session.trust_env = False
+    with session() as http:
 
         def put(path: str, body: dict[str, Any]) -> None:
-            session.put(f"{xmatters.control_url}{path}", json=body, timeout=60).raise_for_status()
+            http.put(f"{xmatters.control_url}{path}", json=body, timeout=60).raise_for_status()
 
         put("/phones", {"people": PEOPLE, "groups": GROUPS})
         put("/phones/callbacks", {"url": f"{cloud.api_url}/xmatters/demo", "header": _key(local.CALLBACK_TOKEN)})

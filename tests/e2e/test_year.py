@@ -1,7 +1,6 @@
 """A year of a channel in the local cloud, as an operator lives it: from shadow mode to its removal, share by share."""
 
 import json
-import subprocess
 import time
 import uuid
 from collections import Counter
@@ -19,11 +18,13 @@ from sandbox.server import background
 from sandbox.steps import Steps
 from tests.e2e import channels
 from tests.e2e.channels import UNPACED, Channel
-from tests.e2e.relayctl_operator import Operator
+from tests.e2e.relayctl_operator import Operator, finished
 from tests.waiting import until
 
 # Functions learn of a changed mode or pause within ten seconds.
 IN_FORCE_SECONDS = 11.0
+# A drain takes minutes.
+PATIENCE_SECONDS = 1800.0
 
 
 @dataclass
@@ -84,9 +85,10 @@ def test_whole_year_ends_with_a_drained_and_uninstalled_relay(
     until(lambda: year.rang()["outage"] == 1)
     # A share of the last minute would show that shares still come.
     time.sleep(STILL_COME_SECONDS)
-    _patient(year.operator.start("channel", "remove", channel.name, "--drain", "--quiet", "1m", "--yes"))
-    last = _patient(year.operator.start("uninstall", "--yes", "--quiet", "1m", "--json"))
-    document = json.loads(last)
+    drained = year.operator.start("channel", "remove", channel.name, "--drain", "--quiet", "1m", "--yes")
+    finished(drained, seconds=PATIENCE_SECONDS)
+    last = finished(year.operator.start("uninstall", "--yes", "--quiet", "1m", "--json"), seconds=PATIENCE_SECONDS)
+    document = json.loads(last.stdout)
     assert (document["can_be_deleted"], document["waiting"], document["dead_lettered"]) == (True, 0, 0)
     assert any("delete-stack" in line for line in document["commands"])
     assert year.answers == {
@@ -98,14 +100,6 @@ def test_whole_year_ends_with_a_drained_and_uninstalled_relay(
         "refused": ["queued"],
     }
     assert year.rang() == Counter(open=2, maintenance=1, outage=1, refused=1)
-
-
-def _patient(child: subprocess.Popen[str]) -> str:
-    """Wait for the end of a relayctl process that may take minutes; return its output."""
-    with child:
-        out, err = child.communicate(timeout=1800)
-    assert child.returncode == 0, f"{out}\n{err}"
-    return out
 
 
 def _tries_in_shadow(year: Year) -> None:

@@ -6,7 +6,6 @@ The clients that read their answers are the relay's (`test_vendors_over_sockets`
 import json
 import os
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from sandbox.bigpanda.incidents import ENVIRONMENT
 from sandbox.bigpanda.users import USERS
 from sandbox.processes import Process
 from sandbox.server.client import StandIn
-from sandbox.server.in_process import Box, running
+from sandbox.server.in_process import Box
 from tests.integration.live import Received, Site, site
 from tests.stand_in import BASIC, TENANT, session, signal
 from tests.waiting import until
@@ -145,27 +144,6 @@ def test_each_route_of_bigpanda_answers_and_refuses_with_its_status(box: Box, pe
     assert call(box, "GET", incident, key="wrong").status_code == 401
     shown = call(box, "GET", incident).json()
     assert (shown["active"], shown["assignee"]["user_id"]) == (False, USERS[0]["id"])
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "limit"),
-    [
-        ("POST", "/resources/v2.0/environments/e1/incidents/i1/comments", 5),
-        ("GET", "/resources/v2.0/environments/e1/incidents/i1", 5),
-        ("GET", "/scim/v2/Users", 2),
-    ],
-)
-def test_paced_endpoint_takes_so_many_requests_a_second(method: str, path: str, limit: int) -> None:
-    now = [datetime(2030, 1, 1, tzinfo=UTC)]
-    with running(now=lambda: now[0], is_paced=True) as box:
-        box.bigpanda.let_in(KEY)
-        known = {"status": "Critical", "active": True, "changed_at": 1_800_000_000, "folders": ["shared"]}
-        box.bigpanda.declare_incidents("e1", [{"id": "i1"} | known])
-        asked = [call(box, method, path, {"comment": "words"}).status_code == 429 for _ in range(limit + 2)]
-        assert asked == [False] * limit + [True] * 2
-        assert call(box, "GET", "/resources/v2.0/incidents/i1/activities").status_code == 200
-        now[0] += timedelta(seconds=1)
-        assert call(box, method, path, {"comment": "words"}).status_code < 300
 
 
 def test_each_trigger_is_shared_by_its_name_with_the_members_of_the_sample(
