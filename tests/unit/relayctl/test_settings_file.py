@@ -75,7 +75,7 @@ OF_RELAYCTL_ALONE = {"inbound: needs basic or token", "its path or query may be 
         (f"{LEAST}policy: {{routes: [{{when: {{team: a}}, recipients: []}}]}}", "routes.0.when: unknown key team"),
     ],
 )
-def test_invalid_file_is_refused_by_its_schema_and_with_the_key_but_without_the_value(text: str, words: str) -> None:
+def test_invalid_file_is_refused_with_the_key_and_without_the_value(text: str, words: str) -> None:
     with pytest.raises(InvalidChannel) as refused:
         parse(text.encode())
     assert words in str(refused.value)
