@@ -33,7 +33,7 @@ from relay.jobs.job import Job, seconds_of, timestamp
 from relay.jobs.queue import Queue, read_envelope
 from relay.ledger.credentials import read_marks
 from relay.ledger.debt import Debt, Row
-from relay.ledger.entry import Entry, entry_key
+from relay.ledger.entry import About, Entry, entry_key
 from relay.ledger.table import Ledger, Table
 from relay.sweeper.fallback_notifier import carry_out
 from relay.version import VERSION
@@ -252,6 +252,7 @@ class Operator:
         ago: float,
         *,
         is_critical: bool = True,
+        title: str = "",
         **members: Any,
     ) -> None:
         """Write an entry that has been owed for `ago` seconds; `members` are those of its debt."""
@@ -260,7 +261,7 @@ class Operator:
         state = State.of(samples.share(id=incident_id, status=status), now - ago)
         row = Row(now + 210, job="d/1")
         debt = Debt(since=now - ago, row=row, reason="upstream")._replace(**members)
-        self.record(channel, incident_id, Entry(newest=state, debt=debt))
+        self.record(channel, incident_id, Entry(newest=state, debt=debt, about=About(title)))
 
     def settle(self, incident_id: str) -> None:
         """Settle what the channel `noc` owes for an incident, as the worker does."""

@@ -9,8 +9,7 @@ import pytest
 from relay.incidents.share import State
 from relay.jobs.job import timestamp
 from relay.ledger.accepted_signal import AcceptedSignal
-from relay.ledger.debt import Debt, Row
-from relay.ledger.entry import About, Acknowledgement, Entry
+from relay.ledger.entry import Acknowledgement, Entry
 from sandbox.server.in_process import Box
 from tests import samples
 from tests.integration.live import site
@@ -24,10 +23,10 @@ BASIC = {"type": "basic", "username": "asker", "password": f"{CANARY}-rest"}
 pytestmark = pytest.mark.usefixtures("narrow", "local")
 
 
-def announced(operator: Operator, ago: float, **members: Any) -> Entry:
+def announced(operator: Operator, ago: float, incident_id: str = ID, **members: Any) -> Entry:
     """Write the entry of a critical that was announced, with further members."""
-    state = State.of(samples.share(id=ID), operator.clock.now - ago)
-    return operator.record("payments", ID, Entry(newest=state, announced=state)._replace(**members))
+    state = State.of(samples.share(id=incident_id), operator.clock.now - ago)
+    return operator.record("payments", incident_id, Entry(newest=state, announced=state)._replace(**members))
 
 
 def texts(document: Any, source: str) -> list[str]:
@@ -159,21 +158,13 @@ def test_messages_that_another_reader_holds_are_said(operator: Operator, logs: L
 
 
 class TestList:
-    def store(
-        self, operator: Operator, incident_id: str, ago: float, *, is_owed: bool = False, title: str = ""
-    ) -> None:
-        state = State.of(samples.share(id=incident_id), operator.clock.now - ago)
-        row = Row(operator.clock.now + 60, job="d/1", is_critical=True)
-        debt = Debt(since=operator.clock.now - ago, row=row, reason="upstream") if is_owed else Debt()
-        entry = Entry(newest=state, announced=None if is_owed else state, debt=debt, about=About(title))
-        operator.record("payments", incident_id, entry)
-
     def ids(self, operator: Operator, *options: str) -> list[str]:
         return [each["incident_id"] for each in operator.run_json("incident", "list", *options)["incidents"]]
 
     def test_last_shares_are_listed_newest_first_with_state_and_title(self, operator: Operator, logs: Logs) -> None:
-        self.store(operator, ID, 300, is_owed=True, title="Disk full on db-1 \x1b[2J, and this is a long title of it")
-        self.store(operator, "i2", 60)
+        title = "Disk full on db-1 \x1b[2J, and this is a long title of it"
+        operator.owe("payments", ID, 300, title=title)
+        announced(operator, 60, "i2")
         for ago, name in ((1200, ID), (300, ID), (60, "i2"), (90, "i3"), (7200, "i4")):
             logs.share("payments", ago, incident_id=name)
         done = operator.run("incident", "list")
@@ -192,8 +183,8 @@ class TestList:
         self, operator: Operator, logs: Logs, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("relayctl.incident.verbs.MAX_INCIDENTS", 1)
-        self.store(operator, ID, 9000, is_owed=True, title="Disk full")
-        self.store(operator, "i2", 60)
+        operator.owe("payments", ID, 9000)
+        announced(operator, 60, "i2")
         logs.share("payments", 60, incident_id="i2")
         logs.share("noc", 70, incident_id="i3")
         assert self.ids(operator, "--owed") == [ID]
@@ -222,7 +213,7 @@ class TestList:
         assert (len(document["incidents"]), document["owed"]) == (3, 5)
 
     def test_ledger_that_cannot_be_read_is_not_said_to_have_no_entry(self, operator: Operator, logs: Logs) -> None:
-        self.store(operator, ID, 300, is_owed=True)
+        operator.owe("payments", ID, 300)
         logs.share("payments", 300, incident_id=ID)
         operator.refused = {"BatchGetItem": "AccessDeniedException"}
         done = operator.run("incident", "list", code=1)

@@ -99,36 +99,30 @@ class TestFacts:
         assert found["why"] == ([f"its canary failed: {failure}"] if failure else [])
 
 
-class TestRefusedRequests:
-    """A wrong credential in BigPanda: it is shown, and it is a sickness only if no share was accepted since."""
-
-    def refuse(self, logs: Logs, ago: float, **fields: Any) -> None:
+@pytest.mark.parametrize(
+    ("used", "refusals", "health"),
+    [
+        (None, (180, 200), "sick"),
+        (9 * 3600, (2 * 3600, 7 * 3600), "sick"),
+        # A use is recorded up to an hour too early, so a share may have come after the refusal.
+        (7200 + 1800, (7200, 7300), "ok"),
+    ],
+)
+def test_refused_requests_make_the_channel_sick_unless_a_share_came_since(
+    operator: Operator, logs: Logs, used: float | None, refusals: tuple[float, ...], health: str
+) -> None:
+    operator.keep("noc")
+    if used:
+        operator.used("noc", used)
+    for ago in refusals:
         line = {"channel": "noc", "status": 401, "correlation_id": "c1", "may_be_share": True}
-        logs.write("bigpanda-webhook", ago, "request refused", **line | fields)
-
-    @pytest.mark.parametrize(
-        ("used", "refusals", "health"),
-        [
-            (None, (180, 200), "sick"),
-            (9 * 3600, (2 * 3600, 7 * 3600), "sick"),
-            # A use is recorded up to an hour too early, so a share may have come after the refusal.
-            (7200 + 1800, (7200, 7300), "ok"),
-        ],
-    )
-    def test_refused_requests_make_the_channel_sick_unless_a_share_came_since(
-        self, operator: Operator, logs: Logs, used: float | None, refusals: tuple[float, ...], health: str
-    ) -> None:
-        operator.keep("noc")
-        if used:
-            operator.used("noc", used)
-        for ago in refusals:
-            self.refuse(logs, ago)
-        found = channels(operator.run_json("status"))["noc"]
-        assert (found["health"], found["refused_last_day"]) == (health, 2)
-        last = f"{refusals[0] // 60}m" if refusals[0] < 3600 else f"{refusals[0] // 3600}h"
-        words = f"2 requests with a wrong credential refused in a day, the last {last} ago"
-        assert found["why"] == ([f"{words}, and no share came since"] if health == "sick" else [])
-        assert words in " ".join(operator.run("status").stdout.split())
+        logs.write("bigpanda-webhook", ago, "request refused", **line)
+    found = channels(operator.run_json("status"))["noc"]
+    assert (found["health"], found["refused_last_day"]) == (health, 2)
+    last = f"{refusals[0] // 60}m" if refusals[0] < 3600 else f"{refusals[0] // 3600}h"
+    words = f"2 requests with a wrong credential refused in a day, the last {last} ago"
+    assert found["why"] == ([f"{words}, and no share came since"] if health == "sick" else [])
+    assert words in " ".join(operator.run("status").stdout.split())
 
 
 @pytest.mark.parametrize("verb", [["status"], ["channel", "list"]], ids=" ".join)

@@ -5,7 +5,7 @@ The clients that read their answers are the relay's (`test_vendors_over_sockets`
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from sandbox.bigpanda.users import USERS
 from sandbox.processes import Process
 from sandbox.server.client import StandIn
 from sandbox.server.in_process import Box
-from tests.integration.live import Received, Site, site
+from tests.integration.live import Site, site
 from tests.stand_in import BASIC, TENANT, session, signal
 from tests.waiting import until
 
@@ -27,15 +27,10 @@ HEADER = ("x-api-key", "inbound-canary")
 SAMPLE = Path(__file__).parents[2] / "events/bigpanda_1_critical.json"
 
 
-def delivered(_: Received) -> tuple[int, Mapping[str, str], bytes]:
-    """Answer a webhook with 200, as a relay does that delivered the share."""
-    return 200, {"Content-Type": "application/json"}, b'{"outcome": "delivered"}'
-
-
 @pytest.fixture
 def relay() -> Iterator[Site]:
-    """Receiver of BigPanda's shares and of xMatters' callbacks."""
-    with site(delivered) as receiver:
+    """Receiver of BigPanda's shares and of xMatters' callbacks, which answers as a relay that delivered the share."""
+    with site(lambda _: (200, {"Content-Type": "application/json"}, b'{"outcome": "delivered"}')) as receiver:
         yield receiver
 
 
