@@ -18,6 +18,7 @@ from sandbox.errors import SandboxError
 from sandbox.server import background
 from sandbox.steps import Steps
 from tests.e2e.channels import HEADERS
+from tests.e2e.test_demo import command_lines
 from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -105,7 +106,7 @@ def test_sandbox_plays_a_script_and_the_next_one_takes_over_from_a_killed_one_an
         assert "already running" in second.said
         assert second.end(signal.SIGINT) == 0
         assert "Stopped by Ctrl-C." in second.said
-    assert str(built_places.folder) not in _command_lines()
+    assert str(built_places.folder) not in command_lines()
     assert [each.name for each in built_places.folder.iterdir()] == ["build"]
 
 
@@ -140,10 +141,6 @@ def test_local_cloud_that_local_up_joined_outlives_the_command_and_a_kill_and_en
         until_gone(pid)
     assert [each.name for each in built_places.folder.iterdir()] == ["build"]
     assert local.down(built_places) is False
-
-
-def _command_lines() -> str:
-    return subprocess.run(["ps", "-A", "-o", "args="], capture_output=True, text=True, check=True).stdout
 
 
 def test_concurrent_local_cloud_command_is_refused(own_places: local.Places, quiet: Steps) -> None:

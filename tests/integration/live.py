@@ -1,7 +1,6 @@
 """The library over real sockets to servers on loopback."""
 
 import contextlib
-import json
 import socketserver
 import sys
 import threading
@@ -13,23 +12,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from relay.deadline import Deadline
-from relay.entrypoints.bootstrap import MOST_BIGPANDA_BYTES
-from relay.http.session import Session, VendorHosts
-from tests.fakes import FakeSecrets, Relay
+from relay.http.session import VendorHosts
 
 HOSTS = VendorHosts.of(("*.xmatters.com",), ("*.bigpanda.io",), loopback=True)
 LOOPBACK = HOSTS.xmatters
-
-
-def relay_over_sockets(document: Mapping[str, Any], **changes: Any) -> Relay:
-    """Return a relay whose channel `noc` has this secret, and which calls the vendors over real sockets.
-
-    Its queues, table and clock are fakes, and there are no waits between attempts.
-    """
-    session: Any = Session(LOOPBACK)
-    bigpanda = Session(HOSTS.bigpanda, most=MOST_BIGPANDA_BYTES)
-    secrets = FakeSecrets(noc=json.dumps(document))
-    return Relay(session, secrets=secrets, rest=session, bigpanda=bigpanda, hosts=HOSTS, chance=0.0, **changes)  # type: ignore[arg-type]
 
 
 def deadline(seconds: float) -> Deadline:

@@ -10,12 +10,14 @@ from urllib.parse import quote
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
+from relay.entrypoints.bootstrap import MOST_BIGPANDA_BYTES
+from relay.http.session import Session
 from relay.jobs.queue import read_envelope
 from relay.ledger.accepted_signal import AcceptedSignal
 from sandbox.server.in_process import Box
 from tests import samples
-from tests.fakes import TABLE_DOWN
-from tests.integration.live import Received, relay_over_sockets, site
+from tests.fakes import TABLE_DOWN, FakeSecrets, Relay
+from tests.integration.live import HOSTS, LOOPBACK, Received, site
 
 # The core has the same spelling in URLs, forms, JSON and HTML; the characters around it have different ones.
 CORE = "magpie"
@@ -69,11 +71,17 @@ DOWN = EndpointConnectionError(endpoint_url="https://sqs")
 
 
 class Scene:
-    """A relay whose channel `noc` has magpies, with the most verbose logging; everything that it gave out is kept."""
+    """A relay whose channel `noc` has magpies, with the most verbose logging; everything that it gave out is kept.
+
+    It calls the vendors over sockets, and has no waits between attempts.
+    """
 
     def __init__(self, secret: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
-        self.relay = relay_over_sockets(secret, numbers=("+14255550100",))
-        self.relay.clock.now = 1_800_000_000.0
+        session: Any = Session(LOOPBACK)
+        bigpanda: Any = Session(HOSTS.bigpanda, most=MOST_BIGPANDA_BYTES)
+        vendors = {"rest": session, "bigpanda": bigpanda, "hosts": HOSTS}
+        texts = FakeSecrets(noc=json.dumps(secret))
+        self.relay = Relay(session, secrets=texts, numbers=("+14255550100",), chance=0.0, **vendors)
         self.replies: list[Any] = []
         self.messages: list[dict[str, Any]] = []
         self._caplog = caplog

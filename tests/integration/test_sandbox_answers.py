@@ -62,29 +62,22 @@ def test_xmatters_refusals_have_their_status_and_say_why(box: Box) -> None:
     box.xmatters.people.declare(TENANT)
     signal(box)
     [made] = box.events.all()
-    change = {"id": made.id, "status": "TERMINATED"}
+    unknown = ["events/nope", "events/nope/annotations", "events/nope/annotations/nope", "audits?eventId=nope"]
+    unknown += ["people/nope", "people/nope/devices", "groups/nope", "nothing/here"]
+    malformed = ("events?limit=0", "people?limit=0", "groups?limit=0", "audits?limit=0", "on-call")
+    calls: list[tuple[str, str, Any, int]] = [
+        ("GET", "people", None, 401),
+        *(("GET", path, None, 404) for path in unknown),
+        *(("GET", path, None, 400) for path in malformed),
+        ("POST", "events", {"id": made.id, "status": "OVER"}, 400),
+        ("POST", f"events/{made.id}/annotations", {}, 400),
+    ]
     with session() as http:
-
-        def refused(method: str, path: str, status: int, document: object = None) -> None:
+        for method, path, document, status in calls:
+            http.auth = None if status == 401 else (BASIC["username"], BASIC["password"])
             answer = http.request(method, f"{box.xmatters_url}/api/xm/1/{path}", json=document, timeout=60)
             assert (answer.status_code, answer.headers["Content-Type"]) == (status, "application/json;charset=utf-8")
             assert status == 401 or answer.json().keys() == {"code", "reason", "message"}, path
-
-        refused("GET", "people", 401)
-        http.auth = (BASIC["username"], BASIC["password"])
-        for unknown in (
-            "events/nope",
-            "events/nope/annotations",
-            "events/nope/annotations/nope",
-            "audits?eventId=nope",
-        ):
-            refused("GET", unknown, 404)
-        for unknown in ("people/nope", "people/nope/devices", "groups/nope", "nothing/here"):
-            refused("GET", unknown, 404)
-        for each in ("events?limit=0", "people?limit=0", "groups?limit=0", "audits?limit=0", "on-call"):
-            refused("GET", each, 400)
-        refused("POST", "events", 400, change | {"status": "OVER"})
-        refused("POST", f"events/{made.id}/annotations", 400, {})
 
 
 def test_relay_reads_all_callbacks_of_a_page(box: Box, relay: Site) -> None:
