@@ -82,7 +82,10 @@ class Person:
         self._used.add(OTHER_NAMES.get(action, action.replace("pinpoint-sms-voice-v2:", "sms-voice:")))
 
     def _attach(self) -> None:
-        document = printed(self._cloud, self._policy)
+        environment = aws_environment(self._cloud.aws_endpoint_url)
+        printed = CliRunner(env=environment).invoke(main, ["policy", self._policy, "--secrets"], catch_exceptions=False)
+        assert printed.exit_code == 0, printed.output
+        document = json.loads(printed.stdout)
         for statement in document["Statement"]:
             for action in ("sqs:ChangeMessageVisibility", "sqs:SendMessage", "sqs:DeleteMessage"):
                 if action in iam.listed(statement["Action"]):
@@ -104,14 +107,6 @@ class Person:
         *notes, error = done.stderr.splitlines()
         assert error.startswith("Error: ")
         assert all(each.startswith("FAILED: ") for each in notes)
-
-
-def printed(cloud: local.Local, policy: str) -> dict[str, Any]:
-    environment = aws_environment(cloud.aws_endpoint_url)
-    done = CliRunner(env=environment).invoke(main, ["policy", policy, "--secrets"], catch_exceptions=False)
-    assert done.exit_code == 0, done.output
-    document: dict[str, Any] = json.loads(done.stdout)
-    return document
 
 
 def actions(policy: str) -> list[str]:

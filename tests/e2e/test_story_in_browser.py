@@ -38,14 +38,9 @@ def vendors(cloud: local.Local, xmatters: StandIn) -> Iterator[StandIn]:
             http.put(f"{xmatters.control_url}{path}", json=body, timeout=60).raise_for_status()
 
         put("/phones", {"people": PEOPLE, "groups": GROUPS})
-        put("/phones/callbacks", {"url": f"{cloud.api_url}/xmatters/demo", "header": _key(local.CALLBACK_TOKEN)})
-        put(
-            "/bigpanda/live/channel",
-            {
-                "url": f"{cloud.api_url}/bigpanda/demo",
-                "header": _key(local.INBOUND_TOKEN),
-            },
-        )
+        key = {"name": "x-api-key", "value": local.CALLBACK_TOKEN}
+        put("/phones/callbacks", {"url": f"{cloud.api_url}/xmatters/demo", "header": key})
+        xmatters.share_with(f"{cloud.api_url}/bigpanda/demo", ("x-api-key", local.INBOUND_TOKEN))
         yield xmatters
         put("/page/faults", {"xmatters": "normal", "denied": []})
         cloud.purge()
@@ -117,7 +112,3 @@ def _phone(page: Page, name: str) -> Locator:
 
 def _ringing(page: Page, name: str, title: str) -> Locator:
     return _phone(page, name).locator(".notice[data-state=ringing]").filter(has_text=title).first
-
-
-def _key(token: str) -> dict[str, str]:
-    return {"name": "x-api-key", "value": token}

@@ -75,7 +75,7 @@ type Work = Callable[[Entry, State, Job, float], Entry]
 
 def refusal(code: str, message: str = "") -> Answer:
     """Return AWS's answer to a call that it refuses."""
-    return _answer({"Error": {"Code": code, "Message": message}}, 403)
+    return _answer({"Error": {"Code": code, "Message": message}}, 400)
 
 
 def _revived(entry: Entry, state: State, job: Job, now: float) -> Entry:
@@ -299,8 +299,7 @@ class Operator:
     def _describe(self, params: Mapping[str, Any], **_: Any) -> Answer:
         name = params["body"]["StackName"]
         if name not in {STACK, STACK_ARN}:
-            missing = {"Code": "ValidationError", "Message": f"Stack with id {name} does not exist"}
-            return _answer({"Error": missing}, 400)
+            return refusal("ValidationError", f"Stack with id {name} does not exist")
         stack = {
             "StackName": STACK,
             "StackId": STACK_ARN,
@@ -315,8 +314,7 @@ class Operator:
         self.on_put()
         if "DeletedDate" not in self.secrets.describe_secret(SecretId=json.loads(params["body"])["SecretId"]):
             return None
-        refusal = {"Code": "InvalidRequestException", "Message": "the secret is marked for deletion"}
-        return _answer({"Error": refusal}, 400)
+        return refusal("InvalidRequestException", "the secret is marked for deletion")
 
     def _sleep(self, seconds: float) -> None:
         self.clock.sleep(seconds)

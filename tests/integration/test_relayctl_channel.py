@@ -22,16 +22,11 @@ URL = f"{TRIGGER}?apiKey={CANARY}&recipients=Ops"
 KEY = "arn:aws:kms:us-east-1:123456789012:key/0a1b2c3d-0000-4000-8000-000000000000"
 CALLBACK = "https://a1b2c3d4e5.execute-api.us-east-1.amazonaws.com/v1/bigpanda/payments"
 FROM_XMATTERS = "https://a1b2c3d4e5.execute-api.us-east-1.amazonaws.com/v1/xmatters/payments"
-BASIC = {"username": "relay", "password": f"{CANARY}-password"}
-OAUTH = BASIC | {"client_id": "client-1"}
+LOGIN = ("--username", "relay", "--password", f"{CANARY}-password")
 
 
-def made(operator: Operator, *options: str, url: str = URL) -> Any:
-    return operator.run_json("channel", "set", "payments", "--trigger-url", url, *options)
-
-
-def flags(members: dict[str, str]) -> list[str]:
-    return [part for name, value in members.items() for part in (f"--{name.replace('_', '-')}", value)]
+def made(operator: Operator, *options: str) -> Any:
+    return operator.run_json("channel", "set", "payments", "--trigger-url", URL, *options)
 
 
 class TestSetANewChannel:
@@ -83,7 +78,7 @@ class TestSetANewChannel:
 
 
 def test_set_changes_only_the_given_keys(operator: Operator) -> None:
-    made(operator, "--auth", "basic", *flags(BASIC), "--recipient", "jdoe")
+    made(operator, "--auth", "basic", *LOGIN, "--recipient", "jdoe")
     secret = operator.secret("payments")
     done = operator.run("channel", "set", "payments", "--set", "policy.max_per_minute=30", "--json")
     assert json.loads(done.stdout) == {
@@ -100,7 +95,7 @@ def test_set_changes_only_the_given_keys(operator: Operator) -> None:
 
 class TestShowAndList:
     def test_show_masks_every_credential(self, operator: Operator) -> None:
-        made(operator, "--auth", "oauth", *flags(OAUTH), "--set", f"bigpanda.api_key={CANARY}")
+        made(operator, "--auth", "oauth", "--client-id", "client-1", *LOGIN, "--set", f"bigpanda.api_key={CANARY}")
         shown = operator.run_json("channel", "show", "payments")
         auth = {"type": "oauth", "client_id": "client-1", "username": "relay", "password": "***"}
         assert shown["secret"] == {
