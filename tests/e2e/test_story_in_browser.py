@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from playwright.sync_api import Locator, Page, expect, sync_playwright
@@ -32,18 +31,14 @@ expect.set_options(timeout=PATIENCE)
 def vendors(cloud: local.Local, xmatters: StandIn) -> Iterator[StandIn]:
     """Both vendors' stand-ins, with people, groups and a channel, set up to call the deployed relay."""
     cloud.purge()
+    xmatters.have_phones(PEOPLE, GROUPS)
+    xmatters.send_callbacks(f"{cloud.api_url}/xmatters/demo", ("x-api-key", local.CALLBACK_TOKEN))
+    xmatters.share_with(f"{cloud.api_url}/bigpanda/demo", ("x-api-key", local.INBOUND_TOKEN))
+    yield xmatters
     with session() as http:
-
-        def put(path: str, body: dict[str, Any]) -> None:
-            http.put(f"{xmatters.control_url}{path}", json=body, timeout=60).raise_for_status()
-
-        put("/phones", {"people": PEOPLE, "groups": GROUPS})
-        key = {"name": "x-api-key", "value": local.CALLBACK_TOKEN}
-        put("/phones/callbacks", {"url": f"{cloud.api_url}/xmatters/demo", "header": key})
-        xmatters.share_with(f"{cloud.api_url}/bigpanda/demo", ("x-api-key", local.INBOUND_TOKEN))
-        yield xmatters
-        put("/page/faults", {"xmatters": "normal", "denied": []})
-        cloud.purge()
+        normal = {"xmatters": "normal", "denied": []}
+        http.put(f"{xmatters.control_url}/page/faults", json=normal, timeout=60).raise_for_status()
+    cloud.purge()
 
 
 @pytest.fixture

@@ -80,11 +80,9 @@ def test_xmatters_refusals_have_their_status_and_say_why(box: Box) -> None:
             assert status == 401 or answer.json().keys() == {"code", "reason", "message"}, path
 
 
-def test_relay_reads_all_callbacks_of_a_page(box: Box, relay: Site) -> None:
+def test_relay_reads_all_callbacks_of_a_page(box: Box, people: StandIn, relay: Site) -> None:
     box.xmatters.people.declare(TENANT)
-    header = {"name": "Authorization", "value": "Bearer canary-token"}
-    declaration = {"url": f"{relay.url}/xmatters/demo", "header": header, "function": None}
-    requests.put(f"{box.control_url}/phones/callbacks", json=declaration, timeout=60)
+    people.send_callbacks(f"{relay.url}/xmatters/demo", ("Authorization", "Bearer canary-token"))
     signal(box)
     for response, note in (("Escalate", "in a tunnel"), ("Acknowledge", None)):
         box.xmatters.notifier.answer(box.xmatters.notifier.notifications.newest(1)[0].id, response, note)
