@@ -21,7 +21,7 @@ from relayctl.__main__ import main
 from relayctl.stack.deployed import Effects
 from relayctl.stack.policy import template
 from sandbox import local
-from sandbox.environment import REGION, aws_environment
+from sandbox.environment import aws_environment
 from tests import iam
 from tests.e2e.relayctl_operator import Operator
 
@@ -47,7 +47,7 @@ class Person:
 
     def __init__(self, cloud: local.Local, policy: str) -> None:
         self._cloud = cloud
-        self._iam = boto3.client("iam", region_name=REGION, endpoint_url=cloud.aws_endpoint_url)
+        self._iam = cloud.client("iam")
         self._policy = policy
         self.name = f"operator-{uuid.uuid4().hex[:8]}"
         self._iam.create_user(UserName=self.name)

@@ -3,24 +3,18 @@
 import json
 import time
 import uuid
-from typing import TYPE_CHECKING
 
-import boto3
 import pytest
 
 from relay.reconcile.comparison import SETTLES_SECONDS
 from relay.reconcile.history import Difference, History, listing_name
 from relay.reconcile.ownership import Learnt
 from sandbox import local
-from sandbox.environment import REGION
 from sandbox.server.client import StandIn
 from tests import samples
 from tests.e2e import channels
 from tests.e2e.channels import Channel
 from tests.waiting import until
-
-if TYPE_CHECKING:
-    from mypy_boto3_lambda import LambdaClient
 
 KEY = "BPU-e2e-reconcile"
 
@@ -64,10 +58,11 @@ def older(differences: dict[str, Difference], seconds: float) -> dict[str, Diffe
 
 def run(channel: Channel) -> None:
     """Invoke the deployed reconcile function, once no scheduled run is at work."""
-    functions: LambdaClient = boto3.client("lambda", region_name=REGION, endpoint_url=channel.cloud.aws_endpoint_url)
 
     def has_run() -> bool:
-        answer = functions.invoke(FunctionName=channel.cloud.outputs["ReconcileFunction"], Payload=b"{}")
+        answer = channel.cloud.client("lambda").invoke(
+            FunctionName=channel.cloud.outputs["ReconcileFunction"], Payload=b"{}"
+        )
         found = json.loads(answer["Payload"].read())
         # A scheduled run may hold a listing, and channels of other tests may fail.
         assert "not complete" in found.get("errorMessage", "not complete"), found

@@ -75,10 +75,6 @@ def command(places: local.Places, output: Path, *options: str) -> Iterator[Comma
         running.stop()
 
 
-def until_gone(group: int) -> None:
-    until(lambda: group not in _groups())
-
-
 def _groups() -> set[int]:
     shown = subprocess.run(["ps", "-A", "-o", "stat=,pgid="], capture_output=True, text=True, check=True).stdout
     # A killed worker stays listed as a zombie (Z) until the machine's first process reaps it.
@@ -137,8 +133,8 @@ def test_local_cloud_that_local_up_joined_outlives_the_command_and_a_kill_and_en
         assert local.down(built_places) is True
         assert last.wait() == 1
         assert "the local cloud was stopped by another command" in last.said
-    for pid in (*first.pids.values(), *second.pids.values()):
-        until_gone(pid)
+    pids = {*first.pids.values(), *second.pids.values()}
+    until(lambda: pids.isdisjoint(_groups()))
     assert [each.name for each in built_places.folder.iterdir()] == ["build"]
     assert local.down(built_places) is False
 

@@ -8,12 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 
 from relayctl.stack.draining import STILL_COME_SECONDS
 from sandbox import local
-from sandbox.environment import REGION
 from sandbox.server import background
 from sandbox.steps import Steps
 from tests.e2e import channels
@@ -67,8 +65,8 @@ class Year:
         return self.operator.run_json(*arguments, code=code)
 
     def sweep(self) -> None:
-        functions = boto3.client("lambda", region_name=REGION, endpoint_url=self.channel.cloud.aws_endpoint_url)
-        functions.invoke(FunctionName=self.channel.cloud.outputs["SweeperFunction"])
+        cloud = self.channel.cloud
+        cloud.client("lambda").invoke(FunctionName=cloud.outputs["SweeperFunction"])
 
 
 @pytest.mark.whole_year
