@@ -192,20 +192,15 @@ def dies(*_: object) -> Any:
     raise SystemExit
 
 
-def interrupted(*_: object) -> Any:
+def interrupted(*_: object, **__: object) -> Any:
     """Stop the command at this point, as Ctrl-C does."""
     raise KeyboardInterrupt
 
 
-def once(act: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function that calls `act` the first time, and does nothing afterwards."""
-    left = [act]
-
-    def call(*args: Any) -> None:
-        if left:
-            left.pop()(*args)
-
-    return call
+def once(act: Callable[..., Any], *, at: int = 1) -> Callable[..., Any]:
+    """Return a function that does `act` the first time, or at a later call of it, and does nothing at the others."""
+    calls = count(1)
+    return lambda *args, **named: act(*args, **named) if next(calls) == at else None
 
 
 class FakeSns:

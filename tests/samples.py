@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from relay.channels.authentication import Request
-from relay.channels.channel import Channel
+from relay.channels.channel import BigPandaAccess, Channel
 from relay.channels.parsing import parse_channel
 from relay.http.session import HttpAnswer, VendorHosts
 from relay.incidents.share import Share, parse_share
@@ -66,6 +66,11 @@ def pause(then: str, since: float = -10.0, until: float = 3600.0, **members: Any
     """Return a pause of a channel's policy. Its times are seconds after the start of `fakes.Clock`."""
     start = 1_800_000_000.0
     return {"since": moment(start + since), "until": moment(start + until), "then": then, **members}
+
+
+def access(base_url: str, api_key: str) -> BigPandaAccess:
+    """Return the settings for a channel's access to BigPanda. The name of a listing depends on them."""
+    return BigPandaAccess(base_url, api_key, (), assign=False, email_domain=None, comments=frozenset())
 
 
 def noise(size: int) -> str:

@@ -123,15 +123,13 @@ class Deployed:
 
 
 class Function:
-    """A loaded function, for one invocation at a time; `init_seconds` is the duration of its load."""
+    """A loaded function, for one invocation at a time."""
 
     def __init__(self, deployed: Deployed, process: subprocess.Popen[str], log: Path) -> None:
         self._deployed = deployed
         self._process = process
         self._log = log
-        started = time.perf_counter()
         self._hear(INIT_SECONDS)
-        self.init_seconds = time.perf_counter() - started
 
     def invoke(self, event: Any) -> Any:
         """Return the handler's answer. Raises FunctionError if the handler raises, FunctionStopped at its timeout."""

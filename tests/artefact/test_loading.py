@@ -55,7 +55,4 @@ def test_functions_load_from_bytecode_without_reading_sources(built: Build, work
         source.write_text("raise AssertionError('this source was read')\n")
     for name in FUNCTIONS:
         with loaded(copy.isolated(name), tmp_path / "log") as function:
-            assert function.init_seconds > 0
-    for name in ENDPOINTS:
-        with loaded(copy.isolated(name), tmp_path / "log") as function:
-            assert function.invoke({})["statusCode"] == 401
+            assert name not in ENDPOINTS or function.invoke({})["statusCode"] == 401

@@ -16,6 +16,7 @@ from relay.jobs.queue import QUEUE_SECONDS
 from relay.ledger.credentials import MARKS_KEY
 from tests import iam
 from tests.artefact import templates
+from tests.artefact.builds import FUNCTIONS
 from tests.artefact.templates import ALL_OPTIONS, TEMPLATE, Stack, of_clone
 
 LEDGER, DUE = "${LedgerTable.Arn}", "${LedgerTable.Arn}/index/due"
@@ -97,7 +98,8 @@ KEY_OF_ALL = {
     "kms:GenerateDataKey kms:GenerateDataKeyWithoutPlaintext",
 }
 KEY_OF_THE_TOPIC = {_key_through("sns"): "kms:GenerateDataKey kms:Decrypt"}
-NOTIFIERS = {"JobWorkerRole", "ChoreWorkerRole", "ReconcileRole", "SweeperRole"}
+NOTIFIED = {"JobWorker", "ChoreWorker", "Reconcile", "Sweeper"}
+NOTIFIERS = {f"{name}Role" for name in NOTIFIED}
 SWEEPER = {"SweeperRole"}
 # The variables that not every function has.
 SOMETIMES = {
@@ -105,7 +107,6 @@ SOMETIMES = {
     *("RELAY_FALLBACK_PHONES", "RELAY_FALLBACK_VOICE_IDENTITY", "RELAY_FALLBACK_TEXT_IDENTITY"),
     *("RELAY_HEARTBEAT_URL", "RELAY_WEBHOOK_URL"),
 }
-FUNCTIONS = [role.removesuffix("Role") + "Function" for role in PERMISSIONS]
 # The queue of each worker.
 WORKERS = {"JobWorkerFunction": "RetryQueue", "ChoreWorkerFunction": "ChoreQueue"}
 ROUTES = {"bigpanda": "BigPandaWebhookFunction", "xmatters": "XMattersCallbackFunction"}
@@ -352,12 +353,7 @@ class TestFunctions:
         assert of_clone(Tracing="Active", Profile=profile).only("AWS::ApiGateway::Stage")["TracingEnabled"] is is_traced
 
 
-def _each(kind: str) -> set[str]:
-    """Return the names of all functions' resources of this kind."""
-    return {role.removesuffix("Role") + kind for role in PERMISSIONS}
-
-
-ROLES, LOG_GROUPS, NOTIFIED = _each("Role"), _each("LogGroup"), {"JobWorker", "ChoreWorker", "Reconcile", "Sweeper"}
+ROLES, LOG_GROUPS = {*PERMISSIONS}, {role.replace("Role", "LogGroup") for role in PERMISSIONS}
 # Where the value of a parameter is that is passed on as it is: the resources and outputs, by the last name of the
 # property.
 REACHES: dict[str, dict[str, set[str]]] = {

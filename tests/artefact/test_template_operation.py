@@ -22,8 +22,7 @@ from tests.artefact.templates import ALL_OPTIONS, ASKED, TEMPLATE, Stack, of_clo
 from tests.ledger_table import LEDGER_TABLE
 from tests.metrics import METRICS
 
-TOPIC = "arn:aws:sns:us-east-1:123456789012:on-call"
-NOTICE_TOPIC = "arn:aws:sns:us-east-1:123456789012:tomorrow"
+TOPIC, NOTICE_TOPIC = ALL_OPTIONS["AlarmTopicArn"], ALL_OPTIONS["NoticeTopicArn"]
 # Alarms that can wait until tomorrow: no page is late or lost by them alone, or the fallback topic is notified of it.
 WAITS = {"RefusedRequestsAlarm", "StaleChannelAlarm", "OverloadedChannelsAlarm", "ReconcileAlarm", "ChoresAlarm"}
 
@@ -63,15 +62,8 @@ def _period(alarm: dict[str, Any]) -> int:
     return period
 
 
-@pytest.fixture(scope="module")
-def parameters() -> dict[str, dict[str, Any]]:
-    return dict(templates.read(TEMPLATE)["Parameters"])
-
-
-KEY = "arn:aws:kms:us-east-1:123456789012:key/0a1b2c3d-0000-4000-8000-000000000000"
-SIGNING = "arn:aws:lambda:us-east-1:123456789012:code-signing-config:csc-0f6c334abcdea4d8b"
+KEY, SIGNING, WEB_ACL = (ALL_OPTIONS[name] for name in ("KmsKeyArn", "CodeSigningConfigArn", "WebAclArn"))
 IDENTITY = "arn:aws:sms-voice:us-east-1:123456789012:"
-WEB_ACL = "arn:aws:wafv2:us-east-1:123456789012:regional/webacl/relay-1/0a1b2c3d-0000-4000-8000-000000000000"
 PHONE = "+14255550100"
 HOSTS = ["acme.xmatters.com", "*.xmatters.com,api.bigpanda.io"]
 NO_HOSTS = ["", "*", "*.*", "https://a.xmatters.com", "A.xmatters.com", "a.com, b.com", "a.com,", "x.*.com"]
@@ -283,57 +275,9 @@ class TestAlarms:
 
     def test_alarm_on_a_message_that_no_worker_receives_goes_off_within_half_an_hour(self, on_aws: Stack) -> None:
         """The event source is switched off, and the webhook died in a first attempt: no row, so no fallback message."""
-        alarm = on_aws.of_type("AWS::CloudWatch::Alarm")["LateSignalsAlarm"]
+        alarm = _alarms(on_aws)["LateSignalsAlarm"]
         goes_off = AGES["RetryQueueUrl"] + _period(alarm) * alarm["EvaluationPeriods"]
         assert goes_off <= 30 * 60 < Policy().max_age_seconds
-
-
-class TestRefusedRequestsAlarm:
-    def test_refused_requests_alarm_watches_the_access_logs_metric_filter(self, on_aws: Stack) -> None:
-        alarm = on_aws.of_type("AWS::CloudWatch::Alarm")["RefusedRequestsAlarm"]
-        metric_filter = on_aws.of_type("AWS::Logs::MetricFilter")["RefusedRequestsMetric"]
-        [counted] = metric_filter["MetricTransformations"]
-        assert metric_filter["LogGroupName"] == "${AccessLogGroup}"
-        assert (counted["MetricNamespace"], counted["MetricName"]) == (alarm["Namespace"], alarm["MetricName"])
-        # A metric filter cannot set a constant dimension.
-        assert "Dimensions" not in alarm
-        assert counted["MetricValue"] == "1"
-
-    def test_refused_requests_filter_counts_4xx_of_both_endpoints_without_relayctl(self, on_aws: Stack) -> None:
-        terms = (
-            on_aws.of_type("AWS::Logs::MetricFilter")["RefusedRequestsMetric"]["FilterPattern"]
-            .strip("{ }")
-            .split(" && ")
-        )
-        assert terms == [
-            '($.path = "/v1/*")',
-            '($.status = "4*")',
-            '($.user_agent != "relayctl*")',
-        ]
-
-    def test_refused_requests_filter_reads_the_requests_path_and_other_fields_of_the_access_log(
-        self, on_aws: Stack
-    ) -> None:
-        pattern = on_aws.of_type("AWS::Logs::MetricFilter")["RefusedRequestsMetric"]["FilterPattern"]
-        stage = on_aws.only("AWS::ApiGateway::Stage")
-        written = json.loads(stage["AccessLogSetting"]["Format"])
-        assert set(re.findall(r"\$\.(\w+)", pattern)) <= written.keys()
-        # Not the resource's path, which a request that no route took may not have.
-        assert written["path"] == "$context.path"
-        paths = on_aws.only("AWS::ApiGateway::RestApi")["Body"]["paths"]
-        [wanted] = re.findall(r'"(/[^"]+)"', pattern)
-        assert {path for path in paths if fnmatchcase(f"/{stage['StageName']}{path}", wanted)} == {
-            "/bigpanda/{channel}",
-            "/xmatters/{channel}",
-        }
-
-    def test_without_access_logs_the_alarm_watches_what_the_functions_refuse(self) -> None:
-        chosen = of_clone(ApiGatewayLogging="off")
-        assert chosen.of_type("AWS::Logs::MetricFilter") == {}
-        alarm = chosen.resources["RefusedRequestsAlarm"]["Properties"]
-        assert (alarm["MetricName"], alarm["Namespace"]) == ("rejected_request", "relay")
-        assert alarm["MetricName"] in METRICS
-        assert alarm["Dimensions"] == [{"Name": "service", "Value": "relay"}]
 
 
 def _matches(pattern: str, line: dict[str, str]) -> bool:
@@ -344,7 +288,7 @@ def _matches(pattern: str, line: dict[str, str]) -> bool:
     return all(fnmatchcase(line[each[1]], each[3]) == (each[2] == "=") for each in compared if each)
 
 
-class TestFunctionsAlarm:
+class TestAccessLog:
     @pytest.mark.parametrize(
         ("status", "error_type", "is_counted"),
         [
@@ -356,36 +300,63 @@ class TestFunctionsAlarm:
             *(("403", "ACCESS_DENIED", False), ("413", "REQUEST_TOO_LARGE", False)),
         ],
     )
-    @pytest.mark.parametrize("path", ["/v1/bigpanda/payments", "/v1/xmatters/payments"])
     def test_what_api_gateway_itself_answers_5xx_sets_the_alarm_off(
-        self, on_aws: Stack, path: str, status: str, error_type: str, is_counted: bool
+        self, on_aws: Stack, status: str, error_type: str, is_counted: bool
     ) -> None:
-        counting = on_aws.of_type("AWS::Logs::MetricFilter")["GatewayFailuresMetric"]
-        stage = on_aws.only("AWS::ApiGateway::Stage")
-        line = json.loads(stage["AccessLogSetting"]["Format"])
-        values = {"path": path, "status": status, "error_type": error_type}
-        assert values.keys() <= line.keys()
-        assert line["error_type"] == "$context.error.responseType"
-        assert _matches(counting["FilterPattern"], line | values) is is_counted
+        values = {"status": status, "error_type": error_type}
+        assert self.counts(on_aws, "GatewayFailuresMetric", "FunctionsAlarm", values) is is_counted
+
+    @pytest.mark.parametrize(
+        ("values", "is_counted"),
+        [
+            *(({"status": status}, status[0] == "4") for status in ("400", "401", "429", "200", "302", "503")),
+            ({"status": "401", "user_agent": "relayctl/1.0"}, False),
+            ({"status": "404", "path": "/favicon.ico"}, False),
+        ],
+    )
+    def test_refused_requests_filter_counts_4xx_of_both_endpoints_without_relayctl(
+        self, on_aws: Stack, values: dict[str, str], is_counted: bool
+    ) -> None:
+        assert self.counts(on_aws, "RefusedRequestsMetric", "RefusedRequestsAlarm", values) is is_counted
+
+    def counts(self, stack: Stack, name: str, alarm: str, values: dict[str, str]) -> bool:
+        """Tell if a metric counts lines with these values of both endpoints; fail unless the alarm watches it."""
+        counting, stage = stack.of_type("AWS::Logs::MetricFilter")[name], stack.only("AWS::ApiGateway::Stage")
         assert counting["LogGroupName"] == "${AccessLogGroup}"
         [counted] = counting["MetricTransformations"]
-        watched = [(each["Namespace"], each["MetricName"]) for each in _watched(_alarms(on_aws)["FunctionsAlarm"])]
+        watched = [(each["Namespace"], each["MetricName"]) for each in _watched(_alarms(stack)[alarm])]
         assert (counted["MetricNamespace"], counted["MetricName"]) in watched
         assert counted["MetricValue"] == "1"
+        line = json.loads(stage["AccessLogSetting"]["Format"])
+        assert values.keys() <= line.keys()
+        # Not the resource's path, which a request that no route took may not have.
+        assert (line["path"], line["error_type"]) == ("$context.path", "$context.error.responseType")
+        paths = stack.only("AWS::ApiGateway::RestApi")["Body"]["paths"]
+        lines = [line | {"path": f"/{stage['StageName']}{path}"} | values for path in paths]
+        [is_counted] = {_matches(counting["FilterPattern"], each) for each in lines}
+        return is_counted
 
-    @pytest.mark.parametrize("logging", ["create-role", "role-exists", "off"])
-    def test_errors_and_throttles_of_both_endpoints_and_the_job_worker_set_the_alarm_off(self, logging: str) -> None:
-        watched = _watched(_alarms(of_clone(ApiGatewayLogging=logging))["FunctionsAlarm"])
-        of_lambda = {
-            (each["Dimensions"][0]["Value"], each["MetricName"])
-            for each in watched
-            if each["Namespace"] == "AWS/Lambda"
-        }
-        # API Gateway answers 5xx itself if a function fails, or if there is no room for it.
-        by_access_log = {"XMattersCallbackFunction"} if logging != "off" else set[str]()
-        functions = {"BigPandaWebhookFunction", "XMattersCallbackFunction", "JobWorkerFunction"} - by_access_log
-        assert of_lambda == {(f"${{{name}}}", metric) for name in functions for metric in ("Errors", "Throttles")}
-        assert ("api_5xx" in {each["MetricName"] for each in watched}) is bool(by_access_log)
+
+@pytest.mark.parametrize("logging", ["create-role", "role-exists", "off"])
+def test_errors_and_throttles_of_both_endpoints_and_the_job_worker_set_the_alarm_off(logging: str) -> None:
+    watched = _watched(_alarms(of_clone(ApiGatewayLogging=logging))["FunctionsAlarm"])
+    of_lambda = {
+        (each["Dimensions"][0]["Value"], each["MetricName"]) for each in watched if each["Namespace"] == "AWS/Lambda"
+    }
+    # API Gateway answers 5xx itself if a function fails, or if there is no room for it.
+    by_access_log = {"XMattersCallbackFunction"} if logging != "off" else set[str]()
+    functions = {"BigPandaWebhookFunction", "XMattersCallbackFunction", "JobWorkerFunction"} - by_access_log
+    assert of_lambda == {(f"${{{name}}}", metric) for name in functions for metric in ("Errors", "Throttles")}
+    assert ("api_5xx" in {each["MetricName"] for each in watched}) is bool(by_access_log)
+
+
+def test_without_access_logs_the_alarm_on_refused_requests_watches_what_the_functions_refuse() -> None:
+    chosen = of_clone(ApiGatewayLogging="off")
+    assert chosen.of_type("AWS::Logs::MetricFilter") == {}
+    alarm = chosen.resources["RefusedRequestsAlarm"]["Properties"]
+    assert (alarm["MetricName"], alarm["Namespace"]) == ("rejected_request", "relay")
+    assert alarm["MetricName"] in METRICS
+    assert alarm["Dimensions"] == [{"Name": "service", "Value": "relay"}]
 
 
 @pytest.mark.parametrize("hours", ["2", "8", "24"])
@@ -400,10 +371,10 @@ def test_silence_alarm_spans_the_chosen_hours_within_cloudwatchs_limits(hours: s
 
 
 class TestParameters:
-    def test_each_parameter_is_in_a_group_of_the_console(self, parameters: dict[str, dict[str, Any]]) -> None:
-        interface = templates.read(TEMPLATE)["Metadata"]["AWS::CloudFormation::Interface"]
-        grouped = [name for group in interface["ParameterGroups"] for name in group["Parameters"]]
-        assert sorted(grouped) == sorted(parameters)
+    def test_each_parameter_is_in_a_group_of_the_console(self) -> None:
+        template = templates.read(TEMPLATE)
+        groups = template["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+        assert sorted(name for group in groups for name in group["Parameters"]) == sorted(template["Parameters"])
 
     # What AWS or the library would refuse late, or would take for another value.
     @pytest.mark.parametrize(
@@ -433,15 +404,16 @@ class TestParameters:
                 ["", "https://a.b/c?key=d%20e&f=~g"],
                 ["http://a.b/1", "https://a.b:8443/", "https://u@a.b/"],
             ),
-            ("AlarmTopicArn", ["", TOPIC], ["on-call", TOPIC + ":sub", TOPIC + ".fifo", TOPIC + " "]),
-            ("NoticeTopicArn", ["", TOPIC], ["on-call", TOPIC + ":sub", TOPIC + ".fifo"]),
-            ("FallbackTopicArn", ["", TOPIC], ["on-call", TOPIC + ":sub", TOPIC + ".fifo"]),
+            *(
+                (f"{kind}TopicArn", ["", TOPIC], ["on-call", TOPIC + ":sub", TOPIC + ".fifo", TOPIC + " "])
+                for kind in ("Alarm", "Notice", "Fallback")
+            ),
         ],
     )
     def test_parameter_pattern_accepts_valid_and_refuses_invalid_values(
-        self, parameters: dict[str, dict[str, Any]], name: str, good: list[str], bad: list[str]
+        self, name: str, good: list[str], bad: list[str]
     ) -> None:
-        pattern = parameters[name]["AllowedPattern"]
+        pattern = templates.read(TEMPLATE)["Parameters"][name]["AllowedPattern"]
         assert [value for value in good if not re.fullmatch(pattern, value)] == []
         assert [value for value in bad if re.fullmatch(pattern, value)] == []
 

@@ -5,19 +5,15 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import boto3
 import requests
 
 from relay.ledger.table import Table
 from sandbox import local
 from sandbox.cloud.relayctl import run, set_channel
-from sandbox.environment import REGION
 from sandbox.server.client import StandIn
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
+from tests.stand_in import session
 
 HEADERS = {"x-api-key": local.INBOUND_TOKEN, "content-type": "application/json"}
 # Only xMatters' flood control delays a signal.
@@ -38,10 +34,9 @@ class Channel:
     xmatters: StandIn
 
     def post(self, body: bytes, headers: Mapping[str, str] = HEADERS, *, query: str = "") -> requests.Response:
-        with requests.Session() as session:
-            session.trust_env = False
+        with session() as http:
             url = f"{self.cloud.api_url}/bigpanda/{self.name}{query}"
-            return session.post(url, data=body, headers=headers, timeout=60)
+            return http.post(url, data=body, headers=headers, timeout=60)
 
     def signals(self) -> list[dict[str, Any]]:
         """Return the signals that xMatters accepted from this channel, oldest first."""
@@ -49,10 +44,7 @@ class Channel:
 
     def ledger(self) -> Table:
         """Return the deployed table, which all channels share."""
-        dynamodb: DynamoDBClient = boto3.client(
-            "dynamodb", region_name=REGION, endpoint_url=self.cloud.aws_endpoint_url
-        )
-        return Table(dynamodb, self.cloud.outputs["LedgerTableName"], time.time)
+        return Table(self.cloud.client("dynamodb"), self.cloud.outputs["LedgerTableName"], time.time)
 
 
 def made(cloud: local.Local, xmatters: StandIn, settings: Sequence[str] = UNPACED) -> Channel:

@@ -4,7 +4,6 @@ import json
 import subprocess
 import time
 import uuid
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +36,7 @@ class Operator:
         """Empty the queues, held messages included; open xMatters' port and clear its faults."""
         self.cloud.purge()
         self.script()
-        self.listen(is_open=True)
+        self.channel.xmatters.listen(is_open=True)
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start relayctl."""
@@ -84,35 +83,21 @@ class Operator:
         """Set the faults of xMatters from now on."""
         self.channel.xmatters.script(*faults)
 
-    def listen(self, *, is_open: bool) -> None:
-        """Open xMatters' port or close it."""
-        self.channel.xmatters.listen(is_open=is_open)
-
-    def rang(self) -> Counter[str]:
-        """Return the number of accepted signals for each of this test's incidents."""
-        ids = [signal["body"]["incident"]["id"] for signal in self.signals()]
-        return Counter(ids)
-
     def signals(self) -> list[dict[str, Any]]:
         """Return the signals of this test's incidents that xMatters accepted."""
         return [each for each in self.channel.signals() if each["body"]["incident"]["id"].startswith(self.tag)]
 
     def visible(self) -> list[Job]:
         """Return the visible dead-lettered jobs; they stay visible."""
-        found = []
-        while messages := self._receive():
+        found = list[Any]()
+        asked: dict[str, Any] = {"MaxNumberOfMessages": 10, "VisibilityTimeout": 60, "MessageAttributeNames": ["All"]}
+        while messages := self.sqs.receive_message(QueueUrl=self._url, **asked).get("Messages"):
             found += messages
         for message in found:
             self.sqs.change_message_visibility(
                 QueueUrl=self._url, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=0
             )
         return [read_envelope(message["Body"]) for message in found]
-
-    def _receive(self) -> list[Any]:
-        answer = self.sqs.receive_message(
-            QueueUrl=self._url, MaxNumberOfMessages=10, VisibilityTimeout=60, MessageAttributeNames=["All"]
-        )
-        return list(answer.get("Messages", []))
 
     def _job(self, incident_id: str, received_at: float) -> Job:
         body = json.dumps({"incident": {"id": incident_id, "status": "critical"}}).encode()
@@ -126,9 +111,9 @@ class Operator:
         )
 
 
-def finished(child: subprocess.Popen[str], code: int) -> subprocess.CompletedProcess[str]:
+def finished(child: subprocess.Popen[str], code: int = 0, seconds: float = SECONDS) -> subprocess.CompletedProcess[str]:
     """Wait for the end of a relayctl process and assert its exit code."""
     with child:
-        out, err = child.communicate(timeout=SECONDS)
+        out, err = child.communicate(timeout=seconds)
     assert child.returncode == code, f"exit code {child.returncode}\n{out}\n{err}"
     return subprocess.CompletedProcess(child.args, child.returncode, out, err)

@@ -5,7 +5,6 @@ import shlex
 import time
 from pathlib import Path
 
-import boto3
 import pytest
 
 from relay.incidents.share import State
@@ -13,7 +12,7 @@ from relay.ledger.entry import Entry
 from relay.ledger.table import Ledger, Table
 from sandbox import local
 from sandbox.cloud import emulator, stack
-from sandbox.environment import REGION
+from sandbox.cloud.deployment import client
 from tests import installed, samples
 
 GUIDE = (Path(__file__).resolve().parents[2] / "docs/adopt.md").read_text()
@@ -32,10 +31,10 @@ def test_stack_made_anew_by_the_guide_has_the_entries_and_messages_of_the_delete
     installed.stack(downloads, tmp_path / "first", endpoint_url)
     before = _kept(endpoint_url)
     entry = Entry().owing(State.of(samples.share(), time.time()))
-    sqs = boto3.client("sqs", region_name=REGION, endpoint_url=endpoint_url)
+    sqs = client(endpoint_url, "sqs")
     _ledger(endpoint_url, before).write(ENTRY, Entry(), entry)
     sqs.send_message(QueueUrl=before["DeadLetterQueueUrl"], MessageBody="a dead-lettered job")
-    cloudformation = boto3.client("cloudformation", region_name=REGION, endpoint_url=endpoint_url)
+    cloudformation = client(endpoint_url, "cloudformation")
     cloudformation.delete_stack(StackName=stack.STACK_NAME)
     cloudformation.get_waiter("stack_delete_complete").wait(StackName=stack.STACK_NAME, WaiterConfig={"Delay": 1})
 
@@ -72,5 +71,4 @@ def _kept(endpoint_url: str) -> dict[str, str]:
 
 
 def _ledger(endpoint_url: str, outputs: dict[str, str]) -> Ledger:
-    client = boto3.client("dynamodb", region_name=REGION, endpoint_url=endpoint_url)
-    return Ledger(Table(client, outputs["LedgerTableName"], time.time))
+    return Ledger(Table(client(endpoint_url, "dynamodb"), outputs["LedgerTableName"], time.time))

@@ -49,7 +49,7 @@ def test_demo_keeps_every_promise_within_80_columns_and_leaves_no_process(built_
         assert promise in told
     assert "✗" not in done.stdout
     assert [each.name for each in state.iterdir()] == ["build"]
-    assert str(state) not in _command_lines()
+    assert str(state) not in command_lines()
 
 
 def test_ctrl_c_stops_all_processes_of_the_demo_in_a_terminal_that_is_not_utf_8(built_places: local.Places) -> None:
@@ -64,9 +64,9 @@ def test_ctrl_c_stops_all_processes_of_the_demo_in_a_terminal_that_is_not_utf_8(
     assert child.returncode == 130
     assert "nothing that it started is left running" in said
     assert "demo: starting the cloud \\u2026" in said
-    assert str(built_places.folder) not in _command_lines()
+    assert str(built_places.folder) not in command_lines()
     assert not list(built_places.folder.glob("*.log"))
 
 
-def _command_lines() -> str:
+def command_lines() -> str:
     return subprocess.run(["ps", "-A", "-o", "args="], capture_output=True, text=True, check=True).stdout

@@ -4,12 +4,10 @@ import io
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import boto3
 import pytest
 from rich.console import Console
 
 from sandbox import local
-from sandbox.environment import REGION
 from sandbox.steps import Steps
 
 
@@ -24,7 +22,7 @@ def test_local_cloud_listens_on_loopback_only(cloud: local.Local) -> None:
 def test_next_local_up_keeps_the_running_cloud_and_its_channel_and_deploys_what_changed(
     cloud: local.Local, places: local.Places
 ) -> None:
-    secrets = boto3.client("secretsmanager", region_name=REGION, endpoint_url=cloud.aws_endpoint_url)
+    secrets = cloud.client("secretsmanager")
     name = f"{cloud.outputs['SecretPrefix']}/demo"
     before = secrets.get_secret_value(SecretId=name)["VersionId"]
     heard = io.StringIO()

@@ -21,7 +21,7 @@ from relayctl.__main__ import main
 from relayctl.stack.deployed import Effects
 from relayctl.stack.policy import template
 from sandbox import local
-from sandbox.environment import REGION, aws_environment
+from sandbox.environment import aws_environment
 from tests import iam
 from tests.e2e.relayctl_operator import Operator
 
@@ -47,7 +47,7 @@ class Person:
 
     def __init__(self, cloud: local.Local, policy: str) -> None:
         self._cloud = cloud
-        self._iam = boto3.client("iam", region_name=REGION, endpoint_url=cloud.aws_endpoint_url)
+        self._iam = cloud.client("iam")
         self._policy = policy
         self.name = f"operator-{uuid.uuid4().hex[:8]}"
         self._iam.create_user(UserName=self.name)
@@ -82,7 +82,10 @@ class Person:
         self._used.add(OTHER_NAMES.get(action, action.replace("pinpoint-sms-voice-v2:", "sms-voice:")))
 
     def _attach(self) -> None:
-        document = printed(self._cloud, self._policy)
+        environment = aws_environment(self._cloud.aws_endpoint_url)
+        printed = CliRunner(env=environment).invoke(main, ["policy", self._policy, "--secrets"], catch_exceptions=False)
+        assert printed.exit_code == 0, printed.output
+        document = json.loads(printed.stdout)
         for statement in document["Statement"]:
             for action in ("sqs:ChangeMessageVisibility", "sqs:SendMessage", "sqs:DeleteMessage"):
                 if action in iam.listed(statement["Action"]):
@@ -104,14 +107,6 @@ class Person:
         *notes, error = done.stderr.splitlines()
         assert error.startswith("Error: ")
         assert all(each.startswith("FAILED: ") for each in notes)
-
-
-def printed(cloud: local.Local, policy: str) -> dict[str, Any]:
-    environment = aws_environment(cloud.aws_endpoint_url)
-    done = CliRunner(env=environment).invoke(main, ["policy", policy, "--secrets"], catch_exceptions=False)
-    assert done.exit_code == 0, done.output
-    document: dict[str, Any] = json.loads(done.stdout)
-    return document
 
 
 def actions(policy: str) -> list[str]:

@@ -3,22 +3,18 @@
 import json
 import time
 import uuid
-from typing import TYPE_CHECKING
 
-import boto3
 import pytest
 
 from relay.reconcile.comparison import SETTLES_SECONDS
+from relay.reconcile.history import Difference, History, listing_name
+from relay.reconcile.ownership import Learnt
 from sandbox import local
-from sandbox.environment import REGION
 from sandbox.server.client import StandIn
-from tests import reconciling
+from tests import samples
 from tests.e2e import channels
 from tests.e2e.channels import Channel
 from tests.waiting import until
-
-if TYPE_CHECKING:
-    from mypy_boto3_lambda import LambdaClient
 
 KEY = "BPU-e2e-reconcile"
 
@@ -45,16 +41,28 @@ def backdate(channel: Channel, environment_id: str, seconds: float) -> None:
 
     This includes the times at which differences were found first.
     """
-    access = reconciling.access(channel.xmatters.bigpanda_url, KEY)
-    reconciling.backdate(channel.ledger(), access, environment_id, seconds)
+    table = channel.ledger()
+    name = listing_name(samples.access(channel.xmatters.bigpanda_url, KEY), environment_id)
+    history = History.read(table, name)
+    assert history.channels
+    history.unknown = older(history.unknown, seconds)
+    for each in history.channels.values():
+        each.since, each.seen = each.since - seconds, each.seen - seconds
+        each.differing = older(each.differing, seconds)
+    history.write(table, name)
+
+
+def older(differences: dict[str, Difference], seconds: float) -> dict[str, Difference]:
+    return {name: each._replace(since=each.since - seconds) for name, each in differences.items()}
 
 
 def run(channel: Channel) -> None:
     """Invoke the deployed reconcile function, once no scheduled run is at work."""
-    functions: LambdaClient = boto3.client("lambda", region_name=REGION, endpoint_url=channel.cloud.aws_endpoint_url)
 
     def has_run() -> bool:
-        answer = functions.invoke(FunctionName=channel.cloud.outputs["ReconcileFunction"], Payload=b"{}")
+        answer = channel.cloud.client("lambda").invoke(
+            FunctionName=channel.cloud.outputs["ReconcileFunction"], Payload=b"{}"
+        )
         found = json.loads(answer["Payload"].read())
         # A scheduled run may hold a listing, and channels of other tests may fail.
         assert "not complete" in found.get("errorMessage", "not complete"), found
@@ -76,7 +84,8 @@ def runs(channel: Channel, environment_id: str) -> None:
 def test_missed_share_and_its_missed_resolve_are_each_signalled_once(
     channel: Channel, xmatters: StandIn, environment_id: str
 ) -> None:
-    reconciling.learn(channel.ledger(), channel.name)
+    # As if a share had come by the channel's webhook.
+    Learnt(("webhook.sandbox",), time.time()).store(channel.ledger(), channel.name)
     run(channel)
     # The first run of an environment only notes its time; earlier changes are never missed shares.
     backdate(channel, environment_id, 600)

@@ -18,6 +18,7 @@ from sandbox.errors import SandboxError
 from sandbox.server import background
 from sandbox.steps import Steps
 from tests.e2e.channels import HEADERS
+from tests.e2e.test_demo import command_lines
 from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -74,10 +75,6 @@ def command(places: local.Places, output: Path, *options: str) -> Iterator[Comma
         running.stop()
 
 
-def until_gone(group: int) -> None:
-    until(lambda: group not in _groups())
-
-
 def _groups() -> set[int]:
     shown = subprocess.run(["ps", "-A", "-o", "stat=,pgid="], capture_output=True, text=True, check=True).stdout
     # A killed worker stays listed as a zombie (Z) until the machine's first process reaps it.
@@ -105,7 +102,7 @@ def test_sandbox_plays_a_script_and_the_next_one_takes_over_from_a_killed_one_an
         assert "already running" in second.said
         assert second.end(signal.SIGINT) == 0
         assert "Stopped by Ctrl-C." in second.said
-    assert str(built_places.folder) not in _command_lines()
+    assert str(built_places.folder) not in command_lines()
     assert [each.name for each in built_places.folder.iterdir()] == ["build"]
 
 
@@ -136,14 +133,10 @@ def test_local_cloud_that_local_up_joined_outlives_the_command_and_a_kill_and_en
         assert local.down(built_places) is True
         assert last.wait() == 1
         assert "the local cloud was stopped by another command" in last.said
-    for pid in (*first.pids.values(), *second.pids.values()):
-        until_gone(pid)
+    pids = {*first.pids.values(), *second.pids.values()}
+    until(lambda: pids.isdisjoint(_groups()))
     assert [each.name for each in built_places.folder.iterdir()] == ["build"]
     assert local.down(built_places) is False
-
-
-def _command_lines() -> str:
-    return subprocess.run(["ps", "-A", "-o", "args="], capture_output=True, text=True, check=True).stdout
 
 
 def test_concurrent_local_cloud_command_is_refused(own_places: local.Places, quiet: Steps) -> None:

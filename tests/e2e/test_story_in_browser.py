@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import requests
 from playwright.sync_api import Locator, Page, expect, sync_playwright
 
 from sandbox import local
 from sandbox.server.client import StandIn
+from tests.stand_in import session
 from tools import chromium
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,24 +31,14 @@ expect.set_options(timeout=PATIENCE)
 def vendors(cloud: local.Local, xmatters: StandIn) -> Iterator[StandIn]:
     """Both vendors' stand-ins, with people, groups and a channel, set up to call the deployed relay."""
     cloud.purge()
-    with requests.Session() as session:
-        session.trust_env = False
-
-        def put(path: str, body: dict[str, Any]) -> None:
-            session.put(f"{xmatters.control_url}{path}", json=body, timeout=60).raise_for_status()
-
-        put("/phones", {"people": PEOPLE, "groups": GROUPS})
-        put("/phones/callbacks", {"url": f"{cloud.api_url}/xmatters/demo", "header": _key(local.CALLBACK_TOKEN)})
-        put(
-            "/bigpanda/live/channel",
-            {
-                "url": f"{cloud.api_url}/bigpanda/demo",
-                "header": _key(local.INBOUND_TOKEN),
-            },
-        )
-        yield xmatters
-        put("/page/faults", {"xmatters": "normal", "denied": []})
-        cloud.purge()
+    xmatters.have_phones(PEOPLE, GROUPS)
+    xmatters.send_callbacks(f"{cloud.api_url}/xmatters/demo", ("x-api-key", local.CALLBACK_TOKEN))
+    xmatters.share_with(f"{cloud.api_url}/bigpanda/demo", ("x-api-key", local.INBOUND_TOKEN))
+    yield xmatters
+    with session() as http:
+        normal = {"xmatters": "normal", "denied": []}
+        http.put(f"{xmatters.control_url}/page/faults", json=normal, timeout=60).raise_for_status()
+    cloud.purge()
 
 
 @pytest.fixture
@@ -118,7 +107,3 @@ def _phone(page: Page, name: str) -> Locator:
 
 def _ringing(page: Page, name: str, title: str) -> Locator:
     return _phone(page, name).locator(".notice[data-state=ringing]").filter(has_text=title).first
-
-
-def _key(token: str) -> dict[str, str]:
-    return {"name": "x-api-key", "value": token}

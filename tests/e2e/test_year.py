@@ -1,7 +1,6 @@
 """A year of a channel in the local cloud, as an operator lives it: from shadow mode to its removal, share by share."""
 
 import json
-import subprocess
 import time
 import uuid
 from collections import Counter
@@ -9,21 +8,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 
 from relayctl.stack.draining import STILL_COME_SECONDS
 from sandbox import local
-from sandbox.environment import REGION
 from sandbox.server import background
 from sandbox.steps import Steps
 from tests.e2e import channels
 from tests.e2e.channels import UNPACED, Channel
-from tests.e2e.relayctl_operator import Operator
+from tests.e2e.relayctl_operator import Operator, finished
 from tests.waiting import until
 
 # Functions learn of a changed mode or pause within ten seconds.
 IN_FORCE_SECONDS = 11.0
+# A drain takes minutes.
+PATIENCE_SECONDS = 1800.0
 
 
 @dataclass
@@ -66,8 +65,8 @@ class Year:
         return self.operator.run_json(*arguments, code=code)
 
     def sweep(self) -> None:
-        functions = boto3.client("lambda", region_name=REGION, endpoint_url=self.channel.cloud.aws_endpoint_url)
-        functions.invoke(FunctionName=self.channel.cloud.outputs["SweeperFunction"])
+        cloud = self.channel.cloud
+        cloud.client("lambda").invoke(FunctionName=cloud.outputs["SweeperFunction"])
 
 
 @pytest.mark.whole_year
@@ -84,9 +83,10 @@ def test_whole_year_ends_with_a_drained_and_uninstalled_relay(
     until(lambda: year.rang()["outage"] == 1)
     # A share of the last minute would show that shares still come.
     time.sleep(STILL_COME_SECONDS)
-    _patient(year.operator.start("channel", "remove", channel.name, "--drain", "--quiet", "1m", "--yes"))
-    last = _patient(year.operator.start("uninstall", "--yes", "--quiet", "1m", "--json"))
-    document = json.loads(last)
+    drained = year.operator.start("channel", "remove", channel.name, "--drain", "--quiet", "1m", "--yes")
+    finished(drained, seconds=PATIENCE_SECONDS)
+    last = finished(year.operator.start("uninstall", "--yes", "--quiet", "1m", "--json"), seconds=PATIENCE_SECONDS)
+    document = json.loads(last.stdout)
     assert (document["can_be_deleted"], document["waiting"], document["dead_lettered"]) == (True, 0, 0)
     assert any("delete-stack" in line for line in document["commands"])
     assert year.answers == {
@@ -98,14 +98,6 @@ def test_whole_year_ends_with_a_drained_and_uninstalled_relay(
         "refused": ["queued"],
     }
     assert year.rang() == Counter(open=2, maintenance=1, outage=1, refused=1)
-
-
-def _patient(child: subprocess.Popen[str]) -> str:
-    """Wait for the end of a relayctl process that may take minutes; return its output."""
-    with child:
-        out, err = child.communicate(timeout=1800)
-    assert child.returncode == 0, f"{out}\n{err}"
-    return out
 
 
 def _tries_in_shadow(year: Year) -> None:

@@ -1,7 +1,6 @@
 """Fixtures of the integration tests, which use sockets on loopback only: a call to AWS past moto fails at once."""
 
 import ipaddress
-import os
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -27,16 +26,10 @@ def _loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _no_aws_account(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Replace the environment's AWS settings, so that tests call only moto."""
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
+def _calls_moto(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let tests call moto, by the names of AWS's own hosts, and choose the region as people do."""
+    for name in ("AWS_ENDPOINT_URL", "AWS_REGION"):
         monkeypatch.delenv(name)
-    for name, value in {
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "eu-central-1",
-    }.items():
-        monkeypatch.setenv(name, value)
 
 
 @pytest.fixture(scope="module")

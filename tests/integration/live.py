@@ -1,35 +1,21 @@
 """The library over real sockets to servers on loopback."""
 
 import contextlib
-import json
 import socketserver
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from relay.deadline import Deadline
-from relay.entrypoints.bootstrap import MOST_BIGPANDA_BYTES
-from relay.http.session import Session, VendorHosts
-from tests.fakes import FakeSecrets, Relay
+from relay.http.session import VendorHosts
 
 HOSTS = VendorHosts.of(("*.xmatters.com",), ("*.bigpanda.io",), loopback=True)
 LOOPBACK = HOSTS.xmatters
-
-
-def relay_over_sockets(document: Mapping[str, Any], **changes: Any) -> Relay:
-    """Return a relay whose channel `noc` has this secret, and which calls the vendors over real sockets.
-
-    Its queues, table and clock are fakes, and there are no waits between attempts.
-    """
-    session: Any = Session(LOOPBACK)
-    bigpanda = Session(HOSTS.bigpanda, most=MOST_BIGPANDA_BYTES)
-    secrets = FakeSecrets(noc=json.dumps(document))
-    return Relay(session, secrets=secrets, rest=session, bigpanda=bigpanda, hosts=HOSTS, chance=0.0, **changes)  # type: ignore[arg-type]
 
 
 def deadline(seconds: float) -> Deadline:
@@ -87,15 +73,6 @@ class _Handler(BaseHTTPRequestHandler):
         super().setup()
         self.server.connections += 1
 
-    def do_GET(self) -> None:
-        self._serve()
-
-    def do_POST(self) -> None:
-        self._serve()
-
-    def do_PUT(self) -> None:
-        self._serve()
-
     def _serve(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
         headers = {name.lower(): value for name, value in self.headers.items()}
@@ -108,21 +85,28 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
+    do_GET = do_POST = do_PUT = _serve  # noqa: N815 - names that http.server calls
+
     def log_message(self, *_: Any) -> None:
         """Print nothing."""
 
 
 @contextmanager
-def site(script: Script) -> Iterator[Site]:
-    """Run a site for a `with` block."""
-    with Site(script) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+def _serving[Server: socketserver.BaseServer](server: Server) -> Iterator[Server]:
+    """Run a server for a `with` block."""
+    with server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
         thread.start()
         try:
             yield server
         finally:
             server.shutdown()
             thread.join()
+
+
+def site(script: Script) -> AbstractContextManager[Site]:
+    """Run a site for a `with` block."""
+    return _serving(Site(script))
 
 
 class Host(socketserver.ThreadingTCPServer):
@@ -163,10 +147,8 @@ class _Trickling(socketserver.BaseRequestHandler):
 @contextmanager
 def host(at_once: bytes = b"", trickle: bytes = b"") -> Iterator[Host]:
     """Run a host for a `with` block: a silent one, if it is given no bytes to send."""
-    with Host(at_once, trickle) as server:
-        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    with _serving(Host(at_once, trickle)) as server:
         try:
             yield server
         finally:
             server.over.set()
-            server.shutdown()

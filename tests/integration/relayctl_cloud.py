@@ -24,7 +24,6 @@ from botocore.loaders import create_loader
 from click.testing import CliRunner, Result
 from moto import mock_aws
 
-from relay.deadline import Deadline
 from relay.delivery.fallback_messages import Fallback
 from relay.delivery.task import entry_key_of, recorded_state
 from relay.http.client import HttpClient
@@ -34,7 +33,7 @@ from relay.jobs.job import Job, seconds_of, timestamp
 from relay.jobs.queue import Queue, read_envelope
 from relay.ledger.credentials import read_marks
 from relay.ledger.debt import Debt, Row
-from relay.ledger.entry import Entry, entry_key
+from relay.ledger.entry import About, Entry, entry_key
 from relay.ledger.table import Ledger, Table
 from relay.sweeper.fallback_notifier import carry_out
 from relay.version import VERSION
@@ -76,7 +75,7 @@ type Work = Callable[[Entry, State, Job, float], Entry]
 
 def refusal(code: str, message: str = "") -> Answer:
     """Return AWS's answer to a call that it refuses."""
-    return _answer({"Error": {"Code": code, "Message": message}}, 403)
+    return _answer({"Error": {"Code": code, "Message": message}}, 400)
 
 
 def _revived(entry: Entry, state: State, job: Job, now: float) -> Entry:
@@ -102,18 +101,9 @@ class _CloudHttpClient(HttpClient):
         super().__init__(Session(hosts))
         self._operator = operator
 
-    def ask(
-        self,
-        method: str,
-        url: str,
-        body: bytes | None,
-        headers: Mapping[str, str],
-        deadline: Deadline,
-        *,
-        reserve: float = 0.0,
-    ) -> HttpAnswer:
+    def ask(self, method: str, url: str, *arguments: Any, **options: Any) -> HttpAnswer:
         if urlsplit(url).hostname != API_HOST:
-            return super().ask(method, url, body, headers, deadline, reserve=reserve)
+            return super().ask(method, url, *arguments, **options)
         self._operator.requested.append(url)
         answers = self._operator.endpoint
         said = answers.pop(0) if len(answers) > 1 else answers[0]
@@ -160,9 +150,10 @@ class Operator:
         self.table = f"{STACK}-LedgerTable-1"
         self.dynamodb.create_table(TableName=self.table, **LEDGER_TABLE)
         self.ledger = Ledger(Table(self.dynamodb, self.table, self.clock))
-        names = (f"{STACK}-{name}Queue-1" for name in ("DeadLetter", "Retry", "Chore"))
-        made = [self.sqs.create_queue(QueueName=name)["QueueUrl"] for name in names]
-        self.queue_url, self.retry_queue_url, self.chore_queue_url = made
+        self.queue_url, self.retry_queue_url, self.chore_queue_url = (
+            self.sqs.create_queue(QueueName=f"{STACK}-{name}Queue-1")["QueueUrl"]
+            for name in ("DeadLetter", "Retry", "Chore")
+        )
         self.outputs = {
             "Version": VERSION,
             "ApiId": "a1b2c3d4e5",
@@ -190,11 +181,15 @@ class Operator:
         assert code in {None, done.exit_code}, done.output
         return done
 
-    def typed(self, monkeypatch: pytest.MonkeyPatch, *arguments: str, answers: Iterable[Callable[[], str]]) -> Any:
-        """Run relayctl at a terminal, answer its questions in turn, and return the exit code."""
-        monkeypatch.setattr(sys, "stdin", Typist(*answers))
-        with pytest.raises(SystemExit) as done:
-            main(arguments, prog_name="relayctl", obj=self.effects())
+    def typed(self, *arguments: str, answers: Iterable[Callable[[], str]] | None = ()) -> Any:
+        """Run relayctl at a terminal, answer its questions in turn, and return the exit code.
+
+        If `answers` is None, standard input is closed.
+        """
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(sys, "stdin", None if answers is None else Typist(*answers))
+            with pytest.raises(SystemExit) as done:
+                main(arguments, prog_name="relayctl", obj=self.effects())
         return done.value.code
 
     def run_json(self, *arguments: str, code: int = 0) -> Any:
@@ -223,10 +218,22 @@ class Operator:
         for job in jobs:
             queue.send(job)
 
-    def keep(self, *channels: str, **members: Any) -> None:
-        """Store the secrets of channels past relayctl; `members` replace whole members of the sample."""
+    def keep(self, *channels: str, xmatters: Mapping[str, Any] | None = None, **members: Any) -> None:
+        """Store the secrets of channels past relayctl.
+
+        The members of `xmatters` join those of the sample; `members` replace whole ones.
+        """
+        document = samples.secret(**members)
+        document["xmatters"] |= xmatters or {}
         for name in channels:
-            self.secrets.create_secret(Name=f"team/relay/{name}", SecretString=json.dumps(samples.secret(**members)))
+            self.store(name, document)
+
+    def store(self, channel: str, *documents: Any) -> None:
+        """Store the versions of a channel's secret past relayctl; the last one is the current one."""
+        first, *later = map(json.dumps, documents)
+        self.secrets.create_secret(Name=f"team/relay/{channel}", SecretString=first)
+        for text in later:
+            self.secrets.put_secret_value(SecretId=f"team/relay/{channel}", SecretString=text)
 
     def marks(self) -> dict[str, str]:
         """Return the marks of revoked credentials and changed settings, by channel."""
@@ -245,6 +252,7 @@ class Operator:
         ago: float,
         *,
         is_critical: bool = True,
+        title: str = "",
         **members: Any,
     ) -> None:
         """Write an entry that has been owed for `ago` seconds; `members` are those of its debt."""
@@ -253,7 +261,7 @@ class Operator:
         state = State.of(samples.share(id=incident_id, status=status), now - ago)
         row = Row(now + 210, job="d/1")
         debt = Debt(since=now - ago, row=row, reason="upstream")._replace(**members)
-        self.record(channel, incident_id, Entry(newest=state, debt=debt))
+        self.record(channel, incident_id, Entry(newest=state, debt=debt, about=About(title)))
 
     def settle(self, incident_id: str) -> None:
         """Settle what the channel `noc` owes for an incident, as the worker does."""
@@ -291,8 +299,7 @@ class Operator:
     def _describe(self, params: Mapping[str, Any], **_: Any) -> Answer:
         name = params["body"]["StackName"]
         if name not in {STACK, STACK_ARN}:
-            missing = {"Code": "ValidationError", "Message": f"Stack with id {name} does not exist"}
-            return _answer({"Error": missing}, 400)
+            return refusal("ValidationError", f"Stack with id {name} does not exist")
         stack = {
             "StackName": STACK,
             "StackId": STACK_ARN,
@@ -307,8 +314,7 @@ class Operator:
         self.on_put()
         if "DeletedDate" not in self.secrets.describe_secret(SecretId=json.loads(params["body"])["SecretId"]):
             return None
-        refusal = {"Code": "InvalidRequestException", "Message": "the secret is marked for deletion"}
-        return _answer({"Error": refusal}, 400)
+        return refusal("InvalidRequestException", "the secret is marked for deletion")
 
     def _sleep(self, seconds: float) -> None:
         self.clock.sleep(seconds)
@@ -440,13 +446,8 @@ def new_session(**names: str | None) -> boto3.Session:
 
 @contextmanager
 def operating(monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
-    """Open an account in memory with an operator; no environment variable leads to another account."""
-    for name in ("AWS_ENDPOINT_URL", "AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_PROFILE", "RELAY_STACK", "COLUMNS"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
+    """Open an account in memory with an operator."""
+    monkeypatch.delenv("RELAY_STACK", raising=False)
     # Without this, relayctl would turn an unexpected exception into a message.
     monkeypatch.setenv("RELAYCTL_TRACEBACK", "1")
     with mock_aws():
@@ -476,7 +477,9 @@ class Logs:
         event = {"timestamp": round(at * 1000), "message": json.dumps(line)}
         self._client.put_log_events(logGroupName=group, logStreamName="s", logEvents=[event])
 
-    def share(self, channel: str, ago: float, outcome: str = "delivered", incident_id: str = "i1") -> None:
-        """Write the webhook's line of a share."""
-        fields = {"incident_id": incident_id, "outcome": outcome, "delivery_id": f"{channel}-{ago}"}
-        self.write("bigpanda-webhook", ago, "share", channel=channel, **fields)
+    def share(
+        self, channel: str, ago: float, outcome: str = "delivered", incident_id: str = "i1", **fields: Any
+    ) -> None:
+        """Write the webhook's line of a share, with further fields."""
+        plain = {"incident_id": incident_id, "outcome": outcome, "delivery_id": f"{channel}-{ago}"}
+        self.write("bigpanda-webhook", ago, "share", channel=channel, **plain | fields)

@@ -3,7 +3,6 @@
 import base64
 import itertools
 import json
-from collections.abc import Callable
 from copy import replace
 from typing import Any
 from urllib.parse import quote
@@ -11,12 +10,14 @@ from urllib.parse import quote
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
+from relay.entrypoints.bootstrap import MOST_BIGPANDA_BYTES
+from relay.http.session import Session
 from relay.jobs.queue import read_envelope
 from relay.ledger.accepted_signal import AcceptedSignal
 from sandbox.server.in_process import Box
 from tests import samples
-from tests.fakes import TABLE_DOWN
-from tests.integration.live import Received, relay_over_sockets, site
+from tests.fakes import TABLE_DOWN, FakeSecrets, Relay
+from tests.integration.live import HOSTS, LOOPBACK, Received, site
 
 # The core has the same spelling in URLs, forms, JSON and HTML; the characters around it have different ones.
 CORE = "magpie"
@@ -70,14 +71,21 @@ DOWN = EndpointConnectionError(endpoint_url="https://sqs")
 
 
 class Scene:
-    """A relay whose channel `noc` has magpies, with the most verbose logging; everything that it gave out is kept."""
+    """A relay whose channel `noc` has magpies, with the most verbose logging; everything that it gave out is kept.
+
+    It calls the vendors over sockets, and has no waits between attempts.
+    """
 
     def __init__(self, secret: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
-        self.relay = relay_over_sockets(secret, numbers=("+14255550100",))
-        self.relay.clock.now = 1_800_000_000.0
+        session: Any = Session(LOOPBACK)
+        bigpanda: Any = Session(HOSTS.bigpanda, most=MOST_BIGPANDA_BYTES)
+        vendors = {"rest": session, "bigpanda": bigpanda, "hosts": HOSTS}
+        texts = FakeSecrets(noc=json.dumps(secret))
+        self.relay = Relay(session, secrets=texts, numbers=("+14255550100",), chance=0.0, **vendors)
         self.replies: list[Any] = []
         self.messages: list[dict[str, Any]] = []
         self._caplog = caplog
+        caplog.set_level("DEBUG", logger="relay")
         self._numbers = itertools.count(1)
         for queue in (self.relay.retries, self.relay.chores, self.relay.dead_letters):
             queue.before = self.messages.append
@@ -125,16 +133,6 @@ class Scene:
         assert [trace for trace in samples.traces(CORE) if trace.lower() in text.lower()] == []
 
 
-type Begin = Callable[[dict[str, Any]], Scene]
-
-
-@pytest.fixture
-def begin(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Begin:
-    """A function that begins a scene with this secret."""
-    caplog.set_level("DEBUG", logger="relay")
-    return lambda secret: Scene(secret, caplog)
-
-
 FAULTS: list[dict[str, Any]] = [
     {"kind": "status", "status": 400},
     {"kind": "status", "status": 500},
@@ -150,8 +148,10 @@ FAULTS: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("kind", AUTHS)
-def test_no_credential_is_in_any_output_of_webhook_worker_and_sweeper(box: Box, begin: Begin, kind: str) -> None:
-    scene = begin(document(box.declare(AUTHS[kind]).url, AUTHS[kind]))
+def test_no_credential_is_in_any_output_of_webhook_worker_and_sweeper(
+    box: Box, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    scene = Scene(document(box.declare(AUTHS[kind]).url, AUTHS[kind]), caplog)
     relay = scene.relay
     scene.share()
     for fault in FAULTS:
@@ -209,11 +209,11 @@ def break_secrets(scene: Scene) -> None:
     texts["noc"] = good_text
 
 
-def test_no_credential_is_in_any_output_of_write_back_and_releases(box: Box, begin: Begin) -> None:
+def test_no_credential_is_in_any_output_of_write_back_and_releases(box: Box, caplog: pytest.LogCaptureFixture) -> None:
     box.bigpanda.let_in(API_KEY)
     box.bigpanda.let_app_in(APP_KEY)
     url = box.declare(AUTHS["url"]).url
-    scene = begin({})
+    scene = Scene({}, caplog)
     relay = scene.relay
     for route, faults in {"comment": FAULTS, "users": FAULTS[::3], "release": FAULTS}.items():
         settings = {"assign": route == "users", "callbacks": route == "release"}
@@ -259,7 +259,9 @@ def echo(received: Received) -> tuple[int, dict[str, str], bytes]:
 
 @pytest.mark.parametrize("kind", AUTHS)
 @pytest.mark.parametrize("granting", [True, False])
-def test_no_credential_is_written_when_xmatters_echoes_a_signal(begin: Begin, kind: str, granting: bool) -> None:
+def test_no_credential_is_written_when_xmatters_echoes_a_signal(
+    caplog: pytest.LogCaptureFixture, kind: str, granting: bool
+) -> None:
     def script(received: Received) -> tuple[int, dict[str, str], bytes]:
         if granting and received.target.endswith("/token"):
             return 200, {}, b'{"access_token": "magpie-access", "expires_in": 900, "refresh_token": "magpie-refresh"}'
@@ -267,7 +269,7 @@ def test_no_credential_is_written_when_xmatters_echoes_a_signal(begin: Begin, ki
 
     with site(script) as server:
         query = f"?apiKey={quote(AUTHS['url']['api_key'])}" if kind == "url" else ""
-        scene = begin(document(f"{server.url}/triggers{query}", AUTHS[kind]))
+        scene = Scene(document(f"{server.url}/triggers{query}", AUTHS[kind]), caplog)
         scene.share()
         scene.share()
         scene.work(60)
@@ -278,8 +280,8 @@ def test_no_credential_is_written_when_xmatters_echoes_a_signal(begin: Begin, ki
     scene.finds_nothing()
 
 
-def test_no_credential_is_written_when_the_relays_code_crashes(box: Box, begin: Begin) -> None:
-    scene = begin(document(box.declare(AUTHS["url"]).url, AUTHS["url"]))
+def test_no_credential_is_written_when_the_relays_code_crashes(box: Box, caplog: pytest.LogCaptureFixture) -> None:
+    scene = Scene(document(box.declare(AUTHS["url"]).url, AUTHS["url"]), caplog)
     relay, broken = scene.relay, None
     for endpoint in ("webhook", "callbacks"):
         whole = getattr(relay, endpoint)
@@ -299,10 +301,12 @@ SIGNALS["person"] = SIGNALS["page search"]._replace(pages=("1",))
 
 
 @pytest.mark.parametrize("looked_up", SIGNALS)
-def test_no_credential_is_written_when_xmatters_echoes_a_request(begin: Begin, looked_up: str) -> None:
+def test_no_credential_is_written_when_xmatters_echoes_a_request(
+    caplog: pytest.LogCaptureFixture, looked_up: str
+) -> None:
     with site(echo) as server:
         trigger = "https://acme.xmatters.com/?apiKey=magpie"
-        scene = begin(document(trigger, AUTHS["url"], server.url, rest_url=server.url))
+        scene = Scene(document(trigger, AUTHS["url"], server.url, rest_url=server.url), caplog)
         scene.relay.announce("i1", SIGNALS[looked_up])
         scene.call_back(json.dumps(json.loads(acknowledgement(1)) | {"event": {"number": "1"}}))
         scene.relay.wake(301)

@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from click.testing import CliRunner, Result
@@ -49,7 +49,7 @@ class Laptop:
         self.told, self.box, self._folder = told, box, folder
         self.log: list[tuple[str, str]] = []
 
-    def run(self, *more: str, most: int = 1_000_000) -> Result:
+    def run(self, *more: str, most: int = 1_000_000, has_xmatters: bool = True) -> Result:
         log: list[tuple[str, str]] = []
         self.log = log
         effects = Effects(
@@ -58,6 +58,10 @@ class Laptop:
             sleep=lambda seconds: time.sleep(seconds / FASTER),
         )
         typed = rehearsal.arguments(self.box, self._folder, "--since", f"{DAYS}d", *more)
+        if not has_xmatters:
+            # The options of xMatters have three values.
+            at = typed.index("--xmatters-url")
+            del typed[at : at + 6]
         return CliRunner(env={"COLUMNS": "80"}).invoke(main, typed, obj=effects)
 
 
@@ -73,29 +77,31 @@ def no_faults(laptop: Laptop) -> Iterator[None]:
     laptop.box.script([])
 
 
-@pytest.fixture(scope="module")
-def kept(
-    laptop: Laptop, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, dict[str, Any], list[tuple[str, str]]]:
+class Kept(NamedTuple):
     """The archive of a whole run, its report, and its requests."""
+
+    folder: Path
+    found: dict[str, Any]
+    log: list[tuple[str, str]]
+
+
+@pytest.fixture(scope="module")
+def kept(laptop: Laptop, tmp_path_factory: pytest.TempPathFactory) -> Kept:
     folder = tmp_path_factory.mktemp("archive") / "past"
     done = laptop.run("--json", "--keep", str(folder))
     assert done.exit_code == 0, done.output
-    return folder, json.loads(done.stdout), laptop.log
-
-
-type Kept = tuple[Path, dict[str, Any], list[tuple[str, str]]]
+    return Kept(folder, json.loads(done.stdout), laptop.log)
 
 
 def test_each_class_of_page_is_counted_exactly(laptop: Laptop, kept: Kept) -> None:
-    _, found, _ = kept
+    found = kept.found
     told = {**found["direct"], "shares": found["shares"], "incidents": found["incidents"]}
     assert {name: told[name] for name in laptop.told.expected} == dict(laptop.told.expected)
     assert laptop.told.expected.keys() > {*CLASSES, "without_page"}
 
 
 def test_policies_ring_fewer_pages_the_quieter_they_are(kept: Kept) -> None:
-    _, found, _ = kept
+    found = kept.found
     pages = {name: done["pages"] for name, done in found["relay"].items()}
     # What people knew already, the relay does not ring.
     assert pages["parity"] == found["direct"]["pages"] - found["direct"]["repeat"]
@@ -105,35 +111,32 @@ def test_policies_ring_fewer_pages_the_quieter_they_are(kept: Kept) -> None:
 
 
 def test_nothing_is_changed_at_a_vendor(laptop: Laptop, kept: Kept) -> None:
-    _, _, log = kept
-    assert {method for method, _ in log} == {"GET"}
+    assert {method for method, _ in kept.log} == {"GET"}
     assert {call.route for call in laptop.box.bigpanda.calls.all()} == {"incidents", "incident", "activities"}
     assert {call.route for call in laptop.box.events.calls.all()} == {"events", "audits"}
     assert laptop.box.token_requests() == []
 
 
 def test_run_that_is_broken_off_goes_on_where_it_was(laptop: Laptop, kept: Kept, tmp_path: Path) -> None:
-    _, found, log = kept
     folder, calls = tmp_path / "past", list[tuple[str, str]]()
     for most in (10, 60, 100, 1_000_000):
         done = laptop.run("--json", "--keep", str(folder), most=most)
         calls += laptop.log
     assert done.exit_code == 0, done.output
-    assert json.loads(done.stdout)["direct"] == found["direct"]
+    assert json.loads(done.stdout)["direct"] == kept.found["direct"]
     # What was on its way when a run was broken off is asked once more.
-    assert len(log) <= len(calls) <= len(log) + 30
+    assert len(kept.log) <= len(calls) <= len(kept.log) + 30
 
 
 def test_second_report_on_a_kept_archive_asks_nobody_and_its_page_needs_no_network(
     laptop: Laptop, kept: Kept, tmp_path: Path
 ) -> None:
-    folder, found, _ = kept
     page = tmp_path / "rehearsal.html"
     page.write_text("earlier")
-    done = laptop.run("--keep", str(folder), "--html", str(page))
+    done = laptop.run("--keep", str(kept.folder), "--html", str(page))
     assert (done.exit_code, laptop.log) == (0, [])
-    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
-    assert f"{found['shares']:,} times" in done.stdout
+    assert {path.stat().st_mode & 0o777 for path in kept.folder.iterdir()} == {0o600}
+    assert f"{kept.found['shares']:,} times" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
     text = page.read_text()
     assert ("http" in text, "earlier" in text) == (False, False)
@@ -147,24 +150,19 @@ def test_wrong_usage_leaves_an_earlier_page_as_it_is(tmp_path: Path) -> None:
     assert page.read_text() == "earlier"
 
 
-def test_without_xmatters_each_share_counts_as_a_page(laptop: Laptop, tmp_path: Path) -> None:
-    typed = rehearsal.arguments(laptop.box, tmp_path, "--since", f"{DAYS}d", "--json")
-    at = typed.index("--xmatters-url")
-    effects = Effects(ticks=lambda: FASTER * time.monotonic(), sleep=lambda seconds: time.sleep(seconds / FASTER))
-    done = CliRunner().invoke(main, typed[:at] + typed[at + 6 :], obj=effects)
-    found = json.loads(done.stdout)
+def test_without_xmatters_each_share_counts_as_a_page(laptop: Laptop) -> None:
+    found = json.loads(laptop.run("--json", has_xmatters=False).stdout)
     assert (found["direct"]["are_assumed"], found["direct"]["pages"]) == (True, laptop.told.expected["shares"])
 
 
 def test_routes_of_a_settings_file_choose_the_recipients(laptop: Laptop, kept: Kept, tmp_path: Path) -> None:
-    folder, _, _ = kept
     file = tmp_path / "platform.yaml"
     route = '{when: {tag.team: "platform"}, recipients: [Platform]}'
     file.write_text(
         "xmatters: {trigger_url: {secret: stored}, auth: {type: url}}\n"
         f"policy: {{preset: oncall, routes: [{route}]}}\n"
     )
-    done = laptop.run("--json", "--keep", str(folder), "--settings", str(file))
+    done = laptop.run("--json", "--keep", str(kept.folder), "--settings", str(file))
     found = json.loads(done.stdout)
     assert found["relay"]["platform"]["pages"] == found["relay"]["oncall"]["pages"]
 
@@ -190,14 +188,12 @@ def test_vendor_that_cannot_be_read_is_named_in_one_sentence(
 
 
 def test_too_many_requests_for_a_while_are_waited_out(laptop: Laptop, kept: Kept, tmp_path: Path) -> None:
-    _, found, _ = kept
     laptop.box.script([{"kind": "status", "status": 429, "on": "activities", "times": 4}])
     done = laptop.run("--json", "--keep", str(tmp_path / "past"))
-    assert json.loads(done.stdout)["direct"] == found["direct"]
+    assert json.loads(done.stdout)["direct"] == kept.found["direct"]
 
 
 def test_tenant_without_a_share_ends_with_3_and_names_the_targets(laptop: Laptop, kept: Kept) -> None:
-    folder, _, _ = kept
-    done = laptop.run("--target", "webhook.another", "--keep", str(folder))
+    done = laptop.run("--target", "webhook.another", "--keep", str(kept.folder))
     assert (done.exit_code, laptop.log) == (3, [])
     assert past.TARGET in " ".join(done.stderr.split())

@@ -22,16 +22,11 @@ URL = f"{TRIGGER}?apiKey={CANARY}&recipients=Ops"
 KEY = "arn:aws:kms:us-east-1:123456789012:key/0a1b2c3d-0000-4000-8000-000000000000"
 CALLBACK = "https://a1b2c3d4e5.execute-api.us-east-1.amazonaws.com/v1/bigpanda/payments"
 FROM_XMATTERS = "https://a1b2c3d4e5.execute-api.us-east-1.amazonaws.com/v1/xmatters/payments"
-BASIC = {"username": "relay", "password": f"{CANARY}-password"}
-OAUTH = BASIC | {"client_id": "client-1"}
+LOGIN = ("--username", "relay", "--password", f"{CANARY}-password")
 
 
-def made(operator: Operator, *options: str, url: str = URL) -> Any:
-    return operator.run_json("channel", "set", "payments", "--trigger-url", url, *options)
-
-
-def flags(members: dict[str, str]) -> list[str]:
-    return [part for name, value in members.items() for part in (f"--{name.replace('_', '-')}", value)]
+def made(operator: Operator, *options: str) -> Any:
+    return operator.run_json("channel", "set", "payments", "--trigger-url", URL, *options)
 
 
 class TestSetANewChannel:
@@ -83,7 +78,7 @@ class TestSetANewChannel:
 
 
 def test_set_changes_only_the_given_keys(operator: Operator) -> None:
-    made(operator, "--auth", "basic", *flags(BASIC), "--recipient", "jdoe")
+    made(operator, "--auth", "basic", *LOGIN, "--recipient", "jdoe")
     secret = operator.secret("payments")
     done = operator.run("channel", "set", "payments", "--set", "policy.max_per_minute=30", "--json")
     assert json.loads(done.stdout) == {
@@ -100,7 +95,7 @@ def test_set_changes_only_the_given_keys(operator: Operator) -> None:
 
 class TestShowAndList:
     def test_show_masks_every_credential(self, operator: Operator) -> None:
-        made(operator, "--auth", "oauth", *flags(OAUTH), "--set", f"bigpanda.api_key={CANARY}")
+        made(operator, "--auth", "oauth", "--client-id", "client-1", *LOGIN, "--set", f"bigpanda.api_key={CANARY}")
         shown = operator.run_json("channel", "show", "payments")
         auth = {"type": "oauth", "client_id": "client-1", "username": "relay", "password": "***"}
         assert shown["secret"] == {
@@ -143,6 +138,24 @@ class TestShowAndList:
         assert all("last share not known, changed " in line for line in shown)
 
 
+@pytest.mark.parametrize(
+    ("verb", "mark"), [(["resume"], "payments/settings"), (["remove", "--yes"], "payments")], ids=["resume", "remove"]
+)
+def test_verb_that_is_run_again_writes_the_mark_that_an_earlier_call_could_not_write(
+    operator: Operator, verb: list[str], mark: str
+) -> None:
+    made(operator)
+    operator.run("channel", "pause", "payments", "--until", "2027-01-15T10:00:00Z", "--keep", code=0)
+    before = operator.marks()
+    operator.refused = {"UpdateItem": "ThrottlingException"}
+    for _ in range(2):
+        assert "run the command again" in operator.run("channel", *verb, "payments", code=1).stderr
+    operator.refused = {}
+    assert operator.marks() == before
+    operator.run("channel", *verb, "payments", code=3)
+    assert operator.marks().get(mark) not in {None, before.get(mark)}
+
+
 class TestRemove:
     def test_removed_channel_is_unknown_and_can_be_set_again(self, operator: Operator) -> None:
         made(operator, "--recipient", "jdoe", "--set", "inbound.token=old-token-of-24-characters")
@@ -154,19 +167,6 @@ class TestRemove:
         secret = operator.secret("payments")
         assert secret["xmatters"] == {"trigger_url": URL, "auth": {"type": "url"}}
         assert secret["inbound"]["token"] != "old-token-of-24-characters"
-
-    def test_remove_of_a_removed_channel_writes_the_mark_that_an_earlier_call_could_not_write(
-        self, operator: Operator
-    ) -> None:
-        made(operator)
-        operator.refused = {"UpdateItem": "ThrottlingException"}
-        for _ in range(2):
-            done = operator.run("channel", "remove", "payments", "--yes", code=1)
-            assert "run the command again" in done.stderr
-        operator.refused = {}
-        assert operator.marks() == {}
-        operator.run("channel", "remove", "payments", "--yes", code=3)
-        assert operator.marks().keys() == {"payments"}
 
     def test_removed_channel_that_set_restores_without_storing_its_settings_is_said_to_work_again(
         self, operator: Operator

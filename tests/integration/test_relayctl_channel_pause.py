@@ -1,19 +1,15 @@
 """relayctl channel pause and resume, with AWS in memory."""
 
-from itertools import count
 from typing import Any
 
 import pytest
 from click.testing import Result
 
+from tests.fakes import interrupted, once
 from tests.integration.relayctl_cloud import Operator, refusal
 
 # The operator's clock stands at 2027-01-15T08:00:00Z.
 NOW, TEN = "2027-01-15T08:00:00Z", "2027-01-15T10:00:00Z"
-
-
-def keep(operator: Operator, **policy: Any) -> None:
-    operator.keep("payments", policy=policy)
 
 
 def run(operator: Operator, *arguments: str, code: int = 0) -> Result:
@@ -30,7 +26,7 @@ def stored(until: str = TEN) -> dict[str, Any]:
 
 
 def test_pause_is_stored_with_its_end_and_acts_within_seconds(operator: Operator) -> None:
-    keep(operator)
+    operator.keep("payments")
     done = run(operator, "pause", "payments", "--until", TEN, "--keep")
     assert pauses(operator) == [stored()]
     assert operator.marks().keys() == {"payments/settings"}
@@ -42,8 +38,7 @@ def test_pause_is_stored_with_its_end_and_acts_within_seconds(operator: Operator
 
 
 def test_all_channels_are_paused_and_resumed_although_one_is_not_valid(operator: Operator) -> None:
-    keep(operator)
-    operator.keep("db")
+    operator.keep("db", "payments")
     operator.secrets.create_secret(Name="team/relay/broken", SecretString="{")
     done = run(operator, "pause", "--all", "--until", TEN, "--keep", code=1)
     assert [line.split(":")[0] for line in done.stdout.splitlines()] == ["channel db", "channel payments"]
@@ -56,7 +51,7 @@ def test_all_channels_are_paused_and_resumed_although_one_is_not_valid(operator:
 
 
 def test_resume_ends_active_pauses_now_and_removes_future_ones(operator: Operator) -> None:
-    keep(operator)
+    operator.keep("payments")
     run(operator, "pause", "payments", "--until", TEN, "--keep")
     run(operator, "pause", "payments", "--from", TEN, "--until", "2027-01-15T11:00:00Z", "--keep")
     others = run(operator, "resume", "payments", "--when", "status=warning", code=3).stderr.splitlines()
@@ -79,9 +74,8 @@ def test_resume_ends_active_pauses_now_and_removes_future_ones(operator: Operato
 def test_all_other_channels_are_paused_if_aws_refuses_a_call_for_one(operator: Operator, operation: str) -> None:
     operator.keep("a", "payments", "z")
     # `pause --all` reads each secret when it lists the channels, and again.
-    calls = count(1 if operation == "PutSecretValue" else -2)
-    denied = refusal("AccessDeniedException")
-    operator.hooks[f"before-call.secretsmanager.{operation}"] = lambda **_: denied if next(calls) == 2 else None
+    denied = once(lambda **_: refusal("AccessDeniedException"), at=2 if operation == "PutSecretValue" else 5)
+    operator.hooks[f"before-call.secretsmanager.{operation}"] = denied
     done = run(operator, "pause", "--all", "--until", TEN, "--keep", code=1)
     assert f"channel payments: not changed: AWS refused {operation}: AccessDeniedException" in done.stderr
     assert [line.split(":")[0] for line in done.stdout.splitlines()] == ["channel a", "channel z"]
@@ -94,13 +88,8 @@ def test_ctrl_c_ends_resume_of_all_after_a_channel_and_the_rest_is_named_and_res
 ) -> None:
     operator.keep("a", "payments", "z")
     run(operator, "pause", "--all", "--until", TEN, "--keep")
-    before, calls = operator.marks(), count(1)
-
-    def interrupted(**_: Any) -> None:
-        if next(calls) == 2:
-            raise KeyboardInterrupt
-
-    operator.hooks["before-call.secretsmanager.PutSecretValue"] = interrupted
+    before = operator.marks()
+    operator.hooks["before-call.secretsmanager.PutSecretValue"] = once(interrupted, at=2)
     done = run(operator, "resume", "--all", code=130)
     assert [line.split(":")[0] for line in done.stdout.splitlines()] == ["channel a"]
     assert "not changed, or not in force: payments, z; run the command again" in done.stderr
@@ -112,26 +101,14 @@ def test_ctrl_c_ends_resume_of_all_after_a_channel_and_the_rest_is_named_and_res
     assert all(mark != marks[name] for name, mark in operator.marks().items()), "also that of a channel without a pause"
 
 
-def test_resume_writes_the_mark_that_an_earlier_call_could_not_write(operator: Operator) -> None:
-    keep(operator)
-    run(operator, "pause", "payments", "--until", TEN, "--keep")
-    before = operator.marks()
-    operator.refused = {"UpdateItem": "ThrottlingException"}
-    for _ in range(2):
-        assert "run the command again" in run(operator, "resume", "payments", code=1).stderr
-    operator.refused = {}
-    run(operator, "resume", "payments", code=3)
-    assert operator.marks() != before
-
-
 def test_undo_says_that_it_undoes_no_pause(operator: Operator) -> None:
-    keep(operator)
+    operator.keep("payments")
     run(operator, "pause", "payments", "--until", TEN, "--keep")
     assert "relayctl channel resume ends pauses" in run(operator, "undo", "payments", "--yes", code=3).stderr
 
 
 def test_undo_and_settings_files_leave_pauses_alone(operator: Operator, tmp_path: Any) -> None:
-    keep(operator)
+    operator.keep("payments")
     run(operator, "export", str(tmp_path))
     run(operator, "pause", "payments", "--until", TEN, "--keep")
     assert "pauses" not in (tmp_path / "payments.yaml").read_text()

@@ -25,13 +25,12 @@ BASIC = {"type": "basic", "username": "asker", "password": f"{CANARY}-rest"}
 
 def keep(operator: Operator, xmatters: Any = None, **members: Any) -> None:
     """Store the channel `payments` with credentials for both endpoints."""
-    document = samples.secret(inbound={"token": OLD}) | members
-    document["xmatters"] |= {"recipients": ["Ops"], "callback": {"token": BACK}} | (xmatters or {})
-    operator.secrets.create_secret(Name="team/relay/payments", SecretString=json.dumps(document))
+    channel = {"recipients": ["Ops"], "callback": {"token": BACK}} | (xmatters or {})
+    operator.keep("payments", xmatters=channel, **{"inbound": {"token": OLD}} | members)
 
 
-def rotate(operator: Operator, *arguments: str, code: int = 0, typed: str | None = None) -> Result:
-    return operator.run("channel", "rotate", "payments", *arguments, typed=typed, code=code)
+def rotate(operator: Operator, *arguments: str, code: int = 0) -> Result:
+    return operator.run("channel", "rotate", "payments", *arguments, code=code)
 
 
 def use(operator: Operator, age: str, *, ago: float = 0.0) -> None:

@@ -33,13 +33,7 @@ def tenant(box: Box) -> Iterator[Box]:
     box.xmatters.people.declare({})
 
 
-def keep(
-    operator: Operator,
-    box: Box,
-    *recipients: str,
-    rest: bool = True,
-    **members: Any,
-) -> None:
+def keep(operator: Operator, box: Box, *recipients: str, rest: bool = True, **members: Any) -> None:
     """Store the channel `payments` directly, so that `channel set` does not check it."""
     xmatters: dict[str, Any] = {
         "trigger_url": f"{box.xmatters_url}/api/integration/1/functions/f1/triggers?apiKey={CANARY}-url",
@@ -49,10 +43,9 @@ def keep(
     }
     if rest:
         xmatters["rest"] = {"base_url": box.xmatters_url, "auth": BASIC}
-    policy = {"allowed_recipients": []} | members.get("policy", {})
-    members["policy"] = {name: value for name, value in policy.items() if value is not None}
-    document = {"inbound": {"token": f"{CANARY}-inbound-token"}, "xmatters": xmatters, **members}
-    operator.secrets.create_secret(Name="team/relay/payments", SecretString=json.dumps(document))
+    policy = {"allowed_recipients": []} | members.pop("policy", {})
+    inbound = {"token": f"{CANARY}-inbound-token"}
+    operator.store("payments", {"inbound": inbound, "xmatters": xmatters, "policy": policy, **members})
 
 
 def examined(operator: Operator, *options: str, code: int = 0) -> dict[str, tuple[str, str]]:

@@ -1,6 +1,7 @@
 """Credentials that relayctl reads from files, standard input and the command line, and credentials that it prints."""
 
-import json
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,13 @@ from tests.samples import job
 CANARY = "canary-3f7d-of-24-characters"
 TRIGGER = "https://acme.xmatters.com/api/integration/1/functions/f1/triggers"
 WARNING = "a credential on the command line is visible in the process list and in the shell's history; give @FILE"
-# By option: the arguments before the value, and the key of the secret that stores the value.
-PLACES: dict[str, tuple[list[str], list[str]]] = {
-    "--trigger-url": (["--trigger-url"], ["xmatters", "trigger_url"]),
-    "--password": (["--auth", "basic", "--username", "u", "--password"], ["xmatters", "auth", "password"]),
-    "--key": (["--auth", "api_key", "--secret", "@{other}", "--key"], ["xmatters", "auth", "key"]),
-    "--set inbound.token": (["--set", "inbound.token"], ["inbound", "token"]),
+# By option: the arguments before the value, the value, and the key of the secret that stores it.
+PLACES: dict[str, tuple[list[str], str, str]] = {
+    "--trigger-url": (["--trigger-url"], f"{TRIGGER}?apiKey={CANARY}", "xmatters.trigger_url"),
+    "--password": (["--auth", "basic", "--username", "u", "--password"], CANARY, "xmatters.auth.password"),
+    "--key": (["--auth", "api_key", "--secret", "@{other}", "--key"], f"x-api-key-{CANARY}", "xmatters.auth.key"),
+    "--set inbound.token": (["--set", "inbound.token"], CANARY, "inbound.token"),
 }
-VALUES = {"--trigger-url": f"{TRIGGER}?apiKey={CANARY}", "--key": f"x-api-key-{CANARY}"}
 each_option = pytest.mark.parametrize("option", PLACES)
 
 
@@ -46,17 +46,6 @@ def give(operator: Operator, folder: Path, option: str, text: str | None, typed:
     return operator.run("channel", "set", "payments", "--recipient", "Ops", *trigger, *before, *value, typed=typed)
 
 
-def kept(operator: Operator, option: str) -> Any:
-    value: Any = operator.secret("payments")
-    for step in PLACES[option][1]:
-        value = value[step]
-    return value
-
-
-def value_of(option: str) -> str:
-    return VALUES.get(option, CANARY)
-
-
 def warnings(done: Result) -> list[str]:
     """Return the warning lines, without the warning that the recipients were not checked."""
     lines = [line for line in done.stderr.splitlines() if "warning" in line]
@@ -75,12 +64,12 @@ def refused(operator: Operator, done: Result, *words: str) -> None:
 def test_credential_is_stored_as_it_is_given_and_one_on_the_command_line_is_a_warning(
     operator: Operator, tmp_path: Path, option: str, way: str
 ) -> None:
-    value = value_of(option)
+    _, value, place = PLACES[option]
     file = private(tmp_path, "file", f"{'\ufeff' if 'BOM' in way else ''}{value}\n")
     text = {"standard input": "-", "command line": value}.get(way, f"@{file}")
     done = give(operator, tmp_path, option, text, typed=f"{value}\nmore\n")
     assert done.exit_code == 0, done.output
-    assert kept(operator, option) == value
+    assert reduce(getitem, place.split("."), operator.secret("payments")) == value
     warned = [f"warning: {option}: {WARNING}"] if way == "command line" else []
     assert [line.partition(", or -")[0] for line in warnings(done)] == warned
     assert CANARY not in done.stderr
@@ -195,9 +184,7 @@ QUIET = [
 @pytest.fixture
 def furnished(operator: Operator) -> Operator:
     """Operator of an account with a canary in every credential of a channel, and a dead-lettered job."""
-    earlier = DOCUMENT | {"policy": {"preset": "oncall"}}
-    operator.secrets.create_secret(Name="team/relay/payments", SecretString=json.dumps(earlier))
-    operator.secrets.put_secret_value(SecretId="team/relay/payments", SecretString=json.dumps(DOCUMENT))
+    operator.store("payments", DOCUMENT | {"policy": {"preset": "oncall"}}, DOCUMENT)
     operator.put(job(channel="payments"))
     operator.worker = lambda _: failing
     return operator

@@ -20,7 +20,7 @@ from relay.jobs.job import Job, seconds_of, timestamp
 from relay.jobs.queue import attributes_of, envelope_of, read_envelope
 from relay.ledger.entry import Entry
 from relayctl.dlq.queue import HOLD_SECONDS, MOVE_SECONDS, SCAN_SECONDS
-from tests.fakes import interrupted
+from tests.fakes import interrupted, once
 from tests.integration.relayctl_cloud import Operator, Work, delivered, failing
 from tests.samples import body, job
 
@@ -103,27 +103,26 @@ def slow_queue(operator: Operator, answers: int) -> str:
     return f"about {unread} messages were not read in {SCAN_SECONDS} seconds; replay or drop some, and try again"
 
 
-@pytest.mark.parametrize(
-    ("verb", "count"),
-    [
-        (["list"], "shown"),
-        (["replay"], "matched"),
-        (["replay", "--yes"], "delivered"),
-        (["drop", "--reason", "old", "--channel", "noc", "--yes"], "dropped"),
-        (["export", "FILE"], "exported"),
-    ],
-    ids=lambda verb: "-".join(verb[:2]) if isinstance(verb, list) else verb,
-)
-def test_verb_fails_and_counts_what_it_had_no_time_to_read(
-    operator: Operator, tmp_path: Path, verb: list[str], count: str
-) -> None:
+# The verbs that read all messages, and the member of their document that counts those that match.
+COUNTS = {
+    "list": "shown",
+    "replay": "matched",
+    "replay --yes": "delivered",
+    "drop --channel noc --reason old --yes": "dropped",
+    "export FILE": "exported",
+}
+each_verb = pytest.mark.parametrize("verb", COUNTS)
+
+
+@each_verb
+def test_verb_fails_and_counts_what_it_had_no_time_to_read(operator: Operator, tmp_path: Path, verb: str) -> None:
     operator.put(*jobs(25))
     said = slow_queue(operator, 2)
-    arguments = [str(tmp_path / "jobs") if part == "FILE" else part for part in verb]
+    arguments = verb.replace("FILE", str(tmp_path / "jobs")).split()
     none = operator.run("dlq", *arguments, "--channel", "x", code=1)
     assert (none.stdout, none.stderr.splitlines()[-1]) == ("", f"Error: none of those that were read matched; {said}")
     done = operator.run_json("dlq", *arguments, code=1)
-    assert (done[count], done["unread"]) == (20, 5)
+    assert (done[COUNTS[verb]], done["unread"]) == (20, 5)
     operator.put(*jobs(25 - operator.visible()))
     (tmp_path / "jobs").unlink(missing_ok=True)
     assert said in operator.run("dlq", *arguments, code=1).stderr.splitlines()
@@ -188,8 +187,7 @@ class TestReplay:
 
     def test_ctrl_c_stops_replay_after_the_current_batch(self, operator: Operator) -> None:
         operator.put(*jobs(90))
-        once = iter([signal.SIGINT])
-        operator.on_send = lambda: signal.raise_signal(next(once, signal.SIGCHLD))
+        operator.on_send = once(partial(signal.raise_signal, signal.SIGINT))
         done = operator.run("dlq", "replay", "--yes", code=130)
         assert "left                  80" in done.stdout.splitlines()
         assert done.stderr.splitlines()[0] == "stopping after the current step; Ctrl-C again stops at once"
@@ -271,14 +269,10 @@ class TestFilters:
         assert incidents(operator.run_json("dlq", "list", *options)) == expected
         assert operator.run_json("dlq", "replay", *options)["matched"] == len(expected)
 
-    @pytest.mark.parametrize(
-        "verb",
-        [["list"], ["replay"], ["replay", "--yes"], ["drop", *WHY, "--yes"], ["export", "FILE"]],
-        ids=lambda verb: verb[0],
-    )
-    def test_filter_without_a_match_is_exit_code_3(self, operator: Operator, tmp_path: Path, verb: list[str]) -> None:
+    @each_verb
+    def test_filter_without_a_match_is_exit_code_3(self, operator: Operator, tmp_path: Path, verb: str) -> None:
         operator.put(*jobs(2))
-        arguments = [str(tmp_path / "jobs") if part == "FILE" else part for part in verb]
+        arguments = verb.replace("FILE", str(tmp_path / "jobs")).split()
         done = operator.run("dlq", *arguments, "--status", "warning")
         assert nothing(done, "none of about 2 messages matched")
         operator.run("dlq", *arguments, "--status", "warning", "--json", code=3)
@@ -392,7 +386,7 @@ def test_audit_of_a_batch_that_a_second_ctrl_c_interrupts_is_true(
     operator: Operator, verb: list[str], call: str, became: str
 ) -> None:
     operator.put(*jobs(12))
-    operator.hooks[f"before-call.{call}"] = lambda **_: interrupted()
+    operator.hooks[f"before-call.{call}"] = interrupted
     [audit] = audits(operator.run("dlq", *verb, "--yes", code=130))
     assert (audit["counts"][became], audit["counts"]["left"]) == (10, 2)
 
@@ -432,26 +426,26 @@ def test_audit_is_written_although_nobody_reads_the_result(
     pipe = Pipe()
     operator.hooks[f"before-call.sqs.{call}"] = lambda **_: setattr(pipe, "is_broken", True)
     monkeypatch.setattr(sys, "stdout", pipe)
-    assert operator.typed(monkeypatch, "dlq", *verb, answers=[]) == 1
+    assert operator.typed("dlq", *verb) == 1
     assert '{"audit"' in capsys.readouterr().err
 
 
-def test_ctrl_c_at_the_question_of_a_drop_aborts_at_once(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_at_the_question_of_a_drop_aborts_at_once(operator: Operator) -> None:
     operator.put(*jobs(3))
-    answer = partial(signal.raise_signal, signal.SIGINT)
-    assert operator.typed(monkeypatch, "dlq", "drop", "--all", *WHY, answers=[answer]) == 130  # type: ignore[list-item]
+    answers: list[Any] = [partial(signal.raise_signal, signal.SIGINT)]
+    assert operator.typed("dlq", "drop", "--all", *WHY, answers=answers) == 130
     assert operator.visible() == 3
 
 
 def test_question_of_a_drop_that_is_open_for_longer_than_the_messages_are_held_drops_nothing(
-    operator: Operator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    operator: Operator, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def hesitates() -> str:
         operator.clock.sleep(HOLD_SECONDS - MOVE_SECONDS)
         return "y"
 
     operator.put(*jobs(3))
-    assert operator.typed(monkeypatch, "dlq", "drop", "--channel", "noc", *WHY, answers=[hesitates]) == 1
+    assert operator.typed("dlq", "drop", "--channel", "noc", *WHY, answers=[hesitates]) == 1
     assert "failed                3" in capsys.readouterr().out.splitlines()
     assert operator.visible() == 3
 

@@ -31,14 +31,9 @@ class Patient:
     def __init__(self, operator: Operator) -> None:
         self.operator = operator
         self.sns, self.dynamodb, self.cloudwatch = client("sns"), operator.dynamodb, client("cloudwatch")
-        self.retry_url = operator.sqs.create_queue(QueueName=f"{STACK}-RetryQueue-1")["QueueUrl"]
         self.topic = self.sns.create_topic(Name=f"{STACK}-FallbackTopic-1")["TopicArn"]
         self.table = operator.table
-        operator.outputs |= {
-            "RetryQueueUrl": self.retry_url,
-            "FallbackTopicArn": self.topic,
-            "ReconcileFunction": f"{STACK}-reconcile",
-        }
+        operator.outputs |= {"FallbackTopicArn": self.topic, "ReconcileFunction": f"{STACK}-reconcile"}
         operator.parameters["ReconcileMinutes"] = "5"
         self.alarms = self.sns.create_topic(Name="alarms")["TopicArn"]
         operator.parameters["AlarmTopicArn"] = self.alarms

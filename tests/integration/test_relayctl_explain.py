@@ -56,9 +56,8 @@ class TestExplain:
         assert operator.requested == []
 
     def test_text_fits_into_80_columns_and_shows_no_credential(
-        self, operator: Operator, share: str, monkeypatch: pytest.MonkeyPatch
+        self, operator: Operator, share: str, narrow: None
     ) -> None:
-        monkeypatch.setenv("COLUMNS", "80")
         done = operator.run("explain", share, "--channel", "payments", code=0)
         assert max(map(len, done.stdout.splitlines())) <= 80
         assert "verdict               action signal, outcome delivered, why " in done.stdout

@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -38,21 +37,11 @@ def people(operator: Operator) -> People:
     return People(operator)
 
 
-def typed(
-    operator: Operator, monkeypatch: pytest.MonkeyPatch, *answers: Callable[[], str], yes: bool = True
-) -> int | str | None:
-    """Run the test at a terminal, answer its questions, and return the exit code."""
-    code: int | str | None = operator.typed(
-        monkeypatch, "fallback", "test", *(["--yes"] if yes else []), answers=answers
-    )
-    return code
-
-
 def test_ways_whose_numbers_are_typed_are_confirmed_and_remembered(
-    operator: Operator, people: People, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    operator: Operator, people: People, capsys: pytest.CaptureFixture[str]
 ) -> None:
     numbers = [lambda way=way: people.number_of(way) for way in ("call", "topic", "text")]
-    assert typed(operator, monkeypatch, lambda: "y", *numbers, yes=False) == 0
+    assert operator.typed("fallback", "test", answers=[lambda: "y", *numbers]) == 0
     assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
         ["ok", *f"{way}: confirmed".split()] for way in ("topic", CALL, TEXT)
     ]
@@ -60,10 +49,10 @@ def test_ways_whose_numbers_are_typed_are_confirmed_and_remembered(
 
 
 def test_way_whose_number_is_not_typed_fails_and_the_typed_ones_are_remembered(
-    operator: Operator, people: People, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    operator: Operator, people: People, capsys: pytest.CaptureFixture[str]
 ) -> None:
     answers = (lambda: people.number_of("text"), lambda: "123", lambda: people.number_of("text"), lambda: "")
-    assert typed(operator, monkeypatch, *answers) == 1
+    assert operator.typed("fallback", "test", "--yes", answers=answers) == 1
     out, err = capsys.readouterr()
     assert [line.split()[0] for line in out.splitlines()] == ["failed", "failed", "ok"]
     assert "topic: AWS accepted it, and nobody confirmed it" in out
@@ -72,11 +61,12 @@ def test_way_whose_number_is_not_typed_fails_and_the_typed_ones_are_remembered(
 
 
 def test_number_that_was_typed_before_ctrl_c_is_remembered_and_no_call_is_repeated(
-    operator: Operator, people: People, monkeypatch: pytest.MonkeyPatch
+    operator: Operator, people: People
 ) -> None:
     configs: list[Any] = []
     operator.hooks["before-call.lambda.Invoke"] = lambda context, **_: configs.append(context["client_config"])
-    assert typed(operator, monkeypatch, lambda: people.number_of("topic"), interrupted) == 130
+    answers = (lambda: people.number_of("topic"), interrupted)
+    assert operator.typed("fallback", "test", "--yes", answers=answers) == 130
     assert last_confirmation(operator.ledger.table) == (operator.clock.now, ("topic",))
     assert {(each.retries["total_max_attempts"], each.read_timeout) for each in configs} == {(1, 90)}
 

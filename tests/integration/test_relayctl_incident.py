@@ -9,8 +9,7 @@ import pytest
 from relay.incidents.share import State
 from relay.jobs.job import timestamp
 from relay.ledger.accepted_signal import AcceptedSignal
-from relay.ledger.debt import Debt, Row
-from relay.ledger.entry import About, Acknowledgement, Entry
+from relay.ledger.entry import Acknowledgement, Entry
 from sandbox.server.in_process import Box
 from tests import samples
 from tests.integration.live import site
@@ -24,10 +23,10 @@ BASIC = {"type": "basic", "username": "asker", "password": f"{CANARY}-rest"}
 pytestmark = pytest.mark.usefixtures("narrow", "local")
 
 
-def announced(operator: Operator, ago: float, **members: Any) -> Entry:
+def announced(operator: Operator, ago: float, incident_id: str = ID, **members: Any) -> Entry:
     """Write the entry of a critical that was announced, with further members."""
-    state = State.of(samples.share(id=ID), operator.clock.now - ago)
-    return operator.record("payments", ID, Entry(newest=state, announced=state)._replace(**members))
+    state = State.of(samples.share(id=incident_id), operator.clock.now - ago)
+    return operator.record("payments", incident_id, Entry(newest=state, announced=state)._replace(**members))
 
 
 def texts(document: Any, source: str) -> list[str]:
@@ -50,7 +49,7 @@ class TestSources:
         logs.write("job-worker", 100, "job", **line, kind="signal", outcome="queued", queue="retry", reason="upstream")
         logs.write("sweeper", 50, "fallback notified", channel="payments", incident_ids=["other", ID], count=2)
         logs.write("sweeper", 40, "fallback notified", channel="payments", incident_ids=["other"], count=1)
-        logs.write("bigpanda-webhook", 30, "share", channel="payments", incident_id="other", outcome="delivered")
+        logs.share("payments", 30, incident_id="other")
         dead_at = timestamp(operator.clock.now - 20)
         operator.put(samples.job(channel="payments", incident_id=ID, reason="refused", dead_lettered_at=dead_at))
         shown = operator.run_json("incident", "show", ID)
@@ -108,8 +107,7 @@ class TestVendors:
             return 200, {}, json.dumps(document).encode()
 
         with site(answer) as xmatters:
-            xm = samples.secret()["xmatters"] | {"rest": {"base_url": xmatters.url, "auth": BASIC}}
-            operator.keep("payments", xmatters=xm)
+            operator.keep("payments", xmatters={"rest": {"base_url": xmatters.url, "auth": BASIC}})
             signal = AcceptedSignal(
                 "r-1", logs.now - 91, is_open=True, pages=("u-1",), page_number="1001", is_over=True
             )
@@ -132,16 +130,15 @@ class TestVendors:
         with site(lambda _: (200, {}, json.dumps({"items": activities}).encode())) as bigpanda:
             for name in ("noc", "payments"):
                 operator.keep(name, bigpanda={"api_key": f"{CANARY}-bp", "base_url": bigpanda.url})
-                logs.write("bigpanda-webhook", 60, "share", channel=name, incident_id=ID, outcome="unchanged")
+                logs.share(name, 60, "unchanged", ID)
             shown = operator.run_json("incident", "show", ID)
         assert texts(shown, "BigPanda") == ["shared", "assigned by user 5d3b0001", 'commented: "Jane acknowledged"']
         assert CANARY not in json.dumps(shown)
 
     def test_vendors_that_fail_are_named_in_one_line(self, operator: Operator, logs: Logs) -> None:
         with site(lambda _: (503, {}, f"down {CANARY}-bp".encode())) as vendor:
-            xm = samples.secret()["xmatters"] | {"rest": {"base_url": vendor.url, "auth": BASIC}}
             access = {"api_key": f"{CANARY}-bp", "base_url": vendor.url}
-            operator.keep("payments", xmatters=xm, bigpanda=access)
+            operator.keep("payments", xmatters={"rest": {"base_url": vendor.url, "auth": BASIC}}, bigpanda=access)
             announced(operator, 10, accepted_signals=(AcceptedSignal("r-1", logs.now - 10, is_open=True),))
             done = operator.run("incident", "show", ID)
         assert done.exit_code == 1
@@ -161,27 +158,15 @@ def test_messages_that_another_reader_holds_are_said(operator: Operator, logs: L
 
 
 class TestList:
-    def share(self, logs: Logs, ago: float, incident_id: str, channel: str = "payments", **fields: Any) -> None:
-        line = {"channel": channel, "incident_id": incident_id, "outcome": "delivered"}
-        logs.write("bigpanda-webhook", ago, "share", **line | fields)
-
-    def store(
-        self, operator: Operator, incident_id: str, ago: float, *, is_owed: bool = False, title: str = ""
-    ) -> None:
-        state = State.of(samples.share(id=incident_id), operator.clock.now - ago)
-        row = Row(operator.clock.now + 60, job="d/1", is_critical=True)
-        debt = Debt(since=operator.clock.now - ago, row=row, reason="upstream") if is_owed else Debt()
-        entry = Entry(newest=state, announced=None if is_owed else state, debt=debt, about=About(title))
-        operator.record("payments", incident_id, entry)
-
     def ids(self, operator: Operator, *options: str) -> list[str]:
         return [each["incident_id"] for each in operator.run_json("incident", "list", *options)["incidents"]]
 
     def test_last_shares_are_listed_newest_first_with_state_and_title(self, operator: Operator, logs: Logs) -> None:
-        self.store(operator, ID, 300, is_owed=True, title="Disk full on db-1 \x1b[2J, and this is a long title of it")
-        self.store(operator, "i2", 60)
+        title = "Disk full on db-1 \x1b[2J, and this is a long title of it"
+        operator.owe("payments", ID, 300, title=title)
+        announced(operator, 60, "i2")
         for ago, name in ((1200, ID), (300, ID), (60, "i2"), (90, "i3"), (7200, "i4")):
-            self.share(logs, ago, name)
+            logs.share("payments", ago, incident_id=name)
         done = operator.run("incident", "list")
         lines = done.stdout.splitlines()
         assert max(map(len, lines)) <= 80
@@ -198,10 +183,10 @@ class TestList:
         self, operator: Operator, logs: Logs, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("relayctl.incident.verbs.MAX_INCIDENTS", 1)
-        self.store(operator, ID, 9000, is_owed=True, title="Disk full")
-        self.store(operator, "i2", 60)
-        self.share(logs, 60, "i2")
-        self.share(logs, 70, "i3", channel="noc")
+        operator.owe("payments", ID, 9000)
+        announced(operator, 60, "i2")
+        logs.share("payments", 60, incident_id="i2")
+        logs.share("noc", 70, incident_id="i3")
         assert self.ids(operator, "--owed") == [ID]
         assert self.ids(operator, "--channel", "noc") == ["i3"]
         done = operator.run("incident", "list", "--owed", "--since", "1h", code=3)
@@ -228,8 +213,8 @@ class TestList:
         assert (len(document["incidents"]), document["owed"]) == (3, 5)
 
     def test_ledger_that_cannot_be_read_is_not_said_to_have_no_entry(self, operator: Operator, logs: Logs) -> None:
-        self.store(operator, ID, 300, is_owed=True)
-        self.share(logs, 300, ID)
+        operator.owe("payments", ID, 300)
+        logs.share("payments", 300, incident_id=ID)
         operator.refused = {"BatchGetItem": "AccessDeniedException"}
         done = operator.run("incident", "list", code=1)
         assert " ".join(done.stdout.split()).endswith(

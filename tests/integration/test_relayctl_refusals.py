@@ -1,6 +1,5 @@
 """Calls that relayctl refuses, and sources that AWS refuses: exit code, and one sentence that says why."""
 
-import json
 import shlex
 from pathlib import Path
 
@@ -108,8 +107,7 @@ def test_call_is_refused_in_a_sentence_and_nothing_is_changed(
     )
     secret = samples.secret(bigpanda={"api_key": f"{CANARY}-key"}, policy={"max_per_minute": 30})
     secret["xmatters"] |= {"callback": {"token": BACK}}
-    operator.secrets.create_secret(Name="team/relay/payments", SecretString=json.dumps(secret | {"policy": {}}))
-    operator.secrets.put_secret_value(SecretId="team/relay/payments", SecretString=json.dumps(secret))
+    operator.store("payments", secret | {"policy": {}}, secret)
     operator.keep("newer", policy={"newer": 1})
     operator.keep("edited", policy={"pauses": [{}]})
     operator.put(job())

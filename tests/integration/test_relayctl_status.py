@@ -14,6 +14,8 @@ from tests.integration.relayctl_cloud import Logs, Operator
 
 pytestmark = pytest.mark.usefixtures("narrow")
 
+WITH_REST = {"rest": {"base_url": "https://acme.xmatters.com", "auth": samples.BASIC}}
+
 
 def channels(document: Any) -> dict[str, Any]:
     return {each["channel"]: each for each in document["channels"]}
@@ -76,10 +78,8 @@ class TestFacts:
     def test_credential_that_the_last_probe_found_refused_makes_the_channel_sick(
         self, operator: Operator, logs: Logs
     ) -> None:
-        rest = {"base_url": "https://acme.xmatters.com", "auth": samples.BASIC}
-        document = samples.secret()["xmatters"] | {"rest": rest}
-        operator.keep("noc", "rotated", "unprobed", xmatters=document)
-        refused = samples.parsed(samples.secret(xmatters=document)).api_fingerprints()
+        operator.keep("noc", "rotated", "unprobed", xmatters=WITH_REST)
+        refused = samples.parsed(operator.secret("noc")).api_fingerprints()
         at = operator.clock.now - 120
         probes = {"noc": Probe(at, refused), "rotated": Probe(at, {"rest": "other"}), "unprobed": Probe()}
         store_probes(operator.ledger.table, Probes(at, probes))
@@ -91,8 +91,7 @@ class TestFacts:
     def test_last_canary_is_shown_and_a_failed_one_makes_the_channel_sick(
         self, operator: Operator, logs: Logs, failure: str, health: str
     ) -> None:
-        rest = {"base_url": "https://acme.xmatters.com", "auth": samples.BASIC}
-        operator.keep("noc", xmatters=samples.secret()["xmatters"] | {"rest": rest}, policy={"canary": True})
+        operator.keep("noc", xmatters=WITH_REST, policy={"canary": True})
         last = Canary(failure=failure, judged_at=operator.clock.now - 120)
         SweeperRun(0.0, canaries={"noc": last}).end(operator.ledger.table)
         found = channels(operator.run_json("status"))["noc"]
@@ -100,36 +99,30 @@ class TestFacts:
         assert found["why"] == ([f"its canary failed: {failure}"] if failure else [])
 
 
-class TestRefusedRequests:
-    """A wrong credential in BigPanda: it is shown, and it is a sickness only if no share was accepted since."""
-
-    def refuse(self, logs: Logs, ago: float, **fields: Any) -> None:
+@pytest.mark.parametrize(
+    ("used", "refusals", "health"),
+    [
+        (None, (180, 200), "sick"),
+        (9 * 3600, (2 * 3600, 7 * 3600), "sick"),
+        # A use is recorded up to an hour too early, so a share may have come after the refusal.
+        (7200 + 1800, (7200, 7300), "ok"),
+    ],
+)
+def test_refused_requests_make_the_channel_sick_unless_a_share_came_since(
+    operator: Operator, logs: Logs, used: float | None, refusals: tuple[float, ...], health: str
+) -> None:
+    operator.keep("noc")
+    if used:
+        operator.used("noc", used)
+    for ago in refusals:
         line = {"channel": "noc", "status": 401, "correlation_id": "c1", "may_be_share": True}
-        logs.write("bigpanda-webhook", ago, "request refused", **line | fields)
-
-    @pytest.mark.parametrize(
-        ("used", "refusals", "health"),
-        [
-            (None, (180, 200), "sick"),
-            (9 * 3600, (2 * 3600, 7 * 3600), "sick"),
-            # A use is recorded up to an hour too early, so a share may have come after the refusal.
-            (7200 + 1800, (7200, 7300), "ok"),
-        ],
-    )
-    def test_refused_requests_make_the_channel_sick_unless_a_share_came_since(
-        self, operator: Operator, logs: Logs, used: float | None, refusals: tuple[float, ...], health: str
-    ) -> None:
-        operator.keep("noc")
-        if used:
-            operator.used("noc", used)
-        for ago in refusals:
-            self.refuse(logs, ago)
-        found = channels(operator.run_json("status"))["noc"]
-        assert (found["health"], found["refused_last_day"]) == (health, 2)
-        last = f"{refusals[0] // 60}m" if refusals[0] < 3600 else f"{refusals[0] // 3600}h"
-        words = f"2 requests with a wrong credential refused in a day, the last {last} ago"
-        assert found["why"] == ([f"{words}, and no share came since"] if health == "sick" else [])
-        assert words in " ".join(operator.run("status").stdout.split())
+        logs.write("bigpanda-webhook", ago, "request refused", **line)
+    found = channels(operator.run_json("status"))["noc"]
+    assert (found["health"], found["refused_last_day"]) == (health, 2)
+    last = f"{refusals[0] // 60}m" if refusals[0] < 3600 else f"{refusals[0] // 3600}h"
+    words = f"2 requests with a wrong credential refused in a day, the last {last} ago"
+    assert found["why"] == ([f"{words}, and no share came since"] if health == "sick" else [])
+    assert words in " ".join(operator.run("status").stdout.split())
 
 
 @pytest.mark.parametrize("verb", [["status"], ["channel", "list"]], ids=" ".join)

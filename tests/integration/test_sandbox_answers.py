@@ -5,8 +5,7 @@ The clients that read their answers are the relay's (`test_vendors_over_sockets`
 
 import json
 import os
-from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,8 @@ from sandbox.bigpanda.incidents import ENVIRONMENT
 from sandbox.bigpanda.users import USERS
 from sandbox.processes import Process
 from sandbox.server.client import StandIn
-from sandbox.server.in_process import Box, running
-from tests.integration.live import Received, Site, site
+from sandbox.server.in_process import Box
+from tests.integration.live import Site, site
 from tests.stand_in import BASIC, TENANT, session, signal
 from tests.waiting import until
 
@@ -28,15 +27,10 @@ HEADER = ("x-api-key", "inbound-canary")
 SAMPLE = Path(__file__).parents[2] / "events/bigpanda_1_critical.json"
 
 
-def delivered(_: Received) -> tuple[int, Mapping[str, str], bytes]:
-    """Answer a webhook with 200, as a relay does that delivered the share."""
-    return 200, {"Content-Type": "application/json"}, b'{"outcome": "delivered"}'
-
-
 @pytest.fixture
 def relay() -> Iterator[Site]:
-    """Receiver of BigPanda's shares and of xMatters' callbacks."""
-    with site(delivered) as receiver:
+    """Receiver of BigPanda's shares and of xMatters' callbacks, which answers as a relay that delivered the share."""
+    with site(lambda _: (200, {"Content-Type": "application/json"}, b'{"outcome": "delivered"}')) as receiver:
         yield receiver
 
 
@@ -68,36 +62,27 @@ def test_xmatters_refusals_have_their_status_and_say_why(box: Box) -> None:
     box.xmatters.people.declare(TENANT)
     signal(box)
     [made] = box.events.all()
-    change = {"id": made.id, "status": "TERMINATED"}
+    unknown = ["events/nope", "events/nope/annotations", "events/nope/annotations/nope", "audits?eventId=nope"]
+    unknown += ["people/nope", "people/nope/devices", "groups/nope", "nothing/here"]
+    malformed = ("events?limit=0", "people?limit=0", "groups?limit=0", "audits?limit=0", "on-call")
+    calls: list[tuple[str, str, Any, int]] = [
+        ("GET", "people", None, 401),
+        *(("GET", path, None, 404) for path in unknown),
+        *(("GET", path, None, 400) for path in malformed),
+        ("POST", "events", {"id": made.id, "status": "OVER"}, 400),
+        ("POST", f"events/{made.id}/annotations", {}, 400),
+    ]
     with session() as http:
-
-        def refused(method: str, path: str, status: int, document: object = None) -> None:
+        for method, path, document, status in calls:
+            http.auth = None if status == 401 else (BASIC["username"], BASIC["password"])
             answer = http.request(method, f"{box.xmatters_url}/api/xm/1/{path}", json=document, timeout=60)
             assert (answer.status_code, answer.headers["Content-Type"]) == (status, "application/json;charset=utf-8")
             assert status == 401 or answer.json().keys() == {"code", "reason", "message"}, path
 
-        refused("GET", "people", 401)
-        http.auth = (BASIC["username"], BASIC["password"])
-        for unknown in (
-            "events/nope",
-            "events/nope/annotations",
-            "events/nope/annotations/nope",
-            "audits?eventId=nope",
-        ):
-            refused("GET", unknown, 404)
-        for unknown in ("people/nope", "people/nope/devices", "groups/nope", "nothing/here"):
-            refused("GET", unknown, 404)
-        for each in ("events?limit=0", "people?limit=0", "groups?limit=0", "audits?limit=0", "on-call"):
-            refused("GET", each, 400)
-        refused("POST", "events", 400, change | {"status": "OVER"})
-        refused("POST", f"events/{made.id}/annotations", 400, {})
 
-
-def test_relay_reads_all_callbacks_of_a_page(box: Box, relay: Site) -> None:
+def test_relay_reads_all_callbacks_of_a_page(box: Box, people: StandIn, relay: Site) -> None:
     box.xmatters.people.declare(TENANT)
-    header = {"name": "Authorization", "value": "Bearer canary-token"}
-    declaration = {"url": f"{relay.url}/xmatters/demo", "header": header, "function": None}
-    requests.put(f"{box.control_url}/phones/callbacks", json=declaration, timeout=60)
+    people.send_callbacks(f"{relay.url}/xmatters/demo", ("Authorization", "Bearer canary-token"))
     signal(box)
     for response, note in (("Escalate", "in a tunnel"), ("Acknowledge", None)):
         box.xmatters.notifier.answer(box.xmatters.notifier.notifications.newest(1)[0].id, response, note)
@@ -145,27 +130,6 @@ def test_each_route_of_bigpanda_answers_and_refuses_with_its_status(box: Box, pe
     assert call(box, "GET", incident, key="wrong").status_code == 401
     shown = call(box, "GET", incident).json()
     assert (shown["active"], shown["assignee"]["user_id"]) == (False, USERS[0]["id"])
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "limit"),
-    [
-        ("POST", "/resources/v2.0/environments/e1/incidents/i1/comments", 5),
-        ("GET", "/resources/v2.0/environments/e1/incidents/i1", 5),
-        ("GET", "/scim/v2/Users", 2),
-    ],
-)
-def test_paced_endpoint_takes_so_many_requests_a_second(method: str, path: str, limit: int) -> None:
-    now = [datetime(2030, 1, 1, tzinfo=UTC)]
-    with running(now=lambda: now[0], is_paced=True) as box:
-        box.bigpanda.let_in(KEY)
-        known = {"status": "Critical", "active": True, "changed_at": 1_800_000_000, "folders": ["shared"]}
-        box.bigpanda.declare_incidents("e1", [{"id": "i1"} | known])
-        asked = [call(box, method, path, {"comment": "words"}).status_code == 429 for _ in range(limit + 2)]
-        assert asked == [False] * limit + [True] * 2
-        assert call(box, "GET", "/resources/v2.0/incidents/i1/activities").status_code == 200
-        now[0] += timedelta(seconds=1)
-        assert call(box, method, path, {"comment": "words"}).status_code < 300
 
 
 def test_each_trigger_is_shared_by_its_name_with_the_members_of_the_sample(

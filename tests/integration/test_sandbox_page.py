@@ -24,13 +24,6 @@ def running_box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
         yield box
 
 
-def switch(http: requests.Session, box: Box, **wanted: Any) -> dict[str, Any]:
-    answer = http.put(f"{box.control_url}/page/faults", json=wanted, timeout=60)
-    assert answer.status_code == 200, answer.text
-    found: dict[str, Any] = answer.json()
-    return found
-
-
 class TestPage:
     @pytest.mark.parametrize("path", FILES)
     def test_files_come_with_a_strict_policy(self, box: Box, http: requests.Session, path: str) -> None:
@@ -47,7 +40,7 @@ class TestPage:
             assert answer.headers["Content-Type"].startswith("text/event-stream")
             events = _events(answer)
             assert next(events)["faults"]["xmatters"] == "normal"
-            switch(http, box, xmatters="rate_limited")
+            http.put(f"{box.control_url}/page/faults", json={"xmatters": "rate_limited"}, timeout=60).raise_for_status()
             assert any(event["faults"]["xmatters"] == "rate_limited" for event in events)
 
     def test_server_stops_cleanly_with_a_page_connected(self, http: requests.Session, tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ from contextlib import nullcontext
 from http import HTTPStatus
 from typing import Any
 
-import boto3
 import pytest
 import requests
 
@@ -20,7 +19,7 @@ from relay.http.session import MAX_ANSWER_BYTES, MAX_IDLE_SECONDS, HttpAnswer, S
 from relay.ledger.table import Table
 from relay.version import VERSION
 from tests.fakes import Clock
-from tests.integration.live import LOOPBACK, STUCK_SECONDS, Host, Received, Script, Site, host, site
+from tests.integration.live import LOOPBACK, STUCK_SECONDS, Received, Script, Site, host, site
 from tests.unit.entrypoints.test_bootstrap import ENVIRONMENT
 
 ACCEPTED = (202, {"X-Trace": "r1"}, b'{"requestId": "r1"}')
@@ -162,49 +161,32 @@ class TestVendors:
         assert caught.value.reason == Reason.TIMEOUT
 
 
-class TestFreeze:
-    """Requests that go on hours later, since Lambda froze the function: a monotonic clock may not show it."""
+def test_request_that_was_frozen_while_it_connected_is_not_sent(plain: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lambda froze the function, and it goes on hours later: a monotonic clock may not show it."""
+    connect, now, asleep = socket.socket.connect, time.time, [0.0]
 
-    @pytest.fixture
-    def server(self) -> Iterator[Site]:
-        with site(lambda _: (202, {}, b"")) as server:
-            yield server
+    def frozen(self: socket.socket, address: Any) -> None:
+        connect(self, address)
+        asleep[0] = 3600.0
 
-    def test_request_that_was_frozen_while_it_connected_is_not_sent(
-        self, server: Site, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        connect, now, asleep = socket.socket.connect, time.time, [0.0]
-
-        def frozen(self: socket.socket, address: Any) -> None:
-            connect(self, address)
-            asleep[0] = 3600.0
-
-        monkeypatch.setattr(socket.socket, "connect", frozen)
-        monkeypatch.setattr(time, "time", lambda: now() + asleep[0])
-        with pytest.raises(SendError) as caught:
-            ask(server.url, STUCK_SECONDS)
-        assert (caught.value.reason, caught.value.may_have_acted) == (Reason.UNREACHABLE, False)
-        assert server.received == []
-
-
-@pytest.fixture
-def silent() -> Iterator[Host]:
-    with host() as server:
-        yield server
-
-
-def dynamodb(server: Host) -> Any:
-    """Return the functions' client of DynamoDB, for a server that hangs."""
-    session = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name="eu-central-1")
-    return bootstrap._timely(session.client("dynamodb", endpoint_url=server.url, config=bootstrap._HASTE))
+    monkeypatch.setattr(socket.socket, "connect", frozen)
+    monkeypatch.setattr(time, "time", lambda: now() + asleep[0])
+    with pytest.raises(SendError) as caught:
+        ask(plain.url, STUCK_SECONDS)
+    assert (caught.value.reason, caught.value.may_have_acted) == (Reason.UNREACHABLE, False)
+    assert plain.received == []
 
 
 @pytest.mark.parametrize(("seconds", "asked"), [(STUCK_SECONDS, 2), (0.3, 1), (0.0, 0)])
-def test_hanging_call_to_aws_is_repeated_within_its_time_limit_only(silent: Host, seconds: float, asked: int) -> None:
-    table = Table(dynamodb(silent), "ledger", Clock())
-    with time_limit(seconds), pytest.raises(LedgerError, match="ReadTimeout" if asked else "ConnectTimeout"):
-        table.read("key")
-    assert silent.requests == asked
+def test_hanging_call_to_aws_is_repeated_within_its_time_limit_only(
+    monkeypatch: pytest.MonkeyPatch, seconds: float, asked: int
+) -> None:
+    with host() as silent:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", silent.url)
+        table = Table(bootstrap._client("dynamodb", bootstrap._HASTE), "ledger", Clock())
+        with time_limit(seconds), pytest.raises(LedgerError, match="ReadTimeout" if asked else "ConnectTimeout"):
+            table.read("key")
+        assert silent.requests == asked
 
 
 def failing(statuses: list[int | None]) -> Script:

@@ -1,10 +1,8 @@
 """The table's calls against moto and against the unit tests' fake, which have to agree."""
 
-import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import boto3
 import pytest
 from moto import mock_aws
 
@@ -12,20 +10,15 @@ from relay.failures import LedgerError
 from relay.ledger.table import KEPT_SECONDS, Table
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Clock
+from tests.integration.relayctl_cloud import client
 from tests.ledger_table import LEDGER_TABLE
-
-# In a separate session: the default session may be older than moto, and would then call AWS.
-_CLIENT = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name="eu-central-1").client(
-    "dynamodb"
-)
 
 
 @pytest.fixture
 def moto() -> Iterator[Table]:
     with mock_aws():
-        name = f"ledger-{uuid.uuid4().hex}"
-        _CLIENT.create_table(TableName=name, **LEDGER_TABLE)
-        yield Table(_CLIENT, name, Clock())
+        client("dynamodb").create_table(TableName="ledger", **LEDGER_TABLE)
+        yield Table(client("dynamodb"), "ledger", Clock())
 
 
 def fake() -> Table:
@@ -94,6 +87,5 @@ def test_each_table_call_gives_the_same_on_moto_and_on_the_fake(moto: Table) -> 
 
 def test_written_item_has_an_expiry_time(moto: Table) -> None:
     moto.write("k", 0, "text")
-    [name] = _CLIENT.list_tables()["TableNames"]
-    item = _CLIENT.get_item(TableName=name, Key={"pk": {"S": "k"}})["Item"]
+    item = client("dynamodb").get_item(TableName="ledger", Key={"pk": {"S": "k"}})["Item"]
     assert item["expires"] == {"N": str(int(Clock().now + KEPT_SECONDS))}

@@ -2,7 +2,10 @@
 
 import itertools
 import json
+from collections.abc import Callable
 from typing import Any
+
+import pytest
 
 from relay.incidents.share import State, parse_share
 from tests.workflow_scripts.node import ROOT, TRIGGER, Case, run
@@ -100,20 +103,10 @@ def test_trigger_script_gives_the_expected_outputs_for_each_sample() -> None:
 
 
 def test_trigger_script_reads_camel_and_snake_case_wrapped_or_bare_alike() -> None:
-    camel = {
-        "id": "i1",
-        "status": "critical",
-        "active": True,
-        "environmentId": "e1",
-        "alerts": [alert(1, primaryProperty="site", sourceSystem="x", primary_property=None, source_system=None)],
-    }
-    snake = {
-        "id": "i1",
-        "status": "Critical",
-        "active": "true",
-        "environment_id": "e1",
-        "alerts": [alert(1, source_system="x")],
-    }
+    camels = alert(1, primaryProperty="site", sourceSystem="x", primary_property=None, source_system=None)
+    camel = {"id": "i1", "status": "critical", "active": True, "environmentId": "e1", "alerts": [camels]}
+    snakes = alert(1, source_system="x")
+    snake = {"id": "i1", "status": "Critical", "active": "true", "environment_id": "e1", "alerts": [snakes]}
     first, *others = outputs(*map(request, (camel, snake, {"incident": camel}, {"Incident": snake, "metadata": {}})))
     assert (first["host"], first["source_systems"], first["environment_id"]) == ("h1", "x", "e1")
     assert others == [first] * 3
@@ -182,29 +175,24 @@ def test_long_outputs_are_cut_to_a_propertys_length_between_whole_characters_and
     assert (names, len(names) > 90) == (groups[: len(names)], True)
 
 
-def test_trigger_script_joins_recipients_with_commas_without_duplicates() -> None:
-    one, several, none, listed = outputs(
-        *(
-            request({"id": "i1"}, recipients=given)
-            for given in ("Network Operations", " a,b , a,,c", None, ["a,b", "jdoe|Work Phone"])
-        )
-    )
-    assert one["recipients"] == "Network Operations"
-    assert several["recipients"] == "a,b,c"
-    assert none["recipients"] == ""
-    assert listed["recipients"] == "a,b,jdoe|Work Phone"
+@pytest.mark.parametrize(
+    ("given", "joined"),
+    [
+        ("Network Operations", "Network Operations"),
+        (" a,b , a,,c", "a,b,c"),
+        (None, ""),
+        (["a,b", "jdoe|Work Phone"], "a,b,jdoe|Work Phone"),
+    ],
+)
+def test_trigger_script_joins_recipients_with_commas_without_duplicates(given: Any, joined: str) -> None:
+    assert output({"id": "i1"}, recipients=given)["recipients"] == joined
 
 
-def test_trigger_script_reads_headers_in_any_case() -> None:
+@pytest.mark.parametrize("spelled", [str, str.lower, str.upper])
+def test_trigger_script_reads_headers_in_any_case(spelled: Callable[[str], str]) -> None:
     headers = {"X-Relay-Delivery-Id": "d1", "X-Relay-Attempt": "2", "X-Relay-May-Repeat": "true"}
-    spellings = (str, str.lower, str.upper)
-    found = outputs(
-        *(
-            request({"id": "i1"}, headers={spelled(name): value for name, value in headers.items()})
-            for spelled in spellings
-        )
-    )
-    assert [(each["delivery_id"], each["attempt"], each["may_repeat"]) for each in found] == [("d1", "2", "true")] * 3
+    found = output({"id": "i1"}, headers={spelled(name): value for name, value in headers.items()})
+    assert (found["delivery_id"], found["attempt"], found["may_repeat"]) == ("d1", "2", "true")
 
 
 OWN_TEXTS = {

@@ -16,7 +16,7 @@ from relay.entrypoints import bootstrap
 from relay.entrypoints.worker import Worker
 from relay.failures import ConfigError, SendError
 from tests import samples
-from tests.reconciling import access
+from tests.samples import access
 
 ENVIRONMENT = {
     "RELAY_SECRET_PREFIX": "relay",

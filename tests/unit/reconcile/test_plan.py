@@ -11,7 +11,7 @@ from relay.ledger.table import Table
 from relay.reconcile.history import ChannelHistory, Difference, History, Listing, listing_name, short_name
 from tests import samples
 from tests.fake_dynamodb import MAX_ITEM_BYTES, FakeDynamoDb
-from tests.reconciling import access
+from tests.samples import access
 from tests.unit.reconcile_scene import Scene, make_scene, with_channels
 
 

@@ -8,7 +8,7 @@ import pytest
 from relay.http.client import HttpClient
 from relay.http.session import HttpAnswer
 from relayctl.rehearse.fetch import MARGIN, Reader, list_incidents, read_incidents, read_pages
-from relayctl.rehearse.findings import Rehearsal, pages_got, rehearse
+from relayctl.rehearse.findings import pages_got, rehearse
 from relayctl.rehearse.history import History, Page, Past, Period, Told, read_past, with_answers
 from relayctl.rehearse.rehearse import POLICIES
 from relayctl.settings.settings_file import channel_of, settings_of
@@ -123,16 +123,12 @@ def test_page_whose_audits_xmatters_does_not_show_is_not_called_unheard(story: S
     assert [set(each.classes) for each in pages_got([story.told()])] == [set(), {"repeat", "unanswered"}]
 
 
-def rehearsed(history: History, policy: str) -> Rehearsal:
-    return rehearse([history], channel_of(policy, settings_of(POLICIES[policy])))
-
-
 def test_signal_that_waits_for_its_distance_rings_later(story: Story) -> None:
     story.alert("ok", 0, end=4)
     story.alert("warning", 0)
     story.happened("created", 0)
     story.shared(1, 5)
-    done = rehearsed(story.told(), "parity")
+    done = rehearse([story.told()], channel_of("parity", settings_of(POLICIES["parity"])))
     assert [ring.after for ring in done.rings] == [0, pytest.approx(11, abs=1)]
 
 

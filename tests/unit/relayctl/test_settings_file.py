@@ -1,6 +1,7 @@
 """Settings files: references in place of credentials, errors that name the key, and the secret that a file makes."""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from relayctl.channel.secret_document import SecretDocument
 from relayctl.settings.settings_file import Flow, decode, encode, exported, parse, read_folder, resolved, schema_text
 from tests.every_setting import CANARY, every_setting
 
+ROOT = Path(__file__).resolve().parents[3]
+HOLDS = fastjsonschema.compile(json.loads(schema_text()))
 LEAST = "xmatters: {trigger_url: {secret: stored}, auth: {type: url}, recipients: [jdoe]}\n"
 
 
@@ -35,6 +38,10 @@ def test_settings_file_elsewhere_or_too_large_is_refused(tmp_path: Path, content
         (folder / "payments.yaml").write_text(content)
     with pytest.raises(click.UsageError, match=words):
         read_folder(folder)
+
+
+# Faults that the published schema, by which editors check a file, does not know.
+OF_RELAYCTL_ALONE = {"inbound: needs basic or token", "its path or query may be a credential"}
 
 
 @pytest.mark.parametrize(
@@ -61,10 +68,11 @@ def test_settings_file_elsewhere_or_too_large_is_refused(tmp_path: Path, content
             LEAST.replace("{secret: stored}", f"https://acme.xmatters.com/{CANARY}"),
             "its path or query may be a credential",
         ),
-        (
-            LEAST.replace("{type: url}", f"{{type: url, ticket: {CANARY}}}"),
-            "xmatters.auth: unknown key ticket",
-        ),
+        (LEAST.replace("{type: url}", f"{{type: url, ticket: {CANARY}}}"), "xmatters.auth: unknown key ticket"),
+        (LEAST.replace("type: url", f"type: basic, username: a, password: {CANARY}"), "xmatters.auth.password: a"),
+        (LEAST.replace("trigger_url: {secret: stored}, ", ""), "xmatters: needs trigger_url"),
+        (f"{LEAST}polcy: {{}}", "unknown key polcy"),
+        (f"{LEAST}policy: {{routes: [{{when: {{team: a}}, recipients: []}}]}}", "routes.0.when: unknown key team"),
     ],
 )
 def test_invalid_file_is_refused_with_the_key_and_without_the_value(text: str, words: str) -> None:
@@ -72,6 +80,8 @@ def test_invalid_file_is_refused_with_the_key_and_without_the_value(text: str, w
         parse(text.encode())
     assert words in str(refused.value)
     assert CANARY not in str(refused.value)
+    with nullcontext() if words in OF_RELAYCTL_ALONE else pytest.raises(fastjsonschema.JsonSchemaValueException):
+        HOLDS(decode(text.encode()))
 
 
 @pytest.mark.parametrize("endpoint", ["inbound", "callback"])
@@ -141,22 +151,13 @@ def test_every_fault_of_a_file_has_a_line(tmp_path: Path) -> None:
     ]
 
 
-ROOT = Path(__file__).resolve().parents[3]
-HOLDS = fastjsonschema.compile(json.loads(schema_text()))
-
-
-def settings(kind: str = "basic") -> dict[str, Any]:
-    document: dict[str, Any] = decode(exported("payments", SecretDocument(every_setting("payments", kind))).encode())
-    return document
-
-
 def test_published_schema_is_up_to_date() -> None:
     assert (ROOT / "docs/channel.schema.json").read_text() == schema_text(), "run 'make schema'"
 
 
 @pytest.mark.parametrize("kind", ["url", "basic", "api_key", "oauth"])
 def test_exported_file_with_every_setting_is_valid(kind: str) -> None:
-    HOLDS(settings(kind))
+    HOLDS(decode(exported("payments", SecretDocument(every_setting("payments", kind))).encode()))
 
 
 def test_sample_has_every_key_of_the_schema_of_secrets() -> None:
@@ -166,23 +167,6 @@ def test_sample_has_every_key_of_the_schema_of_secrets() -> None:
         return absent + [each for name in known if name in value for each in missing(known[name], value[name], name)]
 
     assert missing(CHANNEL, every_setting("payments"), "") == []
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"polcy": {}},
-        {"inbound": {"token": "a-token-of-24-characters"}},
-        {"inbound": {"token": {"secret": "stored", "env": "A B"}}},
-        {"inbound": {"token": {"secret": "stored"}, "previous": {"expires_at": "2030-01-31T12:00:00Z"}}},
-        {"policy": {"routes": [{"when": {"team": "a"}, "recipients": []}]}},
-        {"xmatters": settings()["xmatters"] | {"auth": {"type": "basic", "username": "a", "password": "p"}}},
-        {"xmatters": {"auth": {"type": "url"}}},
-    ],
-)
-def test_schema_refuses_a_file_that_relayctl_refuses(change: dict[str, Any]) -> None:
-    with pytest.raises(fastjsonschema.JsonSchemaValueException):
-        HOLDS(settings() | change)
 
 
 def test_schema_has_no_pattern_of_python_alone() -> None:

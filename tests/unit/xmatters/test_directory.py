@@ -216,13 +216,16 @@ def test_answers_of_a_page_with_many_audits_are_asked_for_apart_only_if_none_was
 
 
 @pytest.mark.parametrize("last", [listed(), samples.refused(401)])
-def test_request_is_repeated_once_with_a_new_token_if_the_old_one_was_refused(last: HttpAnswer) -> None:
+def test_each_request_is_repeated_once_with_a_new_token_if_the_old_one_was_refused(last: HttpAnswer) -> None:
     session, clock = FakeSession(samples.token("t1"), samples.refused(401), samples.token("t2"), last), Clock()
     oauth = replace(rest(), auth=samples.parsed(samples.secret(auth=samples.OAUTH)).auth)
+    directory = Directory(HttpClient(session, clock=clock))
     with pytest.raises(BadAnswer) if last.status == 401 else nullcontext():
-        Directory(HttpClient(session, clock=clock)).try_credentials(oauth, Deadline(5, clock))
+        directory.try_credentials(oauth, Deadline(5, clock))
+    session.steps = [samples.refused(401), samples.token("t3"), listed()]
+    directory.try_credentials(oauth, Deadline(5, clock))
     shown = [call.headers.get("Authorization") for call in session.calls]
-    assert shown == [None, "Bearer t1", None, "Bearer t2"]
+    assert shown == [None, "Bearer t1", None, "Bearer t2", "Bearer t2", None, "Bearer t3"]
 
 
 @pytest.mark.parametrize(
