@@ -109,7 +109,6 @@ type Joining = Callable[[Box], Callable[[web.Application], None]]
 def running(
     now: Callable[[], datetime] = utc_now,
     *,
-    is_paced: bool = False,
     is_https: bool = False,
     joining: Joining | None = None,
 ) -> Iterator[Box]:
@@ -123,7 +122,7 @@ def running(
         thread.start()
         stack = contextlib.AsyncExitStack()
         try:
-            serves = serving(now=now, is_paced=is_paced, is_https=is_https, joining=joining)
+            serves = serving(now=now, is_https=is_https, joining=joining)
             opening = stack.enter_async_context(serves)
             yield asyncio.run_coroutine_threadsafe(opening, loop).result()
         finally:
@@ -136,13 +135,12 @@ def running(
 async def serving(
     now: Callable[[], datetime] = utc_now,
     *,
-    is_paced: bool = False,
     is_https: bool = False,
     joining: Joining | None = None,
 ) -> AsyncIterator[Box]:
     """Serve both vendors and the control API on free ports for the length of the block.
 
-    `now` returns the current time. With `is_paced`, BigPanda answers 429 above its rate limits. With `is_https`,
+    `now` returns the current time. With `is_https`,
     xMatters speaks https, with a certificate that is made now. `joining` gets the sandbox, and returns the
     function that adds further routes to the control API.
     """
@@ -152,7 +150,7 @@ async def serving(
         script = Script()
         xmatters = XMatters(vendor.url, script, now)
         stack.callback(xmatters.close)
-        bigpanda = BigPanda(other.url, script, now, is_paced=is_paced)
+        bigpanda = BigPanda(other.url, script, now)
         stack.callback(bigpanda.live.stop)
         await vendor.serve(xmatters.application)
         await other.serve(bigpanda.application)

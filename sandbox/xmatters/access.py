@@ -7,8 +7,7 @@ xmtoolbox sends them there.
 Guesses, to be checked against a tenant:
 
 - the answer to a refused grant, in RFC 6749's words;
-- a refresh token works until it is revoked;
-- revocation itself, for which xMatters has no HTTP call.
+- a refresh token does not expire.
 """
 
 import base64
@@ -135,14 +134,9 @@ class Tokens:
         return holder is not None and holder.values == auth.values
 
     def holder(self, shown: Presented) -> Auth | None:
-        """Return the credentials that an access token was issued for; None if it is unknown, revoked or expired."""
+        """Return the credentials that an access token was issued for; None if it is unknown or expired."""
         auth, expires_at = self._access.get(shown.values[0], (None, None))
         return auth if expires_at and self._now() < expires_at else None
-
-    def revoke(self) -> None:
-        """Revoke all tokens, refresh tokens included."""
-        self._access.clear()
-        self._refresh.clear()
 
     def _granted(self, form: Mapping[str, str], accepted: Iterable[Auth]) -> VendorAnswer:
         match form.get("grant_type"):

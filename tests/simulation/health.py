@@ -169,8 +169,8 @@ class Health(Played):
     def _all_clear(self, channel: str, messages: Sequence[HealthMessage]) -> Iterator[str]:
         """Check that the last message about a channel that gave up a critical is that it is sick.
 
-        Of two states with equal time stamps, the relay takes the later to arrive for newer. So a state that arrived
-        after the critical settles it, unless it is a critical that rang nobody, either.
+        Of two states with equal time stamps, or with one from a wrong clock, the relay takes the later to arrive for
+        newer. So a state that arrived after the critical settles it, unless it is a critical that rang nobody, either.
         """
         if not self._are_people_told_of(channel):
             return
@@ -183,7 +183,7 @@ class Health(Played):
                 min(other.arrivals, default=0.0) > max(state.arrivals)
                 and (not other.is_critical or self._has_rung(other))
                 for other in own
-                if other.version == state.version
+                if other.version == state.version or state.has_wrong_stamps
             )
             # An imported job can be replayed, but its state stays dropped.
             is_unheard = is_unheard and state not in self.dropped
