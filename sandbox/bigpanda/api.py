@@ -12,8 +12,7 @@ Guesses, to be checked against an organisation:
 - a resolve is done at once; its ``comments`` may be null;
 - the snooze of a snoozed or resolved incident is 409;
 - the callback service answers 403 to an unknown app key, and 200 to any event: no incident has a callback lock here;
-- SCIM takes ``filter``; an unknown filter is 400 (`sandbox.bigpanda.users`);
-- the rate limit counts by seconds of the clock, refused requests included.
+- SCIM takes ``filter``; an unknown filter is 400 (`sandbox.bigpanda.users`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
