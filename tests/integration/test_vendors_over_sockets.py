@@ -125,7 +125,7 @@ class TestDone:
 
 COMMENTED = {"type": "incident_commented", "params": {"comment": f"words {MARK}"}}
 USER = {"id": "u1", "userName": "Jane@Acme.example", "emails": [{"value": "jd@acme.example"}, "odd"]}
-NO_ACTIVITIES: list[Any] = [b"", None, 7, [], {"items": []}, {"items": 7}, b"<html>", b'[{"comment": "[relay 1a2b']
+NO_ACTIVITIES: list[Any] = [b"", None, 7, [], {"items": []}, {"items": 7}, b'[{"comment": "[relay 1a2b']
 NO_INCIDENTS: list[Any] = [b"", None, {}, b"<html>", {"items": {}}, {"total": 3, "items": []}, b'{"items": [{"id": "i']
 NO_INCIDENT: list[Any] = [b"", None, [], b"<html>", b'{"id": "i/1']
 # Shapes of answers that BigPanda's documents leave open or disagree about, broken ones, and what the client reads.
@@ -142,6 +142,8 @@ SHAPES: list[tuple[str, Any, object]] = [
         )
     ),
     *(("activities", body, False) for body in NO_ACTIVITIES),
+    # A proxy's page leaves a comment in doubt.
+    ("activities", b"<html>", Reason.UPSTREAM),
     *(
         ("users", page, JANE["id"])
         for page in ({"Resources": [JANE]}, {"resources": [JANE]}, [JANE], {"Resources": [None, "x", {"id": 7}, JANE]})
