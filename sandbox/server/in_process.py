@@ -140,9 +140,8 @@ async def serving(
 ) -> AsyncIterator[Box]:
     """Serve both vendors and the control API on free ports for the length of the block.
 
-    `now` returns the current time. With `is_https`,
-    xMatters speaks https, with a certificate that is made now. `joining` gets the sandbox, and returns the
-    function that adds further routes to the control API.
+    `now` returns the current time. With `is_https`, xMatters speaks https, with a certificate that is made now.
+    `joining` gets the sandbox, and returns the function that adds further routes to the control API.
     """
     async with contextlib.AsyncExitStack() as stack:
         tls, authority = _https(stack) if is_https else (None, None)

@@ -20,7 +20,7 @@ OPEN_SECONDS = 30.0
 # A sender that has passed the circuit does not learn of its opening.
 LEARNS_SECONDS = 8.0
 # The pause after a 429, by its Retry-After; the relay waits for fifteen minutes at most.
-PAUSES_SECONDS = {"429": 20.0, "429 for long": 895.0}
+PAUSES_SECONDS = {"429": 20.0, "429 for long": 890.0}
 # The Retry-After of a 503, minus the differences of clocks.
 ASKED_FOR_SECONDS = 298.0
 # From the replay of a signal to its next attempt, and from that to another one, if the first fails: half a minute of

@@ -131,7 +131,7 @@ class BigPanda:
 
         False also if BigPanda answers 2xx without valid JSON, but not with a proxy's web page.
         """
-        found = self.activities(access, incident.id, deadline, kinds=("incident_commented",), is_json=False)
+        found = self.activities(access, incident.id, deadline, kinds=("incident_commented",), needs_json=False)
         # The position of the comment in an activity is not documented, so all strings are searched.
         return any(map(is_it, _strings(found)))
 
@@ -144,12 +144,12 @@ class BigPanda:
         kinds: Iterable[str] = (),
         pace: Callable[[], object] = lambda: None,
         pages: int = ACTIVITY_PAGES,
-        is_json: bool = True,
+        needs_json: bool = True,
     ) -> list[dict[str, Any]]:
         """Return the incident's latest activities as BigPanda writes them, newest first, of at most `pages` pages.
 
         `kinds` are the wanted types; none for all. `pace` is called before each request, to wait for the rate limit.
-        Unless `is_json`, an answer that is not valid JSON counts as an empty page.
+        Without `needs_json`, a body that is not valid JSON counts as an empty page, in place of a failure.
         """
         found: list[dict[str, Any]] = []
         types = {"types": ",".join(kinds)} if kinds else {}
@@ -158,7 +158,7 @@ class BigPanda:
             query = urlencode(types | {"page": page, "per_page": ACTIVITIES_A_PAGE})
             path = f"/resources/v2.0/incidents/{url_part(incident_id)}/activities?{query}"
             answer = self._request(access, "GET", path, None, deadline)
-            if is_json and _json(answer) is None:
+            if needs_json and _json(answer) is None:
                 raise self._failure(access, answer, Reason.UPSTREAM)
             items = _items(answer, "items", "activities")
             found += items
@@ -254,7 +254,7 @@ class BigPanda:
         if answer.is_success:
             return answer
         failure = self._failure(access, answer, reason_for_status(answer.status))
-        # BigPanda may have acted on the request before it failed, or a proxy answered in its place.
+        # BigPanda may have acted on the request before it failed, or before a proxy answered in its place.
         failure.may_have_acted = answer.status >= 500 or answer.status < 300
         raise failure
 

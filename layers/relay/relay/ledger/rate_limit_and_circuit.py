@@ -16,7 +16,7 @@ from copy import replace
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from relay.failures import HANDLING, LedgerError, Reason
+from relay.failures import HANDLING, LONGEST_WAIT_SECONDS, LedgerError, Reason
 from relay.ledger.debt import Slot, Ticket, Wait
 from relay.ledger.entry import recipients_name
 
@@ -32,10 +32,10 @@ FAILURES_IN_A_ROW = 5
 OPEN_SECONDS = 30.0
 # Longer than an attempt takes, so that a second probe starts only if the sender of the first one died.
 PROBE_SECONDS = 12.0
-# Signals that wait for a circuit are spread over this time, and critical ones over the first part of it.
+# After a circuit's end, the critical signals that wait for it are spread over this time, and then the others as long.
 SPREAD_SECONDS = 5.0
-# Bounds of a pause by Retry-After. With SPREAD_SECONDS, the longest one is within the longest delay of an SQS message.
-LONGEST_PAUSE_SECONDS = 895.0
+# Bounds of a pause by Retry-After. After the longest one, the probe's message is still within SQS's longest delay.
+LONGEST_PAUSE_SECONDS = LONGEST_WAIT_SECONDS - 2 * SPREAD_SECONDS
 SHORTEST_PAUSE_SECONDS = 5.0
 
 
