@@ -399,10 +399,11 @@ class Invariants(Played):
         Added alerts (`grew`) are exempt if BigPanda's API showed one of the states. The relay keeps no alerts of such a
         state, since the API may name them in another way than the webhook.
 
-        A share without a status counts as one with that of the newest state that the relay knows.
+        A share without a status counts as one with that of the newest known state that says one.
         """
         if not state.says_status:
-            before = [each for each in self.states_of(state.incident) if self._knows_before(each, state)]
+            saying = (each for each in self.states_of(state.incident) if each.says_status)
+            before = [each for each in saying if self._knows_before(each, state)]
             # A claimed resolve may not be the newest state for the relay.
             believed = [each for each in before if (each.incident, each.number) not in self.unbelieved]
             # One that came late was not known yet.

@@ -307,7 +307,9 @@ class Promptness(CautiousJudge):
             is_hidden = self.cloud.index_lag or self.cloud.answers_in_part
             shown_at = allowed + (OPEN_SECONDS + self.cloud.index_lag if is_hidden else 0.0)
             by = shown_at + RINGS_SECONDS + backoff + self._turn(debt, debts, allowed)
-            waits_for_run = self.weather.skips_runs and not self._is_swept(shown_at, by)
+            # A run while the circuit is still open probes nothing: it leaves a newer share to the next one.
+            probed_at = max(shown_at, allowed + OPEN_SECONDS)
+            waits_for_run = self.weather.skips_runs and not self._is_swept(probed_at, by)
             if debt.ends > by and not self._is_expired(debt.state, by) and not waits_for_run:
                 yield f"late: {debt.state} rang {debt.ends - allowed:.0f} s after it was allowed to"
 
