@@ -390,8 +390,13 @@ class Invariants(Played):
 
         states = self.states_of(state.incident)
         asked = [each for each in states if not is_older(each) and (each.incident, each.number) in self.unbelieved]
-        shown = [at - CLAIMED_SECONDS * is_older(other) for other in states if other.is_open for at in other.shown]
-        return not state.is_open and any(at > min(each.arrivals) for each in asked for at in shown)
+        shown = [(at, is_older(other)) for other in states if other.is_open for at in other.shown]
+        if state.is_open or not asked:
+            return False
+        came = min(min(each.arrivals) for each in asked)
+        # The relay counts the lag from the resolve's timestamp, which may be coarser than a second.
+        happened = min([came, *(float(each.version[0]) for each in asked if each.version)])
+        return any(at > (happened + CLAIMED_SECONDS if is_lag else came) for at, is_lag in shown)
 
     def _is_wanted(self, told: SharedState | None, state: SharedState) -> bool:
         """Return True if the policy announces the transition from the announced state `told` to `state`.
@@ -980,6 +985,7 @@ class Invariants(Played):
             if not each.is_open
             and each.answered
             and all(each is other or surely_newer(each, other) for other in others)
+            and not self._is_refuted(each)
         ]
 
     def _check_distance(self, rings: Sequence[Ring]) -> None:

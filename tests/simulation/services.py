@@ -702,11 +702,13 @@ class SimulatedSns:
         topic = TopicArn.rpartition(":")[2]
         if health := MessageAttributes.get("health", {}).get("StringValue"):
             about, process = _sicknesses(texts["default"], channel), self.edge.world.process()
-            self.of_health.append(HealthMessage(now, topic, health, about, process, fault == "slow"))
+            self.of_health.append(HealthMessage(now, topic, health, about, process, bool(fault)))
         else:
             self.told.append(Notice(now, texts["default"], channel, self.edge.world.process().started_at))
         self.edge.world.note(TopicArn, texts, MessageAttributes)
         self.edge.world.say(f"sns: told {Subject}{f' ({topic})' if health else ''}")
+        if fault == "answer lost":
+            raise _lost()
         self.edge.end()
         return {"MessageId": "n"}
 

@@ -35,7 +35,7 @@ FAULTS = {
     "dynamodb": ("refuses", "refuses writes", "answer lost", "slow"),
     # "bug" is an unexpected exception.
     "secrets": ("refuses", "bug", "bug", "slow"),
-    "sns": ("refuses", "slow"),
+    "sns": ("refuses", "answer lost", "slow"),
     # Lambda receives a message, and no worker gets it.
     "lambda": ("throttled",),
 }
