@@ -55,9 +55,12 @@ class Policy(NamedTuple):
 
     Attributes:
         pauses: Times in which signals wait or are left out, also past and future ones.
+        notify_on: Transitions that are announced.
+        min_seconds_between_signals: Least time between two signals of an incident, unless it worsens or ends.
         max_per_minute: Rate limit of the channel (signals a minute).
         max_per_minute_per_recipients: The same for each set of recipients in webhook URLs; None for no such limit.
         max_age_seconds: Age at which a job is dead-lettered as expired.
+        fallback_after_seconds: Time for which a critical may be owed before the fallback topic is notified of it.
         page_within_seconds: Time after which the page of an accepted signal counts as missing.
         notified_within_seconds: Time within which a device has to get a critical; 0 to await no proof of that.
         answered_within_seconds: Time within which a person has to answer a critical; 0 to await no answer.

@@ -62,7 +62,7 @@ def judge_share(entry: Entry, state: State, notify_on: AbstractSet[Transition]) 
     its state equals the entry's newest one: another state, which the ledger does not hold yet, may have come in
     between. The share's arrival is recorded, so that it supersedes that other state.
     """
-    if state.is_stamped and _is_late_copy(entry, state):
+    if state.has_own_version and _is_late_copy(entry, state):
         return Judgement(Standing.DUPLICATE)
     if state.precedes(entry.announced) or state.precedes(entry.newest):
         return Judgement(Standing.SUPERSEDED)
@@ -160,7 +160,7 @@ def _is_announced(entry: Entry, state: State) -> bool:
     announced = entry.announced
     if announced is None or not state.is_same(announced):
         return False
-    return state.is_stamped or not announced.precedes(state)
+    return state.has_own_version or not announced.precedes(state)
 
 
 def _is_simultaneous_copy(entry: Entry, state: State) -> bool:
@@ -451,7 +451,7 @@ def _state_after_newest(task: Task, entry: Entry) -> State:
     if task.is_on_queue:
         return state.with_version_of(newest) if _inherits_later_version(state, newest) else state
     state = replace(state, came=max(state.came, seconds_of(timestamp(newest.came + 0.001))))
-    if state.is_stamped or newest.version is None:
+    if state.has_own_version or newest.version is None:
         return state
     return state.with_version_of(newest)
 
@@ -495,7 +495,7 @@ def _claimed(case: Case) -> Settle | None:
     is_news = case.standing in {Standing.OWED, Standing.UNCHANGED}
     if not is_news or state.is_open or state.is_same(entry.newest) or not task.needs_question:
         return None
-    if entry.end.has_refuted(state.version if state.is_stamped else None):
+    if entry.end.has_refuted(state.version if state.has_own_version else None):
         return Settle(Outcome.SUPERSEDED)
     note = entry.claiming(state)
     question = question_job(task.job, case.now) if entry.end.begins_claim(state.came) else None

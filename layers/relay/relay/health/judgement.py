@@ -102,12 +102,12 @@ class Debts:
 
 
 def with_holds(entry: Entry, policy: Policy, now: float, *, is_policy_known: bool = True) -> Entry:
-    """Return the entry with `paused_until` set to the end of the debt's last hold, from which `delay_start` counts.
+    """Return the entry with `paused_until` at the end of the debt's last hold: `delay_start` is not earlier than that.
 
-    Three kinds of holds count: the last pause that a worker recorded for the state, the pauses for all incidents, and
-    `min_seconds_between_signals` after the last signal. The last kind counts only if people know the critical already.
-    While the recorded pause goes on, the policy tells its end: an operator may have ended it early. The recorded end
-    counts only if the policy is not known.
+    A hold is the pause that a worker recorded for the state, a pause for all incidents since the debt began, or, if
+    people know the critical already, `min_seconds_between_signals` after its last signal. An operator may end or
+    prolong the recorded pause: while it goes on, its end is read from `policy`. Only if the policy is not known
+    (`is_policy_known`) does the recorded end count.
     """
     debt, since = entry.debt, entry.debt.since or entry.receipt.since
     is_recorded_end = debt.paused_until <= now or not is_policy_known

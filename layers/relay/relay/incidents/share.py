@@ -384,8 +384,8 @@ class State(NamedTuple):
         return self._replace(version=other.version, has_borrowed_version=True)
 
     @property
-    def is_stamped(self) -> bool:
-        """True if the state has timestamps of its own, by which BigPanda orders states."""
+    def has_own_version(self) -> bool:
+        """True if the state came with timestamps, by which BigPanda orders states: they are not borrowed."""
         return self.version is not None and not self.has_borrowed_version
 
     @property

@@ -8,7 +8,7 @@ from relay.jobs.job import Flag, Job, timestamp
 
 
 class Outcome(StrEnum):
-    """Outcome of a share or a job. What is said of chores (jobs that ring nobody) holds for a recovery, too.
+    """Outcome of a share or a job. A chore is a job that rings nobody, such as a callback's; here a recovery, too.
 
     Attributes:
         DELIVERED: xMatters accepted the signal. For a chore: the work is done.

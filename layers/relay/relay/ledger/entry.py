@@ -289,7 +289,7 @@ class Entry(NamedTuple):
 
         The caller queues the question to BigPanda. Newest state, debt and pages stay as they are.
         """
-        return replace(self, end=self.end.claimed(state.came, state.version if state.is_stamped else None))
+        return replace(self, end=self.end.claimed(state.came, state.version if state.has_own_version else None))
 
     def claim_hold(self, state: State) -> float:
         """Return the time until which `state` waits for BigPanda's answer about a claimed resolve; 0 for no wait.
@@ -328,7 +328,7 @@ class Entry(NamedTuple):
         return (self.announced, *self.doubtful, *in_flight)
 
     def has_seen(self, state: State) -> bool:
-        """True if the same state came before, with the timestamps (version) of the newest state."""
+        """True if `state` has the newest state's timestamps (`version`), and came before with the same ones."""
         is_as_old = self.newest is not None and self.newest.version == state.version
         return is_as_old and state.marked_digest in self.seen_digests
 

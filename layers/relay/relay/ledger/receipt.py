@@ -92,9 +92,9 @@ class Receipt(NamedTuple):
         return cls(at, is_open=True, recipients=recipients[:MAX_RECIPIENTS])
 
     def ended(self) -> "Receipt":
-        """Return the receipt (proof that people know) as closed, after the incident ended, eased or was snoozed.
+        """Return the receipt after the incident ended, eased or was snoozed: closed, so that no step is awaited.
 
-        A receipt whose signal made no page stays open until the fallback topic was notified of that.
+        If its signal made no page, it stays as it is, since the fallback topic is still to be notified of that.
         """
         return replace(self, is_open=False, missed="") if self.is_open and not self.has_no_page else self
 

@@ -113,9 +113,9 @@ class Sources:
             self._noted[share] = now + NOTE_AGAIN_SECONDS
 
     def record_recipients(self, channel: Channel, incident_id: str, recipients: Recipients, deadline: Deadline) -> bool:
-        """Record the recipients that the webhook's URL names for an incident. Return False if the table fails.
+        """Record the set of recipients in the webhook's URL for an incident. Return False if the table fails.
 
-        To write callbacks into BigPanda, and to make reconcile runs, the relay finds the incident's entries by them.
+        An incident has one ledger entry for each such set. Callbacks and reconcile runs find all of them by the sets.
         """
         if not recipients or not (channel.bigpanda or channel.callback):
             return True

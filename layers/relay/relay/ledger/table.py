@@ -513,7 +513,7 @@ class Ledger:
             yield found.key, decoded(found)
 
     def read_many(self, names: Collection[str]) -> dict[str, Entry]:
-        """Return the entries by key. A key without an item gives an entry without any state."""
+        """Return the entries with the keys `names`, by key: an empty one if the table has no item with the key."""
         found = self.table.read_many(names)
         return {name: Entry() if text is None else decoded(text) for name, text in found.items()}
 

@@ -95,10 +95,10 @@ LIST_FAILED_SECONDS = 300.0
 
 @dataclass(frozen=True)
 class CredentialProbe:
-    """Probes the credentials for xMatters' REST API and BigPanda's API. The clients are made at their first use.
+    """Tests ("probes") the channels' credentials for the REST APIs of xMatters and BigPanda, by a request with each.
 
-    A channel is probed once an hour at most. If a refused credential was changed, the next run probes its channel.
-    Channels in shadow mode and paused channels are probed as well.
+    A channel is due an hour after its last test, or at once if a refused credential was changed. Channels in shadow
+    mode and paused channels are tested as well. The clients are made at their first use.
     """
 
     tools: "Tools"
@@ -118,9 +118,10 @@ class CredentialProbe:
         return {name: kinds for name, kinds in found.items() if kinds}
 
     def run(self, deadline: Deadline) -> tuple[list[str], list[str], bool]:
-        """Probe the channels that are due, the oldest first. Raises LedgerError.
+        """Test the API credentials of the channels that are due, the longest untested first. Raises LedgerError.
 
-        Returns the names of all channels, the names of those that were due, and True if all were listed anew just now.
+        Returns three things: the names of all channels, the names of those that were due, and True if this run listed
+        all channels anew.
         """
         probes = read_probes(self.tools.table, self.tools.clock())
         is_changed = self._list(probes, deadline)

@@ -309,7 +309,8 @@ class SweepPolicies:
     def of(self, channel: str) -> Policy:
         """Return a channel's policy.
 
-        A removed or unreadable channel has the default policy; one unreadable for NOTIFIED_WITHIN_SECONDS has UNREAD.
+        A removed or unreadable channel has the default policy. After NOTIFIED_WITHIN_SECONDS unreadable, it has UNREAD,
+        which also awaits a proof that a device got each critical.
         """
         if channel not in self.known:
             self.known[channel] = self._read_policy(channel)
