@@ -62,6 +62,10 @@ def test_links_in_foreign_text_are_shown_and_cannot_be_followed(text: str, shown
     assert quoted(text, 200) == shown
 
 
+def test_id_that_begins_like_a_link_is_in_quotes() -> None:
+    assert identifier("www.phish.example") == '"www(.)phish(.)example"'
+
+
 def test_characters_that_steer_a_terminal_are_marked_and_columns_stay() -> None:
     assert printable("  a\x1b[2J\tb\u202e \n") == "  a\ufffd[2J\ufffdb\ufffd \ufffd"
     assert printable("a\nbcd", 3) == "a\ufffd…"

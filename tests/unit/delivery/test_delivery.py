@@ -323,6 +323,7 @@ PLACES: list[tuple[set[str], Step, str | None]] = [
     ({"retries"}, REFUSED, "dead_letter"),
     ({"retries", "dead_letters"}, REFUSED, "ledger"),
     ({"retries", "table", "dead_letters"}, REFUSED, None),
+    ({"retries", "store", "dead_letters"}, REFUSED, None),
 ]
 
 
@@ -357,7 +358,7 @@ def test_share_that_is_not_accepted_is_kept_where_something_takes_it_or_is_unsaf
     table.refuses_writes = False
     relay.close_circuits()
     relay.sweep_for(300, 20)
-    is_dead = answer is REFUSED and place is not None
+    is_dead = answer is REFUSED and "table" not in broken
     assert bool([job for job in relay.dead_letters.jobs() if job.stamps.reason == "refused"]) == is_dead
 
 

@@ -237,6 +237,9 @@ def test_shard_is_read_over_all_pages_earliest_first(items: int) -> None:
     assert dynamodb.page_size == 2
     found = [(each.key, each.others["due_at"]) for each in table.due("critical#1", 5000)]
     assert found == [(f"k{number}", number) for number in range(items)]
+    before = len(dynamodb.calls)
+    assert [each.key for each in table.due("critical#1", 2)] == [name for name, _ in found[:2]]
+    assert len(dynamodb.calls) == before + 1, "DynamoDB refuses a query for no items"
 
 
 def refused(code: str) -> ClientError:
@@ -358,8 +361,8 @@ def test_nothing_is_asked_about_a_step_whose_question_was_asked() -> None:
 
 def test_topic_that_is_told_of_an_owed_critical_says_nothing_of_the_receipt_of_an_earlier_one() -> None:
     owed = replace(announced(state()), receipt=Receipt(NOW, is_open=True)).owing(state(5))
-    told = owed.fallback_notified(owed, "", NOW + 9)
-    assert (told.debt.is_notified, told.receipt) == (True, owed.receipt)
+    told = replace(owed, debt=replace(owed.debt, row=Row(NOW))).fallback_notified(owed, "", NOW + 9)
+    assert (told.debt.is_notified, told.debt.row, told.receipt) == (True, None, owed.receipt)
 
 
 def test_dropped_dead_letter_is_owed_no_more_unless_it_was_dead_lettered_again_or_replayed_since() -> None:
