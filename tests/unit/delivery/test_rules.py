@@ -106,6 +106,11 @@ BACK = DOUBTFUL.owing(state(9, version=0))
 JOBS: dict[str, tuple[Entry, State, str]] = {
     "owed": (OWED, state(), "owed opened"),
     "announced": (announced(state()), state(), "duplicate"),
+    "announced, and owed to others who need no signal any more": (
+        announced(state()).owing(state()),
+        state(),
+        "duplicate",
+    ),
     "overtaken by an owed state": (Entry().owing(state(5)), state(), "superseded"),
     "copy that came at once": (OWED, state(0.6, version=0), "superseded"),
     "copy that came later": (OWED, state(0.8, version=0), "owed opened"),
