@@ -17,6 +17,7 @@ ANY = st.text(st.characters(exclude_categories=()))
         ("one\r\n  two\tthree\u2028four\u00a0five", "one two three four five"),
         ("\x1b[31mred\u202e\u200b\x00\ud800", "[31mred"),
         ("Überlast 過負荷 🙂", "Überlast 過負荷 🙂"),
+        ("disk" + " " * 900 + "full", "disk full"),
         ("", ""),
     ],
 )
