@@ -17,6 +17,7 @@ ANY = st.text(st.characters(exclude_categories=()))
         ("one\r\n  two\tthree\u2028four\u00a0five", "one two three four five"),
         ("\x1b[31mred\u202e\u200b\x00\ud800", "[31mred"),
         ("Überlast 過負荷 🙂", "Überlast 過負荷 🙂"),
+        ("disk" + " " * 900 + "full", "disk full"),
         ("", ""),
     ],
 )
@@ -60,6 +61,10 @@ def test_quotation_holds_no_quote_or_bracket_of_its_text(text: str) -> None:
 )
 def test_links_in_foreign_text_are_shown_and_cannot_be_followed(text: str, shown: str) -> None:
     assert quoted(text, 200) == shown
+
+
+def test_id_that_begins_like_a_link_is_in_quotes() -> None:
+    assert identifier("www.phish.example") == '"www(.)phish(.)example"'
 
 
 def test_characters_that_steer_a_terminal_are_marked_and_columns_stay() -> None:

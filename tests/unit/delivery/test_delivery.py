@@ -47,6 +47,11 @@ def test_share_that_only_shadow_mode_saw_rings_if_it_comes_again_once_the_channe
     assert [relay.share().outcome for _ in range(2)] == ["delivered", "duplicate"]
 
 
+def test_state_that_would_wait_for_the_end_of_a_pause_is_a_signal_of_shadow_mode() -> None:
+    relay = new_relay(policy={"mode": "shadow", "pauses": [samples.pause("keep")]})
+    assert relay.play("critical comment") == ["shadowed opened", "unchanged touched"]
+
+
 def test_state_that_would_wait_until_a_flapping_incident_is_calm_is_no_signal_of_shadow_mode() -> None:
     relay = new_relay(policy={"mode": "shadow", "flap": {"transitions": 2, "minutes": 60}})
     assert [each.split()[0] for each in relay.play("warning ok warning ok")] == ["shadowed"] * 3 + ["unchanged"]
@@ -273,9 +278,11 @@ def test_second_critical_waits_for_the_record_of_the_first_that_rang_while_the_t
     assert relay.statuses() == "critical"
 
 
-def test_claimed_resolve_that_neither_the_table_nor_a_queue_takes_is_unsafe_and_not_sent() -> None:
-    relay = down(secrets=secrets_of(bigpanda={"api_key": "BPU-1", "environment_id": "e"}))
-    relay.retries.failure = QueueError("SQS refused the message: AccessDenied")
+@pytest.mark.parametrize("is_table_down", [True, False])
+def test_claimed_resolve_is_unsafe_and_not_sent_if_no_queue_takes_it_or_the_question(is_table_down: bool) -> None:
+    relay = new_relay(secrets=secrets_of(bigpanda={"api_key": "BPU-1", "environment_id": "e"}))
+    relay.dynamodb.failure = TABLE_DOWN if is_table_down else None
+    relay.retries.failure = relay.chores.failure = NO
     result = relay.share(status="ok")
     assert (result.outcome, relay.session.calls) == ("unsafe", [])
 
@@ -287,11 +294,15 @@ def test_signal_without_the_table_is_noted_by_one_message_that_waits_as_long_as_
     assert relay.retries.delays() == [9]
 
 
-@pytest.mark.parametrize(("until", "delay"), [(3601, 120), (31, 30)])
-def test_state_in_a_pause_wakes_within_two_minutes_if_the_table_does_not_take_its_row(until: float, delay: int) -> None:
+@pytest.mark.parametrize(
+    ("until", "is_read", "delay"), [(3601, True, 120), (31, True, 30), (3601, False, 30), (11, False, 10)]
+)
+def test_state_in_a_pause_wakes_at_its_end_or_within_two_minutes_if_the_table_does_not_take_its_row(
+    until: float, is_read: bool, delay: int
+) -> None:
     """The pause may end early, and no sweeper would wake the state then."""
     relay = new_relay(policy={"pauses": [samples.pause("keep", until=until)]})
-    relay.dynamodb.refuses_writes = True
+    relay.dynamodb.refuses_writes, relay.dynamodb.failure = True, None if is_read else TABLE_DOWN
     assert (relay.play("critical"), relay.retries.delays()) == (["queued paused"], [delay])
 
 
@@ -312,6 +323,7 @@ PLACES: list[tuple[set[str], Step, str | None]] = [
     ({"retries"}, REFUSED, "dead_letter"),
     ({"retries", "dead_letters"}, REFUSED, "ledger"),
     ({"retries", "table", "dead_letters"}, REFUSED, None),
+    ({"retries", "store", "dead_letters"}, REFUSED, None),
 ]
 
 
@@ -346,7 +358,7 @@ def test_share_that_is_not_accepted_is_kept_where_something_takes_it_or_is_unsaf
     table.refuses_writes = False
     relay.close_circuits()
     relay.sweep_for(300, 20)
-    is_dead = answer is REFUSED and place is not None
+    is_dead = answer is REFUSED and "table" not in broken
     assert bool([job for job in relay.dead_letters.jobs() if job.stamps.reason == "refused"]) == is_dead
 
 

@@ -185,6 +185,15 @@ def test_no_text_of_an_incident_that_was_missed_forges_a_line_or_a_link() -> Non
     check_forgery(missed(FORGED, FORGED, FORGED), like=missed("i1", "d", f"{LINK}i1"))
 
 
+@pytest.mark.parametrize(("channels", "has_others"), [(10, False), (11, True)])
+def test_message_about_a_missed_critical_says_if_it_may_be_of_more_than_ten_channels(
+    channels: int, has_others: bool
+) -> None:
+    sns = FakeSns()
+    assert fallback(sns).notify_of_unknown([f"c{number}" for number in range(channels)], [samples.share()])
+    assert ("c9 or others" in sns.message()["Message"]["email"], "c10" in str(sns.message())) == (has_others, False)
+
+
 # ---- The debt of a job -----------------------------------------------------------------------------------------------
 
 

@@ -256,6 +256,17 @@ def test_page_that_xmatters_does_not_end_is_tried_as_seldom_as_it_asks_although_
     assert ("credentials_refused" in relay.recorder.metrics()) == (status == 403)
 
 
+@pytest.mark.parametrize("status", [401, 429])
+def test_run_asks_for_no_further_page_once_xmatters_refuses_the_credential_or_asks_for_a_pause(
+    status: int, tenant: Tenant
+) -> None:
+    relay = new_relay(tenant, policy={"replace": False})
+    relay.play("critical 15 warning 15")
+    asked, relay.rest.steps = len(relay.rest.calls), [samples.refused(status)]
+    relay.play("ok 10")
+    assert (len(relay.rest.calls) - asked, relay.chores.jobs()[0].stamps.http_status) == (1, status)
+
+
 def test_page_with_a_passing_failure_ends_although_xmatters_does_not_end_another(tenant: Tenant) -> None:
     answers = {"page-1": [400, 400, 400], "page-2": [503]}
 

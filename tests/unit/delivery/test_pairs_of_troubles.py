@@ -172,7 +172,7 @@ def test_bell_whose_channel_cannot_be_read_is_no_poison(is_refused: bool) -> Non
         assert worked(relay, bell) == (["m1"] if is_refused else [])
     row = relay.entry().debt.row
     assert row is not None
-    assert row.begun == 0
+    assert (row.begun, row.due > relay.clock.now + 180) == (0, True)
     assert relay.dead_letters.messages == []
 
 
@@ -483,12 +483,14 @@ def test_critical_that_comes_again_rings_all_if_the_policy_has_no_rule_for_flaps
     assert rung(relay) == ["Ops", "anna", "Ops"]
 
 
-def test_incident_has_the_priority_of_its_status_also_of_an_unknown_one() -> None:
-    relay = new_relay(policy={"priorities": {"unknown": "MEDIUM", "ok": "LOW"}})
-    relay.play("major critical ok")
+def test_incident_has_the_priority_of_its_route_or_else_of_its_status_also_of_an_unknown_one() -> None:
+    route = {"when": {"status": "warning"}, "recipients": ["Ops"], "priority": "HIGH"}
+    relay = new_relay(policy={"priorities": {"unknown": "MEDIUM", "ok": "LOW"}, "routes": [route]})
+    relay.play("major warning critical ok")
     said = [json.loads(call.headers["X-Relay-Decision"]) for call in relay.session.calls]
     assert [(each["status"], each["is_over"], each["priority"]) for each in said] == [
         ("", False, "MEDIUM"),
+        ("warning", False, "HIGH"),
         ("critical", False, "HIGH"),
         ("ok", True, "LOW"),
     ]
@@ -696,6 +698,25 @@ def test_tags_that_only_bigpandas_api_shows_ring_nobody(is_found: bool) -> None:
     body = samples.body(changedOn=stamp, **WEB)
     worked(relay, samples.job(body=body, version=(stamp, stamp), received_at=came, url_recipients=(), found=is_found))
     assert rung(relay) == (["Ops"] if is_found else ["Ops", "Web"])
+
+
+@pytest.mark.parametrize(
+    ("events", "said", "is_rung"),
+    [
+        ("critical 10 response:Acknowledge 10", {}, False),
+        ("critical 10", {"snooze": {"snoozed": True}}, False),
+        ("critical 10", {"status": "major"}, False),
+        ("major 10", {}, True),
+    ],
+    ids=["acknowledged", "snoozed", "status got lost", "status was never known"],
+)
+def test_late_tag_rings_its_recipients_unless_a_person_answered_or_snoozed_or_the_status_got_lost(
+    events: str, said: dict[str, Any], is_rung: bool
+) -> None:
+    relay = new_relay(policy=ROUTED, xmatters=CALLBACK)
+    relay.play(events)
+    relay.play("comment", **WEB, **said)
+    assert rung(relay) == ["Ops", "Web"][: 1 + is_rung]
 
 
 def test_route_by_the_status_of_a_change_that_the_policy_does_not_announce_rings_nobody() -> None:

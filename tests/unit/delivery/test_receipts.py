@@ -245,6 +245,12 @@ class TestRestOfTheStory:
         relay.play("15 status:terminated 0 sweep response:Acknowledge 0 30m")
         assert told(relay) == []
 
+    def test_critical_whose_next_share_has_no_known_status_is_told_of_all_the_same(self) -> None:
+        relay = watched(BOTH)
+        relay.play("critical")
+        relay.play("comment 30m", status="major")
+        assert told(relay) == UNNOTIFIED
+
     def test_failure_of_an_older_page_says_nothing_of_a_critical_whose_signal_has_no_id(self) -> None:
         relay = watched(BOTH)
         relay.play("warning 5")
@@ -309,6 +315,13 @@ class TestAnswersInBigPanda:
         bigpanda = FakeSession(answer([acted()]))
         relay = new_relay(tenant, policy=ANSWERED, access=self.ACCESS, bigpanda=bigpanda)
         relay.play("critical 15 30m")
+        assert (told(relay), relay.entry().receipt.answered_by) == ([], "BigPanda user anna")
+
+    def test_bigpanda_is_asked_although_the_access_to_the_rest_api_was_removed_since_the_page_was_found(self) -> None:
+        relay = new_relay(Tenant(), policy=ANSWERED, access=self.ACCESS, bigpanda=FakeSession(answer([acted()])))
+        relay.play("critical 15")
+        relay.edit_secret(lambda document: document["xmatters"].pop("rest"))
+        relay.play("30m")
         assert (told(relay), relay.entry().receipt.answered_by) == ([], "BigPanda user anna")
 
     def test_bigpanda_is_asked_once_shortly_before_the_step_is_late(self) -> None:

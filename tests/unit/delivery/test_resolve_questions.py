@@ -9,7 +9,7 @@ import requests
 
 from relay.http.session import HttpAnswer
 from tests import samples
-from tests.fakes import FakeSession, Relay
+from tests.fakes import Call, FakeSession, Relay
 from tests.unit.xmatters_tenant import Tenant, new_relay
 
 OPENED = 1_800_000_000
@@ -221,3 +221,21 @@ def test_end_is_asked_about_again_if_an_open_state_came_later_by_the_clock_of_an
     relay.bigpanda.steps = [HttpAnswer(200, {}, b'{"id": "i1", "status": "ok", "active": false}')]
     passes(relay, 27)
     assert relay.entry().is_over
+
+
+def test_incident_is_not_over_if_it_got_worse_while_bigpanda_was_asked_by_a_function_with_a_clock_behind(
+    tenant: Tenant,
+) -> None:
+    relay = asking(tenant)
+    relay.play("warning 120 ok")
+
+    def worsens(_: Call) -> HttpAnswer:
+        relay.bigpanda.steps = [incident("critical")]
+        relay.clock.now -= 2
+        relay.play("critical")
+        relay.clock.now += 1
+        return incident("ok")
+
+    relay.bigpanda.steps = [worsens]
+    passes(relay, 30)
+    assert (relay.statuses(), relay.entry().is_over) == ("warning critical", False)

@@ -80,6 +80,12 @@ SHARES: dict[str, tuple[Entry, State, frozenset[Transition], str]] = {
     # An ambiguous failure: the state is compared with each state that may be announced.
     "critical after a doubtful warning": (DOUBTFUL, state(9, version=0), PARITY, "owed worsened"),
     "end of a doubtful page": (sent(Entry(), state(), "doubtful"), over(9), PARITY, "owed resolved"),
+    "end after an older one, whose record came late": (
+        announced(state(9)).announcing(over(5), "r2", NOW + 6),
+        over(12),
+        PARITY,
+        "owed resolved",
+    ),
     "open after a doubtful end": (sent(announced(state()), over(5), "doubtful"), state(9), PARITY, "owed reopened"),
 }
 
@@ -100,6 +106,11 @@ BACK = DOUBTFUL.owing(state(9, version=0))
 JOBS: dict[str, tuple[Entry, State, str]] = {
     "owed": (OWED, state(), "owed opened"),
     "announced": (announced(state()), state(), "duplicate"),
+    "announced, and owed to others who need no signal any more": (
+        announced(state()).owing(state()),
+        state(),
+        "duplicate",
+    ),
     "overtaken by an owed state": (Entry().owing(state(5)), state(), "superseded"),
     "copy that came at once": (OWED, state(0.6, version=0), "superseded"),
     "copy that came later": (OWED, state(0.8, version=0), "owed opened"),

@@ -227,4 +227,5 @@ def test_longest_messages_fit_into_what_sns_takes(count: int, health: Health) ->
     assert ("channel" in message["MessageAttributes"]) == (count == 1)
     assert ("And 150 more channels." in message["Message"]["email"]) == (count == 200)
     assert ("more channels" in message["Message"]["email"]) == (count == 200)
+    assert ("for one of them: relayctl status --channel cccc" in message["Message"]["email"]) == (count > 1)
     assert len(json.dumps(message)) < 256 * 1024

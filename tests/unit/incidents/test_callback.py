@@ -60,6 +60,7 @@ class TestFlow:
             reason=None,
             at="2026-03-04T02:58:14.301+0000",
         )
+        assert parsed(FLOW | {"device": {"name": "Work Phone"}}) == parsed(FLOW)
 
     @pytest.mark.parametrize("kind", list(Kind))
     def test_each_kind_of_callback_is_read_by_its_name(self, kind: Kind) -> None:
@@ -143,6 +144,7 @@ def test_usual_texts_of_responses_alone_acknowledge_or_escalate(said: str, ackno
     assert ResponseMeanings().is_escalation(found) is escalates
     note = found._replace(kind=Kind.ANNOTATION)
     assert (ResponseMeanings().is_acknowledgement(note), ResponseMeanings().is_escalation(note)) == (False, False)
+    assert (found.response, note.response) == (said.strip().lower(), "")
 
 
 def test_same_answer_to_the_same_page_at_another_time_is_another_callback() -> None:

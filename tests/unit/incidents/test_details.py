@@ -120,7 +120,7 @@ ALERTS = [
         "tags": {"host": "db-1", "check": "lag", "team": "x"},
         "description": "lag\n is  340 s",
     },
-    {"id": "a3", "status": "ok", "active": False, "source_system": "nagios"},
+    {"id": "a3", "status": "unknown", "active": False, "source_system": "nagios"},
 ]
 
 
@@ -138,7 +138,7 @@ def test_own_body_is_built_in_full() -> None:
         "priority": "HIGH",
         "properties": {
             "subject": "CRITICAL db-1 lag: lag is 340 s",
-            "description": "CRITICAL db-1 lag: lag is 340 s\nWARNING web-1: slow\nok",
+            "description": "CRITICAL db-1 lag: lag is 340 s\nWARNING web-1: slow\nunknown",
             "incident_id": "i1",
             "environment_id": "e1",
             "status": "critical",
@@ -202,6 +202,6 @@ def test_subject_is_short_enough_for_a_text_message_and_a_reduced_body_keeps_it(
 
 
 def test_reduced_body_keeps_the_incidents_own_description() -> None:
-    own = "Checkout is down. Runbook: restart it. " * 9
+    own = "Checkout is down. Runbook: restart it. " * 99
     document = {"id": "i1", "status": "critical", "description": own, "alerts": [{"id": "a", "description": "CPU"}]}
-    assert json.loads(reduced_body(parse_share(json.dumps(document).encode())))["description"] == own
+    assert json.loads(reduced_body(parse_share(json.dumps(document).encode())))["description"] == own[:1024]

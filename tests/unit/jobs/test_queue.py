@@ -222,7 +222,8 @@ def test_revived_job_starts_anew_later_than_its_dead_lettering_on_a_slow_clock()
 
 def test_age_of_a_follow_up_counts_from_its_signal_and_not_from_the_wait_before() -> None:
     waited = samples.job(revived_at=EARLY, dead_lettered_at=EARLY)
-    assert followup_job(waited, seconds_of(LATE) + 9).age_counts_from == seconds_of(LATE) + 9
+    followup = followup_job(waited, seconds_of(LATE) + 9)
+    assert (followup.age_counts_from, followup.dead_lettered_at) == (seconds_of(LATE) + 9, None)
 
 
 CAME = 1_800_000_000.0

@@ -237,6 +237,9 @@ def test_shard_is_read_over_all_pages_earliest_first(items: int) -> None:
     assert dynamodb.page_size == 2
     found = [(each.key, each.others["due_at"]) for each in table.due("critical#1", 5000)]
     assert found == [(f"k{number}", number) for number in range(items)]
+    before = len(dynamodb.calls)
+    assert [each.key for each in table.due("critical#1", 2)] == [name for name, _ in found[:2]]
+    assert len(dynamodb.calls) == before + 1, "DynamoDB refuses a query for no items"
 
 
 def refused(code: str) -> ClientError:
@@ -303,6 +306,12 @@ def test_page_of_a_signal_that_is_being_sent_has_to_end_although_its_senders_clo
     assert entry.end.at > NOW + 10
 
 
+def test_page_of_a_critical_that_is_being_sent_stays_if_an_older_resolve_is_recorded_meanwhile() -> None:
+    again = lease(state(9), 9)
+    late = announced(state()).leased(again, 1, 0).announcing(over(5), "r2", NOW + 10)
+    assert late.accepted(again, "r3", 1, until=NOW + 11).has_live_pages()
+
+
 @pytest.mark.parametrize(("recipients", "is_whole"), [(("jdoe",), True), (("jdoe", "Ops"), False), ((), False)])
 def test_signal_failed_for_all_only_if_all_its_recipients_are_known(
     recipients: tuple[str, ...], is_whole: bool
@@ -352,14 +361,15 @@ def test_nothing_is_asked_about_a_step_whose_question_was_asked() -> None:
 
 def test_topic_that_is_told_of_an_owed_critical_says_nothing_of_the_receipt_of_an_earlier_one() -> None:
     owed = replace(announced(state()), receipt=Receipt(NOW, is_open=True)).owing(state(5))
-    told = owed.fallback_notified(owed, "", NOW + 9)
-    assert (told.debt.is_notified, told.receipt) == (True, owed.receipt)
+    told = replace(owed, debt=replace(owed.debt, row=Row(NOW))).fallback_notified(owed, "", NOW + 9)
+    assert (told.debt.is_notified, told.debt.row, told.receipt) == (True, None, owed.receipt)
 
 
-def test_dropped_dead_letter_is_owed_no_more_unless_it_was_dead_lettered_again_since() -> None:
+def test_dropped_dead_letter_is_owed_no_more_unless_it_was_dead_lettered_again_or_replayed_since() -> None:
     dead = OWED.dead_lettering(state(), MARK, "refused", plan=1)
     assert (dead.dropped(MARK).debt.is_owed, dead.dropped(MARK).debt.is_given_up) == (False, True)
-    assert dead.dropped(MARK - 1) == dead
+    revived = dead.reviving(state(), MARK + 5)
+    assert (dead.dropped(MARK - 1), revived.dropped(MARK)) == (dead, revived)
 
 
 def test_lease_begins_after_the_last_signal_and_the_last_end_although_its_senders_clock_is_behind() -> None:
@@ -426,6 +436,8 @@ def test_answer_is_in_date_although_its_function_has_a_clock_behind_that_of_the_
     [signal] = entry.accepted_signals
     assert not entry.is_overtaken(signal.at - 0.3, signal)
     assert entry.is_overtaken(signal.at - 0.3)
+    assert entry.acknowledged("jdoe", signal.at - 0.3, signal).acknowledged_by == "jdoe"
+    assert not replace(entry, accepted_signals=()).acknowledged("jdoe", signal.at - 0.3).acknowledged_by
 
 
 @pytest.mark.parametrize(
@@ -453,6 +465,12 @@ def test_owed_state_counts_as_worse_only_if_it_is_worse_than_what_people_know(
     known = announced(state(status=told))
     assert known.owing(state(5, status=owed)).owes_worse is is_worse
     assert not known.unchanged(state(5, status=owed)).owes_worse
+
+
+@pytest.mark.parametrize("is_for_acknowledger", [True, False])
+def test_critical_that_is_told_to_its_acknowledger_alone_awaits_no_proof(is_for_acknowledger: bool) -> None:
+    audience = Audience(("Ops",), is_for_acknowledger=is_for_acknowledger, awaits_receipt=True)
+    assert announced(state()).announcing(state(9), "r2", NOW + 9, audience).is_awaited is not is_for_acknowledger
 
 
 def test_receipt_ends_with_a_state_that_is_not_critical() -> None:

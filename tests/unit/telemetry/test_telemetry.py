@@ -201,6 +201,12 @@ class TestChannelMetrics:
         assert recorder.metrics() == {"share": 1}
         assert recorder.channel_metrics() == {("noc", "share"): 1, ("noc", "signal_delivered"): 1}
 
+    def test_signals_that_workers_sent_are_counted_for_their_channel(self) -> None:
+        recorder = Recorder(has_channel_metrics=True)
+        for result in (Result(Outcome.DELIVERED, NOC), Result(Outcome.QUEUED, NOC, Reason.UPSTREAM)):
+            recorder.telemetry.worked(samples.job(), result, {})
+        assert recorder.channel_metrics() == {("noc", "signal_delivered"): 1, ("noc", "signal_failed"): 1}
+
     def test_channels_after_the_first_hundred_are_counted_together(self) -> None:
         recorder = Recorder(has_channel_metrics=True)
         for number in (*range(102), 0):
