@@ -56,8 +56,10 @@ def test_resolve_ends_the_incident_in_bigpanda_in_the_persons_name() -> None:
     assert relay.chores.messages == relay.dead_letters.messages == []
 
 
-def test_snooze_counts_from_the_answer_and_ends_with_a_change() -> None:
+@pytest.mark.parametrize("comments", [["response"], ["status"]], ids=["commented", "no comments of answers"])
+def test_snooze_counts_from_the_answer_and_ends_with_a_change(comments: list[str]) -> None:
     relay = new_relay()
+    relay.edit_secret(lambda document: document["bigpanda"].update(comments=comments))
     relay.play("critical 5 response:Snooze")
     came = relay.clock.now
     relay.wake(120)
