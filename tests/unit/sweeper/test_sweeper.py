@@ -118,6 +118,18 @@ def test_newer_debt_that_comes_while_one_with_an_unreadable_job_is_put_off_is_ke
     assert relay.entry().debt.job == newer
 
 
+@pytest.mark.parametrize(("waiting", "woken"), [(200, {"c", "w"}), (201, {"c"})])
+def test_only_criticals_are_woken_while_many_messages_wait_for_workers(waiting: int, woken: set[str]) -> None:
+    relay = new_relay(DOWN)
+    for name, status in (("w", "warning"), ("c", "critical")):
+        relay.share(id=name, status=status)
+    relay.retries.messages.clear()
+    relay.close_circuits()
+    relay.retries.visible = waiting
+    relay.sweep(600)
+    assert {job.incident_id for job in relay.retries.jobs()} == woken
+
+
 def begun_five_times(**changes: Any) -> Relay:
     """Return a relay that owes a share at whose job five workers died."""
     relay = vanished(DOWN, DOWN, DOWN, dies, **changes)
@@ -161,7 +173,7 @@ def test_pause_that_is_over_ends_for_a_process_that_could_not_read_the_secret_be
     relay = new_relay(policy={"pauses": [samples.pause("keep")]})
     relay.share()
     new = replace(relay, secrets=FakeSecrets(noc=ChannelUnreadable("throttled")))
-    new.sweep(60)
+    assert new.sweep(60)["healed"] == 0, "until it is read, the pause may go on"
     new.secrets.texts |= relay.secrets.texts
     new.change_policy()
     new.sweep(60)

@@ -140,6 +140,16 @@ def test_critical_that_a_pause_holds_is_given_up_and_told_of_once_its_channel_is
     assert subjects(relay) == ["incident i1 of channel noc"]
 
 
+def test_channel_whose_policy_there_is_no_time_to_read_keeps_that_of_its_last_copy() -> None:
+    names = ("dba", "noc")
+    relay = new_relay(DOWN, channels=names, policy={"fallback_after_seconds": 3600}, credentials=HookedDynamoDb())
+    for name in names:
+        relay.post(name)
+    relay.credentials._called = lambda _: relay.clock.sleep(9)  # type: ignore[method-assign]
+    relay.sweep(600)
+    assert subjects(relay) == []
+
+
 class TestPhones:
     """Phones: called and texted once for all channels, after the topic, with its limits."""
 
@@ -312,9 +322,10 @@ class TestWorkerWhileTheLedgerIsDown:
         relay.wake(60)
         assert len(subjects(relay)) == 2
 
-    def test_worker_notifies_nobody_of_a_channel_in_shadow_mode(self) -> None:
-        relay = self.down(policy={"fallback_after_seconds": 60, "mode": "shadow"})
-        self.put(relay, "i1")
+    @pytest.mark.parametrize(("name", "mode"), [("i1", "shadow"), ("relay-canary-1", "live")])
+    def test_worker_notifies_nobody_of_a_channel_in_shadow_mode_or_of_a_canary(self, name: str, mode: str) -> None:
+        relay = self.down(policy={"fallback_after_seconds": 60, "mode": mode})
+        self.put(relay, name)
         for _ in range(4):
             relay.wake(60)
         assert (subjects(relay), len(relay.retries.messages)) == ([], 1)
