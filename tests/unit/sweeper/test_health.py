@@ -5,10 +5,12 @@ from copy import replace
 from typing import Any
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
 from relay.failures import ChannelUnreadable, Reason, SendError
 from relay.health.announcement import ChannelState, Told
 from relay.http.session import HttpAnswer
+from relay.ledger.credentials import change_mark
 from relay.ledger.rate_limit_and_circuit import gate_of
 from relay.sweeper.canary import Canary
 from relay.sweeper.credential_probe import PROBES_KEY
@@ -47,6 +49,19 @@ def test_many_channels_that_get_sick_in_one_run_are_told_with_one_message() -> N
         ("fallback", "CRITICAL, xMatters did not notify: incident c1 of channel c1"),
     ]
     assert all(f"- {name}: since " in texts(relay.sns)[0] for name in names)
+
+
+def test_removed_channel_is_sick_until_its_states_are_given_up() -> None:
+    relay = watched(DOWN)
+    relay.share()
+    del relay.secrets.texts["noc"]
+    change_mark(relay.credentials.table(relay.clock), "noc", "m1", relay.clock.now, revokes=True)
+    relay.dead_letters.failure = EndpointConnectionError(endpoint_url="x")
+    relay.sweep_for(900)
+    relay.dead_letters.failure = None
+    relay.sweep_for(900)
+    told = [subject for topic, subject in relay.sns.told() if topic != "fallback"]
+    assert told == ["Channel noc is sick: 1 critical, 0 other incidents wait", "Channel noc is well again"]
 
 
 def judged(relay: Relay, **members: Any) -> SweeperRun:
