@@ -9,6 +9,7 @@ from botocore.exceptions import EndpointConnectionError
 
 from relay.failures import ChannelUnreadable, Reason, SendError
 from relay.health.announcement import ChannelState, Told
+from relay.health.judgement import ShareWatch
 from relay.http.session import HttpAnswer
 from relay.ledger.credentials import change_mark
 from relay.ledger.rate_limit_and_circuit import gate_of
@@ -78,6 +79,13 @@ def test_run_that_does_not_see_all_debts_finds_sick_channels_and_judges_none_wel
         "dba": (1, 0),
         "noc": (1, 0),
     }
+
+
+def test_last_share_of_each_of_a_thousand_channels_is_read_before_one_counts_as_silent() -> None:
+    relay = watched(policy={"expect_share_every": EVERY})
+    relay.post()
+    others = {f"c{number}": ShareWatch(EVERY, relay.clock.now) for number in range(999)}
+    assert judged(relay, expected=others | {"noc": ShareWatch(EVERY, 0.0)}).health == {}
 
 
 def test_of_too_many_sick_channels_those_are_watched_of_which_people_were_told_last() -> None:

@@ -95,6 +95,13 @@ def test_message_about_an_owed_critical_tells_of_that_and_not_of_the_receipt_of_
     assert ("owed since 2027-01-15T08:01:" in text, "accepted its signal" in text) == (True, False)
 
 
+def test_message_about_a_critical_without_a_description_has_that_of_the_share_before_it() -> None:
+    relay = new_relay(samples.accepted(), DOWN)
+    relay.play("warning 5", description="disk is full")
+    relay.play("critical 5m")
+    assert '- Incident i1: "disk is full"' in relay.sns.message()["Message"]["email"]
+
+
 def test_topic_is_not_told_of_a_critical_that_a_later_pause_of_its_environment_holds() -> None:
     relay = new_relay(DOWN)
     body = {"incident": {"id": "i1", "status": "critical"}, "metadata": {"environment": "staging"}}
