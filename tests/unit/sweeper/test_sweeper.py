@@ -181,6 +181,18 @@ def test_pause_that_is_over_ends_for_a_process_that_could_not_read_the_secret_be
     assert relay.entry().announced
 
 
+def test_state_whose_message_waits_until_its_channel_can_be_read_gets_no_second_message() -> None:
+    relay = new_relay(DOWN)
+    relay.share(status="warning")
+    new = replace(relay, secrets=FakeSecrets(noc=ChannelUnreadable("throttled")))
+    for _ in range(8):
+        [wait] = new.delays()
+        for _ in range(wait // 60):
+            new.sweep(60)
+        new.wake(wait % 60)
+    assert wait >= 300
+
+
 @pytest.mark.parametrize(("is_removed", "reason"), [(True, "channel_removed"), (False, "shadowed")])
 def test_debt_of_a_channel_that_sends_no_more_is_given_up_although_its_circuit_is_open(
     is_removed: bool, reason: str
