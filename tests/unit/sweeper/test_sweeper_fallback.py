@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
+from relay.http.session import HttpAnswer
 from relay.jobs.job import timestamp
 from relay.ledger.credentials import change_mark
 from relay.ledger.entry import entry_key
@@ -36,9 +37,10 @@ def test_debt_that_was_settled_after_the_index_was_read_is_left_out() -> None:
     assert subjects(relay) == []
 
 
-def test_critical_that_eased_after_the_index_was_read_is_left_out() -> None:
-    table = HookedDynamoDb()
-    relay = new_relay(DOWN, dynamodb=table)
+@pytest.mark.parametrize("reply", [DOWN, samples.accepted()], ids=["owed", "unheard"])
+def test_critical_that_eased_after_the_index_was_read_is_left_out(reply: HttpAnswer) -> None:
+    table, xmatters = HookedDynamoDb(), {"callback": {"token": samples.CALLBACK_TOKEN}}
+    relay = new_relay(reply, DOWN, dynamodb=table, policy={"notified_within_seconds": 300}, xmatters=xmatters)
     relay.play("critical 0")
     table.before["batch_get_item", 0] = lambda: relay.play("warning")
     relay.sweep(300)
