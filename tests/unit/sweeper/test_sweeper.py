@@ -88,6 +88,16 @@ def test_what_a_pause_held_rings_once_it_is_resumed_although_another_pause_goes_
     assert relay.entry("p1").announced
 
 
+def test_what_a_pause_held_rings_no_sooner_than_other_states_after_a_worker_died_at_it() -> None:
+    relay = new_relay(policy={"pauses": [samples.pause("keep")]})
+    relay.share()
+    relay.change_policy()
+    relay.sweep(60)
+    [job] = relay.retries.jobs()
+    relay.delivery.record_begun_bell(job)
+    assert [relay.sweep(60)["healed"] for _ in range(3)] == [0, 0, 1]
+
+
 @pytest.mark.parametrize("text", [None, "{", '{"schema": 2}'], ids=["missing", "no JSON", "newer schema"])
 def test_unreadable_stored_job_is_counted_and_asked_for_later(text: str | None) -> None:
     relay = vanished(DOWN)
