@@ -78,6 +78,16 @@ def test_refusal_is_dead_lettered_with_its_reason() -> None:
     assert line["detail"] == "BigPanda did not snooze the incident: HTTP 400"
 
 
+def test_answer_to_an_incident_that_is_over_and_that_bigpanda_forgot_is_not_dead_lettered() -> None:
+    relay = new_relay(samples.refused(404))
+    for status in ("critical", "ok"):
+        relay.clock.now += 1
+        relay.post(recipients=("dba",), status=status, changedOn=int(relay.clock.now))
+        relay.wake(15)
+    relay.play("response:Resolve 5m")
+    assert (writes(relay) != [], relay.chores.messages, relay.dead_letters.messages) == (True, [], [])
+
+
 ONE = samples.accepted("r1")
 CHANGED = "(Not resolved: it changed since that page.)"
 WORSE = "it got worse or opened again since that page, and nobody was told of that yet.)"

@@ -150,11 +150,11 @@ def test_critical_that_a_pause_holds_is_given_up_and_told_of_once_its_channel_is
 
 
 def test_channel_whose_policy_there_is_no_time_to_read_keeps_that_of_its_last_copy() -> None:
-    names = ("dba", "noc")
-    relay = new_relay(DOWN, channels=names, policy={"fallback_after_seconds": 3600}, credentials=HookedDynamoDb())
+    marks, names = HookedDynamoDb(), ("dba", "noc")
+    relay = new_relay(DOWN, channels=names, policy={"fallback_after_seconds": 3600}, credentials=marks)
     for name in names:
         relay.post(name)
-    relay.credentials._called = lambda _: relay.clock.sleep(9)  # type: ignore[method-assign]
+    marks.before["get_item", marks.calls.count("get_item")] = lambda: relay.clock.sleep(9)
     relay.sweep(600)
     assert subjects(relay) == []
 
