@@ -17,7 +17,16 @@ from relay.sweeper.canary import Canary
 from relay.sweeper.credential_probe import PROBES_KEY
 from relay.sweeper.run import SweeperRun
 from tests import samples
-from tests.fakes import FakeSecrets, FakeSession, FakeSns, HookedDynamoDb, Relay, Step, new_relay, table_down
+from tests.fakes import (
+    FakeSecrets,
+    FakeSession,
+    FakeSns,
+    HookedDynamoDb,
+    Relay,
+    Step,
+    new_relay,
+    table_down,
+)
 from tests.unit.xmatters_tenant import REST
 
 ALARM = "arn:aws:sns:eu-central-1:000000000000:alarm"
@@ -219,12 +228,15 @@ HOUR = 3600.0
 EVERY = 4 * HOUR
 
 
-@pytest.mark.parametrize("shares", [1, 0])
-def test_channel_without_a_share_for_too_long_wakes_people(shares: int) -> None:
+@pytest.mark.parametrize(("shares", "is_table_down"), [(1, False), (0, False), (0, True)])
+def test_channel_without_a_share_for_too_long_wakes_people(shares: int, is_table_down: bool) -> None:
     relay = watched(policy={"expect_share_every": EVERY})
     for _ in range(shares):
         relay.post(status="ok")
-    relay.sweep_for(4 * HOUR)
+    relay.credentials.failure = EndpointConnectionError(endpoint_url="x") if is_table_down else None
+    relay.sweep(60)
+    relay.credentials.failure = None
+    relay.sweep_for(4 * HOUR - 60)
     assert relay.sns.told() == []
     relay.sweep_for(180)
     assert relay.sns.told() == [("alarm", "Channel noc is sick: 0 critical, 0 other incidents wait")]
