@@ -209,8 +209,9 @@ def test_incident_is_assigned_to_the_acknowledger(user_name: str, access: dict[s
     assert "is assigned to them" in comments(relay)[0]
 
 
-def test_incident_is_not_assigned_to_a_user_whom_bigpanda_does_not_know() -> None:
-    relay = acted(HttpAnswer(200, {}, b'{"Resources": []}'), DONE, assign=True)
+@pytest.mark.parametrize("listed", ["", '{"id": "u2", "userName": "another"}'], ids=["nobody", "another user"])
+def test_incident_is_not_assigned_to_a_user_whom_bigpanda_does_not_know(listed: str) -> None:
+    relay = acted(HttpAnswer(200, {}, f'{{"Resources": [{listed}]}}'.encode()), DONE, assign=True)
     assert asked(relay) == ["GET Users", "POST comments"]
     assert "(Not assigned: BigPanda has no user of that name.)" in comments(relay)[0]
 

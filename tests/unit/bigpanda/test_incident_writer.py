@@ -56,8 +56,10 @@ def test_resolve_ends_the_incident_in_bigpanda_in_the_persons_name() -> None:
     assert relay.chores.messages == relay.dead_letters.messages == []
 
 
-def test_snooze_counts_from_the_answer_and_ends_with_a_change() -> None:
+@pytest.mark.parametrize("comments", [["response"], ["status"]], ids=["commented", "no comments of answers"])
+def test_snooze_counts_from_the_answer_and_ends_with_a_change(comments: list[str]) -> None:
     relay = new_relay()
+    relay.edit_secret(lambda document: document["bigpanda"].update(comments=comments))
     relay.play("critical 5 response:Snooze")
     came = relay.clock.now
     relay.wake(120)
@@ -74,6 +76,16 @@ def test_refusal_is_dead_lettered_with_its_reason() -> None:
     assert (job.stamps.reason, job.stamps.http_status, job.stamps.response_excerpt) == ("refused", 400, "no")
     [line] = [line for line in relay.recorder.lines() if line.get("kind") == "writeback"]
     assert line["detail"] == "BigPanda did not snooze the incident: HTTP 400"
+
+
+def test_answer_to_an_incident_that_is_over_and_that_bigpanda_forgot_is_not_dead_lettered() -> None:
+    relay = new_relay(samples.refused(404))
+    for status in ("critical", "ok"):
+        relay.clock.now += 1
+        relay.post(recipients=("dba",), status=status, changedOn=int(relay.clock.now))
+        relay.wake(15)
+    relay.play("response:Resolve 5m")
+    assert (writes(relay) != [], relay.chores.messages, relay.dead_letters.messages) == (True, [], [])
 
 
 ONE = samples.accepted("r1")

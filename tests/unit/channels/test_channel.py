@@ -62,6 +62,7 @@ NOT_MADE = ": begins with bpr_ and was not made for this channel and endpoint"
     ("place", "value", "message"),
     [
         ("inbound", {}, ": needs basic or token"),
+        ("xmatters.callback", {}, ": needs basic or token"),
         ("inbound.previous", {"token": "t"}, ": needs expires_at"),
         ("inbound.previous", {"expires_at": "2030-01-31T12:00:00Z"}, ": needs basic or token"),
         (
@@ -81,7 +82,10 @@ NOT_MADE = ": begins with bpr_ and was not made for this channel and endpoint"
         ("xmatters.auth", {"type": "url", "x": nested(2000)}, ": unknown key x"),
         ("xmatters.recipients.0", "a,b", ": must not be blank or hold a comma"),
         ("xmatters.recipients", ["r"] * 101, ": must have 100 items at most"),
-        ("xmatters.recipients", [f"group {n} {'x' * 180}" for n in range(12)], ": must have 2048 characters in all"),
+        *(
+            (each, [f"group {n} {'x' * 180}" for n in range(12)], ": must have 2048 characters in all")
+            for each in ("xmatters.recipients", "policy.unanswered_recipients")
+        ),
         ("bigpanda.base_url", "https://acme.xmatters.com", ": its host is not among the stack's BigPandaHosts"),
         ("bigpanda.base_url", "https://api.bigpanda.io:99", ": it has a port other than 443"),
         ("bigpanda.reconcile", "yes", ": must be one of report, ring, true, false"),
@@ -335,8 +339,9 @@ def test_channel_that_may_notify_nobody_has_a_problem_with_its_key(found: Channe
         made(recipients=["Ops"], policy=FLAP),
         made(routes=[TO_OPS]),
         made(url=f"{HOST}/reapi/2015-04-01/forms/{UUID}/triggers", recipients=["Ops"]),
+        made(url=f"{HOST}/proxy", recipients=["Ops"], any_trigger_path=True),
     ],
-    ids=["flap rule without pages to end", "recipients in a route alone", "old form without pages to find"],
+    ids=["flap rule without pages to end", "recipients in a route alone", "old form without pages to find", "any path"],
 )
 def test_channel_whose_signals_reach_people_has_no_problem(found: Channel) -> None:
     assert (keys(found), misconfiguration.unprovable(found)) == ([], [])

@@ -44,7 +44,7 @@ def found(relay: Relay) -> list[tuple[str, ...]]:
         ([{"id": "page-9", "requestId": "another"}, {"id": "page-1", "requestId": "R1"}], ("page-1",), "1"),
         ([{"id": "page-1", "status": "TERMINATED"}, {"id": "page-2"}], ("page-1", "page-2"), "1"),
         (
-            [{"id": "x" * 101}, *({"id": f"p{n}", "status": None} for n in range(1000))],
+            [{"id": "x" * 101}, {"id": None}, *({"id": f"p{n}", "status": None} for n in range(1000))],
             tuple(f"p{n}" for n in range(10)),
             "7" * 100,
         ),

@@ -176,6 +176,13 @@ class TestRestOfTheStory:
         relay.play(f"failure=Ops {NEXT}")
         assert told(relay) == UNNOTIFIED
 
+    def test_answer_of_which_xmatters_does_not_say_who_gave_it_is_that_of_somebody(self) -> None:
+        relay = watched(BOTH)
+        relay.play("critical 15")
+        relay.call_back("response", "Acknowledge", person={})
+        relay.wake(0)
+        assert relay.entry().receipt.answered_by == "somebody"
+
     def test_message_says_what_is_missing_and_whom_to_call(self) -> None:
         relay = watched(BOTH, recipients=TWO)
         relay.share(description="disk full", title="Disk full")

@@ -75,8 +75,13 @@ def test_owed_critical_waits_for_the_answer_once_and_for_a_minute_at_most(tenant
 
 @pytest.mark.parametrize(
     "says",
-    [requests.ConnectTimeout(), *map(samples.refused, (401, 404, 503)), HttpAnswer(200, {}, b"[]")],
-    ids=["silent", "401", "404", "503", "odd"],
+    [
+        requests.ConnectTimeout(),
+        *map(samples.refused, (401, 404, 503)),
+        HttpAnswer(200, {}, b"[]"),
+        HttpAnswer(200, {}, b'{"id": "i2", "status": "critical", "active": true}'),
+    ],
+    ids=["silent", "401", "404", "503", "odd", "about another incident"],
 )
 def test_resolve_is_believed_and_counted_if_bigpanda_does_not_answer_for_ten_minutes(
     says: HttpAnswer | Exception, tenant: Tenant

@@ -1,6 +1,10 @@
-import pytest
+import socket
 
-from relay.http.session import AllowList, ForbiddenUrl
+import pytest
+import requests
+
+from relay.deadline import time_limit
+from relay.http.session import AllowList, ForbiddenUrl, Session, _TimedReads
 
 HOSTS = AllowList("XMattersHosts", ("*.xmatters.com", "api.bigpanda.io"))
 LOCAL = AllowList("XMattersHosts", ("*.xmatters.com",), loopback=True)
@@ -67,3 +71,26 @@ def test_look_alike_hosts_and_other_forbidden_urls_are_refused(url: str, why: st
 def test_local_profile_allows_no_other_plain_http(url: str) -> None:
     with pytest.raises(ForbiddenUrl):
         LOCAL.check(url)
+
+
+def test_address_that_does_not_answer_leaves_time_for_the_next_one_of_its_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits: list[float | None] = []
+
+    def hang(connecting: socket.socket, _: object) -> None:
+        limits.append(connecting.gettimeout())
+        raise TimeoutError
+
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"192.0.2.{number}", 443)) for number in (1, 2)]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    monkeypatch.setattr(socket.socket, "connect", hang)
+    with pytest.raises(requests.ConnectTimeout):
+        Session(HOSTS).call("GET", "https://acme.xmatters.com/", body=None, headers={}, seconds=8)
+    assert limits == [3, 3]
+
+
+def test_each_read_of_an_answer_has_no_more_than_the_time_that_is_left() -> None:
+    here, there = socket.socketpair()
+    with here, there, time_limit(5):
+        there.send(b"x")
+        assert _TimedReads(here).readinto(bytearray(1)) == 1
+        assert 0 < (here.gettimeout() or 0) <= 5

@@ -276,18 +276,22 @@ def test_state_after_a_resolve_is_queued_once_and_an_owed_resolve_not_again(
     assert len(scene.relay.retries.messages) == jobs
 
 
-@pytest.mark.parametrize(("status", "signals"), [("Critical", 2), ("Warning", 1)])
-def test_critical_rings_once_more_after_a_snooze_of_it_ended(status: str, signals: int) -> None:
-    scene = make_scene()
+@pytest.mark.parametrize(
+    ("status", "notify_on", "signals"),
+    [("Critical", ["opened", "reopened"], 2), ("Warning", ["opened", "reopened"], 1), ("Critical", ["opened"], 1)],
+)
+def test_critical_rings_once_more_after_a_snooze_of_it_ended(status: str, notify_on: list[str], signals: int) -> None:
+    scene = make_scene(policy={"notify_on": notify_on})
     scene.shared(status=status)
     scene.has(listed(scene, status=status, ago=600, snooze={"snoozed": True}))
     scene.run_twice()
     scene.has(listed(scene, status=status, ago=800))
+    found = 0
     for _ in range(3):
         scene.relay.clock.now += 300
-        scene.run()
+        found += scene.run()["snooze_over"]
         scene.relay.wake(0)
-    assert len(scene.signalled()) == signals
+    assert (len(scene.signalled()), found) == (signals, signals - 1)
 
 
 def test_critical_that_rang_after_its_snooze_was_seen_does_not_ring_again_once_it_ended() -> None:
@@ -386,12 +390,18 @@ def test_unknown_critical_is_reported_once_and_not_signalled(setting: Any) -> No
     assert "share_missed" not in scene.relay.recorder.metrics()
 
 
-@pytest.mark.parametrize("setting", ["report", "ring"])
-def test_unknown_critical_that_ends_while_the_run_lists_incidents_is_neither_reported_nor_signalled(
-    setting: str,
+@pytest.mark.parametrize(
+    ("setting", "known", "status"),
+    [("report", None, "Critical"), ("ring", None, "Critical"), ("ring", "unknown", "Warning")],
+)
+def test_incident_that_ends_while_the_run_lists_incidents_is_neither_reported_nor_signalled(
+    setting: str, known: str | None, status: str
 ) -> None:
-    scene = make_scene(reconcile=setting)
-    scene.has(incident(scene.relay.clock))
+    scene = make_scene(reconcile=setting, policy={"notify_on": ["opened", "worsened"]})
+    if known:
+        scene.shared(status=known)
+        scene.relay.wake(0)
+    scene.has(incident(scene.relay.clock, status=status))
     scene.run()
     scene.relay.clock.now += 90
     ended = answer({"items": [incident(scene.relay.clock, status="Ok")], "total": 1})

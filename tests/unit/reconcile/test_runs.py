@@ -338,10 +338,13 @@ class TestListing:
         assert scene.run()["compared"] == 100
         assert scene.relay.recorder.metrics()["reconcile_failed"] == 1
 
-    def test_failed_listing_is_not_taken_for_an_empty_one_and_is_repeated(self, scene: Scene) -> None:
+    @pytest.mark.parametrize("said", [{"total": 3, "items": []}, {"total": 0, "items": {}}], ids=str)
+    def test_failed_listing_is_not_taken_for_an_empty_one_and_is_repeated(
+        self, said: dict[str, Any], scene: Scene
+    ) -> None:
         scene.shared()
         scene.has(incident(scene.relay.clock, status="Ok"), incident(scene.relay.clock, "i2"))
-        scene.tenant.faults["folder="] = lambda _: HttpAnswer(200, {}, b'{"total": 3, "items": []}')
+        scene.tenant.faults["folder="] = lambda _: answer(said)
         before = history_of(scene).channels["noc"].seen
         found = scene.run_twice()
         assert (found["missed"], bool(found["failure"])) == (0, True)

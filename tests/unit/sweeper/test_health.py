@@ -5,16 +5,28 @@ from copy import replace
 from typing import Any
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
 from relay.failures import ChannelUnreadable, Reason, SendError
 from relay.health.announcement import ChannelState, Told
+from relay.health.judgement import ShareWatch
 from relay.http.session import HttpAnswer
+from relay.ledger.credentials import change_mark
 from relay.ledger.rate_limit_and_circuit import gate_of
 from relay.sweeper.canary import Canary
 from relay.sweeper.credential_probe import PROBES_KEY
 from relay.sweeper.run import SweeperRun
 from tests import samples
-from tests.fakes import FakeSecrets, FakeSession, FakeSns, HookedDynamoDb, Relay, Step, new_relay, table_down
+from tests.fakes import (
+    FakeSecrets,
+    FakeSession,
+    FakeSns,
+    HookedDynamoDb,
+    Relay,
+    Step,
+    new_relay,
+    table_down,
+)
 from tests.unit.xmatters_tenant import REST
 
 ALARM = "arn:aws:sns:eu-central-1:000000000000:alarm"
@@ -49,6 +61,19 @@ def test_many_channels_that_get_sick_in_one_run_are_told_with_one_message() -> N
     assert all(f"- {name}: since " in texts(relay.sns)[0] for name in names)
 
 
+def test_removed_channel_is_sick_until_its_states_are_given_up() -> None:
+    relay = watched(DOWN)
+    relay.share()
+    del relay.secrets.texts["noc"]
+    change_mark(relay.credentials.table(relay.clock), "noc", "m1", relay.clock.now, revokes=True)
+    relay.dead_letters.failure = EndpointConnectionError(endpoint_url="x")
+    relay.sweep_for(900)
+    relay.dead_letters.failure = None
+    relay.sweep_for(900)
+    told = [subject for topic, subject in relay.sns.told() if topic != "fallback"]
+    assert told == ["Channel noc is sick: 1 critical, 0 other incidents wait", "Channel noc is well again"]
+
+
 def judged(relay: Relay, **members: Any) -> SweeperRun:
     """Let the watch judge all channels in a run that did not see all debts; return the run."""
     run = SweeperRun(0.0, is_whole=False, **members)
@@ -63,6 +88,13 @@ def test_run_that_does_not_see_all_debts_finds_sick_channels_and_judges_none_wel
         "dba": (1, 0),
         "noc": (1, 0),
     }
+
+
+def test_last_share_of_each_of_a_thousand_channels_is_read_before_one_counts_as_silent() -> None:
+    relay = watched(policy={"expect_share_every": EVERY})
+    relay.post()
+    others = {f"c{number}": ShareWatch(EVERY, relay.clock.now) for number in range(999)}
+    assert judged(relay, expected=others | {"noc": ShareWatch(EVERY, 0.0)}).health == {}
 
 
 def test_of_too_many_sick_channels_those_are_watched_of_which_people_were_told_last() -> None:
@@ -196,12 +228,15 @@ HOUR = 3600.0
 EVERY = 4 * HOUR
 
 
-@pytest.mark.parametrize("shares", [1, 0])
-def test_channel_without_a_share_for_too_long_wakes_people(shares: int) -> None:
+@pytest.mark.parametrize(("shares", "is_table_down"), [(1, False), (0, False), (0, True)])
+def test_channel_without_a_share_for_too_long_wakes_people(shares: int, is_table_down: bool) -> None:
     relay = watched(policy={"expect_share_every": EVERY})
     for _ in range(shares):
         relay.post(status="ok")
-    relay.sweep_for(4 * HOUR)
+    relay.credentials.failure = EndpointConnectionError(endpoint_url="x") if is_table_down else None
+    relay.sweep(60)
+    relay.credentials.failure = None
+    relay.sweep_for(4 * HOUR - 60)
     assert relay.sns.told() == []
     relay.sweep_for(180)
     assert relay.sns.told() == [("alarm", "Channel noc is sick: 0 critical, 0 other incidents wait")]

@@ -58,6 +58,7 @@ def messages(relay: Relay) -> list[str]:
         ({"replies": {"devices": DOWN}, "absences": [{}]}, ['- "jdoe": absent, without a replacement']),
         ({"replies": {"absences": DOWN}, "on_call": {}}, ['- "Ops": group, nobody is on call']),
         ({"replies": {"people": DOWN}}, []),
+        ({"replies": {"groups": DOWN}, "absences": [{}]}, []),
     ],
 )
 def test_people_are_told_of_recipients_whom_xmatters_would_not_notify(
@@ -73,6 +74,16 @@ def test_people_are_told_of_recipients_whom_xmatters_would_not_notify(
     assert [line.replace("|Work Phone", "") for line in messages(relay)] == told
     assert {each["TopicArn"] for each in relay.sns.published} <= {NOTICE}
     assert "crash" not in relay.recorder.metrics()
+
+
+@pytest.mark.parametrize("has_channel", [True, False])
+def test_stack_without_channels_or_with_one_that_names_no_recipients_has_nobody_to_check(
+    has_channel: bool, company: Tenant
+) -> None:
+    relay = watched(company)
+    relay.secrets.texts = relay.secrets.texts if has_channel else {}
+    relay.sweep_for(300)
+    assert (messages(relay), relay.recorder.metrics().get("crash")) == ([], None)
 
 
 def test_people_are_told_of_further_recipients_whom_xmatters_would_not_notify(company: Tenant) -> None:

@@ -88,6 +88,16 @@ def test_what_a_pause_held_rings_once_it_is_resumed_although_another_pause_goes_
     assert relay.entry("p1").announced
 
 
+def test_what_a_pause_held_rings_no_sooner_than_other_states_after_a_worker_died_at_it() -> None:
+    relay = new_relay(policy={"pauses": [samples.pause("keep")]})
+    relay.share()
+    relay.change_policy()
+    relay.sweep(60)
+    [job] = relay.retries.jobs()
+    relay.delivery.record_begun_bell(job)
+    assert [relay.sweep(60)["healed"] for _ in range(3)] == [0, 0, 1]
+
+
 @pytest.mark.parametrize("text", [None, "{", '{"schema": 2}'], ids=["missing", "no JSON", "newer schema"])
 def test_unreadable_stored_job_is_counted_and_asked_for_later(text: str | None) -> None:
     relay = vanished(DOWN)
@@ -116,6 +126,18 @@ def test_newer_debt_that_comes_while_one_with_an_unreadable_job_is_put_off_is_ke
     assert relay.recorder.metrics()["sweeper_failed"] == 1
     [newer] = [job.stored_name for job in relay.retries.jobs()]
     assert relay.entry().debt.job == newer
+
+
+@pytest.mark.parametrize(("waiting", "woken"), [(200, {"c", "w"}), (201, {"c"})])
+def test_only_criticals_are_woken_while_many_messages_wait_for_workers(waiting: int, woken: set[str]) -> None:
+    relay = new_relay(DOWN)
+    for name, status in (("w", "warning"), ("c", "critical")):
+        relay.share(id=name, status=status)
+    relay.retries.messages.clear()
+    relay.close_circuits()
+    relay.retries.visible = waiting
+    relay.sweep(600)
+    assert {job.incident_id for job in relay.retries.jobs()} == woken
 
 
 def begun_five_times(**changes: Any) -> Relay:
@@ -161,12 +183,24 @@ def test_pause_that_is_over_ends_for_a_process_that_could_not_read_the_secret_be
     relay = new_relay(policy={"pauses": [samples.pause("keep")]})
     relay.share()
     new = replace(relay, secrets=FakeSecrets(noc=ChannelUnreadable("throttled")))
-    new.sweep(60)
+    assert new.sweep(60)["healed"] == 0, "until it is read, the pause may go on"
     new.secrets.texts |= relay.secrets.texts
     new.change_policy()
     new.sweep(60)
     new.wake(0)
     assert relay.entry().announced
+
+
+def test_state_whose_message_waits_until_its_channel_can_be_read_gets_no_second_message() -> None:
+    relay = new_relay(DOWN)
+    relay.share(status="warning")
+    new = replace(relay, secrets=FakeSecrets(noc=ChannelUnreadable("throttled")))
+    for _ in range(8):
+        [wait] = new.delays()
+        for _ in range(wait // 60):
+            new.sweep(60)
+        new.wake(wait % 60)
+    assert wait >= 300
 
 
 @pytest.mark.parametrize(("is_removed", "reason"), [(True, "channel_removed"), (False, "shadowed")])

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
+from relay.http.session import HttpAnswer
 from relay.jobs.job import timestamp
 from relay.ledger.credentials import change_mark
 from relay.ledger.entry import entry_key
@@ -36,9 +37,10 @@ def test_debt_that_was_settled_after_the_index_was_read_is_left_out() -> None:
     assert subjects(relay) == []
 
 
-def test_critical_that_eased_after_the_index_was_read_is_left_out() -> None:
-    table = HookedDynamoDb()
-    relay = new_relay(DOWN, dynamodb=table)
+@pytest.mark.parametrize("reply", [DOWN, samples.accepted()], ids=["owed", "unheard"])
+def test_critical_that_eased_after_the_index_was_read_is_left_out(reply: HttpAnswer) -> None:
+    table, xmatters = HookedDynamoDb(), {"callback": {"token": samples.CALLBACK_TOKEN}}
+    relay = new_relay(reply, DOWN, dynamodb=table, policy={"notified_within_seconds": 300}, xmatters=xmatters)
     relay.play("critical 0")
     table.before["batch_get_item", 0] = lambda: relay.play("warning")
     relay.sweep(300)
@@ -95,6 +97,13 @@ def test_message_about_an_owed_critical_tells_of_that_and_not_of_the_receipt_of_
     assert ("owed since 2027-01-15T08:01:" in text, "accepted its signal" in text) == (True, False)
 
 
+def test_message_about_a_critical_without_a_description_has_that_of_the_share_before_it() -> None:
+    relay = new_relay(samples.accepted(), DOWN)
+    relay.play("warning 5", description="disk is full")
+    relay.play("critical 5m")
+    assert '- Incident i1: "disk is full"' in relay.sns.message()["Message"]["email"]
+
+
 def test_topic_is_not_told_of_a_critical_that_a_later_pause_of_its_environment_holds() -> None:
     relay = new_relay(DOWN)
     body = {"incident": {"id": "i1", "status": "critical"}, "metadata": {"environment": "staging"}}
@@ -138,6 +147,16 @@ def test_critical_that_a_pause_holds_is_given_up_and_told_of_once_its_channel_is
     relay.sweep_for(180, step=60)
     assert [job.stamps.reason for job in relay.dead_letters.jobs()] == ["channel_removed"]
     assert subjects(relay) == ["incident i1 of channel noc"]
+
+
+def test_channel_whose_policy_there_is_no_time_to_read_keeps_that_of_its_last_copy() -> None:
+    marks, names = HookedDynamoDb(), ("dba", "noc")
+    relay = new_relay(DOWN, channels=names, policy={"fallback_after_seconds": 3600}, credentials=marks)
+    for name in names:
+        relay.post(name)
+    marks.before["get_item", marks.calls.count("get_item")] = lambda: relay.clock.sleep(9)
+    relay.sweep(600)
+    assert subjects(relay) == []
 
 
 class TestPhones:
@@ -312,9 +331,10 @@ class TestWorkerWhileTheLedgerIsDown:
         relay.wake(60)
         assert len(subjects(relay)) == 2
 
-    def test_worker_notifies_nobody_of_a_channel_in_shadow_mode(self) -> None:
-        relay = self.down(policy={"fallback_after_seconds": 60, "mode": "shadow"})
-        self.put(relay, "i1")
+    @pytest.mark.parametrize(("name", "mode"), [("i1", "shadow"), ("relay-canary-1", "live")])
+    def test_worker_notifies_nobody_of_a_channel_in_shadow_mode_or_of_a_canary(self, name: str, mode: str) -> None:
+        relay = self.down(policy={"fallback_after_seconds": 60, "mode": mode})
+        self.put(relay, name)
         for _ in range(4):
             relay.wake(60)
         assert (subjects(relay), len(relay.retries.messages)) == ([], 1)

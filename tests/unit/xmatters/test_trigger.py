@@ -120,6 +120,7 @@ class TestAnswer:
         ("answer", "request_id"),
         [
             (samples.accepted("r7"), "r7"),
+            (HttpAnswer(202, {"x-trace": "r8"}, b'{"id": "417"}'), "r8"),
             (HttpAnswer(202, {"x-trace": "r8"}, b""), "r8"),
             (HttpAnswer(202, {"x-trace": "r8"}, b'{"requestId": "r9"'), "r8"),
             (HttpAnswer(202, {}, b'{"requestId": "r9"'), None),
@@ -275,6 +276,7 @@ ATTEMPTS: dict[str, tuple[list[Step], int, int, int, str | None, list[float]]] =
     "504, accepted, critical": ([samples.refused(504), OK], -3, 2, 2, None, [0.5]),
     "503, cut, 503, critical": ([DOWN, CUT, DOWN], -3, 3, 1, "upstream", [0.5, 1]),
     "cut, 503, critical": ([CUT, DOWN], -3, 2, 1, "upstream", [0.5]),
+    "503, then late": ([DOWN, LATE], -3, 2, 1, "timeout", [0.5]),
     # The signal has 6 s, of which an attempt needs half a second at least.
     "Retry-After": ([wait(429, "3"), OK], 3, 2, 1, None, [3]),
     "Retry-After, just fits": ([wait(429, "5.5"), OK], 3, 2, 1, None, [5.5]),
