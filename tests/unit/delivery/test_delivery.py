@@ -362,6 +362,25 @@ def test_share_that_is_not_accepted_is_kept_where_something_takes_it_or_is_unsaf
     assert bool([job for job in relay.dead_letters.jobs() if job.stamps.reason == "refused"]) == is_dead
 
 
+def test_people_are_told_of_a_refused_critical_although_its_first_message_and_the_record_of_its_end_failed() -> None:
+    relay, table = hooked(REFUSED)
+
+    def once(_: object) -> None:
+        relay.retries.before = lambda _: None
+        raise NO.with_traceback(None)
+
+    relay.retries.before = once
+    # The claim is the second write of the table's items, the gate's being the first.
+    table.before["update_item", 2] = table_down
+    relay.share()
+    assert relay.entry().debt.is_given_up is False
+    relay.sweep_for(300, 30)
+    assert relay.entry().debt.is_given_up
+    assert [each["Subject"] for each in relay.sns.published] == [
+        "CRITICAL, xMatters did not notify: incident i1 of channel noc"
+    ]
+
+
 def test_error_of_our_own_code_during_a_signal_is_logged_and_the_state_is_tried_again() -> None:
     relay = new_relay(ZeroDivisionError(), samples.accepted())
     assert relay.webhook.serve(samples.request()).document["outcome"] == "queued"

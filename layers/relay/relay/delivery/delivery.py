@@ -667,7 +667,7 @@ def _give_up_again(services: Services, task: Task, entry: Entry, result: Result)
 
     With it, a worker gives the state up again, and records that. If the entry has a row, the sweeper wakes the state.
     """
-    if not task.is_from_webhook and not entry.debt.row:
+    if not entry.debt.row:
         again = Wait(result.reason or Reason.INTERNAL, services.clock() + REFUSED_AGAIN_SECONDS)
         queue_message(services, task, again, plan=task.job.plan)
 
@@ -696,7 +696,7 @@ def dead_letter(services: Services, task: Task, result: Result, entry: Entry | N
     if not task.is_from_webhook:
         task = queue_message(services, replace(task, job=job), again, plan=task.job.plan)
     if task.is_kept:
-        return replace(result.queued("retry"), until=task.wakes_at, job=job)
+        return replace(result.queued("retry"), until=task.wakes_at)
     return replace(result, detail=f"{result.detail}; no queue took it", job=job)
 
 

@@ -446,8 +446,7 @@ def _state_after_newest(task: Task, entry: Entry) -> State:
     newest, state = entry.newest, task.state
     if newest is None:
         return state
-    if state.rank is None:
-        state = state.with_status_of(newest)
+    state = state.with_status_of(newest)
     if task.is_on_queue:
         return state.with_version_of(newest) if _inherits_later_version(state, newest) else state
     state = replace(state, came=max(state.came, seconds_of(timestamp(newest.came + 0.001))))

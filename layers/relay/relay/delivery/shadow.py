@@ -61,4 +61,4 @@ def _settled(task: Task, now: float, entry: Entry) -> Entry:
         # Without its digest, so that a copy of the share counts as news once the channel is live.
         known = replace(entry, about=described.about)
         entry = known.unchanged(replace(task.state, digest=""), is_left_out=True)
-    return replace(entry, debt=replace(entry.debt, row=None), receipt=replace(entry.receipt, is_open=False))
+    return replace(entry, receipt=replace(entry.receipt, is_open=False))
