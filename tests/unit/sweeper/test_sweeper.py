@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from relay.failures import ChannelUnreadable
+from relay.http.session import HttpAnswer
 from relay.ledger.entry import entry_key
 from relay.ledger.rate_limit_and_circuit import gate_of
 from tests import samples
-from tests.fakes import FakeSecrets, HookedDynamoDb, Relay, Step, dies, new_relay, table_down, worked
+from tests.fakes import Call, FakeSecrets, HookedDynamoDb, Relay, Step, dies, new_relay, table_down, worked
 
 DOWN = samples.refused(503, b"down")
 
@@ -75,6 +76,22 @@ def test_debts_that_a_pause_holds_do_not_keep_a_half_open_circuit_from_its_probe
         relay.sweep(60)
         relay.wake(0)
     assert (relay.entry("p1").announced is not None, relay.entry("s1").announced) == (True, None)
+
+
+def test_state_that_came_while_the_circuit_was_tested_rings_soon_after_the_test_succeeded() -> None:
+    def arrive(_: Call) -> HttpAnswer:
+        # The first one has a message, which would be the next test.
+        assert [relay.other().share(id=each).reason for each in ("i1", "i2")] == ["circuit_open"] * 2
+        return samples.accepted()
+
+    relay = new_relay(DOWN)
+    for number in range(5):
+        relay.share(id=f"f{number}")
+    relay.session.steps = [arrive, samples.accepted()]
+    relay.wake(36)
+    for _ in range(2):
+        relay.wake(3)
+    assert relay.entry("i2").announced
 
 
 def test_what_a_pause_held_rings_once_it_is_resumed_although_another_pause_goes_on() -> None:

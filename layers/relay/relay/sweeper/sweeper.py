@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from relay.deadline import Deadline
 from relay.failures import LedgerError
 from relay.ledger.debt import CRITICAL, OTHER
-from relay.ledger.rate_limit_and_circuit import CLOSED, HORIZON_SECONDS, SPREAD_SECONDS, Gate, gate_of
+from relay.ledger.rate_limit_and_circuit import CLOSED, HORIZON_SECONDS, PROBE_SECONDS, SPREAD_SECONDS, Gate, gate_of
 from relay.sweeper.bells import Bells
 from relay.sweeper.fallback_notifier import FallbackNotifier, carry_out
 from relay.sweeper.run import (
@@ -129,8 +129,8 @@ class Sweeper:
             run = SweeperRun(now)
             rows = each_once([*self.rows.read(run, CRITICAL), *self.rows.read(run, OTHER)])
             owed = [each for each in rows if each.is_waiting]
-            # What waits for a circuit is due some seconds after its end.
-            ahead = 2 * SPREAD_SECONDS
+            # What came while the circuit was tested waits as if the test took its longest time, and some seconds more.
+            ahead = PROBE_SECONDS + 2 * SPREAD_SECONDS
             channels = dict.fromkeys(each.channel for each in owed if each.entry.debt.due <= now + ahead)
             recovering = set(filter(self._begins_recovery, channels))
             rows = [each for each in owed if each.channel in recovering]
