@@ -1864,4 +1864,18 @@ MUTATIONS = (
         "False",
         seed=81,
     ),
+    Mutation(
+        "a recovery does not wake what came while the circuit was tested",
+        "sweeper.sweeper:Sweeper.recover",
+        "PROBE_SECONDS + 2 * SPREAD_SECONDS",
+        "2 * SPREAD_SECONDS",
+        seed=1040004670,
+    ),
+    Mutation(
+        "a search for pages makes a question about people late",
+        "delivery.page_followup:Followup._again",
+        "times.append(question_at)",
+        "times = times or [question_at]",
+        seed=1050000895,
+    ),
 )

@@ -35,7 +35,7 @@ FAULTS = {
     "dynamodb": ("refuses", "refuses writes", "answer lost", "slow"),
     # "bug" is an unexpected exception.
     "secrets": ("refuses", "bug", "bug", "slow"),
-    "sns": ("refuses", "answer lost", "slow"),
+    "sns": ("refuses", "answer lost", "slow", "slow"),
     # Lambda receives a message, and no worker gets it.
     "lambda": ("throttled",),
 }

@@ -236,6 +236,27 @@ class TestRestOfTheStory:
         relay.play("0 60")
         assert (relay.entry().acknowledged_by, heard(relay)) == ("jdoe", (False, True, True))
 
+    @pytest.mark.parametrize("gap", [20, 30])
+    def test_people_are_asked_about_in_time_although_the_page_of_an_older_signal_is_still_searched(
+        self, gap: int
+    ) -> None:
+        tenant = Tenant()
+        tenant.hidden, tenant.audits = {"r1"}, {"page-2": ["DELIVERED"]}
+        relay = watched({"notified_within_seconds": 120}, tenant=tenant)
+        relay.play(f"warning {gap} critical 30m")
+        assert told(relay) == []
+
+    def test_delivery_of_a_page_that_no_follow_up_found_yet_uses_up_no_question(self) -> None:
+        tenant = Tenant()
+        tenant.hidden, tenant.audits = {"r1"}, {"page-1": ["DELIVERED"]}
+        relay = watched(BOTH, tenant=tenant)
+        relay.play("critical 15")
+        tenant.hidden.clear()
+        relay.play("delivery:Delivered 0")
+        assert (tenant.audited, heard(relay)) == ([], (True, False, False))
+        relay.play("40 delivery:Delivered=anna 0")
+        assert (tenant.audited, heard(relay)) == (["page-1"], (True, True, False))
+
     def test_answer_counts_for_the_incident_of_its_page_although_others_got_one_of_their_own(self) -> None:
         relay = watched(BOTH, tenant=Tenant())
         relay.post(recipients=("dba",))

@@ -286,9 +286,9 @@ class Writeback:
             self.ledger.change(
                 name, lambda each: replace(each, receipt=each.receipt.notified(received.came, policy)), entry
             )
-        elif callback.is_delivered() and rest and entry.receipt.may_be_confirmed:
+        elif callback.is_delivered() and (pages := entry.pages_to_ask_about()) and entry.receipt.may_be_confirmed:
             with suppress(SendError):
-                self.prover.ask(name, entry, channel, entry.pages_to_ask_about(), deadline, is_early=True)
+                self.prover.ask(name, entry, channel, pages, deadline, is_early=True)
         elif callback.is_dead_end():
             # What the vendors know is asked now, and not again at the time. If they fail, the time decides.
             with suppress(SendError):

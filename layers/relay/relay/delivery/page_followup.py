@@ -249,14 +249,15 @@ class Followup:
 
     def _again(self, entry: Entry, channel: Channel, now: float) -> float | None:
         """Return when the follow-up runs again: to search for pages, or to ask about people; None if it is done."""
-        waiting = [signal.at for signal in self._without_known_page(entry)] if channel.rest else []
-        if waiting:
+        times, rest = list[float](), channel.rest
+        if waiting := [signal.at for signal in self._without_known_page(entry)] if rest else []:
             wait = (now - max(waiting)) / 2
-            return now + min(max(wait, SHORTEST_SEARCH_WAIT_SECONDS), LONGEST_SEARCH_WAIT_SECONDS)
-        # Further pages of a signal whose pages are over are searched once its workflow makes no more.
-        since = now - channel.policy.page_within_seconds
-        ended = signals_to_terminate(entry, replaces=channel.policy.replace, young_since=since) if channel.rest else ()
-        times = [each.at - since + now for each in ended if each.is_over]
+            times.append(now + min(max(wait, SHORTEST_SEARCH_WAIT_SECONDS), LONGEST_SEARCH_WAIT_SECONDS))
+        elif rest:
+            # Further pages of a signal whose pages are over are searched once its workflow makes no more.
+            since = now - channel.policy.page_within_seconds
+            ended = signals_to_terminate(entry, replaces=channel.policy.replace, young_since=since)
+            times += [each.at - since + now for each in ended if each.is_over]
         if (question_at := _question_at(entry, channel)) is not None:
             times.append(question_at)
         return max(min(times), now + SHORTEST_SEARCH_WAIT_SECONDS) if times else None
