@@ -1871,11 +1871,4 @@ MUTATIONS = (
         "2 * SPREAD_SECONDS",
         seed=1040004670,
     ),
-    Mutation(
-        "a search for pages makes a question about people late",
-        "delivery.page_followup:Followup._again",
-        "times.append(question_at)",
-        "times = times or [question_at]",
-        seed=1050000895,
-    ),
 )

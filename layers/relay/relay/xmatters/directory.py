@@ -201,7 +201,7 @@ PEOPLE_PATH = "/api/xm/1/people"
 GROUPS_PATH = "/api/xm/1/groups"
 ON_CALL_PATH = "/api/xm/1/on-call"
 ABSENCES_PATH = "/api/xm/1/temporary-absences"
-# Few, since an answer is read up to 64 KiB. The number of the others is in the shift's `total`.
+# Few, since only their number is told. That of all is in the shift's `total`.
 MEMBERS_A_SHIFT = 10
 # After these failures, further requests would fail as well, and could make an overload worse.
 _STOPS_ALL_REQUESTS = {Reason.RATE_LIMITED, Reason.UNREACHABLE, Reason.TIMEOUT}
