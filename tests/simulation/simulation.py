@@ -717,7 +717,7 @@ class Simulation:
     def _operate(self, deed: str) -> None:
         self.world.say(f"an operator does: {deed}")
         given_up = ((body["entry"], body["share"]) for body in self.dead_letters.bodies())
-        if deed in {"redrive", "replay", "import"}:
+        if deed in {"redrive", "replay"} or (deed == "import" and self._deeds.file):
             self.invariants.revived |= dict.fromkeys(given_up, self.world.now)
         if deed == "redrive":
             for message in self.dead_letters.receive(1000):
