@@ -527,6 +527,7 @@ class Invariants(Played):
                 is_newer_told
                 or self._is_claimed(state)
                 or self._is_refuted(state)
+                or self._counts_as_copy(state)
                 or not self._is_wanted(told, state)
                 or self._is_on_a_queue(state)
                 or self._has_hidden_status(state)
