@@ -20,7 +20,7 @@ class Audience(NamedTuple):
             are the recipients that the signal would have had otherwise.
         is_for_acknowledger: True if the signal was only for the person who acknowledged the incident.
         awaits_receipt: True if the channel awaits a proof that people know of a critical.
-        has_others: True if all of the policy's `unanswered_recipients` were among the recipients.
+        has_others: True if the policy has `unanswered_recipients`, and all of them were among the recipients.
         is_further: True if the signal was for further recipients alone: a late tag or a missing answer brought them in,
             and all others knew the state.
     """
@@ -43,7 +43,7 @@ class AcceptedSignal(NamedTuple):
         is_open: True if the signal announced an open incident, False if it announced the end.
         pages: UUIDs of the signal's pages; empty as long as none is known.
         page_number: The first page's number, as people see it; empty if unknown.
-        is_over: True if none of the pages is active any more.
+        is_over: True if the pages are known, and none of them is active any more.
         is_page_missing: True if the signal's `followup` job found no page before its time limit.
         is_for_acknowledger: True if the signal was only for the person who acknowledged the incident.
         recipients: Short hashes of the names in `Audience.recipients`, concatenated, as `hashes_of` makes them; empty
@@ -82,7 +82,8 @@ class AcceptedSignal(NamedTuple):
     def with_failed(self, names: Iterable[str]) -> "AcceptedSignal":
         """Return the signal with a recipient recorded as failed, whom xMatters knows by any of these `names`.
 
-        If the signal has only one recipient, that recipient failed, whatever the names are.
+        If the signal has only one recipient, that recipient failed, whatever the names are. Otherwise names of others
+        change nothing.
         """
         known, failed = _split(self.recipients), _split(self.failed)
         failed += known if len(known) == 1 else _split(hashes_of(tuple(names)))
@@ -108,8 +109,8 @@ class AcceptedSignal(NamedTuple):
     def reaches_all_of(self, older: "AcceptedSignal") -> bool:
         """True if every recipient of the earlier signal `older` is also a recipient of this signal.
 
-        False if this signal was for the acknowledger alone. If xMatters' workflow chose the recipients of `older`, the
-        result is True only if the workflow also chose the recipients of this signal.
+        False if this signal was for the acknowledger alone. If xMatters' workflow chose recipients, the result is True
+        only if it chose those of both signals.
         """
         if self.is_for_acknowledger:
             return False
@@ -128,9 +129,9 @@ class AcceptedSignal(NamedTuple):
 
 
 def with_signal(signals: tuple[AcceptedSignal, ...], signal: AcceptedSignal) -> tuple[AcceptedSignal, ...]:
-    """Return the latest MAX_ACCEPTED_SIGNALS signals with `signal` added, unless one of them has its request id.
+    """Return the signals with `signal` added, of which the latest MAX_ACCEPTED_SIGNALS are kept, ordered by `at`.
 
-    They are ordered by `at`, since a slow sender may record its signal after later ones.
+    If one of them has its request id already, they stay as they are.
     """
     if any(signal.request_id == known.request_id for known in signals):
         return signals

@@ -39,9 +39,9 @@ def read_marks(table: Table) -> Mapping[str, str]:
 def change_mark(table: Table, channel: str, mark: str, now: float, *, revokes: bool) -> None:
     """Store a new mark for a channel, so that functions read its secret again soon. Raises LedgerError.
 
-    If the change `revokes` a credential, no function trusts a copy of the secret that was cached before it. After a
-    change of the mode or a pause, such a copy stays valid while the secret can't be read. `mark` is any text that was
-    not used before, and `now` is in epoch seconds.
+    `revokes` is True if the change revokes a credential: no function trusts a copy of the secret that was cached before
+    it. After another change, such as a pause, such a copy stays valid while the secret can't be read: its mark is kept
+    under another name. `mark` is any text that was not used before, and `now` is in epoch seconds.
     """
     changed = {channel if revokes else settings_name(channel): (mark, now)}
 

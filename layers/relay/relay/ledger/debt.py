@@ -78,10 +78,9 @@ class Row(NamedTuple):
             debt without a message, it is the end of the wait.
         job: Name of the stored job, from which the sweeper makes a message. Empty for a given-up state, and for an open
             receipt (proof that people know of a critical): the sweeper only notifies the fallback topic of these.
-        begun: Number of attempts that workers began since the last recorded result, woken by a bell or by another
-            message.
-        is_unbegun: True if no worker has begun the sweeper's last bell. The sweeper then invokes the job worker
-            directly in place of a further bell.
+        begun: Number of attempts that workers began since the last recorded result.
+        is_unbegun: True if no worker got the sweeper's last message (a "bell") for this debt. The sweeper then invokes
+            the job worker itself in place of a further message.
         is_critical: True if the owed state is critical, or a receipt is open. `table.stored_row` sets it.
     """
 
@@ -125,7 +124,8 @@ FOR_OTHERS = "for_others"
 def stored_key(entry: str, stored_name: str) -> str:
     """Return the table's key for a job that is stored beside the ledger entry with the key `entry`.
 
-    `stored_name` names the job: `Job.stored_name`, FALLBACK_DESCRIPTION or FOR_OTHERS.
+    `stored_name` is `Job.stored_name` for the job that signals an owed state. The other two names are
+    FALLBACK_DESCRIPTION and FOR_OTHERS.
     """
     return f"job/{entry.removeprefix('incident/')}/{stored_name}"
 
@@ -145,8 +145,8 @@ class Debt(NamedTuple):
         since: Arrival of the state with which the debt began, or when a state became owed to further recipients; None
             if nothing is owed.
         is_notified: True if the fallback topic was notified of the debt.
-        plan: Number of the message that wakes the newest state, or of its next message if only a row wakes it. Workers
-            drop a message of that state with a lower number: a later one took its place. The number survives the debt.
+        plan: Number of the newest state's message; 0 before its first one. A later message has a higher number, and
+            workers drop one with a lower number. The number stays once nothing is owed, so that a late copy is dropped.
         attempts: Number of attempts of the newest state.
         reason: Reason of the last failed attempt, or of the wait of a replayed or paused state; empty if there is none.
         slot: Time that the rate limiter reserved for the incident's next signal; None if there is none.
@@ -180,11 +180,11 @@ class Debt(NamedTuple):
 
     @property
     def is_given_up(self) -> bool:
-        """True if the newest state is dead-lettered: only a replay can announce it. True also if it was dropped."""
+        """True if the newest state was dead-lettered, and not replayed since. It is owed until an operator drops it."""
         return self.dead_lettered_at > 0
 
     def earliest_since(self, came: float) -> float:
-        """Return `came`, a state's arrival (epoch seconds), or `since` if that is earlier."""
+        """Return when the debt of a state that arrived at `came` began (epoch seconds): `since` if that is earlier."""
         return came if self.since is None else min(came, self.since)
 
     @property
@@ -231,11 +231,14 @@ class Debt(NamedTuple):
         return replace(self, row=replace(self.row, due=max(self.row.due, until), begun=0, is_unbegun=False))
 
     def rung(self, until: float) -> "Debt":
-        """Return the debt (owed state) after the sweeper woke it. Its row is due again at `until` (epoch seconds)."""
+        """Return the debt after the sweeper sent a message (a "bell") for it: its row is due again at `until`."""
         return replace(self, row=replace(self.row, due=until, is_unbegun=True)) if self.row else self
 
     def bell_begun(self) -> "Debt":
-        """Return the debt after a worker got the sweeper's message ("bell"). A delivery repeated by SQS counts, too."""
+        """Return the debt after a worker got the sweeper's message ("bell"): its row has one more begun attempt.
+
+        A message that SQS delivers twice counts twice. A debt without a row stays as it is.
+        """
         if self.row is None:
             return self
         return replace(self, row=replace(self.row, begun=self.row.begun + 1, is_unbegun=False))

@@ -37,8 +37,10 @@ class End(NamedTuple):
     Attributes:
         at: When the incident ended last; 0 for never. Pages of signals that were sent before have to be terminated.
         claimed_at: When the first resolve came about which BigPanda is asked now; 0 if no resolve is claimed.
-        version: Timestamps of the latest claimed resolve, or its arrival if it has none; None if none was ever claimed.
-        silent_since: When BigPanda began to leave questions about the claim without an answer; 0 if it answered last.
+        version: Timestamps of the latest claimed resolve; its arrival, twice, if it has none. None if none was ever
+            claimed.
+        silent_since: When the first of the questions was asked that BigPanda left unanswered since its last answer; 0
+            if there is none.
     """
 
     at: float = 0.0
@@ -53,15 +55,14 @@ class End(NamedTuple):
 
     @property
     def last_claimed_at(self) -> float:
-        """Time of the latest claimed resolve (epoch seconds); 0 if no resolve was ever claimed.
+        """Time of the latest claimed resolve (epoch seconds), also of a refuted one; 0 if none was ever claimed.
 
-        It is `claimed_at`, or the first timestamp in `version` if that is later. `version` stays after BigPanda refuted
-        the claim.
+        It is `claimed_at`, or the resolve's `changedOn` if that is later.
         """
         return max(self.claimed_at, self.version[0] if self.version else 0.0)
 
     def has_refuted(self, version: Version | None) -> bool:
-        """True if BigPanda answered that a resolve with these timestamps, or a later one, is not true."""
+        """True if BigPanda refuted a resolve with these timestamps, or a later one. False for None."""
         if version is None or self.version is None or self.is_claimed:
             return False
         return version <= self.version
@@ -97,11 +98,14 @@ class End(NamedTuple):
         return replace(self, silent_since=0.0)
 
     def unanswered(self, asked_at: float) -> "End":
-        """Return the incident's end after BigPanda left the question asked at `asked_at` (epoch seconds) unanswered."""
+        """Return the incident's end after a question without an answer: `silent_since` is `asked_at`, or earlier."""
         return replace(self, silent_since=self.silent_since or asked_at)
 
     def closed_by(self, came: float, version: Version | None) -> "End":
-        """Return the incident's end after a closed state came: the claim ends, unless its latest resolve is newer."""
+        """Return the incident's end after a closed state came at `came` with timestamps `version`; `at` stays.
+
+        The claim ends, unless its latest resolve is newer than the state.
+        """
         is_newer = self.claimed_at > came
         if self.version is not None and version is not None:
             is_newer = self.version > version
@@ -223,8 +227,9 @@ class Entry(NamedTuple):
             copies of a share are recognised.
         announced: The newest state that xMatters accepted; None if there is none.
         doubtful: States that xMatters may have accepted: the answer to the signal was ambiguous, or the sender died.
-        eased: A state better than the announced one, which the policy did not announce; None if there is none. After a
-            snooze, the announced state marked as over: so it is announced once more.
+        eased: A state that came after the announced one, is better, and was not announced; None if there is none. The
+            next state is compared with it, too. After a snooze it is the announced state as if that were over: so an
+            open state counts as reopened, and is announced once more.
         acknowledgement: The acknowledgement of the announced state; None if nobody acknowledged it.
         receipt: How far it is proven that people know of the announced critical.
         lease: The lease of the sender that works now, or that died; None if there is none.
@@ -304,7 +309,10 @@ class Entry(NamedTuple):
         return 0.0 if self.is_after_claim(state) else self.end.claimed_at + CLAIM_SECONDS
 
     def is_after_claim(self, state: State) -> bool:
-        """True if a state is newer than the claimed resolves: by timestamps, or by arrival if the state has none."""
+        """True if a state is newer than the latest claimed resolve: by timestamps, or by arrival if it has none.
+
+        True if no resolve was ever claimed.
+        """
         if state.version is None or state.has_borrowed_version or self.end.version is None:
             # The version of a resolve without timestamps is its arrival.
             return state.came > self.end.last_claimed_at
@@ -312,11 +320,11 @@ class Entry(NamedTuple):
 
     @property
     def is_snooze_over(self) -> bool:
-        """True if the incident's snooze is over, so that an open announced state is announced once more."""
+        """True after `with_snooze_over`, until a state is announced: an open state is announced once more."""
         return self.announced is not None and self.eased == _as_over(self.announced)
 
     def is_eased_by(self, state: State) -> bool:
-        """True if a state is better than the announced one: the status eased, or the incident is over."""
+        """True if a state is better than the announced one: a lower status, or over. False if none was announced."""
         return self.announced is not None and compare(self.announced, state).transition in _BETTER
 
     def maybe_announced(self) -> tuple[State | None, ...]:
@@ -328,7 +336,7 @@ class Entry(NamedTuple):
         return (self.announced, *self.doubtful, *in_flight)
 
     def has_seen(self, state: State) -> bool:
-        """True if `state` has the newest state's timestamps (`version`), and came before with the same ones."""
+        """True if `state` came before, and its timestamps (`version`) are still the newest state's."""
         is_as_old = self.newest is not None and self.newest.version == state.version
         return is_as_old and state.marked_digest in self.seen_digests
 
@@ -359,7 +367,8 @@ class Entry(NamedTuple):
     def owing(self, state: State, plan: int = 0) -> "Entry":
         """Return the entry with `state` as its newest state, and owed. If a state is owed already, `debt.since` stays.
 
-        `plan` is the number of the message that wakes the state. A higher number of the same share stays in the entry.
+        `plan` is the number of the message that wakes the state; 0 if none does. If the entry has a higher number for
+        the same share, that number stays.
         """
         entry = self._with_newest(state)
         known = self.debt.plan if state.is_of_same_share(self.newest) else 0
@@ -385,8 +394,8 @@ class Entry(NamedTuple):
         """Return the ledger entry with a newer state that the policy does not announce: nothing is owed any more.
 
         If the state is closed, the entry's `end` records that the incident is over. `is_left_out` is True if the policy
-        would announce `state`, but a pause or shadow mode leaves it out. If `state` is worse than `eased` then, `eased`
-        stays: a later share with the worse state is announced.
+        would announce `state`, but a pause or shadow mode leaves it out. In that case a better `eased` stays, so that
+        the next share as bad as `state` is announced.
         """
         eased = state.without_alerts() if self.is_eased_by(state) else None
         if is_left_out and self.eased and state.is_worse_than(self.eased):
@@ -444,9 +453,9 @@ class Entry(NamedTuple):
     def leased(self, lease: Lease, tries: int, plan: int | None = None) -> "Entry":
         """Return the ledger entry with the lease of a sender that is about to send, in at most `tries` attempts.
 
-        If a queue has a message with the lease's state, `plan` is its number: the state becomes the newest, and owed.
-        Else `plan` is None. All `tries` count as signals until the sender records how many were accepted, since the
-        sender may die before that.
+        `plan` is the number of the message that a queue has for the lease's state: the state becomes the newest, and
+        owed. Without a message `plan` is None, and the newest state and the debt stay. All `tries` count as signals
+        until the sender records how many were accepted, since the sender may die before that.
         """
         entry = replace(self._without_lease()._counting(lease, tries, lease.began), lease=lease)
         entry = entry if plan is None else entry.owing(lease.state, plan)
@@ -546,19 +555,19 @@ class Entry(NamedTuple):
         return signal.request_id in {each.request_id for each in self.accepted_signals}
 
     def awaits_proof_by(self, signal: AcceptedSignal) -> bool:
-        """True if an answer to `signal` proves that people know: it is in this entry, and no older than the receipt."""
+        """True if an answer to `signal` is a proof for the receipt: the entry has the signal, sent since it began."""
         return signal.at >= self.receipt.since and self.has_signal(signal)
 
     def after_dead_end(self, callback: "Callback", signal: AcceptedSignal | None, policy: Policy) -> "Entry":
         """Return the entry after a callback that reports a failed recipient or a page's end (`Callback.is_dead_end`).
 
-        A failed recipient is recorded. If `policy` awaits a step, the receipt notes it as missed once xMatters notifies
-        nobody else: all recipients of the newest signal failed, or its only known page ended. Nothing is missed if an
-        earlier signal of the critical has other recipients.
+        `signal` is the one whose page the callback names. If it is not the newest one, the entry stays as it is.
+        `signal` is None if xMatters was not asked about the page: the entry then stays as it is for a page's end, and
+        if there is more than one signal.
 
-        `signal` is the one whose page the callback names: the callback counts only if that is the newest. `signal` is
-        None if xMatters was not asked about the page. Then a failed recipient counts only if there is one signal, and a
-        page's end never does.
+        Otherwise a failed recipient is recorded. The receipt's awaited step, if any, counts as missed once xMatters
+        notifies nobody else: all recipients of the signal failed, or its only known page ended. It does not if an
+        earlier signal of the critical has other recipients.
         """
         signals = self.open_signals
         if not signals or signals[-1].at < self.receipt.since:
@@ -599,8 +608,8 @@ class Entry(NamedTuple):
     def is_awaited(self) -> bool:
         """True if the announced critical still needs proof that somebody heard it.
 
-        Without proof, the fallback topic is notified. Once the newest state is better, only a missing page is a reason
-        for that.
+        The fallback topic is notified if no proof comes. False once the newest state is not critical, unless xMatters
+        made no page of the signal.
         """
         if not self.receipt.is_open or self.receipt.has_no_page:
             return self.receipt.is_open
@@ -620,9 +629,9 @@ class Entry(NamedTuple):
     def owing_others(self, row: Row | None, now: float) -> "Entry":
         """Return the entry with its newest state owed to `unanswered_recipients` since `now` (epoch seconds).
 
-        The sweeper finds that debt by `row`. If the state is already owed to all, that signal includes
-        `unanswered_recipients`, and the debt keeps its own row, which is due now. The entry stays as it is without such
-        a row, if the state is dead-lettered, or if those recipients need no signal any more (`awaits_others`).
+        The sweeper finds that debt by `row`. A state that is owed already will be signalled to them, too: it keeps its
+        row, which becomes due now. The entry stays as it is if there is no row, if the state is dead-lettered, or if
+        those recipients need no signal any more (`awaits_others`).
         """
         if self.newest is None or not self.awaits_others(self.newest) or self.debt.is_given_up:
             return self
@@ -667,9 +676,9 @@ class Entry(NamedTuple):
         """True if a person's answer to a page is out of date: the incident was signalled again, or ended.
 
         `came` is the answer's arrival (epoch seconds). `answered` is the signal whose page the answer names; None if
-        unknown. The answer is out of date if it came before another signal or the last end, or if another signal of an
-        open state was sent after `answered`. Signals to further recipients do not count, since they tell of no change.
-        For an acknowledgement (`as_acknowledgement`), signals to the acknowledger alone do not count either.
+        unknown. The answer is out of date if the incident ended after `came`, if another signal was sent after `came`,
+        or if one of an open state was sent after `answered`. Other signals are all but those to further recipients,
+        which tell of no change, and, for an acknowledgement (`as_acknowledgement`), those to the acknowledger alone.
         """
         signals = [
             signal
@@ -687,7 +696,8 @@ class Entry(NamedTuple):
     def owes_worse(self) -> bool:
         """True if an open state is owed (maybe dead-lettered) that is worse than what an answering person may know.
 
-        That person may know any state that may have been announced last, or the better, unannounced state `eased`.
+        True if it is worse than `eased`, or than any state that may have been announced last. The answer then does not
+        count for the incident as it is now.
         """
         newest = self.newest
         if newest is None or not newest.is_open or not self.debt.is_owed:
@@ -730,8 +740,8 @@ class Entry(NamedTuple):
     def fallback_notified(self, about: "Entry", missed: str, at: float) -> "Entry":
         """Return the ledger entry after the fallback topic was notified at `at` (epoch seconds).
 
-        `about` is the entry that the message described. `missed` is the receipt's step (`Missed`) in the message; empty
-        for none. A debt or a receipt that began since `about` was read does not count as notified.
+        `about` is this entry as it was read to write the message. What became owed or unheard since then does not count
+        as notified. `missed` is the receipt's step (`Missed`) that the message names; empty for none.
 
         A row without a stored job is removed, since it was only for the topic. A given-up state keeps its row, unless
         an operator dropped the state.

@@ -45,8 +45,8 @@ class Circuit(NamedTuple):
     Attributes:
         open_until: End of the open state (epoch seconds); None if the circuit is closed.
         failures: Number of failures in a row, since the last success.
-        probed_at: The last `open_until` for which a signal was chosen to test xMatters (epoch seconds): that signal
-            keeps its message, which wakes it then. 0 for none.
+        probed_at: The last `open_until` (epoch seconds) for which one of the waiting signals has a message. It tests
+            xMatters then, while the others have a row alone, and wait for the result. 0 for none.
         critical_probed_at: The same for a critical signal.
     """
 
@@ -170,8 +170,8 @@ class Gate(NamedTuple):
     def is_waited_for(self, end: float, spacing: float, now: float) -> bool:
         """True if other signals give way to a line of waiting signals.
 
-        They do until GRACE_SECONDS after the line's last slot (reserved time). `end` is the line's end (epoch seconds,
-        as `now`): `spacing`, the seconds between two slots, after its last slot.
+        They do until GRACE_SECONDS after the line's last slot (reserved time), which is `spacing` seconds before `end`,
+        the line's end. Times are epoch seconds. False for a line that is empty for long.
         """
         return end - spacing + GRACE_SECONDS > now
 
@@ -229,9 +229,9 @@ class RateLimiter:
     ) -> Ticket | Wait:
         """Return a ticket if all rate limits (`limits_of`) and the circuit breaker allow a signal now, else a wait.
 
-        `slot` is the time that an earlier wait reserved for the incident. The returned wait has a new slot, unless the
-        circuit is open or too many signals wait. A critical signal that finds no room at its own slot keeps that slot
-        for some seconds. Other signals wait for it meanwhile, also those of senders with a fast clock.
+        `slot` is the time that an earlier wait reserved for the incident. A returned wait has a new slot. It has none
+        if the circuit is open, or if no slot is free within HORIZON_SECONDS: then it ends in about that time. A
+        critical signal that finds no room at its own slot keeps it for some seconds, for which other signals wait.
         """
         now, limits = self.clock(), limits_of(channel, recipients)
         is_due = _is_due(slot, now)

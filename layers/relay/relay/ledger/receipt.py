@@ -52,7 +52,10 @@ class Heard(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """Answer of a person in BigPanda. `by` names the user, and `at` is the time in epoch seconds."""
+    """What shows that a person works on an incident in BigPanda, such as a comment.
+
+    `by` is BigPanda's id of the user, and `at` is the time (epoch seconds).
+    """
 
     by: str
     at: float
@@ -69,8 +72,9 @@ class Receipt(NamedTuple):
         answered_by: xMatters' name of that person, or BigPanda's id of the user.
         missed: Step that failed or was late (`Missed`), also after the fallback topic was notified; empty if none was.
         told_at: When the fallback topic was notified of `missed`.
-        questions: Number of used-up questions to the vendors' APIs about the critical. EARLY_QUESTIONS may be asked
-            when a callback comes, then one shortly before each step is late, which uses up the early ones, too.
+        questions: Number of the last question to the vendors' APIs about the critical. The first EARLY_QUESTIONS ones
+            are for callbacks, the next for the device's notification, and one more for the person's answer. A question
+            that is left out counts as asked.
         recipients: Names of the first MAX_RECIPIENTS recipients of the signal; empty if the workflow chooses them.
         others_at: When the policy's `unanswered_recipients` were signalled, since nobody was known to have heard of the
             critical; or when a snooze made that signal needless.
@@ -107,7 +111,10 @@ class Receipt(NamedTuple):
         return self.missed in {Missed.PAGE_MISSING, Missed.PAGE_SUPPRESSED}
 
     def notified(self, at: float, policy: Policy) -> "Receipt":
-        """Return the critical's receipt after a device was notified at `at`: open only if `policy` awaits an answer."""
+        """Return the receipt after a device got the critical at `at`: open only if `policy` awaits an answer, too.
+
+        A closed receipt, and one that has an earlier time, stay as they are.
+        """
         if not self.is_open or self.notified_at:
             return self
         return replace(self, notified_at=at, missed="", is_open=policy.answered_within_seconds > 0)
@@ -124,10 +131,10 @@ class Receipt(NamedTuple):
         )
 
     def missing(self, step: Missed, since: float) -> "Receipt":
-        """Return the critical's receipt after a step failed: the fallback topic has to be notified of that, once.
+        """Return the receipt after a signal made no page (`step`): the fallback topic has to be notified of that, once.
 
-        `since` is when the signal without a page was sent. The receipt stays as it is if, at that time or later, a
-        person answered, the topic was notified of a step, or the policy's `unanswered_recipients` were signalled.
+        `since` is when that signal was sent. The receipt stays as it is if, at that time or later, a person answered,
+        the topic was notified of a step, or the policy's `unanswered_recipients` were signalled.
         """
         if since <= max(self.answered_at, self.told_at, self.others_at):
             return self
@@ -200,5 +207,8 @@ class Receipt(NamedTuple):
 
     @property
     def may_be_confirmed(self) -> bool:
-        """True if a delivery callback is a reason to ask xMatters' REST API: nothing is proven or asked yet."""
+        """True if the receipt is open, no device is known to have got the critical, and no question was asked yet.
+
+        A callback about a delivery is then a reason to ask xMatters' REST API.
+        """
         return self.is_open and not self.notified_at and self.questions < EARLY_QUESTIONS

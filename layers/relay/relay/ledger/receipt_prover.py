@@ -37,10 +37,11 @@ class ReceiptProver:
     ) -> Entry:
         """Ask xMatters about these pages, unless another function does, and return the entry with the answer.
 
-        `name` is the entry's key. `is_early` is True if a callback reports a delivery. It is False if the receipt's
-        time to ask has come, or if a callback reports a dead end. In these two cases BigPanda is asked, too, if the
-        policy awaits an answer and xMatters knows of none. The question is noted in the ledger before it is asked, so
-        that only one function asks: a surge of questions could take xMatters down. Raises SendError, and LedgerError.
+        `name` is the entry's key. `is_early` is True for a callback about a delivery: xMatters alone is asked. It is
+        False once the receipt's time to ask has come, or for a callback about a dead end: BigPanda is asked, too, if
+        the policy awaits an answer and xMatters knows of none. The question is noted in the ledger before it is asked,
+        since a surge of questions could take xMatters down. If another function noted it first, the entry that this one
+        wrote is returned without an answer. Raises SendError, and LedgerError.
         """
         is_mine, before, failure = False, entry.receipt.questions, None
 

@@ -132,14 +132,14 @@ class Sources:
     def of_incidents(self, channel: str, incident_ids: Collection[str]) -> dict[str, tuple[Recipients, ...]]:
         """Return the sets of recipients that webhooks' URLs named for incidents, by incident id. Raises LedgerError.
 
-        The sets of an incident are empty if no URL named recipients.
+        An incident for which no URL named recipients has an empty tuple.
         """
         keys = {incident_id: _incident_key(channel, incident_id) for incident_id in incident_ids}
         found = self.table.read_many(set(keys.values()))
         return {each: tuple(_sets(found[key])) for each, key in keys.items()}
 
     def naming_recipients(self, channels: Sequence[Channel]) -> set[str]:
-        """Return the names of channels with a webhook URL that named recipients. Raises LedgerError."""
+        """Return the names of those channels for which a webhook URL ever named recipients. Raises LedgerError."""
         found = self.table.read_many([_key(channel.name) for channel in channels])
         return {channel.name for channel in channels if _Seen.of(found[_key(channel.name)]).names_recipients}
 

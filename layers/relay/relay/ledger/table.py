@@ -98,9 +98,9 @@ class Table:
         return _document(item) if item else None
 
     def numbers(self, key: str) -> dict[str, Any]:
-        """Return all attributes, texts too, of an item whose numbers `update` changes; empty if there is no item.
+        """Return the attributes, by name, of an item that `update` changes: numbers as floats, and texts.
 
-        The read is strongly consistent.
+        Empty if there is no item. The read is strongly consistent.
         """
         return {name: _plain(value) for name, value in self._item(key).items()}
 
@@ -228,8 +228,8 @@ class Table:
         """Update numbers of an item atomically, and return all of its attributes; None if the condition fails.
 
         `add` adds to numbers, `put` sets numbers, `remove` deletes attributes: an attribute may be in only one of them.
-        The condition is a pair of an attribute's name and a number: it must equal the number (`only_if`), or be smaller
-        or missing (`below`). The item's time to live is `lasts` seconds.
+        At most one condition is given, as an attribute's name and a number: `only_if` demands that the attribute equals
+        the number, `below` that it is smaller or missing. The item's time to live is `lasts` seconds.
         """
         names: dict[str, str] = {}
         values: dict[str, Any] = {}
@@ -316,9 +316,9 @@ def encoded(entry: Entry) -> str:
 def stored_row(entry: Entry) -> Row | None:
     """Return the row of an entry to store in the `due` index; None if nothing is owed and no receipt is open.
 
-    If a critical awaits proof that people know of it, and the debt's row names no job, the returned row is due since
-    the critical's signal was sent. Else it is the debt's row. The row `is_critical` if the newest state is, or such a
-    proof is awaited.
+    It is the debt's row. But if a critical awaits proof that people know of it, and the debt's row names no job, the
+    row's due time is when the critical's signal was sent. Its `is_critical` is True if the newest state is critical, or
+    such a proof is awaited.
     """
     row = entry.debt.row
     if row is None and not entry.receipt.is_open:
