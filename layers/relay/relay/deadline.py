@@ -65,9 +65,9 @@ class Deadline:
     def run[T](self, call: Callable[[], T], *, part: str, at_least: float = 0.0, at_most: float = math.inf) -> T:
         """Return the result of `call`. Raises TimeoutError, without the call, if no time is left for it.
 
-        The call is not interrupted: it has to heed `seconds_left`, which ends with the deadline. That is at least
-        `at_least` seconds, even past the deadline, and at most `at_most`. An outer `time_limit` stays in force. The
-        call's duration is collected under the name `part`, for a log line.
+        The call has the seconds until the deadline, at least `at_least` of them, even past the deadline, and at most
+        `at_most`. It is not interrupted: it has to heed `seconds_left`. An outer `time_limit` stays in force. The
+        duration is collected under the name `part`, for a log line.
         """
         start, now = self._clock(), time.time()
         latest = min(_latest.get(), now + min(at_most, max(at_least, self._end - start)))
@@ -83,7 +83,7 @@ class Deadline:
 
 
 def limited(deadlines: Deadlines, seconds: float, part: str) -> Run:
-    """Return a function that runs each call within `seconds`, and collects its time under the name `part`."""
+    """Return a function that runs each call with a deadline of its own, `seconds` from then (see `Deadline.run`)."""
     return lambda call: deadlines(seconds).run(call, part=part)
 
 

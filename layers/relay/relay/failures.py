@@ -52,8 +52,9 @@ class Handling(NamedTuple):
         is_final: True to dead-letter the job without a retry.
         breaks_circuit: True if the failure counts toward opening the channel's circuit breaker, since its cause can
             affect all signals of the channel.
-        is_failure: True if xMatters did not accept a signal, if its circuit is open, or if the relay itself failed.
-            False for any other wait, and for a job that expired or whose channel was removed or is in shadow mode.
+        is_failure: True if the metric of failed signals counts the reason: xMatters did not accept a signal, its
+            circuit is open, or the relay itself failed. Other waits do not count, nor do jobs that expired or whose
+            channel was removed or is in shadow mode.
     """
 
     retries_inline: bool = False
@@ -145,15 +146,15 @@ def wait_seconds(
     may_have_acted: bool = False,
     is_critical: bool = False,
 ) -> float:
-    """Return the backoff in seconds: exponential with full jitter, so that jobs that failed together spread out.
+    """Return the seconds until the next attempt: the reason's constant wait in HANDLING, if it has one, or a backoff.
 
-    The random part is `jitter` (from 0 to 1) times the job's `age`, the time since the job came, was replayed, or could
-    first be sent. The age counts as SHORTEST_SECONDS at least, and as LONGEST_WAIT_SECONDS at most.
+    The backoff is `jitter` (from 0 to 1) times the `age`: the seconds since the job came, was replayed, or could first
+    be sent. So it grows with each failure, and jobs that failed together spread out. The age counts as at least
+    SHORTEST_SECONDS. It counts as at most LONGEST_WAIT_SECONDS, or CRITICAL_WAIT_SECONDS for a critical signal, since
+    the circuit breaker protects xMatters.
 
-    After an ambiguous failure (`may_have_acted`), the backoff is at least AMBIGUOUS_WAIT_SECONDS. For a critical signal
-    whose failure was not ambiguous, the random part is at most CRITICAL_WAIT_SECONDS: the circuit breaker protects
-    xMatters then. A longer `retry_after` (seconds) is honoured in any case, up to LONGEST_WAIT_SECONDS. If HANDLING has
-    a constant wait for the reason, the result is that wait alone.
+    After an ambiguous failure (`may_have_acted`), a critical has the longer limit, too, and the wait is at least
+    AMBIGUOUS_WAIT_SECONDS. It is never shorter than `retry_after` (seconds), up to LONGEST_WAIT_SECONDS.
     """
     handling = HANDLING[reason]
     if handling.constant_wait_seconds is not None:

@@ -270,7 +270,7 @@ class Telemetry:
         """Log and count a notification of the fallback topic about criticals that are overdue, or that nobody heard.
 
         `missed` has the late or failed step (`ledger.receipt.Missed`) of each that nobody heard, by the incident's id.
-        A failed notification (not `is_notified`) is counted once.
+        The metric counts incidents; of a failed notification (not `is_notified`), one.
         """
         self.count("critical_waits", len(incident_ids) if is_notified else 1)
         text = "fallback notified" if is_notified else "the fallback topic could not be notified of critical incidents"

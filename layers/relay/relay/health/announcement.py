@@ -24,7 +24,7 @@ IN_A_ROW_SECONDS = 180.0
 
 
 class Told(StrEnum):
-    """Kind of the last message that told people about a channel's sickness."""
+    """The last message that told people of a channel's present sickness: none, a notice, or one that wakes people."""
 
     NOTHING = ""
     # The channel is sick; on the topic for notices.

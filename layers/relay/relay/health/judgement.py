@@ -41,10 +41,10 @@ class Debts:
     Attributes:
         critical: Number of owed criticals.
         other: Number of other owed states.
-        given_up: Number of criticals that were dead-lettered, and not replayed, overtaken or dropped since.
+        given_up: Number of criticals that were dead-lettered, and not replayed, superseded or dropped since.
         given_up_other: The same for states that are not critical.
         unnotified: Number of given-up criticals that the fallback topic was not notified of yet.
-        awaited: Number of criticals that rang, did not ease, and of which nobody is known to have heard yet.
+        awaited: Number of criticals that xMatters accepted, that did not ease, and that nobody is known to have heard.
         pages_missing: Number of criticals whose signal made no page, of which the fallback topic was not notified yet.
         oldest: Earliest time from which the delay of an owed state counts (`Entry.delay_start`, epoch seconds); None if
             nothing is owed.
@@ -104,10 +104,10 @@ class Debts:
 def with_holds(entry: Entry, policy: Policy, now: float, *, is_policy_known: bool = True) -> Entry:
     """Return the entry with `paused_until` at the end of the debt's last hold: `delay_start` is not earlier than that.
 
-    A hold is the pause that a worker recorded for the state, a pause for all incidents since the debt began, or, if
-    people know the critical already, `min_seconds_between_signals` after its last signal. An operator may end or
-    prolong the recorded pause: while it goes on, its end is read from `policy`. Only if the policy is not known
-    (`is_policy_known`) does the recorded end count.
+    There are three holds: the pause that a worker recorded for the state, each pause for all incidents since the debt
+    began, and, if people know the critical already, `min_seconds_between_signals` after its last signal. An operator
+    may move the end of a pause that goes on: it is read from `policy`. If that is not known (`is_policy_known`), the
+    recorded end counts.
     """
     debt, since = entry.debt, entry.debt.since or entry.receipt.since
     is_recorded_end = debt.paused_until <= now or not is_policy_known
@@ -149,9 +149,9 @@ def refusals(channel: str, kinds: Sequence[ApiKind]) -> list[str]:
 def next_attempt(entry: Entry, now: float) -> float | None:
     """Return the expected time of an entry's next attempt (epoch seconds); None if no stored job waits for one.
 
-    It is the slot that the rate limiter reserved. Without a slot, it is OVERDUE_SECONDS before the entry's row in the
-    `due` index is due, since the job's message wakes then. If that time has passed, the sweeper acts when the row is
-    due. A pause or a flap delays the next attempt to its end.
+    It is the slot that the rate limiter reserved, or else when the job's message wakes, OVERDUE_SECONDS before the
+    entry's row is due. If that time has passed, it is when the row is due, since the sweeper acts then. It is not
+    earlier than the end of a pause or a flap.
     """
     if not entry.debt.job:
         return None
@@ -246,11 +246,12 @@ type Health = Literal["sick", "well"]
 
 
 class ChannelNotice(NamedTuple):
-    """A channel that became sick, or is well again.
+    """What a health message says of a channel that became sick, or is well again.
 
     Attributes:
-        since: Start of the sickness (epoch seconds).
-        is_urgent: True if the message is to wake a person.
+        since: Start of the sickness (epoch seconds), also of one that is over.
+        why: Reasons of the sickness.
+        is_urgent: True if the message about the sickness is to wake a person.
     """
 
     channel: str

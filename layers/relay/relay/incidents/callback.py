@@ -107,7 +107,7 @@ class Callback(NamedTuple):
 
 
 class Deed(StrEnum):
-    """Kind of effect that a person's response has on the incident in BigPanda. COMMENT only writes a comment."""
+    """What a person's response does to the incident in BigPanda besides writing a comment; COMMENT: nothing."""
 
     RESOLVE = "resolve"
     SNOOZE = "snooze"

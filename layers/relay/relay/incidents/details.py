@@ -50,8 +50,8 @@ class Details(NamedTuple):
 
     Attributes:
         environments: Ids and names of its environments.
-        alerts: Its alerts, the worst first.
-        itself: The incident's own members, read as those of an alert, since a webhook of version 2 has no alerts.
+        alerts: Its alerts, the worst first. BigPanda's webhook of version 2 sends none.
+        itself: The incident's own members, read as those of an alert.
         tags: Pairs of name and value; a name can occur several times.
     """
 

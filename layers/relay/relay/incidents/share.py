@@ -87,7 +87,7 @@ def _folded(name: str) -> str:
 
 
 def incident_of(outside: Fields) -> Fields:
-    """Return the members of a body's incident, which is wrapped in `incident` or bare."""
+    """Return the members of a body's incident: those of its member `incident`, or else the body's own."""
     wrapped = outside.first("incident")
     return Fields(wrapped) if isinstance(wrapped, dict) else outside
 
@@ -354,7 +354,7 @@ class State(NamedTuple):
         version: BigPanda's timestamps, by which states are ordered; None if the share has none.
         digest: Hash of the share's state (`Share.digest`).
         came: The time at which the share came (epoch seconds).
-        rank: Severity of the status, higher for worse; None if the share has no known status.
+        rank: Number of the status in `RANKS`, higher for worse; None if the share has no known status.
         alerts: Short hashes of the alerts' ids, by which additional alerts are recognised.
         has_borrowed_version: True if the share has no timestamps, and `version` is that of a state that came before.
     """
@@ -375,7 +375,7 @@ class State(NamedTuple):
         return cls(version, digest or share.digest, came, is_open(share), rank, frozenset(names[:MAX_ALERTS]))
 
     def with_status_of(self, other: "State | None") -> Self:
-        """Return the state; if it is open without a status, with the status of an earlier open state, `other`."""
+        """Return the state with the status of an earlier state, `other`, if both are open and this one has none."""
         is_silent = self.is_open and self.rank is None
         return self._replace(rank=other.rank) if is_silent and other and other.is_open else self
 
@@ -405,8 +405,8 @@ class State(NamedTuple):
     def precedes(self, other: "State | None") -> bool:
         """True if this state is older: by BigPanda's timestamps, or by arrival if the timestamps are equal or missing.
 
-        False if `other` is None. A state with borrowed timestamps (`has_borrowed_version`) is newer than every state
-        that came before it. It is older than a state that came later and has later timestamps.
+        False if `other` is None. A state with borrowed timestamps (`has_borrowed_version`) is newer than all states that
+        came before it. Of those that came later, it is older than the ones whose timestamps are not earlier.
         """
         if other is None:
             return False
@@ -444,9 +444,9 @@ def _name(alert_id: str) -> str:
 def is_open(share: Share) -> bool:
     """True if a share's incident is open.
 
-    The incident is over if the body says that it is not active, or that its status is `ok`. If the body does not say
-    if it is active, `resolved` decides. A body with both active and resolved counts as open: a needless page does less
-    harm than a lost page.
+    The incident is over if the body has `active` false or the status `ok`, or if it has `resolved` true without
+    `active`. It is open in all other cases, also if the body has both `active` and `resolved` true: a needless page
+    does less harm than a lost page.
     """
     if share.active is False or share.status == "ok":
         return False

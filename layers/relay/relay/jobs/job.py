@@ -58,7 +58,8 @@ class Flag(StrEnum):
         ASSIGNED: An earlier attempt at a write-back assigned the incident in BigPanda.
         VERIFIED: An earlier attempt at a write-back found that xMatters confirms the callback.
         MAY_HAVE_PAGED: xMatters may have accepted a failed attempt of the job.
-        WAITS_FOR_LEDGER: The job must wait for the ledger: a critical was sent, or its own signal refused, without it.
+        WAITS_FOR_LEDGER: The job must wait until the ledger works: while it failed, a critical of the incident was
+            sent, or xMatters refused this job's signal for good.
     """
 
     FOUND = "found"
@@ -89,7 +90,7 @@ class Acceptance(NamedTuple):
 
 
 class Stamps(NamedTuple):
-    """Stamps of a job: members for operators. No signal depends on them, only the wait of a chore does.
+    """Stamps of a job: members for operators, on which no signal depends.
 
     Times are ISO 8601 in UTC, None for never.
 
@@ -125,7 +126,7 @@ class Job(NamedTuple):
         url_recipients: Recipients that the webhook's URL named, and that the channel permitted then. Each set of them
             has a ledger entry of its own.
         received_at: When the share, or the callback, came.
-        body: The share's body, or what a chore's kind needs.
+        body: The share's body, the callback's, or another JSON text, by the kind.
         version: BigPanda's timestamps of the state, by which states are ordered; None if it has none.
         digest: Hash of the state (`Share.digest`) or of the callback; None to compute it from the body.
         plan: Number of a signal's message. If the entry records that the same state is owed with a higher number, a
@@ -136,8 +137,8 @@ class Job(NamedTuple):
         not_before: For a chore, the time before which it must not be attempted.
         dead_lettered_at: When the relay put the job on the dead-letter queue last; None also if SQS moved it there by
             itself.
-        revived_at: When a worker first received the job after a replay, when it was made from an older job, or, for a
-            follow-up that waits, when it runs next. The job's age counts from then.
+        revived_at: The time from which the job's age counts, if that is not `received_at`: when a worker first received
+            the job after a replay, when it was made from an older job, or when a waiting follow-up runs next.
     """
 
     kind: str
@@ -161,9 +162,9 @@ class Job(NamedTuple):
     def delivery_id(self) -> str:
         """Id of the delivery (32 hexadecimal digits), the same for all attempts and replays.
 
-        A workflow may treat a known id as a repeated signal. But an incident may come back to a state. So the id also
-        depends on the arrival if the state is from BigPanda's API, or if the share has no timestamps. It does not for a
-        callback: xMatters may post one twice.
+        A workflow may treat a known id as a repeated signal. Two states of an incident have the same id if their
+        timestamps and contents are the same. If the share has no timestamps, or is from BigPanda's API, its arrival has
+        to be the same, too: the incident may have come back to a state.
         """
         version = None if Flag.BORROWED_VERSION in self.flags else self.version
         is_anew = Flag.FOUND in self.flags or (version is None and self.kind != JobKind.WRITEBACK)
@@ -189,7 +190,7 @@ class Job(NamedTuple):
 
     @property
     def is_revived(self) -> bool:
-        """True if a worker received the job after a replay, or if the job was made from an older job."""
+        """True if the job's age counts from a later time than `received_at` (see `revived_at`)."""
         if self.revived_at is None or self.dead_lettered_at is None:
             return self.revived_at is not None
         return seconds_of(self.revived_at) > seconds_of(self.dead_lettered_at)

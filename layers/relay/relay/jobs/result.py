@@ -18,8 +18,8 @@ class Outcome(StrEnum):
         UNCHANGED: Nothing to announce: the policy does not announce the transition, if there is one. For a chore: the
             channel does not want its work, or does not know the incident.
         SHADOWED: The channel is in shadow mode: the signal would be sent, and nothing was.
-        UNSAFE: The share or callback is neither delivered nor queued. The relay answers 503, and BigPanda or xMatters
-            must send it again. A job that failed is retried later, or dead-lettered if the failure is final.
+        UNSAFE: Nothing keeps the share or callback: the relay answers 503, and BigPanda or xMatters must send it again.
+            For a chore: it failed, and its worker still has to queue or dead-letter it.
     """
 
     DELIVERED = "delivered"
@@ -93,8 +93,8 @@ class Notices(NamedTuple):
         fault: An exception of our own code.
         unguarded: Failure of the ledger or rate limiter, in words: a state was sent or queued without its protection.
         without_page: xMatters' request ids of signals of which no page was found.
-        end: Unusual end of a question to BigPanda about a resolve: `refuted`, or believed since BigPanda was
-            `unreachable`.
+        end: Unusual result of a question to BigPanda about a resolve: it is `refuted`, or BigPanda was `unreachable`
+            for so long that the resolve is believed.
         unverified: The reason why a callback is not verified.
         routes_undecided: True if the channel's routes took too many comparisons to evaluate: several routes' recipients
             are used.
@@ -174,7 +174,8 @@ class SendResult(NamedTuple):
 def after_failure(job: Job, result: Result, now: float) -> Job:
     """Return the job with the failure in `result` at `now` (epoch seconds), for its next message.
 
-    A job that is given up without an attempt (expired, its channel removed or in shadow mode) only gets the new reason.
+    It gets the result's attempts, reason, times and excerpt, and a flag if xMatters may have paged. A job that is given
+    up without an attempt (expired, its channel removed or in shadow mode) only gets the reason.
     """
     if result.reason in {Reason.EXPIRED, Reason.CHANNEL_REMOVED, Reason.SHADOWED}:
         return job.with_reason(result.reason)
