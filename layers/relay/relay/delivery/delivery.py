@@ -434,9 +434,9 @@ def next_plan(task: Task, entry: Entry) -> int:
 def queue_message(services: Services, task: Task, wait: Wait, *, plan: int | None = None) -> Task:
     """Put a message with the number `plan` on the retry queue, to wake the state at the end of `wait`. Return the task.
 
-    The returned task `is_kept` if the queue has the message. Nothing is queued if an earlier call for this task queued
-    a message that wakes early enough. While the ledger fails, `plan` is None: the message keeps the number of the
-    task's job.
+    The returned task has `is_kept` True if a message is on the queue. None is added if an earlier call for this task
+    queued one that wakes no later. While the ledger fails, `plan` is None: the message keeps the number of the task's
+    job.
     """
     if task.wakes_at <= wait.until + 1:
         return task
@@ -598,11 +598,11 @@ def try_store(services: Services, task: Task, entry: Entry) -> bool:
 def retry_later(services: Services, task: Task, result: Result, entry: Entry | None) -> tuple[Task, Result]:
     """Queue the next message of a state whose signal failed, or dead-letter its job if the failure is final.
 
-    Returns the task, and the result with its queue: still `unsafe` if the queue refuses the message. A queued job's
-    state waits for its backoff. A new share's state waits for FIRST_WAKE_SECONDS: its message was queued before the
-    attempts, and SQS can't change a delay to xMatters' Retry-After. If the queue refused that message, it is queued
-    now. After a 429, the channel's open circuit breaker makes the state wait. `entry` is None if the ledger fails. Then
-    a final failure waits for the ledger, too, since the sweeper notifies people of a given-up critical by its entry.
+    Returns the task, and the result with its queue: still `unsafe` if the queue refuses the message. A queued job waits
+    for its backoff. A new share waits for FIRST_WAKE_SECONDS by the message that was queued before its attempts, or by
+    a new one if the queue refused that. A longer Retry-After needs no other message: the open circuit breaker lets the
+    state wait. `entry` is None if the ledger fails. A final failure then waits for the ledger, too, since the sweeper
+    notifies people of a dead-lettered critical by its entry.
     """
     now, reason = services.clock(), result.reason or Reason.INTERNAL
     if HANDLING[reason].is_final:
@@ -634,8 +634,9 @@ def retry_later(services: Services, task: Task, result: Result, entry: Entry | N
 def dead_letter_and_record(services: Services, task: Task, entry: Entry, reason: Reason) -> Result | Task:
     """Dead-letter an owed state for `reason`, such as `expired` or `channel_removed`, and record that in the ledger.
 
-    A debt without a row is first recorded in the ledger. If that fails, the message waits: by this record, the sweeper
-    notifies people of dead-lettered criticals. Returns the task if another writer changed the entry.
+    A state that the ledger does not know as owed is first recorded as that, since the sweeper notifies people of a
+    dead-lettered critical by its entry. If this record fails, nothing is dead-lettered, and the message waits. Returns
+    the task if another writer changed the entry.
     """
     if not task.is_from_webhook and not entry.debt.row:
         try:
@@ -676,8 +677,9 @@ def dead_letter(services: Services, task: Task, result: Result, entry: Entry | N
     """Put the job of a state on the dead-letter queue, and return `result` with that recorded.
 
     `entry` is None if the ledger fails. If the dead-letter queue fails, the retry queue keeps the job for another
-    attempt. If the retry queue fails, too, the result stays `unsafe`, and a worker's message stays on its queue. A
-    resolve also needs a follow-up that terminates pages. If no queue takes it, a worker queues it later.
+    attempt. If the retry queue fails, too, the result stays `unsafe`, and a worker's message stays on its queue. For a
+    resolve, a follow-up is queued first, which terminates the pages. If no queue takes the follow-up, the retry queue
+    gets a message, whose worker queues it.
     """
     job = after_failure(task.job, result, services.clock())
     job = job.planned(next_plan(task, entry)) if entry else job
@@ -711,13 +713,17 @@ def dead_lettered_at(result: Result) -> float | None:
 def without_ledger(services: Services, task: Task, why: str) -> Result:
     """Send the state without the ledger, or let its message wait for the ledger. `why` is the ledger's error.
 
-    A critical of a share that just came is sent at once, which may repeat a page. Each process sends at most one
-    critical of an incident so in UNGUARDED_AFTER_SECONDS. These wait for as long as the ledger fails: further criticals
-    of that incident; refused, replayed and expired jobs; jobs whose channel is gone; and resolves that BigPanda has to
-    be asked about. In a pause every state waits. All other states wait for UNGUARDED_AFTER_SECONDS, and are then sent.
+    | state | while the ledger fails |
+    | --- | --- |
+    | any, in a pause | waits |
+    | resolve that BigPanda has to be asked about | waits |
+    | refused, replayed or expired job; job of a channel that is gone | waits |
+    | critical of a share that just came | is sent at once; it may repeat a page |
+    | the incident's next criticals, for UNGUARDED_AFTER_SECONDS in the same process | wait |
+    | any other | waits for UNGUARDED_AFTER_SECONDS, and is then sent |
 
-    If the queue refuses the message of a new share, its state is sent at once, unless it is such a resolve or paused.
-    If the queue refuses a queued job's next message, the old message stays.
+    If the queue refuses the message of a new share that has to wait, the state is sent at once, except for the first
+    two rows. If it refuses a queued job's next message, the old message stays.
     """
     now = services.clock()
     if task.is_from_webhook and not task.state.is_critical:
@@ -760,7 +766,10 @@ def _waits_for_ledger(task: Task, now: float) -> bool:
 
 
 def can_wait(task: Task, now: float) -> bool:
-    """True if a job may still wait: the ledger or rate limiter first failed less than UNGUARDED_AFTER_SECONDS ago."""
+    """True if a job may wait for the ledger or the rate limiter, which first failed it in UNGUARDED_AFTER_SECONDS.
+
+    True, too, if neither failed yet.
+    """
     since = seconds_of(task.job.ledger_down_since or timestamp(now))
     return now - since < UNGUARDED_AFTER_SECONDS
 

@@ -32,7 +32,7 @@ MAX_RECIPIENTS = 10
 
 
 class OverdueDebt(NamedTuple):
-    """Critical incident that people do not know of in time, as the fallback topic's message describes it.
+    """Critical that is owed for too long, or that nobody heard, as the fallback topic's message describes it.
 
     Attributes:
         since: When the incident became owed; if a signal was accepted, when that was sent (epoch seconds).
@@ -137,8 +137,8 @@ class Fallback:
     def call(self, channels: Sequence[str], debts: Sequence[OverdueDebt], others: int) -> dict[str, str]:
         """Call and text all phones once about the overdue criticals of `channels`. `debts[0]` is named as the worst.
 
-        `others` is the number of further criticals. Returns the failure of each way by its name; an empty text for
-        none.
+        `debts` has one at least, and `others` is the number of further criticals. Returns why each way failed, by its
+        name: an empty text if AWS took the call or text. Without phones, the result is empty.
         """
         if not self.phones:
             return {}

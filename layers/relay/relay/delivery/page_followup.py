@@ -38,8 +38,9 @@ def terminated(
 ) -> AcceptedSignal | None:
     """Terminate all pages of a past state's signal, and return the signal with its pages, marked as over.
 
-    Returns None if the signal has no page, and its workflow may still make one: it was sent after the incident's last
-    end, or a state is owed. If xMatters refuses to end a page, the others are terminated before SendError is raised.
+    A signal without a page counts as over, too, unless its workflow's page may still be needed: it was sent after the
+    incident's last end, or a state is owed. Then the result is None. If xMatters refuses to end a page, the others are
+    terminated before SendError is raised.
     """
     # Searched again: the workflow may have made a page later, or a second one.
     found = pages.of_request(rest, signal.request_id, deadline)

@@ -119,11 +119,11 @@ def judge_change(entry: Entry, state: State, notify_on: AbstractSet[Transition])
 
 
 def with_superseded_ease(entry: Entry, state: State, notify_on: AbstractSet[Transition]) -> Entry:
-    """Return the entry with its newest state kept as `eased`, if `state` superseded it before it was signalled.
+    """Return the entry, before `state` takes the newest state's place, with that one kept as `eased` if need be.
 
-    The newest state is kept if it is owed, is better than the announced one, and needs no signal any more. Such a state
-    became owed while a worse state was sent, whose signal then failed. Without this record, an incident that worsens
-    again would not be announced.
+    The newest state is kept if it is better than the announced one, was recorded as owed, and would by now need no
+    signal: it came while a worse state was sent, whose signal then failed. Without this record, `state` would not be
+    announced if it is as bad as the announced one.
     """
     newest = entry.newest
     if newest is None or not entry.debt.is_owed or not newest.precedes(state) or not entry.is_eased_by(newest):
@@ -297,10 +297,10 @@ class Hold(NamedTuple):
 def step(task: Task, entry: Entry, now: float) -> tuple[Task, Entry, Action]:
     """Decide on the next action for a state. Return the updated task and entry, and the action. `now`: epoch seconds.
 
-    The task gets the attempts that the entry counted for its state. A state without timestamps gets the newest state's.
-    The entry keeps a better state that was never signalled (`with_superseded_ease`). A resolve that BigPanda must
-    confirm may be forged, so it changes nothing else. Any other state updates the entry's title, environment, facts and
-    memory of flapping. A dead-lettered state that was replayed is owed again.
+    The task gets the attempts that the entry counted for its state, and, if the state has no timestamps, the newest
+    state's. The entry gets a better state that was never signalled (`with_superseded_ease`), and the share's title,
+    environment, facts and part in flapping: not from a resolve that BigPanda has to confirm, since it may be forged. A
+    dead-lettered state that was replayed is owed again.
     """
     state, notify_on = _state_after_newest(task, entry), task.channel.policy.notify_on
     entry = with_superseded_ease(entry, state, notify_on)
@@ -404,10 +404,10 @@ def _rerouted(task: Task, entry: Entry, state: State) -> tuple[str, ...]:
 
 
 def described(entry: Entry, task: Task) -> Entry:
-    """Return the entry with the share's title, environment and facts.
+    """Return the entry with what the share says besides its state: title, environment, facts, and if it is snoozed.
 
     A title or environment that the share lacks stays as it is known; so do the facts for a share from BigPanda's API.
-    If a person snoozed the incident, nobody has to answer for now: that ends the entry's receipt.
+    If a person snoozed the incident, the entry's receipt ends: nobody has to answer for now.
     """
     known, own = entry.about, task.about
     is_silent = Flag.FOUND in task.job.flags or task.dead_letter_reason is not None

@@ -84,7 +84,8 @@ class Task(NamedTuple):
         deadline: Time limit of the request or job: no attempt is made after it.
         share: The share of the job's body.
         recipients: Names of the signal's recipients; empty if the xMatters workflow chooses them.
-        own_recipients: The same without the policy's `unanswered_recipients`, who are signalled later.
+        own_recipients: `recipients` without the policy's `unanswered_recipients`, whom a signal includes only once
+            nobody is known to have heard of a critical.
         route: Route of the channel that chose `recipients`; an undecided one (`Route.is_undecided`) stands for several.
             None if no route matched.
         is_from_webhook: True if the state came in a request that BigPanda waits for; False for a job from the queue.
@@ -182,8 +183,8 @@ class Task(NamedTuple):
     def audience(self, only: tuple[str, ...] = ()) -> Audience:
         """Return the recipients to record of a signal: further ones if it was for them alone, else all of the task.
 
-        `only` names the signal's recipients if it was not for all. Without further recipients, that is the acknowledger
-        alone: the audience `is_for_acknowledger` then, and has all recipients of the task.
+        `only` names the signal's recipients if it was not for all. If the task has no `further` ones, it was for the
+        acknowledger alone: the result has `is_for_acknowledger` True, and the recipients that it would have had.
         """
         policy, recipients = self.channel.policy, self.further or self.recipients
         others = set(policy.unanswered_recipients)
@@ -215,7 +216,10 @@ class Task(NamedTuple):
         return min(until, max(self.expires_at + PAST_AGE_SECONDS, now + SOON_SECONDS))
 
     def pause_end(self, now: float) -> float:
-        """Return when the last ended pause for the incident ended (epoch seconds); `now` if none has ended."""
+        """Return the time to record as the end of a pause that no longer holds the state (epoch seconds).
+
+        It is the end of the incident's last pause before `now`, or `now` if its pause was removed from the policy.
+        """
         return max((pause.until for pause in self.pauses if pause.until <= now), default=now)
 
     def ledger_failed(self, now: float) -> "Task":
@@ -268,7 +272,10 @@ def state_of(job: Job, share: Share) -> State:
 
 
 def recorded_state(job: Job, state: State) -> State:
-    """Return `state` of the job's body with the timestamps (version) and the hash (digest) that the job recorded."""
+    """Return `state`, as read from the job's body, with the timestamps and the hash that the job recorded.
+
+    A job without timestamps gives a state without any; one without a hash leaves the state's own.
+    """
     is_borrowed = Flag.BORROWED_VERSION in job.flags
     return replace(state, version=job.version, digest=job.digest or state.digest, has_borrowed_version=is_borrowed)
 

@@ -405,8 +405,8 @@ class State(NamedTuple):
     def precedes(self, other: "State | None") -> bool:
         """True if this state is older: by BigPanda's timestamps, or by arrival if the timestamps are equal or missing.
 
-        False if `other` is None. A state with borrowed timestamps (`has_borrowed_version`) is newer than all states that
-        came before it. Of those that came later, it is older than the ones whose timestamps are not earlier.
+        False if `other` is None. A state with borrowed timestamps (`has_borrowed_version`) is newer than all that came
+        before it. Of those that came later, it is older than the ones whose timestamps are not earlier.
         """
         if other is None:
             return False

@@ -61,7 +61,9 @@ class Bells:
     invoke: Callable[[str], bool]
 
     def ring_overdue(self, run: SweeperRun, rows: Iterable[DueRow], deadline: Deadline, *, ahead: float = 0.0) -> int:
-        """Wake overdue debts (owed states), criticals first. Return the number of woken ones that are not too old.
+        """Send messages for overdue debts (owed states), criticals first; return their number.
+
+        States that expired are woken, too, to be dead-lettered: they count neither in the result nor in the limits.
 
         In one run, a channel gets at most the messages that its rate limit allows in a minute. It gets none while its
         circuit breaker is open, and then only a few until a signal closes the circuit. Channels take turns, so that the

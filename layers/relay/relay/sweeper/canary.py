@@ -59,8 +59,9 @@ class Canary(NamedTuple):
 
     Attributes:
         began: Beginning of the incident, which is also a part of its id; 0 for none yet.
-        ended: Time from which its resolve is sent; 0 before.
-        is_decided: True if the incident failed, or a pause or shadow mode began: only the resolve is still sent.
+        ended: Time from which its resolve is sent, until the webhook takes it; 0 before.
+        is_decided: True if the test ended before its incident did: it failed, or a pause or shadow mode began. Then
+            only the resolve is still sent.
         failure: Why the last incident failed, in words; empty if it succeeded.
         judged_at: When the last incident failed or succeeded; 0 for none yet.
     """
@@ -79,8 +80,8 @@ class Canary(NamedTuple):
     def is_due(self, now: float) -> bool:
         """True if the channel's next incident has to begin: EVERY_SECONDS passed, and the last one is over or decided.
 
-        A decided incident (`is_decided`) may still have a resolve that the webhook did not take, which is given up. An
-        earlier run sent that resolve once at least.
+        The resolve of a decided one (`is_decided`) was sent once at least. It is not awaited, even if the webhook did
+        not take it.
         """
         is_stopped = self.phase == Phase.OVER or (self.is_decided and now > self.ended)
         return is_stopped and now - self.began >= EVERY_SECONDS
@@ -99,7 +100,11 @@ class Canary(NamedTuple):
         return replace(self, phase=self.phase if self.phase == Phase.CLOSING else Phase.OVER, is_decided=True)
 
     def answered(self, refusal: str, now: float) -> "Canary":
-        """Return the test (canary) after the webhook answered. `refusal` says why it refused the share, or is empty."""
+        """Return the canary after the webhook answered: in its next phase if `refusal` is empty.
+
+        Else `refusal` says why the webhook did not take the share. The canary stays as it is, so that the share is sent
+        again, or failed once ACCEPTED_SECONDS have passed.
+        """
         is_opening = self.phase == Phase.OPENING
         if not refusal:
             done = Phase.OVER if self.is_decided else Phase.CLOSED

@@ -279,8 +279,8 @@ def carry_out(asked: Mapping[str, Any], fallback: Fallback, table: Table, clock:
     """Test the last resort (topic and phones) for `relayctl fallback test`, from within the sweeper's own function.
 
     A short number is sent by each way. The result has a list `ways`, each with `way`, `number` and `failure`, which is
-    empty if AWS accepted the test. If `asked` has the ways that people `confirmed`, these are recorded, and nothing is
-    sent. Raises LedgerError.
+    empty if AWS accepted the test. But if `asked` has a list `confirmed`, the ways whose number people told the
+    operator, only that list is recorded, and the result is empty. Raises LedgerError.
     """
     if "confirmed" in asked:
         record = {"at": clock(), "ways": list(asked["confirmed"])}

@@ -71,11 +71,11 @@ class ShareSurvey:
     def learn(
         self, run: SweeperRun, probed: Sequence[str], deadline: Deadline, *, among: Collection[str] | None
     ) -> None:
-        """Record for each channel in `probed` if it has a canary, how often it expects shares, and its last share.
+        """Record in `run`, for each channel in `probed`, how often it expects shares, its last share, and its canary.
 
-        The record is in `run`. `probed` are the channels whose credentials the caller has just probed. `among` has the
-        names of all channels, if this run listed them: removed channels are then forgotten. Else it is None. A channel
-        that can't be read keeps its record. Raises LedgerError.
+        `probed` are the channels whose credentials the caller has just probed. `among` has the names of all channels:
+        those that are not among them are forgotten. It is None if this run did not list the channels. A channel that
+        can't be read keeps its record. Raises LedgerError.
         """
         if among is not None:
             run.expected = {name: each for name, each in run.expected.items() if name in among}
@@ -194,7 +194,7 @@ PUBLISH_SECONDS = 5.0
 
 
 class Message(NamedTuple):
-    """A message that is due: about channels that became sick, or about those that are well again (`health`)."""
+    """A health message that is due: its channels became sick, or they are well again, as `health` says."""
 
     health: Health
     notices: Sequence[ChannelNotice]

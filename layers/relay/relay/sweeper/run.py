@@ -181,7 +181,7 @@ class SweeperRun:
         above: Times of the first and the last consecutive run that found a channel above its rate limit (epoch
             seconds), by channel.
         health: State of each channel that is sick, or was a short time ago.
-        expected: How often shares are expected, by channel, for each channel whose policy has `expect_share_every`.
+        expected: Expectation of shares (`ShareWatch`) of each channel whose policy has `expect_share_every`.
         canaries: Canary (test by an invented incident) of each channel whose policy has `canary`.
         is_whole: False if a shard of the `due` index has more rows than this run reads.
         has_queue: False if the retry queue failed in this run.
@@ -309,8 +309,8 @@ class SweepPolicies:
     def of(self, channel: str) -> Policy:
         """Return a channel's policy.
 
-        A removed or unreadable channel has the default policy. After NOTIFIED_WITHIN_SECONDS unreadable, it has UNREAD,
-        which also awaits a proof that a device got each critical.
+        A removed channel has the default policy, and so has an unreadable one of which there is no copy. After
+        NOTIFIED_WITHIN_SECONDS it has UNREAD, which awaits a proof that a device got each critical.
         """
         if channel not in self.known:
             self.known[channel] = self._read_policy(channel)
