@@ -45,7 +45,7 @@ class Verdict(StrEnum):
 
 
 class CallbackVerdict(NamedTuple):
-    """Result of the verification of a callback.
+    """Verdict on a callback, with its cause and what was found.
 
     Attributes:
         why: Cause, in words, of a callback that is not verified; empty if it is verified.

@@ -312,7 +312,7 @@ class Writeback:
                 Result.unsafe(job, Reason.IN_FLIGHT, "another worker has the lease"), until=progress.until + 1
             )
         what, most = ("verified", VERIFIED_A_MINUTE) if to_write.is_verified else ("unverified", UNVERIFIED_A_MINUTE)
-        if not progress.sequence and not self.writer.rate_limit.has_room(f"callbacks/{what}/{job.channel}", most):
+        if not progress.sequence and not self.writer.rate_limit.take_room(f"callbacks/{what}/{job.channel}", most):
             busy = Result.unsafe(job, Reason.PACED, f"the channel had {most} {what} callbacks in this minute")
             return replace(busy, until=now + MINUTE_SECONDS)
         # A worker whose lease expired may have written the comment.

@@ -58,11 +58,11 @@ class RateLimit:
             self.sleep(max(0.0, second + 1 - self.clock()))
         raise SendError(Reason.PACED, "BigPanda's rate limit is used up by other calls", was_sent=False)
 
-    def has_room_to_repeat(self, access: BigPandaAccess, calls: int, *, is_known: bool) -> bool:
+    def take_room_to_repeat(self, access: BigPandaAccess, calls: int, *, is_known: bool) -> bool:
         """Count a repeated question about a resolve, which takes `calls` API calls; return True if it may be asked now.
 
-        These questions have a rate limit of their own, counted over REPEATED_SECONDS, so that first questions are not
-        delayed. It is lower for an incident of which people were told nothing (not `is_known`).
+        It counts even if it may not. These questions have a rate limit of their own, counted over REPEATED_SECONDS, so
+        that first questions are not delayed. It is lower if people were told nothing of the incident (not `is_known`).
         """
         what, limit = ("repeated", REPEATED_CALLS_A_SECOND) if is_known else ("unknown", UNKNOWN_CALLS_A_SECOND)
         counted = self._counted(access, what, int(self.clock() // REPEATED_SECONDS), calls)
@@ -73,8 +73,8 @@ class RateLimit:
         counted = self.table.update(f"rate/{account}/{what}/{part}", add={"calls": calls}, lasts=RATE_KEPT_SECONDS)
         return counted["calls"] if counted else 0
 
-    def has_room(self, what: str, most: int) -> bool:
-        """Count an event of the kind `what`, such as a channel's callback. True for the first `most` in a minute."""
+    def take_room(self, what: str, most: int) -> bool:
+        """Count an event of the kind `what`, such as a channel's callback. True for the first `most` of each minute."""
         name = f"rate/{what}/{int(self.clock() // 60)}"
         counted = self.table.update(name, add={"calls": 1}, lasts=RATE_KEPT_SECONDS)
         return counted is None or counted["calls"] <= most
@@ -91,7 +91,7 @@ _WEBHOOK_NAMES = {"start": "startedOn", "changed_at": "changedOn", "updated_at":
 
 @dataclass(frozen=True)
 class Incident:
-    """Address of an incident in BigPanda's API."""
+    """Address of an incident in BigPanda's API: its id, and that of one of its environments."""
 
     environment_id: str
     id: str
@@ -129,7 +129,7 @@ class BigPanda:
     ) -> bool:
         """True if the predicate `is_it` accepts any text in the incident's latest comments.
 
-        False also if BigPanda answers 2xx without valid JSON, but not with a proxy's web page.
+        False also if BigPanda answers 2xx without valid JSON. Raises SendError, also for a proxy's web page.
         """
         found = self.activities(access, incident.id, deadline, kinds=("incident_commented",), needs_json=False)
         # The position of the comment in an activity is not documented, so all strings are searched.
@@ -149,7 +149,8 @@ class BigPanda:
         """Return the incident's latest activities as BigPanda writes them, newest first, of at most `pages` pages.
 
         `kinds` are the wanted types; none for all. `pace` is called before each request, to wait for the rate limit.
-        Without `needs_json`, a body that is not valid JSON counts as an empty page, in place of a failure.
+        A page is one of BigPanda's list. Without `needs_json`, one that is not valid JSON counts as empty, in place of
+        a failure.
         """
         found: list[dict[str, Any]] = []
         types = {"types": ",".join(kinds)} if kinds else {}
@@ -171,7 +172,7 @@ class BigPanda:
         self._request(access, "PUT", f"{incident.path}/assignment", {"assignee": user_id}, deadline)
 
     def resolve(self, access: BigPandaAccess, incident: Incident, text: str, deadline: Deadline) -> None:
-        """Resolve the incident, with a text for its activities. BigPanda answers 409 if it is over already."""
+        """Resolve the incident, with a text for its activities. Raises SendError, with status 409 if it is over."""
         self._request(access, "POST", f"{incident.path}/resolve", {"comments": text}, deadline)
 
     def snooze(self, access: BigPandaAccess, incident: Incident, until: int, text: str, deadline: Deadline) -> None:

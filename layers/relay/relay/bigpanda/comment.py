@@ -37,7 +37,7 @@ class Comment(NamedTuple):
     doubt: str = ""
 
     def text(self, assigned: str) -> str:
-        """Return the full text. `assigned` says if the incident was assigned, and why it was not resolved."""
+        """Return the full text. `assigned` is its sentence about what was done with the incident; empty for none."""
         return " ".join(filter(None, (self.doubt, self.action, assigned, self.note, self.tag)))
 
     def is_contained_in(self, found: str) -> bool:

@@ -29,9 +29,9 @@ class CallbackToWrite(NamedTuple):
         came: Arrival of the callback (epoch seconds).
         not_assigned: Returns why the incident must not be assigned to its acknowledger: the incident ended since, or
             was acknowledged again later. Empty to assign it. Raises LedgerError.
-        outdated: Returns why the callback is out of date now; empty if it is not. It is out of date after a later
-            signal or the end of the incident. It is also out of date if an open state was signalled after the page that
-            the callback names, or if a worse or reopened state is owed. Raises LedgerError.
+        outdated: Returns why the callback must not resolve or snooze the incident: since the callback or its page, the
+            incident ended or was signalled again, or a worse or reopened state is owed. Empty if it may. Raises
+            LedgerError.
         is_over: True if the incident is over, as far as the ledger knows.
     """
 

@@ -41,7 +41,10 @@ _DENIED = {"AccessDeniedException", "AccessDenied", "DecryptionFailure"}
 
 
 def list_channels(client: "SecretsManagerClient", prefix: str) -> Iterator[tuple[str, datetime | None]]:
-    """Yield the name and the last change, if known, of each secret below the prefix. Raises botocore's exceptions."""
+    """Yield each channel's name, and its secret's last change if known: the secrets' names begin with `prefix/`.
+
+    Raises botocore's exceptions.
+    """
     pages = client.get_paginator("list_secrets").paginate(Filters=[{"Key": "name", "Values": [f"{prefix}/"]}])
     for page in pages:
         for secret in page["SecretList"]:
@@ -255,10 +258,9 @@ class ChannelCache:
     def for_authentication(self, name: str) -> Channel:
         """Return the channel against which a request's credentials are checked: from the cache, or read again.
 
-        If the change marks tell that a credential was revoked since the cached copy was read, the copy is not valid.
-        While the secret can't be read, a copy stays valid as long as the marks can be read. If the marks can't be read
-        either, the copy stays valid for one hour after the last successful read of the secret or the marks. Raises as
-        `get` does. Raises ChannelUnreadable, too, if the copy is not valid and no newer one can be read.
+        A copy is not valid if the change marks tell that a credential was revoked since it was read. Otherwise it stays
+        valid while the secret can't be read: for as long as the marks can be read, and then for one hour more. Raises
+        as `get` does, and ChannelUnreadable if the copy is not valid and no newer one can be read.
         """
         marks = self._change_marks.current_marks(name)
         copy = self._copies.get(name)

@@ -46,7 +46,7 @@ class EndpointCredentials:
 
 @dataclass(frozen=True)
 class OutboundCredentials:
-    """Credentials that the relay shows to xMatters.
+    """Credentials that the relay shows to xMatters' triggers, or to its REST API.
 
     Attributes:
         type: `url` (the URL itself is the credential), `basic`, `api_key` or `oauth`.
@@ -171,7 +171,7 @@ class Channel:
         return self._fingerprint(fitting[0]) if fitting else None
 
     def fingerprints(self, endpoint: EndpointName) -> tuple[tuple[str, str, str], ...]:
-        """Return age (`current` or `previous`), kind (`token` or `basic`) and short hash of each credential."""
+        """Return `current` or `previous`, `token` or `basic`, and a short hash of each credential, expired ones too."""
         ages = zip(("current", "previous"), self._credentials(endpoint), strict=False)
         return tuple(
             (age, secret.partition(b":")[0].decode(), self._fingerprint(secret))
@@ -257,7 +257,7 @@ class Channel:
 
     @staticmethod
     def fitting(names: Iterable[str]) -> tuple[str, ...]:
-        """Return the first of these names, each once, that fit together into MAX_NAMES_LENGTH characters of a URL."""
+        """Return these names, each once, up to the last that still fits into MAX_NAMES_LENGTH characters of a URL."""
         unique = dict.fromkeys(names)
         lengths = accumulate(len(url_part(name)) + 1 for name in unique)
         return tuple(name for name, length in zip(unique, lengths, strict=True) if length <= MAX_NAMES_LENGTH)

@@ -242,7 +242,8 @@ def active_pause(pauses: Iterable[Pause], now: float) -> Pause | None:
 def age_start(pauses: Sequence[Pause], came: float, longest: float) -> float:
     """Return the time from which a state's age counts (epoch seconds): its arrival `came`, or the end of a later pause.
 
-    `longest` is the age (seconds) at which the state expires. A pause that begins after that does not count.
+    `longest` is the age (seconds) at which the state expires: later by each pause that counts. A pause that begins once
+    the state has expired does not count.
     """
     start = came
     for each in sorted(pauses):

@@ -136,7 +136,7 @@ class ResolveQuestions:
             environment_ids = [*environment_ids[begin:], *environment_ids[:begin]]
         first, calls = Flag.ASKED not in job.flags, 0
         is_known = any(question.entry.maybe_announced()) or question.entry.debt.is_owed
-        room = partial(self.lister.rate_limit.has_room_to_repeat, access, is_known=is_known)
+        room = partial(self.lister.rate_limit.take_room_to_repeat, access, is_known=is_known)
         for place, environment_id in enumerate(environment_ids):
             if place == int(first) and not room(len(environment_ids) - place):
                 return _Answer(None, calls, is_paced=True)

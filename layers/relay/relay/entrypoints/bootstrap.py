@@ -285,7 +285,10 @@ def _at_once[T](calls: Sequence[Callable[[], T]]) -> list[T]:
 
 
 class Watchdog:
-    """Runs the work for a request in another thread, with a time limit. A thread is reused until work hangs in it."""
+    """Does the work for a request in another thread, and gives it up after a time limit.
+
+    The thread is used for the next requests, too, until a work hangs in it.
+    """
 
     def __init__(self) -> None:
         # Queue of the thread's next work; None if there is no thread, or if it is busy.

@@ -58,7 +58,7 @@ class Chores:
     Attributes:
         questions: Returns the ResolveQuestions, which ask BigPanda about resolves; created at its first use.
         writeback: Returns the object that writes callbacks into BigPanda, created at its first use.
-        silent: End of the time in which an API that hung is not called (epoch seconds), by channel and vendor.
+        silent: Time until which an API that hung is not called again (epoch seconds), by channel and vendor.
     """
 
     followup: Followup

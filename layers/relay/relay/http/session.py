@@ -108,7 +108,7 @@ def is_loopback(host: str) -> bool:
 
 
 class HttpAnswer(NamedTuple):
-    """An HTTP answer. Names of headers are in lower case; the body ends at the session's limit."""
+    """An HTTP answer. Names of headers are in lower case. The body may be cut off (see `Session.call`)."""
 
     status: int
     headers: Mapping[str, str]

@@ -55,7 +55,7 @@ class Comparison:
                         run.findings[member.name, seen.name] = found
 
     def recognize(self, run: Progress) -> None:
-        """Mark incidents in `run.to_report` as known if a channel that was not compared has them in its ledger.
+        """Add to `run.known` the incidents that a channel knows which was not compared, so that none is reported.
 
         A channel is not compared if its secret can't be read. If the run failed, all channels of the listing count as
         not compared. Raises LedgerError.

@@ -31,7 +31,7 @@ class RunLease:
 
     Attributes:
         taken_at: Time at which this run took the lease (epoch seconds). It identifies the run.
-        start: Beginning of the next run: the listing of this number (`Listing.number`), or of the next higher one.
+        start: Number of the listing (`Listing.number`) with which the next run begins, or with the next higher one.
     """
 
     table: Table
@@ -87,7 +87,7 @@ class Seen(NamedTuple):
 
 
 class Cause(StrEnum):
-    """Cause for queueing a state that BigPanda shows: no share of it came, a snooze ended, or an end may be forged."""
+    """Cause for queueing a state that BigPanda shows."""
 
     # No share of the state came.
     MISSED = "missed"
@@ -105,7 +105,10 @@ class KnownEntry(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """State to queue for a channel, for the reason `cause`: one job for each of the incident's ledger `entries`."""
+    """State to queue for a channel, for the reason `cause`: one job for each of `entries`, which has one at least.
+
+    The only entry of an incident that the ledger does not know is empty.
+    """
 
     cause: Cause
     member: Member

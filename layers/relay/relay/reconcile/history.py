@@ -51,7 +51,9 @@ class Member(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """One list of BigPanda's incidents (of a base URL, query and environment), and the channels to compare with it.
+    """One list of BigPanda's incidents, and the channels to compare with it.
+
+    The list is that of a base URL, an environment, and the query that the channels' settings name (`reconcile_query`).
 
     Attributes:
         unread: Names of the channels whose secret could not be read: the listing may be theirs, too.

@@ -232,7 +232,7 @@ class Reconciler:
     deadlines: Deadlines
 
     def handle(self) -> dict[str, int]:
-        """Make a run; return the numbers of listings and of channels.
+        """Make a run; return the numbers of listings (`runs`) and of `channels`: 0 while another run goes on.
 
         Raises RuntimeError if the run failed in part: Lambda counts that as an error, which ReconcileAlarm watches.
         """

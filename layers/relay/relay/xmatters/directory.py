@@ -63,9 +63,10 @@ class RestApi:
     ) -> HttpAnswer:
         """Send a request, and return its answer if it is a success, or has a status of `also`. Raises SendError.
 
-        `path` begins with a slash; its special characters are quoted already. `document` is the JSON body. If `says`
-        returns None for a success, the answer is refused with BadAnswer and the reason UPSTREAM. So is a 404 without
-        xMatters' error object: it comes from a proxy in between, and does not say that something does not exist.
+        `path` begins with a slash; its special characters are quoted already. `document` is the JSON body. `says` reads
+        what the caller needs from a success: if it returns None, BadAnswer is raised with the reason UPSTREAM. So it is
+        for any 404 without xMatters' error object: it comes from a proxy in between, and does not say that something
+        does not exist.
         """
         login = Login(rest.auth, rest.base_url)
         body = None if document is None else json.dumps(document).encode()
@@ -149,7 +150,7 @@ class Pages(RestApi):
         return False
 
     def terminate(self, rest: Rest, page_id: str, deadline: Deadline) -> None:
-        """Terminate a page, so that xMatters notifies no further people."""
+        """Terminate a page, so that xMatters notifies no further people. It is no error if there is no such page."""
         document = {"id": page_id, "status": "TERMINATED"}
         self.ask(rest, "POST", EVENTS_PATH, document, deadline, also=_DONE)
 
@@ -209,7 +210,7 @@ _ODD = "xMatters' answer is not one that can be read"
 
 
 class Kind(StrEnum):
-    """Kind of a recipient in xMatters."""
+    """What xMatters knows under a recipient's name."""
 
     USER = "user"
     GROUP = "group"
@@ -278,7 +279,8 @@ class Directory(RestApi):
     def hindrances(self, rest: Rest, names: Sequence[str], now: float, deadline: Deadline) -> dict[str, str]:
         """Return the recipients whom xMatters would not notify at `now` (epoch seconds), each with the reason.
 
-        A recipient of whom that is unknown has an empty reason. A failed request raises nothing.
+        A recipient is left out if xMatters would notify it, and has an empty reason if that is unknown. A failed
+        request raises nothing.
         """
         found = self.check(rest, names, deadline)
         reasons = self.personal_hindrances(rest, found, now, deadline)
@@ -318,7 +320,7 @@ class Directory(RestApi):
         return {user for user in members if user and user in users}
 
     def is_person(self, rest: Rest, name: str, deadline: Deadline) -> bool:
-        """True if xMatters has a person of that name; False also if that is unknown. Raises SendError."""
+        """True if xMatters has a person of that name; False also if its answer can't be read. Raises SendError."""
         if not name.strip("."):
             return False
         answer = self.ask(rest, "GET", f"{PEOPLE_PATH}/{url_part(name)}", None, deadline, also={404})
