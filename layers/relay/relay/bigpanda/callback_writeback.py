@@ -265,8 +265,8 @@ class Writeback:
         """Record in the receipt of a critical that a device got it, a person answered, or nobody will.
 
         A sender with the callback token can claim a delivery. So with access to xMatters' REST API, a delivery is not
-        recorded: xMatters is asked instead. If several receipts await an answer, and `signal` does not tell to which
-        one the callback belongs, nothing is recorded. Raises LedgerError.
+        recorded: xMatters is asked instead. If people were told of the incident by several entries, and `signal` does
+        not tell to which one the callback belongs, nothing is recorded. Raises LedgerError.
         """
         callback, policy, rest = received.callback, channel.policy, channel.rest
         open_ones = [
@@ -274,7 +274,8 @@ class Writeback:
             for name, entry in entries
             if entry.receipt.awaits_answer and (signal is None or entry.awaits_proof_by(signal))
         ]
-        if len(open_ones) != 1:
+        told = [each for _, each in entries if each.announced is not None and each.announced.is_open]
+        if len(open_ones) != 1 or (signal is None and len(told) > 1):
             return
         [(name, entry)] = open_ones
         if channel.is_answer(callback):
@@ -289,7 +290,7 @@ class Writeback:
         elif callback.is_delivered() and (pages := entry.pages_to_ask_about()) and entry.receipt.may_be_confirmed:
             with suppress(SendError):
                 self.prover.ask(name, entry, channel, pages, deadline, is_early=True)
-        elif callback.is_dead_end():
+        elif callback.is_dead_end() and (signal or received.came >= entry.receipt.since):
             # What the vendors know is asked now, and not again at the time. If they fail, the time decides.
             with suppress(SendError):
                 if entry.after_dead_end(callback, signal, policy).receipt != entry.receipt:

@@ -150,11 +150,14 @@ class Followup:
     def _followed(self, job: Job, entry: Entry, channel: Channel, deadline: Deadline) -> Result:
         run, is_suppressed = _Run(job, entry, channel, deadline), False
         failure: SendError | None = None
+        # A question before the search would be used up without the page that a device got.
+        searches = any(each.is_critical and each.at >= entry.receipt.since for each in self._without_known_page(entry))
         try:
             # What is most urgent comes first, since an API that is slow leaves no time for the rest.
             if channel.rest:
                 self._terminate(run, channel.rest, entry, math.inf)
-            self._ask(run)
+            if not channel.rest or not searches:
+                self._ask(run)
             if channel.rest:
                 self._follow_pages(run, channel.rest)
                 if lost := _unpaged_criticals(run.followed, run.checked):
@@ -162,6 +165,9 @@ class Followup:
                 self._ask(run)
         except SendError as error:
             failure = error
+            if searches and _asked_again_at(run, error, self.clock()) is None:
+                with suppress(SendError):
+                    self._ask(run)
         return self._noted(run, failure, is_suppressed=is_suppressed)
 
     def _ask(self, run: _Run) -> None:
@@ -228,9 +234,7 @@ class Followup:
             # Time ran out before all pages were terminated. The job continues at once, without a backoff.
             return _result(job, Outcome.QUEUED, without_page).waiting(Reason.IN_FLIGHT, now)
         if failure:
-            failed = _result(job, Outcome.UNSAFE, without_page if is_noted else ()).failed(failure)
-            failed = replace(failed, exchange=replace(failed.exchange, may_have_acted=False))
-            return replace(failed, until=_asked_again_at(after, channel, failure, now))
+            return _failed(run, failure, without_page if is_noted else (), now)
         if not is_noted:
             # Without a record xMatters is asked the same again, so not at each retry of the backoff.
             failed = Result.unsafe(job, Reason.INTERNAL, "the ledger write failed")
@@ -278,7 +282,7 @@ class Followup:
         return replace(signal, is_page_missing=self.clock() - signal.at > page_within)
 
 
-def _is_final(error: BadAnswer) -> bool:
+def _is_final(error: SendError) -> bool:
     return HANDLING[error.reason].is_final
 
 
@@ -288,14 +292,29 @@ def _question_at(entry: Entry, channel: Channel) -> float | None:
     return entry.receipt.question_at(channel.policy) if can_ask else None
 
 
-def _asked_again_at(entry: Entry, channel: Channel, failure: SendError, now: float) -> float | None:
-    """Return when a failed follow-up runs again if its question is due (epoch seconds); None for the usual backoff.
+def _failed(run: _Run, failure: SendError, without_page: tuple[str, ...], now: float) -> Result:
+    """Return the result of a run that failed. It is not given up before the vendors were asked about people."""
+    asks_at = _asked_again_at(run, failure, now)
+    if asks_at is not None and _is_final(failure):
+        later = run.job._replace(revived_at=timestamp(asks_at))
+        return _result(later, Outcome.QUEUED, without_page).waiting(failure.reason, asks_at)
+    failed = _result(run.job, Outcome.UNSAFE, without_page).failed(failure)
+    return replace(failed, exchange=replace(failed.exchange, may_have_acted=False), until=asks_at)
 
-    After a backoff the step would be late, and the fallback topic would be notified for nothing.
+
+def _asked_again_at(run: _Run, failure: SendError, now: float) -> float | None:
+    """Return when a failed run is followed by the next one, so that its question is asked in time (epoch seconds).
+
+    After the usual backoff the step could be late, and the fallback topic would be notified for nothing. None for the
+    usual backoff: no question is left, the next run would be too late for it, or the vendor named a time itself.
     """
-    question_at, again = _question_at(entry, channel), now + QUESTION_AGAIN_SECONDS
-    is_due = question_at is not None and question_at <= now and again < question_at + ASKED_BEFORE_SECONDS
-    return again if is_due and not failure.retry_after else None
+    question_at, again = run.followed.receipt.question_at(run.channel.policy), now + QUESTION_AGAIN_SECONDS
+    if question_at is None or failure.retry_after:
+        return None
+    if question_at > now:
+        wait = wait_seconds(failure.reason, now - run.job.age_counts_from, None, 0.5)
+        return max(min(question_at, now + wait), again)
+    return again if again < question_at + ASKED_BEFORE_SECONDS else None
 
 
 def _unpaged_criticals(entry: Entry, checked: Mapping[str, AcceptedSignal]) -> list[float]:

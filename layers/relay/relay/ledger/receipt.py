@@ -113,9 +113,9 @@ class Receipt(NamedTuple):
     def notified(self, at: float, policy: Policy) -> "Receipt":
         """Return the receipt after a device got the critical at `at`: open only if `policy` awaits an answer, too.
 
-        A closed receipt, and one that has an earlier time, stay as they are.
+        A closed receipt stays as it is, and so does one that has a time already, or began after `at`.
         """
-        if not self.is_open or self.notified_at:
+        if not self.is_open or self.notified_at or at < self.since:
             return self
         return replace(self, notified_at=at, missed="", is_open=policy.answered_within_seconds > 0)
 
@@ -181,22 +181,26 @@ class Receipt(NamedTuple):
         return seconds > 0 and now >= self.since + seconds
 
     def question_at(self, policy: Policy) -> float | None:
-        """Return when to ask the vendors about a critical's awaited step, shortly before it is late; None for never."""
-        if not self.is_open or self.missed:
+        """Return when to ask the vendors about the next awaited step, shortly before it is late; None for never."""
+        if not self.is_open or self.missed or not (left := self._questions(policy)):
             return None
-        awaits_device = self._awaits_device(policy)
-        times = [policy.notified_within_seconds] if awaits_device else []
-        times += [policy.answered_within_seconds] if policy.answered_within_seconds else []
-        most = EARLY_QUESTIONS + (1 if awaits_device else 2)
-        return self.since + min(times) - ASKED_BEFORE_SECONDS if times and self.questions < most else None
+        return self.since + left[0][0] - ASKED_BEFORE_SECONDS
+
+    def _questions(self, policy: Policy) -> list[tuple[float, int]]:
+        """Return the time limit and the number of each question that is left, the next one first."""
+        limits = {policy.notified_within_seconds, policy.answered_within_seconds} - {0.0}
+        awaited = {policy.answered_within_seconds, *([policy.notified_within_seconds] if not self.notified_at else [])}
+        numbered = [(limit, number) for number, limit in enumerate(sorted(limits), EARLY_QUESTIONS + 1)]
+        return [(limit, number) for limit, number in numbered if limit in awaited and number > self.questions]
 
     def _awaits_device(self, policy: Policy) -> bool:
         return not self.notified_at and policy.notified_within_seconds > 0
 
     def asking(self, policy: Policy, *, is_early: bool = False) -> "Receipt":
         """Return the critical's receipt with a question to the vendors counted: an early one, or the awaited step's."""
-        most = EARLY_QUESTIONS if is_early else EARLY_QUESTIONS + (1 if self._awaits_device(policy) else 2)
-        return replace(self, questions=most)
+        left = [number for _, number in self._questions(policy)]
+        number = EARLY_QUESTIONS if is_early else next(iter(left), self.questions)
+        return replace(self, questions=max(self.questions, number))
 
     def heard(self, heard: Heard, policy: Policy, responses: "ResponseMeanings", now: float) -> "Receipt":
         """Return the critical's receipt after xMatters' API answered `heard` at `now`. An escalation is no answer."""

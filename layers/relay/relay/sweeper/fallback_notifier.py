@@ -239,7 +239,9 @@ class FallbackNotifier:
         criticals = [each for each in entry.accepted_signals if each.is_critical and each.at >= entry.receipt.since]
         pages = [signal.page_number for signal in criticals if signal.page_number]
         without_page = tuple(
-            signal.request_id for signal in entry.accepted_signals if signal.is_page_missing and signal.is_open
+            each.request_id
+            for each in entry.accepted_signals
+            if each.is_page_missing and each.is_open and each.at >= entry.receipt.since
         )
         return replace(
             described,
@@ -258,6 +260,12 @@ class FallbackNotifier:
         return OverdueDebt(row.incident_id, row.since, missed=missed, description=row.entry.about.title)
 
     def _stored_job(self, row: DueRow) -> Job | None:
+        """Return the job that describes a critical; None if none is stored.
+
+        The one that is stored as a description may be of an earlier critical, unless this one made no page.
+        """
+        if not _owes_critical(row.entry) and not row.entry.receipt.has_no_page:
+            return None
         name = row.entry.debt.job if _owes_critical(row.entry) else ""
         return self.rows.stored_job(row, name or FALLBACK_DESCRIPTION)
 
