@@ -99,6 +99,8 @@ STORIES: dict[str, Story] = {
     "terminated, and no REST API": Story(f"critical 20 status:terminated {NEXT}"),
     # Without the REST API, a failure counts for the only signal alone.
     "failed, after a warning": Story(f"warning 5 critical 5 failure {NEXT}"),
+    "failed for an earlier critical": Story(f"critical 5 ok 5 failure critical {NEXT}"),
+    "delivered before the critical": Story("warning 5 delivery:Delivered critical 30m", UNNOTIFIED, NOTIFIED),
     "failed, after an end": Story(f"critical 5 ok 5 critical 5 failure {NEXT}", UNNOTIFIED),
     # A channel with the REST API: shortly before a step is late, the audits of the pages prove it or not.
     "no audit": Story("critical 30m", UNNOTIFIED, {}, [], 1),
@@ -256,6 +258,65 @@ class TestRestOfTheStory:
         assert (tenant.audited, heard(relay)) == ([], (True, False, False))
         relay.play("40 delivery:Delivered=anna 0")
         assert (tenant.audited, heard(relay)) == (["page-1"], (True, True, False))
+
+    def test_delivery_to_one_team_proves_nothing_for_another_if_xmatters_cannot_be_asked(self) -> None:
+        relay = watched(NOTIFIED)
+        relay.post(recipients=("net",))
+        relay.play("15 delivery:Delivered 0")
+        relay.post(recipients=("dba",))
+        relay.play("15 delivery:Delivered 0 30m")
+        assert told(relay) == UNNOTIFIED
+
+    @pytest.mark.parametrize("gap", [100, 225, 240])
+    def test_page_of_a_second_signal_is_searched_before_the_question_is_asked(self, gap: int) -> None:
+        tenant = Tenant()
+        tenant.audits = {"page-2": ["DELIVERED"]}
+        relay = watched(NOTIFIED | {"notify_on": ["opened", "grew"]}, tenant=tenant)
+        relay.share(alerts=["a1"])
+        relay.sweep_for(gap, step=5)
+        relay.share(alerts=["a2"], changedOn=int(relay.clock.now))
+        relay.sweep_for(600, step=5)
+        assert (told(relay), relay.session.calls[1:] != []) == ([], True)
+
+    @pytest.mark.parametrize("status", [401, 503, 400])
+    def test_bigpanda_is_asked_in_time_although_every_search_for_the_page_fails(self, status: int) -> None:
+        tenant, commented = Tenant(), FakeSession(answer([acted()]))
+        tenant.replies["events"] = samples.refused(status)
+        relay = new_relay(tenant, policy=ANSWERED, access=TestAnswersInBigPanda.ACCESS, bigpanda=commented)
+        relay.play("critical")
+        relay.sweep_for(1000, step=5)
+        assert (told(relay), relay.entry().receipt.answered_by) == ([], "BigPanda user anna")
+
+    def test_answer_is_asked_for_although_a_device_got_the_page_just_before_that_was_late(self) -> None:
+        commented = FakeSession(answer([acted(timestamp=TestAnswersInBigPanda.SINCE + 400)]))
+        access = TestAnswersInBigPanda.ACCESS
+        relay = plain_relay(Tenant().accept, policy=BOTH, xmatters=CALLBACK, access=access, bigpanda=commented)
+        relay.play("critical")
+        relay.sweep_for(258, step=5)
+        relay.play("delivery:Delivered 0 20m")
+        assert (told(relay), relay.entry().receipt.answered_by) == ([], "BigPanda user anna")
+
+    @pytest.mark.parametrize("is_refused", [True, False])
+    def test_message_describes_this_critical_and_not_an_earlier_one(self, is_refused: bool) -> None:
+        tenant = Tenant()
+        relay = watched({}, tenant=tenant, recipients=["Storage"])
+        tenant.makes_pages, accept = is_refused, relay.session.steps
+        relay.session.steps = [samples.refused(400)] if is_refused else accept
+        relay.play("critical 10m ok 1m", description="disk full")
+        tenant.makes_pages, relay.session.steps = True, accept
+        relay.edit_secret(lambda document: document["xmatters"].update(recipients=["Payments"]))
+        relay.clock.now += 400
+        relay.channels.for_work("noc")
+        relay.play("critical 10m", description="payment is down")
+        message = relay.sns.published[-1]["Message"]
+        assert ("Payments" in message, "Storage" in message, "disk full" in message) == (True, False, False)
+
+    def test_message_names_no_signal_of_an_earlier_critical(self) -> None:
+        tenant = Tenant()
+        tenant.makes_pages = False
+        relay = watched({}, tenant=tenant)
+        relay.play("critical 10m ok 30m critical 10m")
+        assert "(request id r3)" in relay.sns.published[-1]["Message"]
 
     def test_answer_counts_for_the_incident_of_its_page_although_others_got_one_of_their_own(self) -> None:
         relay = watched(BOTH, tenant=Tenant())

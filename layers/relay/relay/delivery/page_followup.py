@@ -297,7 +297,7 @@ def _failed(run: _Run, failure: SendError, without_page: tuple[str, ...], now: f
     asks_at = _asked_again_at(run, failure, now)
     if asks_at is not None and _is_final(failure):
         later = run.job._replace(revived_at=timestamp(asks_at))
-        return _result(later, Outcome.QUEUED, without_page).waiting(failure.reason, asks_at)
+        return _result(later, Outcome.QUEUED, without_page).waiting(Reason.IN_FLIGHT, asks_at)
     failed = _result(run.job, Outcome.UNSAFE, without_page).failed(failure)
     return replace(failed, exchange=replace(failed.exchange, may_have_acted=False), until=asks_at)
 
