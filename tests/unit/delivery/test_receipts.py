@@ -21,7 +21,7 @@ from relay.ledger.entry import entry_key
 from relay.ledger.receipt import Heard, Receipt
 from relay.ledger.receipt_prover import ReceiptProver
 from tests import samples
-from tests.fakes import TABLE_DOWN, Call, FakeSecrets, FakeSession, Recorder, Relay, once
+from tests.fakes import TABLE_DOWN, Call, FakeSecrets, FakeSession, Recorder, Relay, once, slow
 from tests.fakes import new_relay as plain_relay
 from tests.unit.reconcile_scene import answer
 from tests.unit.xmatters_tenant import Tenant, new_relay
@@ -295,6 +295,17 @@ class TestRestOfTheStory:
         relay.sweep_for(258, step=5)
         relay.play("delivery:Delivered 0 20m")
         assert (told(relay), relay.entry().receipt.answered_by) == ([], "BigPanda user anna")
+
+    def test_answers_count_at_once_although_bigpanda_hangs(self) -> None:
+        hangs, access = FakeSession(), {"api_key": "BPU1", "environments": ["e1"]}
+        relay = plain_relay(Tenant().accept, policy=ANSWERED, xmatters=CALLBACK, access=access, bigpanda=hangs)
+        hangs.steps = [slow(relay.clock, 60, lambda _: samples.refused(503))]
+        for name in ("i1", "i2", "i3"):
+            relay.share(id=name)
+            relay.call_back("response", "Acknowledge", incident_id=name)
+        relay.wake(5)
+        assert [relay.entry(name).receipt.answered_by for name in ("i1", "i2", "i3")] == ["jdoe"] * 3
+        assert len(hangs.calls) == 1
 
     @pytest.mark.parametrize("is_refused", [True, False])
     def test_message_describes_this_critical_and_not_an_earlier_one(self, is_refused: bool) -> None:

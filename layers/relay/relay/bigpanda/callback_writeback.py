@@ -101,12 +101,12 @@ class Writeback:
     prover: ReceiptProver
     clock: Clock
 
-    def write(self, job: Job, channel: Channel, deadline: Deadline) -> Result:
+    def write(self, job: Job, channel: Channel, deadline: Deadline, *, waits_until: float = 0.0) -> Result:
         """Verify a job's callback, record an acknowledgement or proof in the ledger, and write it into BigPanda once.
 
-        The outcome is `delivered` if the callback was written, and `duplicate` if an earlier call wrote it. It is
-        `unchanged` if the channel writes no such callback or does not know the incident. It is `unsafe`, with a reason,
-        if the write failed or has to wait.
+        BigPanda is not called before `waits_until` (epoch seconds). The outcome is `delivered` if the callback was
+        written, and `duplicate` if an earlier call wrote it. It is `unchanged` if the channel writes no such callback
+        or does not know the incident. It is `unsafe`, with a reason, if the write failed or has to wait.
         """
         callback, came = parse_callback(job.body), seconds_of(job.received_at)
         if not channel.wants_callback(callback):
@@ -136,7 +136,7 @@ class Writeback:
                 why = "the answer that ended the page may be on its way, or a follow-up has not found the page"
                 return replace(Result.unsafe(job, Reason.IN_FLIGHT, why), until=until)
             job = job.with_flags(Flag.VERIFIED) if found.verdict == Verdict.VERIFIED else job
-            result = self._written(job, channel, received, entries, deadline, found=found)
+            result = self._written(job, channel, received, entries, deadline, found=found, waits_until=waits_until)
         except LedgerError as error:
             # Retried later, since no page depends on a callback.
             return Result.unsafe(job, Reason.INTERNAL, str(error))
@@ -153,6 +153,7 @@ class Writeback:
         deadline: Deadline,
         *,
         found: CallbackVerdict,
+        waits_until: float,
     ) -> Result:
         """Write a callback into its BigPanda incident, as the channel's settings say. Raises LedgerError.
 
@@ -171,6 +172,8 @@ class Writeback:
             return Result.of_job(job, Outcome.UNCHANGED)
         if not access.writes(callback) and not (is_verified and access.action_of(callback)):
             return Result.of_job(job, Outcome.UNCHANGED)
+        if waits_until > self.clock():
+            return replace(Result.unsafe(job, Reason.CIRCUIT_OPEN, "BigPanda's API hung"), until=waits_until)
         incident = _incident(callback, access, entries)
         if incident is None:
             return Result.unsafe(job, Reason.REFUSED, "its environment is unknown: set bigpanda.environment_id")

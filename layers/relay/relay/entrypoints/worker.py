@@ -72,19 +72,20 @@ class Chores:
     def do(self, job: Job, channel: Channel, deadline: Deadline, *, own_wait: Wait | None) -> Result:
         """Do a chore, or return the result of one that must not be attempted now.
 
-        A chore with an `own_wait` (it woke too early, or is `expired`) is not attempted. No chore is attempted if its
-        vendor's API hung in the last SILENT_SECONDS. After a failure or a wait, `failed` makes the result.
+        A chore with an `own_wait` (it woke too early, or is `expired`) is not attempted. Nor is one whose vendor's API
+        hung in the last SILENT_SECONDS; but what a callback proves is recorded. After a failure or a wait, `failed`
+        makes the result.
         """
         api = (job.channel, "xmatters" if job.kind == JobKind.FOLLOWUP else "bigpanda")
         began, silent_until = self.clock(), self.silent.get(api, 0.0)
-        if own_wait is None and silent_until > began:
+        if own_wait is None and silent_until > began and job.kind != JobKind.WRITEBACK:
             own_wait = Wait(Reason.CIRCUIT_OPEN, silent_until)
         if own_wait:
             result = replace(
                 Result.unsafe(job, own_wait.reason, "not attempted: it waits or expired"), until=own_wait.until
             )
         elif job.kind == JobKind.WRITEBACK:
-            result = self.writeback().write(job, channel, deadline)
+            result = self.writeback().write(job, channel, deadline, waits_until=silent_until)
         elif job.kind == JobKind.RELEASE:
             result = self.writeback().release(job, channel, deadline)
         else:
