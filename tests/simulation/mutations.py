@@ -326,8 +326,8 @@ MUTATIONS = (
     Mutation(
         "a state that is newer than a claimed resolve waits for the answer",
         "ledger.entry:Entry.claim_hold",
-        "0.0 if self.is_after_claim(state) else self.end.claimed_at + CLAIM_SECONDS",
-        "self.end.claimed_at + CLAIM_SECONDS",
+        "not self.end.is_claimed or not state.is_open or self.is_after_claim(state)",
+        "not self.end.is_claimed or not state.is_open",
         seed=15,
     ),
     Mutation(

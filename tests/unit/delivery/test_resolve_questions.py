@@ -96,6 +96,23 @@ def test_resolve_is_believed_and_counted_if_bigpanda_does_not_answer_for_ten_min
     assert relay.recorder.metrics()["doubtful_resolve"] == 1
 
 
+@pytest.mark.parametrize("is_open_again", [True, False])
+def test_resolve_is_called_forged_only_if_no_later_share_says_that_the_incident_is_open(
+    tenant: Tenant, is_open_again: bool
+) -> None:
+    relay = asking(tenant)
+    relay.play(f"{RESOLVED} critical" if is_open_again else RESOLVED)
+    passes(relay, 150)
+    assert relay.recorder.metrics().get("doubtful_resolve", 0) == (0 if is_open_again else 1)
+
+
+def test_critical_after_a_resolve_does_not_wait_because_an_owed_state_before_it_waited(tenant: Tenant) -> None:
+    relay = asking(tenant)
+    relay.session.steps = [*[samples.refused(503)] * 3, samples.accepted()]
+    relay.play("warning ok 0")
+    assert relay.play("critical") == ["delivered opened"]
+
+
 def test_copy_of_a_resolve_that_bigpanda_refuted_is_not_asked_about_again(tenant: Tenant) -> None:
     relay = asking(tenant)
     relay.play("critical ok")

@@ -8,6 +8,7 @@ import pytest
 
 from relay.failures import ChannelUnreadable
 from relay.http.session import HttpAnswer
+from relay.ledger.debt import Ticket
 from relay.ledger.entry import entry_key
 from relay.ledger.rate_limit_and_circuit import gate_of
 from tests import samples
@@ -92,6 +93,39 @@ def test_state_that_came_while_the_circuit_was_tested_rings_soon_after_the_test_
     for _ in range(2):
         relay.wake(3)
     assert relay.entry("i2").announced
+
+
+def stormy() -> Relay:
+    """Return a relay with an open circuit: `i0` has the message that is to test it, and `i1` waits with a row alone."""
+    relay = new_relay(DOWN)
+    for number in range(5):
+        relay.share(id=f"f{number}")
+    relay.retries.messages.clear()
+    assert [relay.share(id=each).reason for each in ("i0", "i1")] == ["circuit_open"] * 2
+    relay.session.steps = [samples.accepted()]
+    return relay
+
+
+@pytest.mark.parametrize("change", [{"alerts": ["a1"]}, {"status": "ok"}], ids=["newer share", "end"])
+def test_another_state_tests_the_circuit_if_the_one_that_was_to_do_it_needs_no_signal(change: dict[str, Any]) -> None:
+    relay = stormy()
+    relay.share(id="i0", changedOn=int(relay.clock.now) + 1, **change)
+    relay.clock.now += 36
+    for _ in range(4):
+        relay.wake(1)
+    assert relay.entry("i1").announced
+
+
+def test_recovery_of_one_channel_does_not_use_up_that_of_another_whose_circuit_is_still_open() -> None:
+    relay = stormy()
+    relay.retries.messages.clear()
+    relay.clock.now += 20
+    relay.sweeper.recover(relay.clock.now)
+    relay.clock.now += 5
+    probe = Ticket({}, troubled=True, is_probe=True)
+    assert relay.delivery.services.rate_limiter.report("noc", probe, None, None)
+    relay.sweeper.recover(relay.clock.now)
+    assert [job.incident_id for job in relay.retries.jobs()] == ["i1"]
 
 
 def test_what_a_pause_held_rings_once_it_is_resumed_although_another_pause_goes_on() -> None:

@@ -242,6 +242,10 @@ def _settle(services: Services, task: Task, entry: Entry, action: Settle) -> Res
         return replace(result, outcome=Outcome.UNSAFE, reason=Reason.INTERNAL, detail=why)
     if action.queue == "ledger":
         result = replace(result, reason=Reason.CLAIMED)
+    if task.is_on_queue and task.job.stamps.reason == Reason.CIRCUIT_OPEN and Flag.BELL not in task.job.flags:
+        # This message was to test the open circuit breaker: another state has to.
+        now = services.clock()
+        services.outbox.enqueue(recovery_job(task.job, now), until=now + RECOVERY_SECONDS)
     if note is None:
         return result
     try:

@@ -162,9 +162,11 @@ class ResolveQuestions:
         return _waiting(question.job, now + FIRST_AGAIN_SECONDS if is_unasked else _next_question(end, now))
 
     def _open(self, question: _Question) -> Result:
-        asked_at, end = question.asked_at, question.entry.end
+        asked_at, end, newest = question.asked_at, question.entry.end, question.entry.newest
         after = self._record(question, lambda end: end.answered_open(asked_at))
-        is_refuted = asked_at - end.claimed_at >= CLAIM_SECONDS
+        # After a share of an open state, the answer says nothing against the resolve before it.
+        is_open_again = newest is not None and newest.is_open and question.entry.is_after_claim(newest)
+        is_refuted = asked_at - end.claimed_at >= CLAIM_SECONDS and not is_open_again
         result = _waiting(question.job, _next_question(end, self.clock()))
         result = result if after.is_claimed else Result.of_job(question.job, Outcome.DUPLICATE)
         return replace(result, notices=Notices(end="refuted" if is_refuted else None))

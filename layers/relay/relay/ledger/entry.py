@@ -302,11 +302,9 @@ class Entry(NamedTuple):
         The time is in epoch seconds, at most CLAIM_SECONDS after the resolve. A debt waits only once for that. A closed
         state, or one that is newer than the resolve, does not wait.
         """
-        if not self.end.is_claimed or not state.is_open:
+        if not self.end.is_claimed or not state.is_open or self.is_after_claim(state):
             return 0.0
-        if self.debt.claim_hold_until:
-            return self.debt.claim_hold_until
-        return 0.0 if self.is_after_claim(state) else self.end.claimed_at + CLAIM_SECONDS
+        return self.debt.claim_hold_until or self.end.claimed_at + CLAIM_SECONDS
 
     def is_after_claim(self, state: State) -> bool:
         """True if a state is newer than the latest claimed resolve: by timestamps, or by arrival if it has none.

@@ -13,8 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 from relay.deadline import Deadline
 from relay.failures import LedgerError
+from relay.jobs.job import MILLISECOND
 from relay.ledger.debt import CRITICAL, OTHER
-from relay.ledger.rate_limit_and_circuit import CLOSED, HORIZON_SECONDS, PROBE_SECONDS, SPREAD_SECONDS, Gate, gate_of
+from relay.ledger.rate_limit_and_circuit import (
+    CLOSED,
+    HORIZON_SECONDS,
+    PROBE_SECONDS,
+    SPREAD_SECONDS,
+    Gate,
+    circuit_of,
+    gate_of,
+)
 from relay.sweeper.bells import Bells
 from relay.sweeper.fallback_notifier import FallbackNotifier, carry_out
 from relay.sweeper.run import (
@@ -123,7 +132,9 @@ class Sweeper:
         now = self.tools.clock()
         self.policies.begin_run()
         try:
-            if self.tools.table.update(RECOVERY_KEY, put={"began": now}, below=("began", closed_at)) is None:
+            # One that began in the same millisecond may have read the rows before the circuit closed.
+            since = closed_at + MILLISECOND
+            if self.tools.table.update(RECOVERY_KEY, put={"began": now}, below=("began", since)) is None:
                 return
             deadline = self.tools.deadlines(RECOVER_SECONDS)
             run = SweeperRun(now)
@@ -139,7 +150,12 @@ class Sweeper:
             self.tools.telemetry.notice("sweeper_failed", str(error))
 
     def _begins_recovery(self, channel: str) -> bool:
-        """Return True at most once a minute for a channel, so that several recoveries do not exceed its rate limit."""
+        """Return True at most once a minute for a channel, so that several recoveries do not exceed its rate limit.
+
+        While a channel's circuit is not closed, few of its states are woken: its own recovery is still to come.
+        """
+        if circuit_of(self.tools.table, channel).open_until is not None:
+            return True
         now = self.tools.clock()
         begun = {"recovered_at": now}
         return self.tools.table.update(gate_of(channel), put=begun, below=("recovered_at", now - MINUTE)) is not None
