@@ -834,7 +834,7 @@ MUTATIONS = (
         "sweeper.fallback_notifier:FallbackNotifier._is_to_notify",
         "policy.stops_all(now)",
         "policy.stops_all(0.0)",
-        seed=456,
+        seed=924,
     ),
     Mutation(
         "the fallback's time counts through a pause",
@@ -1135,8 +1135,8 @@ MUTATIONS = (
     Mutation(
         "a late step is told before its time",
         "ledger.receipt:Receipt._is_late",
-        "now >= self.since + seconds",
-        "now >= self.since + seconds / 2",
+        "now >= self._asked_at(limit, policy) + ASKED_BEFORE_SECONDS",
+        "now >= self._asked_at(limit, policy)",
         seed=44,
     ),
     Mutation(
@@ -1304,11 +1304,11 @@ MUTATIONS = (
     Mutation(
         "a missing answer counts only if a device is known to have got the page",
         "ledger.receipt:Receipt.missed_step",
-        'Missed.NOBODY_ANSWERED if self._is_late(policy.answered_within_seconds, now) else ""',
+        'Missed.NOBODY_ANSWERED if self._is_late(policy.answered_within_seconds, policy, now) else ""',
         """
             (
                 Missed.NOBODY_ANSWERED
-                if self.notified_at and self._is_late(policy.answered_within_seconds, now)
+                if self.notified_at and self._is_late(policy.answered_within_seconds, policy, now)
                 else ""
             )
         """,
@@ -1609,7 +1609,7 @@ MUTATIONS = (
         "sweeper.fallback_notifier:FallbackNotifier._is_to_notify",
         "policy.stops_all(now)",
         "policy.stops_all(now) and not self._missed(row)",
-        seed=456,
+        seed=924,
     ),
     Mutation(
         "the end of a snooze is recorded although the incident rang since",

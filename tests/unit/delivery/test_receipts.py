@@ -307,6 +307,17 @@ class TestRestOfTheStory:
         assert [relay.entry(name).receipt.answered_by for name in ("i1", "i2", "i3")] == ["jdoe"] * 3
         assert len(hangs.calls) == 1
 
+    def test_answer_in_a_pause_counts_although_the_question_about_it_was_due_before(self) -> None:
+        said, access = list[Any](), TestAnswersInBigPanda.ACCESS
+        bigpanda = FakeSession(lambda _: answer(said))
+        relay = plain_relay(Tenant().accept, policy=ANSWERED, access=access, bigpanda=bigpanda)
+        relay.play("critical 1m")
+        relay.change_policy(**ANSWERED, pauses=[samples.pause("keep", 60)])
+        relay.sweep_for(1200, step=20)
+        said.append(acted(timestamp=TestAnswersInBigPanda.SINCE + 1200))
+        relay.sweep_for(3600, step=20)
+        assert (told(relay), relay.entry().receipt.answered_by) == ([], "BigPanda user anna")
+
     @pytest.mark.parametrize("is_refused", [True, False])
     def test_message_describes_this_critical_and_not_an_earlier_one(self, is_refused: bool) -> None:
         tenant = Tenant()

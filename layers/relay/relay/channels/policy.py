@@ -114,6 +114,13 @@ class Policy(NamedTuple):
         """True if the channel sends nothing at `now` (epoch seconds): it is in shadow mode, or wholly paused."""
         return self.mode is Mode.SHADOW or any(not each.when and each.is_active(now) for each in self.pauses)
 
+    def after_pauses(self, at: float) -> float:
+        """Return a time (epoch seconds), or the end of the pauses of the whole channel if it falls into one."""
+        for each in sorted(self.pauses):
+            if not each.when and each.since <= at < each.until:
+                at = each.until
+        return at
+
     @classmethod
     def of(cls, members: Mapping[str, Any], *, has_rest: bool = False) -> Self:
         """Return the policy of a valid secret, from the `members` of its member `policy`.

@@ -173,18 +173,22 @@ class Receipt(NamedTuple):
         """Return a critical's step (`Missed`) of which the fallback topic must be notified at `now`; empty for none."""
         if not self.is_open or self.missed:
             return self.missed if self.is_open else ""
-        if not self.notified_at and self._is_late(policy.notified_within_seconds, now):
+        if self._awaits_device(policy) and self._is_late(policy.notified_within_seconds, policy, now):
             return Missed.NOBODY_NOTIFIED
-        return Missed.NOBODY_ANSWERED if self._is_late(policy.answered_within_seconds, now) else ""
+        return Missed.NOBODY_ANSWERED if self._is_late(policy.answered_within_seconds, policy, now) else ""
 
-    def _is_late(self, seconds: float, now: float) -> bool:
-        return seconds > 0 and now >= self.since + seconds
+    def _is_late(self, limit: float, policy: Policy, now: float) -> bool:
+        return limit > 0 and now >= self._asked_at(limit, policy) + ASKED_BEFORE_SECONDS
 
     def question_at(self, policy: Policy) -> float | None:
         """Return when to ask the vendors about the next awaited step, shortly before it is late; None for never."""
         if not self.is_open or self.missed or not (left := self._questions(policy)):
             return None
-        return self.since + left[0][0] - ASKED_BEFORE_SECONDS
+        return self._asked_at(left[0][0], policy)
+
+    def _asked_at(self, limit: float, policy: Policy) -> float:
+        """Return when to ask about a step with this time limit. In a pause nobody is told: it is asked at its end."""
+        return policy.after_pauses(self.since + limit - ASKED_BEFORE_SECONDS)
 
     def _questions(self, policy: Policy) -> list[tuple[float, int]]:
         """Return the time limit and the number of each question that is left, the next one first."""
