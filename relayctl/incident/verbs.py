@@ -18,7 +18,7 @@ from relay.health.judgement import age
 from relay.http.client import json_object
 from relay.incidents.share import MAX_ID_LENGTH, Fields, fields_of, nested, scalar, time_of
 from relay.jobs.job import seconds_of
-from relay.ledger.entry import Entry, channel_of, incident_of
+from relay.ledger.entry import Entry, channel_of, incident_id_of
 from relay.ledger.table import Ledger
 from relay.xmatters.directory import AUDITS_PATH, EVENTS_PATH, Pages, RestApi
 from relayctl import moments, terminal
@@ -224,7 +224,7 @@ def _owed(stack: Stack, readings: Readings) -> Iterator[Listed]:
         entry = rows[name]
         if entry.debt.since is not None:
             came = entry.newest.came if entry.newest else entry.debt.since
-            yield Listed(came, channel_of(name), incident_of(name), entry)
+            yield Listed(came, channel_of(name), incident_id_of(name), entry)
 
 
 def _shared(stack: Stack, readings: Readings, since: float, channel: str | None) -> Iterator[Listed]:

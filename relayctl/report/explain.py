@@ -252,7 +252,9 @@ def _with_ledger(stack: Stack, case: Case) -> Case:
         table = stack.table()
         # A channel in shadow mode has entries of its own.
         name = shadow_key(task.entry_key) if task.channel.policy.mode is Mode.SHADOW else task.entry_key
-        gates = {limit.gate: Gate.of(table.numbers(limit.gate)) for limit in limits_of(task.channel, task.recipients)}
+        gates = {
+            limit.gate: Gate.of(table.attributes(limit.gate)) for limit in limits_of(task.channel, task.recipients)
+        }
         return case._replace(entry=Ledger(table).read(name), gates=gates)
 
     known, problem = tried(ask)

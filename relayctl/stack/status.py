@@ -276,7 +276,7 @@ def read_status(stack: Stack, only: str | None = None, *, has_logs: bool = True)
         names |= {name for name, each in debts.items() if each.owed or each.unnotified or each.awaited}
     channels = list[ChannelStatus]()
     for name in sorted(names if only is None else names & {only}):
-        gate = readings.read("ledger", partial(table.numbers, gate_of(name)))
+        gate = readings.read("ledger", partial(table.attributes, gate_of(name)))
         status = ChannelStatus(
             name,
             changed_at=listed.get(name),

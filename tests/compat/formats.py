@@ -233,7 +233,7 @@ FORMATS = {
         lambda table, entry: Ledger(table).write(ENTRY_KEY, Entry(), entry),
         lambda table: replace(Ledger(table).read(ENTRY_KEY), sequence=0),
     ),
-    "gate": _in_table("gate/noc", _limit, lambda table: Gate.of(table.numbers("gate/noc"))),
+    "gate": _in_table("gate/noc", _limit, lambda table: Gate.of(table.attributes("gate/noc"))),
     "job": _in_table(
         STORED_KEY,
         lambda table, job: Ledger(table).store(ENTRY_KEY, job.stored_name, envelope_of(job), lasts=3600),

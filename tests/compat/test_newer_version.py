@@ -35,7 +35,7 @@ def test_attributes_of_a_gate_survive_signals_and_an_open_circuit() -> None:
     for number in range(5):
         relay.share(id=f"i{number}")
     assert relay.dynamodb.items["gate/noc"]["newer"] == {"N": "1"}
-    assert Gate.of(relay.table.numbers("gate/noc")).circuit.is_open(relay.clock.now)
+    assert Gate.of(relay.table.attributes("gate/noc")).circuit.is_open(relay.clock.now)
 
 
 def test_message_with_unknown_members_and_an_unknown_reason_is_delivered() -> None:

@@ -160,7 +160,7 @@ def test_unreadable_entry_keeps_its_row(text: str) -> None:
     assert lost.debt.has_critical_row
     [(name, found)] = ledger.due(shard("k", is_critical=True), 10)
     assert (name, found) == ("k", lost)
-    ledger.write("k", lost, replace(lost, debt=lost.debt.rung(NOW + 400)))
+    ledger.write("k", lost, replace(lost, debt=lost.debt.woken(NOW + 400)))
     assert ledger.read("k").debt.row == replace(ROW, due=NOW + 400, is_unbegun=True)
     assert len(dynamodb.indexed()) == 1
 

@@ -251,7 +251,7 @@ class TestLease:
         assert listings(scene) == asked + 1
         assert queued(scene) == []
         assert scene.relay.recorder.metrics()["reconcile_failed"] == 1
-        assert scene.relay.table.numbers(LEASE_KEY)["taken_at"] == 7.0
+        assert scene.relay.table.attributes(LEASE_KEY)["taken_at"] == 7.0
 
     def test_run_that_loses_its_lease_after_its_report_is_followed_by_no_second_report(self, scene: Scene) -> None:
         scene.shared(id="w", status="unknown")

@@ -230,7 +230,7 @@ class Debt(NamedTuple):
             return self
         return replace(self, row=replace(self.row, due=max(self.row.due, until), begun=0, is_unbegun=False))
 
-    def rung(self, until: float) -> "Debt":
+    def woken(self, until: float) -> "Debt":
         """Return the debt after the sweeper sent a message (a "bell") for it: its row is due again at `until`."""
         return replace(self, row=replace(self.row, due=until, is_unbegun=True)) if self.row else self
 

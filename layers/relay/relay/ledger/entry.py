@@ -57,7 +57,7 @@ class End(NamedTuple):
     def last_claimed_at(self) -> float:
         """Time of the latest claimed resolve (epoch seconds), also of a refuted one; 0 if none was ever claimed.
 
-        It is `claimed_at`, or the resolve's `changedOn` if that is later.
+        It is `claimed_at`, or the newer of the resolve's timestamps if that is later.
         """
         return max(self.claimed_at, self.version[0] if self.version else 0.0)
 
@@ -318,7 +318,10 @@ class Entry(NamedTuple):
 
     @property
     def is_snooze_over(self) -> bool:
-        """True after `with_snooze_over`, until a state is announced: an open state is announced once more."""
+        """True after `with_snooze_over`, until another state is announced or `unchanged`.
+
+        An open state then counts as reopened.
+        """
         return self.announced is not None and self.eased == _as_over(self.announced)
 
     def is_eased_by(self, state: State) -> bool:
@@ -452,7 +455,7 @@ class Entry(NamedTuple):
         """Return the ledger entry with the lease of a sender that is about to send, in at most `tries` attempts.
 
         `plan` is the number of the message that a queue has for the lease's state: the state becomes the newest, and
-        owed. Without a message `plan` is None, and the newest state and the debt stay. All `tries` count as signals
+        owed. Without a message `plan` is None: no other state becomes the newest or owed. All `tries` count as signals
         until the sender records how many were accepted, since the sender may die before that.
         """
         entry = replace(self._without_lease()._counting(lease, tries, lease.began), lease=lease)
@@ -553,7 +556,7 @@ class Entry(NamedTuple):
         return signal.request_id in {each.request_id for each in self.accepted_signals}
 
     def awaits_proof_by(self, signal: AcceptedSignal) -> bool:
-        """True if an answer to `signal` is a proof for the receipt: the entry has the signal, sent since it began."""
+        """True if this entry has `signal`, and the signal is no older than the receipt: an answer to it is a proof."""
         return signal.at >= self.receipt.since and self.has_signal(signal)
 
     def after_dead_end(self, callback: "Callback", signal: AcceptedSignal | None, policy: Policy) -> "Entry":
@@ -694,8 +697,8 @@ class Entry(NamedTuple):
     def owes_worse(self) -> bool:
         """True if an open state is owed (maybe dead-lettered) that is worse than what an answering person may know.
 
-        True if it is worse than `eased`, or than any state that may have been announced last. The answer then does not
-        count for the incident as it is now.
+        True if that state is worse than `eased`, or than at least one of the states that may have been announced last.
+        Then the answer is not for the incident as it is now.
         """
         newest = self.newest
         if newest is None or not newest.is_open or not self.debt.is_owed:
@@ -806,7 +809,7 @@ def channel_of(name: str) -> str:
     return name.split("/", 2)[1]
 
 
-def incident_of(name: str) -> str:
+def incident_id_of(name: str) -> str:
     """Return the incident's id in an entry's key; its hash if the id is too long for a key (see `legal_id`)."""
     return name.split("/", 3)[3]
 

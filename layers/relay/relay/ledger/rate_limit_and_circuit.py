@@ -139,7 +139,7 @@ class Gate(NamedTuple):
 
     @classmethod
     def of(cls, item: Mapping[str, Any]) -> "Gate":
-        """Read a gate from the attributes of its table item, as `Table.numbers` returns them.
+        """Read a gate from the attributes of its table item, as `Table.attributes` returns them.
 
         A missing attribute stands for no counted signals, no waiting signals, or a closed circuit breaker.
         """
@@ -157,7 +157,10 @@ class Gate(NamedTuple):
         return sum(count for second, count in self.counts.items() if second > now - WINDOW_SECONDS)
 
     def free(self, now: float, limit: int) -> float:
-        """Return the earliest time (epoch seconds) at which the counts leave room under `limit`, reserved or not."""
+        """Return the earliest time (epoch seconds) at which the counts leave room under `limit`: `now` if they do now.
+
+        Slots (reserved times) of signals that wait are not regarded.
+        """
         excess = self.counted(now) - (limit - 1)
         for second in sorted(self.counts):
             if excess <= 0:
@@ -171,7 +174,7 @@ class Gate(NamedTuple):
         """True if other signals give way to a line of waiting signals.
 
         They do until GRACE_SECONDS after the line's last slot (reserved time), which is `spacing` seconds before `end`,
-        the line's end. Times are epoch seconds. False for a line that is empty for long.
+        the line's end. Times are epoch seconds. False for an empty line (`end` 0).
         """
         return end - spacing + GRACE_SECONDS > now
 
@@ -207,7 +210,7 @@ def _second(name: str) -> int:
 
 
 def circuit_of(table: "Table", channel: str) -> Circuit:
-    return Gate.of(table.numbers(gate_of(channel))).circuit
+    return Gate.of(table.attributes(gate_of(channel))).circuit
 
 
 @dataclass(frozen=True)

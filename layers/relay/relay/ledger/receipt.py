@@ -52,9 +52,9 @@ class Heard(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What shows that a person works on an incident in BigPanda, such as a comment.
+    """Sign that a person works on an incident in BigPanda: an assignment, or a comment.
 
-    `by` is BigPanda's id of the user, and `at` is the time (epoch seconds).
+    `by` is a text with BigPanda's id of the user. `at` is the time (epoch seconds).
     """
 
     by: str
@@ -69,12 +69,12 @@ class Receipt(NamedTuple):
         is_open: True while a further step is awaited, and the fallback topic was not notified of a missing one.
         notified_at: When a device got the notification.
         answered_at: When a person answered.
-        answered_by: xMatters' name of that person, or BigPanda's id of the user.
+        answered_by: xMatters' name of that person, or a text with BigPanda's id of the user.
         missed: Step that failed or was late (`Missed`), also after the fallback topic was notified; empty if none was.
         told_at: When the fallback topic was notified of `missed`.
-        questions: Number of the last question to the vendors' APIs about the critical. The first EARLY_QUESTIONS ones
-            are for callbacks, the next for the device's notification, and one more for the person's answer. A question
-            that is left out counts as asked.
+        questions: Number of the last question to the vendors' APIs about the critical; 0 before the first one. The
+            first EARLY_QUESTIONS are for callbacks. Then each time limit of the policy (device, answer) has one, the
+            shortest first. A question that is left out counts as asked.
         recipients: Names of the first MAX_RECIPIENTS recipients of the signal; empty if the workflow chooses them.
         others_at: When the policy's `unanswered_recipients` were signalled, since nobody was known to have heard of the
             critical; or when a snooze made that signal needless.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from relay.channels.channel import BigPandaAccess, Channel, Rest
 from relay.deadline import Clock, Deadline
 from relay.failures import SendError
-from relay.ledger.entry import Entry, incident_of
+from relay.ledger.entry import Entry, incident_id_of
 from relay.ledger.receipt import Answer, Heard, Receipt
 from relay.ledger.table import Ledger
 
@@ -40,8 +40,8 @@ class ReceiptProver:
         `name` is the entry's key. `is_early` is True for a callback about a delivery: xMatters alone is asked. It is
         False once the receipt's time to ask has come, or for a callback about a dead end: BigPanda is asked, too, if
         the policy awaits an answer and xMatters knows of none. The question is noted in the ledger before it is asked,
-        since a surge of questions could take xMatters down. If another function noted it first, the entry that this one
-        wrote is returned without an answer. Raises SendError, and LedgerError.
+        since a surge of questions could take xMatters down. If another function noted it first, or if no question is
+        left, the stored entry is returned as it is. Raises SendError, and LedgerError.
         """
         is_mine, before, failure = False, entry.receipt.questions, None
 
@@ -79,7 +79,7 @@ class ReceiptProver:
         answer = None
         # Without BigPanda the fallback topic is notified: a false alarm, not a silence.
         with suppress(SendError):
-            answer = self.answered_in_bigpanda(access, incident_of(name), entry.receipt.since)
+            answer = self.answered_in_bigpanda(access, incident_id_of(name), entry.receipt.since)
         if answer is None:
             return entry
         return self.ledger.change(name, _of_same_critical(entry, lambda each: each.answered(*answer)), entry)

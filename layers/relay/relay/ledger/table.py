@@ -97,7 +97,7 @@ class Table:
         item = self._item(key)
         return _document(item) if item else None
 
-    def numbers(self, key: str) -> dict[str, Any]:
+    def attributes(self, key: str) -> dict[str, Any]:
         """Return the attributes, by name, of an item that `update` changes: numbers as floats, and texts.
 
         Empty if there is no item. The read is strongly consistent.
@@ -314,7 +314,7 @@ def encoded(entry: Entry) -> str:
 
 
 def stored_row(entry: Entry) -> Row | None:
-    """Return the row of an entry to store in the `due` index; None if nothing is owed and no receipt is open.
+    """Return the row of an entry to store in the `due` index; None if the debt has no row, and no proof is awaited.
 
     It is the debt's row. But if a critical awaits proof that people know of it, and the debt's row names no job, the
     row's due time is when the critical's signal was sent. Its `is_critical` is True if the newest state is critical, or

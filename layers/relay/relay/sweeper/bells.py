@@ -204,11 +204,11 @@ class Bells:
         self.rows.change(row, lambda entry: replace(entry, debt=entry.debt.postponed(until)))
 
     def _record_bell(self, row: DueRow, until: float) -> None:
-        def rung(entry: Entry) -> Entry:
+        def woken(entry: Entry) -> Entry:
             # The worker may have finished already: its record stays.
-            return replace(entry, debt=entry.debt.rung(until)) if entry.debt.row == row.entry.debt.row else entry
+            return replace(entry, debt=entry.debt.woken(until)) if entry.debt.row == row.entry.debt.row else entry
 
-        self.rows.change(row, rung)
+        self.rows.change(row, woken)
 
 
 def _interleaved(rows: Iterable[DueRow]) -> list[DueRow]:

@@ -26,7 +26,7 @@ from relay.incidents.share import CANARY_PREFIX
 from relay.jobs.job import Job
 from relay.jobs.queue import UnreadableMessage, envelope_of, read_envelope
 from relay.ledger.debt import shards
-from relay.ledger.entry import Entry, channel_of, incident_of
+from relay.ledger.entry import Entry, channel_of, incident_id_of
 from relay.ledger.table import MAX_BATCH, Ledger, Table, parsed
 from relay.sweeper.canary import Canary
 
@@ -50,7 +50,7 @@ class DueRow(NamedTuple):
     @property
     def incident_id(self) -> str:
         """The incident's id, or its hash if the id is too long for a key."""
-        return incident_of(self.key)
+        return incident_id_of(self.key)
 
     @property
     def is_canary(self) -> bool:

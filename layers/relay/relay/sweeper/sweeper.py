@@ -191,7 +191,7 @@ class Sweeper:
         is_full = len(since) > limit * FULL_MINUTES
         if len(since) > limit:
             try:
-                gate = Gate.of(self.tools.table.numbers(gate_of(channel)))
+                gate = Gate.of(self.tools.table.attributes(gate_of(channel)))
                 load["critical_wait_seconds"] = round(max(gate.critical_line_end - now, 0.0))
                 is_full = is_full and gate.circuit == CLOSED
             except LedgerError:
