@@ -90,7 +90,7 @@ class Acceptance(NamedTuple):
 
 
 class Stamps(NamedTuple):
-    """Stamps of a job: members for operators, on which no signal depends.
+    """Stamps of a job: members for operators. No stamp decides if a signal is sent.
 
     Times are ISO 8601 in UTC, None for never.
 
@@ -164,7 +164,7 @@ class Job(NamedTuple):
 
         A workflow may treat a known id as a repeated signal. Two states of an incident have the same id if their
         timestamps and contents are the same. If the share has no timestamps, or is from BigPanda's API, its arrival has
-        to be the same, too: the incident may have come back to a state.
+        to be the same, too: the incident may have come back to a state. A callback's contents decide alone.
         """
         version = None if Flag.BORROWED_VERSION in self.flags else self.version
         is_anew = Flag.FOUND in self.flags or (version is None and self.kind != JobKind.WRITEBACK)
@@ -190,7 +190,7 @@ class Job(NamedTuple):
 
     @property
     def is_revived(self) -> bool:
-        """True if the job's age counts from a later time than `received_at` (see `revived_at`)."""
+        """True if `revived_at` is set, and the job was not dead-lettered after that time."""
         if self.revived_at is None or self.dead_lettered_at is None:
             return self.revived_at is not None
         return seconds_of(self.revived_at) > seconds_of(self.dead_lettered_at)

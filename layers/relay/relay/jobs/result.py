@@ -19,7 +19,8 @@ class Outcome(StrEnum):
             channel does not want its work, or does not know the incident.
         SHADOWED: The channel is in shadow mode: the signal would be sent, and nothing was.
         UNSAFE: Nothing keeps the share or callback: the relay answers 503, and BigPanda or xMatters must send it again.
-            For a chore: it failed, and its worker still has to queue or dead-letter it.
+            For a signal's job: no queue took its next message, so SQS delivers the old one again. For a chore: it
+            failed, and its worker still has to queue or dead-letter it.
     """
 
     DELIVERED = "delivered"
