@@ -107,7 +107,7 @@ class Callback(NamedTuple):
 
 
 class Deed(StrEnum):
-    """What a person's response does to the incident in BigPanda besides writing a comment; COMMENT: nothing."""
+    """Change that a person's response makes to the incident in BigPanda. COMMENT makes none: it is only written."""
 
     RESOLVE = "resolve"
     SNOOZE = "snooze"
