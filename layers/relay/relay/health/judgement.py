@@ -44,7 +44,7 @@ class Debts:
         given_up: Number of criticals that were dead-lettered, and not replayed, superseded or dropped since.
         given_up_other: The same for states that are not critical.
         unnotified: Number of given-up criticals that the fallback topic was not notified of yet.
-        awaited: Number of criticals that xMatters accepted, that did not ease, and that nobody is known to have heard.
+        awaited: Number of announced criticals of which nobody is known to have heard (`Entry.is_awaited`).
         pages_missing: Number of criticals whose signal made no page, of which the fallback topic was not notified yet.
         oldest: Earliest time from which the delay of an owed state counts (`Entry.delay_start`, epoch seconds); None if
             nothing is owed.
@@ -246,7 +246,7 @@ type Health = Literal["sick", "well"]
 
 
 class ChannelNotice(NamedTuple):
-    """What a health message says of a channel that became sick, or is well again.
+    """Content of a health message about one channel, which became sick or is well again.
 
     Attributes:
         since: Start of the sickness (epoch seconds), also of one that is over.
