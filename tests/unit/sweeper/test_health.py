@@ -17,16 +17,7 @@ from relay.sweeper.canary import Canary
 from relay.sweeper.credential_probe import PROBES_KEY
 from relay.sweeper.run import SweeperRun
 from tests import samples
-from tests.fakes import (
-    FakeSecrets,
-    FakeSession,
-    FakeSns,
-    HookedDynamoDb,
-    Relay,
-    Step,
-    new_relay,
-    table_down,
-)
+from tests.fakes import FakeSecrets, FakeSession, FakeSns, HookedDynamoDb, Relay, Step, new_relay, table_down
 from tests.unit.xmatters_tenant import REST
 
 ALARM = "arn:aws:sns:eu-central-1:000000000000:alarm"

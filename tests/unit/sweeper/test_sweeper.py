@@ -101,19 +101,26 @@ def stormy() -> Relay:
     for number in range(5):
         relay.share(id=f"f{number}")
     relay.retries.messages.clear()
-    assert [relay.share(id=each).reason for each in ("i0", "i1")] == ["circuit_open"] * 2
+    systems = {"i0": "nagios", "i1": "zabbix"}
+    said = [relay.share(id=each, alerts=[{"id": each, "source_system": systems[each]}]) for each in systems]
+    assert [each.reason for each in said] == ["circuit_open"] * 2
     relay.session.steps = [samples.accepted()]
     return relay
 
 
-@pytest.mark.parametrize("change", [{"alerts": ["a1"]}, {"status": "ok"}], ids=["newer share", "end"])
-def test_another_state_tests_the_circuit_if_the_one_that_was_to_do_it_needs_no_signal(change: dict[str, Any]) -> None:
+@pytest.mark.parametrize("change", [{"alerts": ["a1"]}, {"status": "ok"}, None], ids=["newer share", "end", "pause"])
+def test_another_state_tests_the_circuit_if_the_one_that_was_to_do_it_sends_nothing(
+    change: dict[str, Any] | None,
+) -> None:
     relay = stormy()
-    relay.share(id="i0", changedOn=int(relay.clock.now) + 1, **change)
+    if change:
+        relay.share(id="i0", changedOn=int(relay.clock.now) + 1, **change)
+    else:
+        relay.change_policy(pauses=[samples.pause("keep", when={"source_system": ["nagios"]})])
     relay.clock.now += 36
     for _ in range(4):
         relay.wake(1)
-    assert relay.entry("i1").announced
+    assert (relay.entry("i1").announced is not None, relay.entry("i0").announced) == (True, None)
 
 
 def test_recovery_of_one_channel_does_not_use_up_that_of_another_whose_circuit_is_still_open() -> None:

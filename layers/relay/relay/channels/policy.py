@@ -116,10 +116,11 @@ class Policy(NamedTuple):
 
     def after_pauses(self, at: float) -> float:
         """Return a time (epoch seconds), or the end of the pauses of the whole channel if it falls into one."""
-        for each in sorted(self.pauses):
-            if not each.when and each.since <= at < each.until:
-                at = each.until
-        return at
+        if not self.pauses:
+            return at
+        from relay.channels.routes import age_start  # noqa: PLC0415
+
+        return age_start([each for each in self.pauses if not each.when], at, 0.0)
 
     @classmethod
     def of(cls, members: Mapping[str, Any], *, has_rest: bool = False) -> Self:

@@ -143,7 +143,12 @@ class Delivery:
         task = task._replace(dead_letter_reason=dead_letter_reason)
         if job.accepted:
             return catch_up(self.services, task, job.accepted)
-        return self._attend(task)
+        result = self._attend(task)
+        was_probe = job.stamps.reason == Reason.CIRCUIT_OPEN and Flag.BELL not in job.flags
+        if was_probe and result.reason != Reason.CIRCUIT_OPEN and not result.exchange.attempts:
+            # This message was to test the open circuit breaker, and sent nothing: another state has to.
+            _recover(self.services, job)
+        return result
 
     def record_begun_bell(self, job: Job) -> None:
         """Record in the ledger that a worker began a job whose message the sweeper sent to wake a debt (a "bell")."""
@@ -242,10 +247,6 @@ def _settle(services: Services, task: Task, entry: Entry, action: Settle) -> Res
         return replace(result, outcome=Outcome.UNSAFE, reason=Reason.INTERNAL, detail=why)
     if action.queue == "ledger":
         result = replace(result, reason=Reason.CLAIMED)
-    if task.is_on_queue and task.job.stamps.reason == Reason.CIRCUIT_OPEN and Flag.BELL not in task.job.flags:
-        # This message was to test the open circuit breaker: another state has to.
-        now = services.clock()
-        services.outbox.enqueue(recovery_job(task.job, now), until=now + RECOVERY_SECONDS)
     if note is None:
         return result
     try:
@@ -291,10 +292,15 @@ def attempt(services: Services, task: Task, entry: Entry, send: Send, ticket: Ti
     # A lost report does no harm: the circuit breaker gets the next failure.
     with suppress(LedgerError):
         if services.rate_limiter.report(task.channel.name, ticket, *failure):
-            now = services.clock()
-            services.outbox.enqueue(recovery_job(task.job, now), until=now + RECOVERY_SECONDS)
+            _recover(services, task.job)
     is_unpaced = not ticket.taken and result.outcome == Outcome.DELIVERED
     return result.with_unguarded("the rate limiter could not be read") if is_unpaced else result
+
+
+def _recover(services: Services, job: Job) -> None:
+    """Queue the job that wakes what waits for an open circuit breaker."""
+    now = services.clock()
+    services.outbox.enqueue(recovery_job(job, now), until=now + RECOVERY_SECONDS)
 
 
 def _give_back(services: Services, ticket: Ticket) -> None:

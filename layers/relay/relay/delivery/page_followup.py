@@ -151,12 +151,14 @@ class Followup:
         run, is_suppressed = _Run(job, entry, channel, deadline), False
         failure: SendError | None = None
         # A question before the search would be used up without the page that a device got.
-        searches = any(each.is_critical and each.at >= entry.receipt.since for each in self._without_known_page(entry))
+        searches = channel.rest is not None and any(
+            each.is_critical and each.at >= entry.receipt.since for each in self._without_known_page(entry)
+        )
         try:
             # What is most urgent comes first, since an API that is slow leaves no time for the rest.
             if channel.rest:
                 self._terminate(run, channel.rest, entry, math.inf)
-            if not channel.rest or not searches:
+            if not searches:
                 self._ask(run)
             if channel.rest:
                 self._follow_pages(run, channel.rest)
