@@ -185,6 +185,18 @@ def test_end_that_bigpanda_confirms_meets_a_pause_that_began_after_the_last_shar
     assert (relay.statuses(), relay.entry().debt.reason) == ("critical", "paused")
 
 
+@pytest.mark.parametrize(("begins", "statuses"), [(5, "critical ok"), (-5, "critical")])
+def test_pause_leaves_out_an_end_that_is_confirmed_in_it_only_if_the_resolve_came_in_it(
+    begins: int, statuses: str, tenant: Tenant
+) -> None:
+    relay = asking(tenant, policy={"pauses": [samples.pause("drop", since=122 + begins, until=300)]})
+    relay.play("critical 120")
+    relay.bigpanda.steps = [incident("critical"), incident("ok")]
+    relay.play("ok")
+    relay.play("5m")
+    assert (relay.statuses(), relay.entry().is_over) == (statuses, True)
+
+
 def remove_key(document: dict[str, Any]) -> None:
     document["policy"]["confirm_resolve"] = False
     del document["bigpanda"]

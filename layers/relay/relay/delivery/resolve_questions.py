@@ -204,7 +204,10 @@ class ResolveQuestions:
             if each.newest != entry.newest or not each.end.is_claimed or task.state.precedes(each.newest):
                 return each
             # A resolve that came meanwhile stays claimed if it is newer.
-            return each.owing_by_row(task.state, row, signal.plan)
+            owed = each.owing_by_row(task.state, row, signal.plan)
+            # A pause that began after the resolve came does not leave its signal out.
+            since = owed.debt.earliest_since(each.end.claimed_at) if owed.debt.is_owed else None
+            return replace(owed, debt=replace(owed.debt, since=since))
 
         if not task.state.is_same(self.ledger.change(question.key, over, entry).newest):
             return _waiting(job, now + FIRST_AGAIN_SECONDS)
