@@ -238,7 +238,7 @@ def test_hundred_long_audits_are_read_whole() -> None:
     audit = {"type": "NOTIFICATION_DELIVERED", "notification": {"deliveryStatus": "DELIVERED"}, "note": "x" * 2000}
     body = json.dumps({"count": 100, "total": 100, "data": [audit] * 100}).encode()
     with site(lambda _: (200, {}, body)) as server:
-        heard = new_pages().heard_of(rest_at(server.url, BASIC), [PAGE_ID], deadline(20))
+        heard = new_pages().heard_of(rest_at(server.url, BASIC), PAGE_ID, deadline(20))
     assert heard.is_notified
 
 

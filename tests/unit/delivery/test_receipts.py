@@ -499,8 +499,8 @@ def test_two_questions_at_once_leave_the_one_about_the_next_step() -> None:
     relay.play("critical 15")
     name, entry, channel = entry_key("noc", (), "i1"), relay.entry(), relay.channels.get("noc")
 
-    def heard_of(_: object, pages: Sequence[str], __: object) -> Heard:
-        tenant.audited += pages
+    def heard_of(_: object, page: str, __: object) -> Heard:
+        tenant.audited.append(page)
         return Heard(is_notified=True)
 
     prover = ReceiptProver(heard_of, lambda *_: None, relay.ledger, relay.clock)
@@ -605,15 +605,22 @@ def test_answer_counts_although_it_is_awaited_for_longer_than_a_job_may_live() -
     assert (heard(relay), told(relay), relay.dead_letters.messages) == ((False, True, True), [], [])
 
 
-def test_answer_to_the_first_of_two_pages_counts() -> None:
+@pytest.mark.parametrize("answered", ["page-1", "page-1b"])
+@pytest.mark.parametrize("says_of_other", [True, False])
+def test_answer_to_one_of_two_pages_counts_although_xmatters_says_nothing_of_the_other_one(
+    answered: str, says_of_other: bool
+) -> None:
     tenant = Tenant()
-    tenant.audits |= {"page-1": ["DELIVERED", "Acknowledge"], "page-1b": ["DELIVERED"]}
+    tenant.audits |= {page: ["DELIVERED"] for page in ("page-1", "page-1b")}
+    tenant.audits[answered].append("Acknowledge")
 
     def with_second(call: Call) -> HttpAnswer:
         found = tenant.rest(call)
         document = json.loads(found.body) if "requestId=" in call.url else {}
         if document.get("data"):
             document["data"].append(document["data"][0] | {"id": "page-1b", "eventId": "9"})
+        if "/audits" in call.url and not says_of_other and f"eventId={answered}&" not in call.url:
+            return samples.refused(500)
         return HttpAnswer(200, {}, json.dumps(document).encode()) if document.get("data") else found
 
     relay = watched(BOTH, tenant=tenant)

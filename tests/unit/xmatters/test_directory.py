@@ -205,13 +205,13 @@ def test_failure_for_one_name_leaves_other_users_unknown_and_no_group() -> None:
 def test_device_was_notified_if_one_audit_of_its_page_says_so(audits: list[Any], heard: bool) -> None:
     clock, answer = Clock(), {"type": "RESPONSE_RECEIVED"}
     pages = Pages(HttpClient(FakeSession(said({"data": [*audits, answer]})), clock=clock))
-    assert pages.heard_of(rest(), ["page-1"], Deadline(5, clock)) == Heard(heard, (("", ""),))
+    assert pages.heard_of(rest(), "page-1", Deadline(5, clock)) == Heard(heard, (("", ""),))
 
 
 @pytest.mark.parametrize(("kind", "times"), [("RESPONSE_RECEIVED", 1), ("NOTIFICATION", 2)])
 def test_answers_of_a_page_with_many_audits_are_asked_for_apart_only_if_none_was_found(kind: str, times: int) -> None:
     session, clock = FakeSession(said({"data": [{"type": kind}] * 100})), Clock()
-    Pages(HttpClient(session, clock=clock)).heard_of(rest(), ["page-1"], Deadline(5, clock))
+    Pages(HttpClient(session, clock=clock)).heard_of(rest(), "page-1", Deadline(5, clock))
     assert len(session.calls) == times
 
 

@@ -22,12 +22,12 @@ class ReceiptProver:
     """Asks the vendors who heard of a critical, and records the answer in its receipt (the proof in the ledger).
 
     Attributes:
-        heard_of: Returns whom xMatters notified with some pages, and who answered. Raises SendError.
+        heard_of: Returns if xMatters notified a device with a page, and who answered. Raises SendError.
         answered_in_bigpanda: Returns the first answer to an incident in BigPanda since a time; None if there is none.
             Raises SendError, and LedgerError.
     """
 
-    heard_of: Callable[[Rest, Sequence[str], Deadline], Heard]
+    heard_of: Callable[[Rest, str, Deadline], Heard]
     answered_in_bigpanda: Callable[[BigPandaAccess, str, float], Answer | None]
     ledger: Ledger
     clock: Clock
@@ -56,24 +56,30 @@ class ReceiptProver:
         noted = self.ledger.change(name, note, entry)
         if not is_mine:
             return noted
-        try:
-            if channel.rest and pages:
-                heard = self.heard_of(channel.rest, pages, deadline)
-                now = self.clock()
-
-                def hear(receipt: Receipt) -> Receipt:
-                    return receipt.heard(heard, channel.policy, channel.responses, now)
-
-                noted = self.ledger.change(name, _of_same_critical(noted, hear), noted)
-        except SendError as error:
-            failure = error
+        # What one page proves counts, although xMatters says nothing of another one.
+        for page in pages if channel.rest else ():
+            try:
+                noted = self._heard_of_page(name, noted, channel, page, deadline)
+            except SendError as error:
+                failure = error
         if channel.bigpanda and channel.asks_about_answers and not is_early and noted.receipt.is_open:
             noted = self._answered_in_bigpanda(name, noted, channel.bigpanda)
-        if failure:
+        if failure and noted.receipt.is_open:
             # It may be asked again.
             self.ledger.change(name, _of_same_critical(noted, lambda each: replace(each, questions=before)), noted)
             raise failure
         return noted
+
+    def _heard_of_page(self, name: str, entry: Entry, channel: Channel, page: str, deadline: Deadline) -> Entry:
+        if channel.rest is None or not entry.receipt.is_open:
+            return entry
+        heard = self.heard_of(channel.rest, page, deadline)
+        now = self.clock()
+
+        def hear(receipt: Receipt) -> Receipt:
+            return receipt.heard(heard, channel.policy, channel.responses, now)
+
+        return self.ledger.change(name, _of_same_critical(entry, hear), entry)
 
     def _answered_in_bigpanda(self, name: str, entry: Entry, access: BigPandaAccess) -> Entry:
         answer = None

@@ -111,18 +111,15 @@ class Pages(RestApi):
         pages = self.of_request(rest, request_id, deadline)
         return {name for page in pages for name in (page.id, page.number) if name}
 
-    def heard_of(self, rest: Rest, pages: Collection[str], deadline: Deadline) -> Heard:
-        """Return if a device was notified of these pages, and who answered, by the audits (records) of each page.
+    def heard_of(self, rest: Rest, page: str, deadline: Deadline) -> Heard:
+        """Return if a device was notified of a page, and who answered, by the page's audits (records).
 
-        The audits are not filtered by type: xMatters' names of most types are not documented (docs/vendors.md). If a
+        The audits are not filtered by type: xMatters' names of most types are not documented (docs/vendors.md). If the
         page has MAX_AUDITS or more of them and no answer is found, a second request asks for its answers only.
         """
-        audits: list[Any] = []
-        for page in pages:
-            found = self._audits(rest, {"eventId": page}, deadline)
-            audits += found
-            if len(found) >= MAX_AUDITS and not _heard(found).answers:
-                audits += self._answers(rest, page, deadline)
+        audits = self._audits(rest, {"eventId": page}, deadline)
+        if len(audits) >= MAX_AUDITS and not _heard(audits).answers:
+            audits += self._answers(rest, page, deadline)
         return _heard(audits)
 
     def _answers(self, rest: Rest, page: str, deadline: Deadline) -> list[Any]:
