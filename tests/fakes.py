@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import logging
+import math
 import re
 import uuid
 import weakref
@@ -114,6 +115,10 @@ def slow(clock: Clock, seconds: float, answer: Callable[[Call], Any]) -> Callabl
     return answered
 
 
+# Time for which SQS hides a message that a function got (template.yaml, VisibilityTimeout).
+HIDDEN_WHILE_WORKED = 180
+
+
 class FakeSqs:
     """An SQS client that keeps the messages it is sent, or raises `failure`."""
 
@@ -126,13 +131,18 @@ class FakeSqs:
         self.visible = 0
         # Number of times that the queue was asked for its attributes.
         self.asked = 0
+        self.clock = Clock()
 
     def send_message(self, **message: Any) -> dict[str, str]:
         self.before(message)
         if self.failure:
             raise self.failure
-        self.messages.append(message)
+        self.put(message, message.get("DelaySeconds", 0))
         return {"MessageId": f"m{len(self.messages)}"}
+
+    def put(self, message: dict[str, Any], seconds: float) -> None:
+        """Put a message on the queue, which no function gets for so many seconds."""
+        self.messages.append(message | {"visible_at": self.clock.now + seconds})
 
     def get_queue_attributes(self, **_: Any) -> dict[str, dict[str, str]]:
         self.asked += 1
@@ -142,6 +152,10 @@ class FakeSqs:
         """Return the library's adapter of a queue, with all its checks, which calls this fake client."""
         client: Any = self
         return Queue(client, "https://sqs.eu-central-1.amazonaws.com/000000000000/jobs")
+
+    def next_visible_at(self) -> float:
+        """Return the time at which a function can get the next message; infinite if there is none."""
+        return min((message["visible_at"] for message in self.messages), default=math.inf)
 
     def delays(self) -> list[int]:
         return [message["DelaySeconds"] for message in self.messages]
@@ -400,6 +414,7 @@ class Relay:
     invoked: list[Job] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.retries.clock = self.chores.clock = self.clock
         self.table = self.dynamodb.table(self.clock)
         wiring = self._wiring()
         self.channels, self.ledger, self.sources = wiring.channels, wiring.ledger, wiring.sources
@@ -546,11 +561,12 @@ class Relay:
         return " ".join(json.loads(call.body)["incident"]["status"] for call in self.session.calls)
 
     def sweep_for(self, seconds: float, step: float = 60.0) -> None:
-        """Let time pass. In each step the sweeper runs, and then workers work the jobs that woke."""
+        """Let time pass, and workers work. The sweeper runs at the end of each step."""
         end = self.clock.now + seconds
         while self.clock.now < end:
-            self.sweep(min(step, end - self.clock.now))
-            self.wake(0)
+            self.wake(min(step, end - self.clock.now))
+            self.sweep(0)
+        self.wake(0)
 
     def edit_secret(self, edit: Callable[[dict[str, Any]], object], channel: str = "noc") -> None:
         """Change a channel's secret, which functions notice when they read it next."""
@@ -568,18 +584,18 @@ class Relay:
         self.channels.for_work("noc")
 
     def wake(self, seconds: float = 30.0) -> None:
-        """Let time pass, and let the worker process all jobs of both queues, one by one.
+        """Let time pass, and let the worker process each message of both queues when its delay is over.
 
-        A message that its worker does not finish stays on its queue. Chores that signals queue meanwhile are worked,
-        too, unless they have a delay.
+        A message that its worker does not finish is on its queue again after SQS's visibility time-out.
         """
-        self.clock.now += seconds
-        signals, self.retries.messages = self.retries.messages, []
-        chores, self.chores.messages = self.chores.messages, []
-        self._work(self.retries, signals)
-        chores += [message for message in self.chores.messages if not message["DelaySeconds"]]
-        self.chores.messages = [message for message in self.chores.messages if message["DelaySeconds"]]
-        self._work(self.chores, chores)
+        end = self.clock.now + seconds
+        while (queue := min((self.retries, self.chores), key=FakeSqs.next_visible_at)).next_visible_at() <= end:
+            message = min(queue.messages, key=lambda each: each["visible_at"])
+            queue.messages.remove(message)
+            self.clock.now = max(self.clock.now, message["visible_at"])
+            if self.worker.work([{"messageId": "m1", "body": message["MessageBody"]}]):
+                queue.put(message, HIDDEN_WHILE_WORKED)
+        self.clock.now = max(self.clock.now, end)
 
     def reconcile(self) -> dict[str, dict[str, Any]]:
         """Make a reconcile run; return the sums of its log lines, by the first channel of each listing.
@@ -599,16 +615,12 @@ class Relay:
 
     def drain(self) -> None:
         """Let time pass and the worker process jobs until none is left on either queue."""
-        while delays := self.delays():
-            self.wake(max(1, min(delays)))
+        while self.delays():
+            until = min(self.retries.next_visible_at(), self.chores.next_visible_at())
+            self.wake(max(1, until - self.clock.now))
 
     def delays(self) -> list[int]:
         return [*self.retries.delays(), *self.chores.delays()]
-
-    def _work(self, queue: FakeSqs, messages: list[dict[str, Any]]) -> None:
-        for message in messages:
-            if self.worker.work([{"messageId": "m1", "body": message["MessageBody"]}]):
-                queue.messages.append(message)
 
     def other(self, *steps: Step) -> "Relay":
         """Return a relay on the same queues, table, topic and clock, with other answers of xMatters' triggers."""

@@ -141,7 +141,8 @@ class TestFailing:
 def test_answer_that_the_ledger_kept_from_its_verification_waits_for_the_record_of_its_signal() -> None:
     relay = new_relay()
     relay.chores.queue().send(samples.changed(job(), reason="internal"))
-    relay.wake(400)
+    relay.clock.now += 400
+    relay.wake(0)
     assert relay.chores.delays() == [60]
     relay.announce("i1")
     relay.wake(60)
@@ -178,7 +179,8 @@ def test_share_is_not_released_if_the_channel_holds_no_updates_any_more(access: 
     relay = new_relay(**HELD)
     relay.post()
     relay.edit_secret(lambda document: (document.pop("bigpanda"), document.update(access)))
-    relay.wake(301)
+    relay.clock.now += 301
+    relay.wake(0)
     assert (relay.bigpanda.calls, relay.recorder.metrics().get("crash")) == ([], None)
 
 
@@ -266,6 +268,5 @@ def test_answer_outlives_an_outage_of_bigpanda_that_is_longer_than_a_signal_may_
     relay.change_policy(max_age_seconds=1800)
     ends = relay.clock.now + 2400
     put(relay, job())
-    for _ in range(60):
-        relay.wake(60)
+    relay.wake(3600)
     assert (relay.dead_letters.messages, relay.chores.messages, comments(relay)[-1][:4]) == ([], [], "jdoe")

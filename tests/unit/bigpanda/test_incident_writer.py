@@ -167,7 +167,7 @@ def test_answer_that_xmatters_does_not_confirm_is_a_comment_alone(wanted: str, w
 
 def test_xmatters_is_asked_ever_more_rarely_about_an_answer_that_it_confirmed_until_a_replay() -> None:
     relay = new_relay(samples.refused(503))
-    relay.play("critical 5 response:Resolve 0")
+    relay.play("critical 40 response:Resolve 0")
     relay.rest.steps, waits = [samples.refused(503)], []
     for _ in range(7):
         relay.wake(min(relay.delays()))
@@ -220,8 +220,8 @@ def test_acknowledgement_that_is_retried_does_not_replace_a_later_one() -> None:
 
 
 def test_acknowledgement_of_an_earlier_page_does_not_take_the_reopened_incident_from_its_assignee() -> None:
-    relay = assigning(down_for=660)
-    relay.play("critical 15 15 response:Acknowledge@page-1=jane 0 10m ok 15 critical 15")
+    relay = assigning(down_for=760)
+    relay.play("critical 40 response:Acknowledge@page-1=jane 0 10m ok 40 critical 40")
     relay.call_back("response", "Acknowledge", page=relay.entry().accepted_signals[-1].pages[0], person="ed")
     relay.play("60m")
     assert (relay.entry().acknowledged_by, assigned(relay)) == ("ed", ["U-ed"])

@@ -18,7 +18,7 @@ from relay.ledger.entry import Entry
 from relay.ledger.table import stored_row
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
-from tests.fakes import TABLE_DOWN, Call, FakeSession, Relay, Step, dies, slow, worked
+from tests.fakes import HIDDEN_WHILE_WORKED, TABLE_DOWN, Call, FakeSession, Relay, Step, dies, slow, worked
 from tests.unit.xmatters_tenant import Tenant, listed, new_relay, pages
 
 DOWN = samples.refused(503)
@@ -164,12 +164,13 @@ def test_fallback_is_not_notified_of_a_missing_page_after_an_end_that_is_not_ann
 def test_failed_followup_is_retried_later_and_does_not_count_as_no_page(
     tenant: Tenant, step: Step, reason: str
 ) -> None:
-    relay = new_relay(tenant, rest=FakeSession(step, tenant.rest))
+    relay = new_relay(tenant, rest=FakeSession(step))
     relay.play(f"critical {MISSING + 36}")
     [waiting] = relay.chores.jobs()
-    assert (waiting.kind, waiting.stamps.reason, waiting.stamps.attempts) == ("followup", reason, 1)
+    assert (waiting.kind, waiting.stamps.reason) == ("followup", reason)
     assert waiting.flags == set()
     assert (pages(relay)[0][3], "rest-pw" in repr(waiting) + relay.recorder.written()) == (False, False)
+    relay.rest.steps = [tenant.rest]
     relay.wake(301)
     assert (found(relay), len(relay.session.calls)) == ([("page-1",)], 1)
 
@@ -195,6 +196,7 @@ def test_followup_out_of_time_goes_on_at_once_if_it_made_progress(tenant: Tenant
 
     relay = new_relay(tenant, rest=FakeSession(takes_long))
     relay.play("critical ok critical ok")
+    relay.chores.messages.clear()
     worked(relay, followup(received_at=timestamp(relay.clock.now)))
     [again] = relay.chores.jobs()
     assert (again.stamps.reason, again.stamps.attempts, relay.chores.delays()) == ("in_flight", 0, [0])
@@ -205,7 +207,7 @@ def test_followup_out_of_time_goes_on_at_once_if_it_made_progress(tenant: Tenant
 def test_followup_of_an_older_signal_that_failed_is_tried_again_only_if_its_page_is_unknown(tenant: Tenant) -> None:
     """The follow-up of the newest signal is for all signals, but it may be done before an older one is recorded."""
     relay = new_relay(tenant)
-    relay.play("critical 15")
+    relay.play("critical 40")
     tenant.replies["events"] = DOWN
     relay.play("ok critical ok")
     relay.chores.messages.clear()
@@ -230,9 +232,9 @@ def test_page_that_xmatters_does_not_end_keeps_others_from_no_end_and_people_fro
     tenant.audits["page-2"] = ["DELIVERED", "Acknowledge"]
     policy = {"notified_within_seconds": 300, "answered_within_seconds": 900}
     relay = new_relay(tenant, policy=policy, rest=FakeSession(refuse_first))
-    relay.play("warning 15 15 critical 15 30m")
+    relay.play("warning 40 critical 40 30m")
     assert (relay.entry().receipt.answered_by, relay.sns.published) == ("jdoe", [])
-    relay.play("ok 15 15")
+    relay.play("ok 15")
     assert tenant.ended == ["page-2"]
 
 
@@ -251,7 +253,7 @@ def test_page_that_xmatters_does_not_end_is_tried_as_seldom_as_it_asks_although_
     tenant.audits["page-2"] = ["DELIVERED"]
     policy = {"notified_within_seconds": 300, "answered_within_seconds": 8 * 3600}
     relay = new_relay(tenant, policy=policy, rest=FakeSession(refuse))
-    relay.play("warning 15 15 critical 15 60m")
+    relay.play("warning 40 critical 40 60m")
     assert 1 <= len(refusals) <= most
     assert ("credentials_refused" in relay.recorder.metrics()) == (status == 403)
 
@@ -261,7 +263,7 @@ def test_run_asks_for_no_further_page_once_xmatters_refuses_the_credential_or_as
     status: int, tenant: Tenant
 ) -> None:
     relay = new_relay(tenant, policy={"replace": False})
-    relay.play("critical 15 warning 15")
+    relay.play("critical 40 warning 40")
     asked, relay.rest.steps = len(relay.rest.calls), [samples.refused(status)]
     relay.play("ok 10")
     assert (len(relay.rest.calls) - asked, relay.chores.jobs()[0].stamps.http_status) == (1, status)
@@ -325,7 +327,7 @@ def test_end_of_a_signal_with_two_pages_is_tried_again_if_one_failed_in_passing(
         (
             FLAP,
             (samples.accepted("r1"), *[DOWN] * 60),
-            "critical 36 ok critical ok 12m",
+            "critical 36 ok critical ok 10m",
             ["page-1"],
             "queued circuit_open",
         ),
@@ -339,6 +341,14 @@ def test_page_ends_before_its_resolve_is_announced_unless_the_incident_flaps(
     relay = new_relay(tenant, *steps, policy=policy)
     relay.play(events)
     assert (tenant.ended, relay.play("critical")) == (ended, [again])
+
+
+def test_page_ends_seconds_after_its_resolve_is_announced_although_the_resolves_message_wakes_later(
+    tenant: Tenant,
+) -> None:
+    relay = new_relay(tenant)
+    assert relay.play("critical 40 ok 6") == ["delivered opened", "delivered resolved"]
+    assert tenant.ended == ["page-1"]
 
 
 def test_critical_that_opens_again_before_its_end_is_announced_is_told_of_after_its_own_time(tenant: Tenant) -> None:
@@ -399,7 +409,7 @@ def test_followup_that_no_queue_takes_is_queued_by_a_later_message_of_its_signal
     relay.play("critical 36")
     assert relay.retries.delays() == [delay]
     relay.chores.failure = None
-    relay.play("30 10")
+    relay.play(f"{HIDDEN_WHILE_WORKED} 10")
     assert found(relay) == [("page-1",)]
 
 

@@ -13,6 +13,7 @@ from relay.jobs.queue import read_envelope
 from relay.ledger.entry import About, entry_key
 from tests import samples
 from tests.fakes import (
+    HIDDEN_WHILE_WORKED,
     TABLE_DOWN,
     Call,
     FakeSecrets,
@@ -74,8 +75,7 @@ def test_pages_end_although_a_queue_refuses_the_follow_up_of_a_resolve_once(tena
     relay.session.steps = [samples.refused(503), samples.refused(503), samples.refused(503), tenant.accept]
     relay.play("ok")
     refuse_next_follow_up(relay)
-    for _ in range(20):
-        relay.wake(20)
+    relay.wake(400)
     assert tenant.ended == ["page-1"]
 
 
@@ -95,12 +95,10 @@ def test_pages_end_although_a_queue_refuses_the_follow_up_of_a_resolve_that_xmat
     sent = len(relay.session.calls)
     relay.session.steps, relay.chores.failure = [REFUSED], TABLE_DOWN
     relay.play("ok")
-    for _ in range(10):
-        relay.wake(60)
+    relay.wake(600)
     assert tenant.ended == []
     relay.chores.failure = None
-    relay.wake(60)
-    relay.wake(5)
+    relay.wake(HIDDEN_WHILE_WORKED)
     assert (tenant.ended, len(relay.dead_letters.messages)) == (["page-1"], 1)
     assert len(relay.session.calls) == sent + 1
 
@@ -139,8 +137,7 @@ def test_state_that_was_sent_without_the_ledger_rings_once_although_a_queue_refu
     relay = xmatters_tenant.new_relay(tenant)
     relay.dynamodb.failure = relay.chores.failure = TABLE_DOWN
     relay.play("warning")
-    for _ in range(30):
-        relay.wake(60)
+    relay.wake(1800)
     assert len(relay.session.calls) == 1
     relay.dynamodb.failure = relay.chores.failure = None
     relay.wake(60)
@@ -153,8 +150,7 @@ def test_page_is_found_although_the_rate_limiter_failed_and_a_queue_refuses_the_
     relay.play("critical")
     refuse_gates(relay)
     refuse_next_follow_up(relay)
-    for _ in range(20):
-        relay.wake(20)
+    relay.wake(400)
     assert [signal.pages for signal in relay.entry().accepted_signals] == [("page-1",)]
 
 
@@ -306,8 +302,7 @@ def test_answer_to_a_page_of_an_earlier_critical_says_nothing_of_a_later_one(ten
         return tenant.rest(call)
 
     relay.rest.steps = [rest]
-    for _ in range(30):
-        relay.wake(5)
+    relay.wake(150)
     relay.sweep_for(600)
     assert relay.entry().receipt.answered_at == 0
     assert len(relay.sns.published) == 1
@@ -500,8 +495,7 @@ def test_critical_that_expires_while_the_table_refuses_writes_is_dead_lettered_o
     relay = new_relay(samples.refused(503), policy={"max_age_seconds": 120, "fallback_after_seconds": 60})
     relay.dynamodb.refuses_writes = True
     relay.play("critical")
-    for _ in range(10):
-        relay.wake(60)
+    relay.wake(600)
     relay.dynamodb.refuses_writes = False
     relay.wake(60)
     relay.sweep(60)

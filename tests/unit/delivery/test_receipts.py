@@ -111,7 +111,7 @@ STORIES: dict[str, Story] = {
         "critical 30m", (), {**NOTIFIED, "answered_within_seconds": 120}, ["DELIVERED", "Acknowledge"], 1
     ),
     "forged deliveries": Story(
-        " ".join(["critical 15", *(f"delivery:Delivered=jdoe{number} 0" for number in range(5)), "7m"]),
+        " ".join(["critical 40", *(f"delivery:Delivered=jdoe{number} 0" for number in range(5)), "7m"]),
         UNNOTIFIED, {}, [], 2,
     ),
     "page of another incident": Story("critical 15 response:Acknowledge@page-9 7m", UNNOTIFIED, BOTH, [], 1),
@@ -127,16 +127,16 @@ STORIES: dict[str, Story] = {
     # Only the newest page of the critical counts.
     "failed, older page": Story(f"warning 15 critical 15 failure@page-1 {NEXT}", (), BOTH, []),
     "failed, after a page of other people": Story(
-        f"warning 15 critical 15 failure@page-2=Ops {NEXT}", UNNOTIFIED, BOTH | BY_STATUS, [], 1
+        f"warning 15 critical 40 failure@page-2=Ops {NEXT}", UNNOTIFIED, BOTH | BY_STATUS, [], 1
     ),
-    "failed, newest page": Story(f"warning 15 critical 15 failure@page-2 {NEXT}", UNNOTIFIED, BOTH, [], 1),
+    "failed, newest page": Story(f"warning 15 critical 40 failure@page-2 {NEXT}", UNNOTIFIED, BOTH, [], 1),
     "terminated, newest page": Story(
         f"warning 15 critical 15 status:terminated@page-2 {NEXT}", UNNOTIFIED, BOTH, [], 1
     ),
     # Of several recipients each has to fail.
     **{
         f"{' and '.join(failed)} failed{', REST' if audits is not None else ''}": Story(
-            f"critical 15 {' 0 '.join(f'failure={name}' for name in failed)} {NEXT}",
+            f"critical 40 {' 0 '.join(f'failure={name}' for name in failed)} {NEXT}",
             steps, BOTH, audits, int(bool(steps) and audits is not None), TWO,
         )
         for audits in (None, list[str]())
@@ -210,7 +210,7 @@ class TestRestOfTheStory:
     def test_answer_counts_at_once_although_the_credential_of_xmatters_changed_since_the_secret_was_read(self) -> None:
         tenant = Tenant()
         relay = watched(BOTH, tenant=tenant)
-        relay.play("critical 15")
+        relay.play("critical 40")
         old = relay.rest.calls[-1].headers["Authorization"]
 
         def rotated(call: Call) -> HttpAnswer:
@@ -232,7 +232,7 @@ class TestRestOfTheStory:
         records, relay.retries.messages = relay.retries.messages, []
         relay.play("400")
         relay.dynamodb.failure = None
-        relay.play("900")
+        relay.play("85")
         assert relay.entry().announced is None
         relay.retries.messages = records
         relay.play("0 60")
@@ -317,6 +317,17 @@ class TestRestOfTheStory:
         said.append(acted(timestamp=TestAnswersInBigPanda.SINCE + 1200))
         relay.sweep_for(3600, step=20)
         assert (told(relay), relay.entry().receipt.answered_by) == ([], "BigPanda user anna")
+
+    def test_people_are_asked_about_although_the_pause_that_held_the_question_is_ended_early(self) -> None:
+        tenant = Tenant()
+        tenant.audits["page-1"] = ["DELIVERED"]
+        relay = watched({}, tenant=tenant)
+        relay.play("critical 40")
+        relay.change_policy(**NOTIFIED, pauses=[samples.pause("keep", 0, 7200)])
+        relay.sweep_for(1200)
+        relay.change_policy(**NOTIFIED, pauses=[samples.pause("keep", 0, 1300)])
+        relay.sweep_for(300, step=15)
+        assert (tenant.audited, told(relay)) == (["page-1"], [])
 
     @pytest.mark.parametrize("is_refused", [True, False])
     def test_message_describes_this_critical_and_not_an_earlier_one(self, is_refused: bool) -> None:
@@ -480,14 +491,15 @@ def test_further_recipients_are_signalled_although_an_older_critical_expires_whe
     grows = {"notify_on": ["opened", "grew"], "max_age_seconds": 600, "notified_within_seconds": 0}
     relay = watched(LATE_ANSWER | grows, tenant=Tenant())
     accept, relay.session.steps = relay.session.steps, [samples.refused(503)]
-    relay.play("critical", alerts=["a1"])
-    for _ in range(11):
-        relay.wake(50)
-    relay.close_circuits()
-    relay.session.steps = accept
-    relay.session.calls.clear()
-    relay.dead_letters.before = once(lambda _: relay.play("critical", alerts=["a1", "a2"]))
-    relay.play("60 60 60 15m")
+
+    def recovers(_: object) -> None:
+        relay.close_circuits()
+        relay.session.steps = accept
+        relay.session.calls.clear()
+        relay.play("critical", alerts=["a1", "a2"])
+
+    relay.dead_letters.before = once(recovers)
+    relay.play("critical 26m", alerts=["a1"])
     assert len(relay.dead_letters.messages) == 1
     assert rung(relay) == "Ops Boss,Duty"
 
@@ -653,7 +665,7 @@ def test_what_xmatters_says_of_an_earlier_criticals_pages_proves_nothing_for_one
     tenant = Tenant()
     tenant.audits["page-1"] = ["DELIVERED"]
     relay = watched({}, tenant=tenant)
-    relay.play("critical 15")
+    relay.play("critical 40")
     name, channel = entry_key("noc", (), "i1"), relay.channels.get("noc")
     # A worker with a callback reads the entry, and verifies the callback's page, which takes seconds.
     read = relay.entry()

@@ -30,11 +30,6 @@ def asking(tenant: Tenant, **changes: Any) -> Relay:
     return new_relay(tenant, access=ACCESS, bigpanda=FakeSession(incident("critical")), **changes)
 
 
-def passes(relay: Relay, seconds: int) -> None:
-    for _ in range(seconds // 3):
-        relay.wake(3)
-
-
 def forge(relay: Relay, seconds: int) -> None:
     """Forge a resolve each second, with timestamps 4 s ahead."""
     for second in range(seconds):
@@ -62,10 +57,10 @@ def test_owed_critical_waits_for_the_answer_once_and_for_a_minute_at_most(tenant
     relay.session.steps = [samples.refused(503)]
     relay.play("critical ok 0")
     sent = [len(relay.session.calls)]
-    passes(relay, 54)
+    relay.wake(54)
     sent.append(len(relay.session.calls))
     relay.bigpanda.steps = [samples.refused(503)]
-    passes(relay, 24)
+    relay.wake(24)
     sent.append(len(relay.session.calls))
     forge(relay, 90)
     assert sent[0] == sent[1], "the critical waits"
@@ -89,9 +84,9 @@ def test_resolve_is_believed_and_counted_if_bigpanda_does_not_answer_for_ten_min
     relay = asking(tenant)
     relay.play(RESOLVED)
     relay.bigpanda.steps = [says]
-    passes(relay, BELIEVED - 12)
+    relay.wake(BELIEVED - 12)
     assert (relay.statuses(), tenant.ended) == ("critical", [])
-    passes(relay, 240)
+    relay.wake(240)
     assert (relay.statuses(), tenant.ended) == ("critical ok", ["page-1"])
     assert relay.recorder.metrics()["doubtful_resolve"] == 1
 
@@ -102,7 +97,7 @@ def test_resolve_is_called_forged_only_if_no_later_share_says_that_the_incident_
 ) -> None:
     relay = asking(tenant)
     relay.play(f"{RESOLVED} critical" if is_open_again else RESOLVED)
-    passes(relay, 150)
+    relay.wake(150)
     assert relay.recorder.metrics().get("doubtful_resolve", 0) == (0 if is_open_again else 1)
 
 
@@ -117,7 +112,7 @@ def test_copy_of_a_resolve_that_bigpanda_refuted_is_not_asked_about_again(tenant
     relay = asking(tenant)
     relay.play("critical ok")
     body = samples.body(status="ok", changedOn=int(relay.clock.now))
-    passes(relay, 180)
+    relay.wake(180)
     assert not relay.entry().end.is_claimed
     asked = len(relay.bigpanda.calls)
     result = relay.share(body)
@@ -128,7 +123,7 @@ def test_resolve_without_timestamps_is_asked_about_although_bigpanda_refuted_an_
     relay = asking(tenant)
     relay.play("critical")
     assert relay.share(status="ok", changedOn=None).reason == "claimed"
-    passes(relay, 180)
+    relay.wake(180)
     assert not relay.entry().end.is_claimed
     assert relay.share(status="ok", changedOn=None).reason == "claimed"
 
@@ -137,12 +132,12 @@ def test_question_that_bigpandas_rate_limit_delays_is_no_silence(tenant: Tenant)
     relay = asking(tenant)
     relay.play(RESOLVED)
     relay.bigpanda.steps = [samples.refused(503)]
-    passes(relay, BELIEVED - 60)
+    relay.wake(BELIEVED - 60)
     relay.bigpanda.steps = [samples.refused(429)]
-    passes(relay, 600)
+    relay.wake(600)
     # What BigPanda left unanswered before counts no more.
     relay.bigpanda.steps = [samples.refused(503)]
-    passes(relay, BELIEVED - 330)
+    relay.wake(BELIEVED - 330)
     assert (relay.statuses(), tenant.ended) == ("critical", [])
 
 
@@ -156,7 +151,7 @@ def test_end_from_before_the_newest_share_is_not_believed_in_the_first_minute(
     relay.play("critical 6 ok")
     said = {"id": "i1", "status": "ok", "active": False, "changed_at": changed_at}
     relay.bigpanda.steps = [HttpAnswer(200, {}, json.dumps(said).encode())]
-    passes(relay, 12)
+    relay.wake(12)
     assert tenant.ended == (["page-1"] if is_believed else [])
 
 
@@ -174,14 +169,14 @@ def test_end_that_bigpanda_confirms_meets_a_pause_that_began_after_the_last_shar
     relay = asking(tenant)
     tags = [{"id": "a1", "status": "critical", "tags": [{"name": "team", "value": "web"}]}]
     relay.share(status="critical", alerts=tags)
-    passes(relay, 60)
+    relay.wake(60)
     until = relay.clock.now + 7200
     pause = {"since": samples.moment(relay.clock.now), "until": samples.moment(until), "then": "keep"}
     relay.change_policy(pauses=[pause | {"when": {"tag.team": "web"}}])
     relay.clock.now += 60
     relay.bigpanda.steps = [incident("ok")]
     relay.share(status="ok", active=False, alerts=tags)
-    passes(relay, 120)
+    relay.wake(120)
     assert (relay.statuses(), relay.entry().debt.reason) == ("critical", "paused")
 
 
@@ -217,7 +212,7 @@ def test_claimed_resolve_ends_if_the_channel_no_longer_asks(name: str, tenant: T
     relay.play(RESOLVED)
     relay.edit_secret(change)
     relay.clock.now += 301
-    passes(relay, 120)
+    relay.wake(120)
     assert (relay.statuses(), relay.entry().is_over) == (statuses, True)
     assert relay.dead_letters.messages == []
     assert tenant.ended == ["page-1"] * (statuses == "critical ok")
@@ -227,7 +222,7 @@ def test_questions_keep_the_bigpanda_key_out_of_jobs_and_logs(tenant: Tenant) ->
     relay = asking(tenant)
     relay.play(RESOLVED)
     relay.bigpanda.steps = [samples.refused(403, b"key BPU-1 is odd")]
-    passes(relay, 700)
+    relay.wake(700)
     kept = [each["MessageBody"] for each in (*relay.chores.messages, *relay.dead_letters.messages)]
     assert "BPU-1" not in "".join(kept) + relay.recorder.written()
 
@@ -239,9 +234,9 @@ def test_later_questions_about_invented_incidents_take_no_room_of_one_about_a_tr
         relay.share(id=f"invented-{number}", status="ok", changedOn=int(relay.clock.now))
     # BigPanda's API lags behind its webhook at the first question.
     relay.share(status="ok", changedOn=int(relay.clock.now))
-    passes(relay, 6)
+    relay.wake(6)
     relay.bigpanda.steps = [incident("ok")]
-    passes(relay, 12)
+    relay.wake(12)
     assert tenant.ended == ["page-1"]
 
 
@@ -253,7 +248,7 @@ def test_end_is_asked_about_again_if_an_open_state_came_later_by_the_clock_of_an
         relay.share(status=status, changedOn=None, updatedOn=None)
     relay.clock.now = began + 61
     relay.bigpanda.steps = [HttpAnswer(200, {}, b'{"id": "i1", "status": "ok", "active": false}')]
-    passes(relay, 27)
+    relay.wake(27)
     assert relay.entry().is_over
 
 
@@ -271,5 +266,5 @@ def test_incident_is_not_over_if_it_got_worse_while_bigpanda_was_asked_by_a_func
         return incident("ok")
 
     relay.bigpanda.steps = [worsens]
-    passes(relay, 30)
+    relay.wake(30)
     assert (relay.statuses(), relay.entry().is_over) == ("warning critical", False)

@@ -21,33 +21,19 @@ def tenant() -> Tenant:
     return made
 
 
-def passes(relay: Relay, seconds: int) -> None:
-    for _ in range(seconds):
-        relay.wake(1)
-
-
-def plays(relay: Relay, events: str) -> None:
-    """Play shares, and the seconds between them one by one: chores wake at their own time."""
-    for event in events.split():
-        if event.isdigit():
-            passes(relay, int(event))
-        else:
-            relay.play(event)
-
-
 @pytest.mark.parametrize("seconds", [0.3, 1.0, 1.6])
 def test_page_ends_within_a_minute_of_its_resolve_although_the_incident_has_many_signals(
     seconds: float, tenant: Tenant
 ) -> None:
     relay = new_relay(tenant)
     relay.rest.steps = [slow(relay.clock, seconds, tenant.rest)]
-    plays(relay, f"{OUTAGE} {END} {OUTAGE} {END} {OUTAGE} ok 60")
+    relay.play(f"{OUTAGE} {END} {OUTAGE} {END} {OUTAGE} ok 60")
     assert tenant.ended[-1] == "page-5"
 
 
 def test_signals_of_one_incident_share_a_follow_up(tenant: Tenant) -> None:
     relay = new_relay(tenant)
-    plays(relay, f"{OUTAGE} {END} " * 8 + "1200")
+    relay.play(f"{OUTAGE} {END} " * 8 + "1200")
     assert len(tenant.ended) == 8
     assert len(relay.rest.calls) < 600, "each signal has no chain of searches of its own"
     assert relay.chores.messages == []
@@ -57,9 +43,9 @@ def test_people_are_asked_about_before_pages_are_searched(tenant: Tenant) -> Non
     relay = new_relay(tenant, policy={"notified_within_seconds": 120}, xmatters={"recipients": ["Ops"]})
     relay.rest.steps = [slow(relay.clock, 1.6, tenant.rest)]
     tenant.audits = {f"page-{number}": ["DELIVERED", "Acknowledge"] for number in range(1, 9)}
-    plays(relay, f"{OUTAGE} {END} " * 3 + "critical")
+    relay.play(f"{OUTAGE} {END} " * 3 + "critical")
     for _ in range(6):
-        passes(relay, 60)
+        relay.wake(60)
         relay.sweep(0)
     assert (tenant.audited[-1], relay.sns.published) == ("page-7", [])
 
@@ -68,7 +54,7 @@ def test_pages_that_the_ledger_knows_are_compared_before_xmatters_is_asked_about
     callback = {"callback": {"token": samples.CALLBACK_TOKEN}, "recipients": ["Ops"]}
     access = {"api_key": "BPU-1", "environment_id": "e1"}
     relay = new_relay(tenant, xmatters=callback, access=access, policy={"confirm_resolve": False})
-    plays(relay, f"critical 300 ok 300 {OUTAGE}")
+    relay.play("critical 300 ok 300 critical 60")
     asked = len(relay.rest.calls)
     relay.call_back("response", text="Not me", page="page-3", person="Ops", at=None)
     relay.wake(0)
@@ -79,7 +65,7 @@ def test_callback_that_names_no_page_costs_no_request(tenant: Tenant) -> None:
     callback = {"callback": {"token": samples.CALLBACK_TOKEN}, "recipients": ["Ops"]}
     relay = new_relay(tenant, xmatters=callback, access={"api_key": "BPU-1", "environment_id": "e1"})
     tenant.makes_pages = False
-    plays(relay, "critical 300")
+    relay.play("critical 300")
     asked = len(relay.rest.calls)
     relay.call_back("response", text="Not me", page="", person="Ops", at=None)
     relay.wake(0)
@@ -94,7 +80,7 @@ def question(tenant: Tenant, environments: int, seconds: float, answer: Callable
     ids = [f"e{number}" for number in range(1, environments + 1)]
     relay = new_relay(tenant, access={"api_key": "BPU-1", "environments": ids})
     relay.bigpanda.steps = [HttpAnswer(404, {}, b"{}")]
-    plays(relay, "critical 120")
+    relay.play("critical 120")
     relay.bigpanda.steps = [slow(relay.clock, seconds, answer)]
     relay.play("ok")
     return relay
@@ -109,12 +95,12 @@ def test_end_is_found_in_the_last_of_many_environments(environments: int, second
         return HttpAnswer(200, {}, over) if is_there else HttpAnswer(404, {}, b"{}")
 
     relay = question(tenant, environments, seconds, answer)
-    passes(relay, 180)
+    relay.wake(180)
     assert (relay.statuses(), relay.recorder.metrics().get("doubtful_resolve")) == ("critical ok", None)
 
 
 @pytest.mark.parametrize(("environments", "seconds"), [(3, 2.6), (12, 0.5)])
 def test_time_that_a_failing_api_uses_up_counts_as_silence(environments: int, seconds: float, tenant: Tenant) -> None:
     relay = question(tenant, environments, seconds, lambda _: samples.refused(503))
-    passes(relay, 960)
+    relay.wake(960)
     assert (relay.statuses(), relay.recorder.metrics()["doubtful_resolve"]) == ("critical ok", 1)

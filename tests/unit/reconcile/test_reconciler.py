@@ -220,12 +220,11 @@ def test_critical_is_owed_anew_if_a_believed_resolve_ended_its_page_before_it_wa
     scene.shared(("dba",), ago=700, status="warning")
     scene.tenant.faults["/incidents/i1"] = lambda _: HttpAnswer(503, {}, b"")
     scene.shared(ago=100, status="ok", active=False, resolved=True)
-    for _ in range(16):
-        scene.relay.wake(60)
+    scene.relay.wake(960)
     assert tenant.ended == ["page-1"]
     scene.tenant.faults.clear()
     assert "failure" not in scene.run_twice()
-    scene.relay.wake(0)
+    scene.relay.wake(120)
     assert scene.signalled()[-1] == "critical"
 
 
@@ -238,7 +237,7 @@ def test_end_that_the_policy_does_not_announce_counts_as_missed_only_if_it_left_
     scene = make_scene(tenant.accept, rest=True, policy={"notify_on": ["opened"]})
     scene.relay.rest.steps = [tenant.rest]
     scene.shared()
-    scene.relay.wake(15)
+    scene.relay.wake(40)
     scene.has(listed(scene, status="Ok"))
     assert scene.run_twice()["missed"] == missed
 
@@ -267,8 +266,7 @@ def test_state_after_a_resolve_is_queued_once_and_an_owed_resolve_not_again(
     scene.shared()
     scene.has(listed(scene, status="Ok"))
     scene.shared(ago=100, status="ok", active=False, resolved=True)
-    for _ in range(3):
-        scene.relay.wake(10)
+    scene.relay.wake(30)
     assert scene.signalled()[:2] == ["critical", "ok"]
     scene.relay.retries.messages.clear()
     scene.has(listed(scene, status=status, ago=0))

@@ -351,6 +351,9 @@ def _record_acceptance(
     except LedgerError:
         accepted = Acceptance(lease.began, sent.request_id, only, bool(task.further))
         return record_or_queue(services, task, result, accepted, "the sent signal could not be recorded", change)
+    if task.is_from_webhook:
+        # The share's message, whose worker queues a follow-up, wakes long after the pages have to end.
+        _follow_end(services, task, leased, recorded)
     _wake_other(services, task, recorded)
     owe_to_others(services, task, recorded)
     return result

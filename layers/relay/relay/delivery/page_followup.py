@@ -93,6 +93,8 @@ SHORTEST_SEARCH_WAIT_SECONDS = 10.0
 LONGEST_SEARCH_WAIT_SECONDS = 60.0
 # Wait before a question about people that a vendor left without an answer is asked again: twice, before it is late.
 QUESTION_AGAIN_SECONDS = 15.0
+# A follow-up whose question waits for the end of a pause runs again so often: less than ASKED_BEFORE_SECONDS.
+PAUSED_AGAIN_SECONDS = 30.0
 # The last search for further pages may come so late.
 LAST_SEARCH_SECONDS = 300.0
 # The default age limit of a job, so that an outage of the REST API is bridged. Older signals without a search were sent
@@ -266,7 +268,9 @@ class Followup:
             ended = signals_to_terminate(entry, replaces=channel.policy.replace, young_since=since)
             times += [each.at - since + now for each in ended if each.is_over]
         if (question_at := _question_at(entry, channel)) is not None:
-            times.append(question_at)
+            # A pause may end early, and with it the wait for the question.
+            hop = PAUSED_AGAIN_SECONDS if channel.policy.stops_all(now) else math.inf
+            times.append(min(question_at, now + hop))
         return max(min(times), now + SHORTEST_SEARCH_WAIT_SECONDS) if times else None
 
     def _without_known_page(self, entry: Entry) -> Iterator[AcceptedSignal]:
