@@ -124,8 +124,8 @@ FOR_OTHERS = "for_others"
 def stored_key(entry: str, stored_name: str) -> str:
     """Return the table's key for a job that is stored beside the ledger entry with the key `entry`.
 
-    `stored_name` is `Job.stored_name` for the job that signals an owed state. The other two names are
-    FALLBACK_DESCRIPTION and FOR_OTHERS.
+    `stored_name` is `Job.stored_name` for the job of an owed state. It is FALLBACK_DESCRIPTION for a job that describes
+    a critical to people, and FOR_OTHERS for the job that signals `unanswered_recipients`.
     """
     return f"job/{entry.removeprefix('incident/')}/{stored_name}"
 
@@ -209,7 +209,7 @@ class Debt(NamedTuple):
         return replace(self, paused_until=ended) if self.paused_until > ended else self
 
     def settled(self) -> "Debt":
-        """Return the debt with nothing owed, waited for or reserved. The state's `plan`, attempts and reason stay."""
+        """Return the debt with nothing owed, waited for or reserved. The facts of past attempts and the `plan` stay."""
         return Debt(plan=self.plan, attempts=self.attempts, reason=self.reason, revived_at=self.revived_at)
 
     def dead_lettered(self, state: State, at: float) -> "Debt":
@@ -224,7 +224,7 @@ class Debt(NamedTuple):
     def postponed(self, until: float) -> "Debt":
         """Return the debt with its row, if any, not due before `until` (epoch seconds), since its job has to wait.
 
-        The row's count of begun attempts (`begun`) starts again from 0, since the wait is a recorded result.
+        The row's count of begun attempts (`begun`) starts again from 0.
         """
         if self.row is None:
             return self

@@ -72,9 +72,9 @@ class Receipt(NamedTuple):
         answered_by: xMatters' name of that person, or a text with BigPanda's id of the user.
         missed: Step that failed or was late (`Missed`), also after the fallback topic was notified; empty if none was.
         told_at: When the fallback topic was notified of `missed`.
-        questions: Number of the last question to the vendors' APIs about the critical; 0 before the first one. The
-            first EARLY_QUESTIONS are for callbacks. Then each time limit of the policy (device, answer) has one, the
-            shortest first. A question that is left out counts as asked.
+        questions: Number of the last question to the vendors' APIs about the critical, asked or left out; 0 before the
+            first one. Up to EARLY_QUESTIONS they are for callbacks. After these, each time limit of the policy (for a
+            device, for an answer) has one question, the shortest limit first.
         recipients: Names of the first MAX_RECIPIENTS recipients of the signal; empty if the workflow chooses them.
         others_at: When the policy's `unanswered_recipients` were signalled, since nobody was known to have heard of the
             critical; or when a snooze made that signal needless.
@@ -201,13 +201,19 @@ class Receipt(NamedTuple):
         return not self.notified_at and policy.notified_within_seconds > 0
 
     def asking(self, policy: Policy, *, is_early: bool = False) -> "Receipt":
-        """Return the critical's receipt with a question to the vendors counted: an early one, or the awaited step's."""
+        """Return the critical's receipt with a question to the vendors counted; as it is if no question is left.
+
+        It is the question for a callback about a delivery (`is_early`), or else the next awaited step's.
+        """
         left = [number for _, number in self._questions(policy)]
         number = EARLY_QUESTIONS if is_early else next(iter(left), self.questions)
         return replace(self, questions=max(self.questions, number))
 
     def heard(self, heard: Heard, policy: Policy, responses: "ResponseMeanings", now: float) -> "Receipt":
-        """Return the critical's receipt after xMatters' API answered `heard` at `now`. An escalation is no answer."""
+        """Return the critical's receipt after xMatters' API answered `heard` at `now` (epoch seconds).
+
+        A response that escalates is no answer, but proves that a device was notified.
+        """
         for name, text in heard.answers:
             if text.strip().lower() not in responses.escalate:
                 return self.answered(name, now)

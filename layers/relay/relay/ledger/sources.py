@@ -84,7 +84,7 @@ class Sources:
     _suggested: dict[str, float] = field(default_factory=dict, init=False, repr=False)
 
     def record(self, channel: Channel, environment_id: str | None, recipients: Recipients, deadline: Deadline) -> None:
-        """Record a share's environment if the channel's secret lacks it, and the fact that its URL named recipients.
+        """Record a share's environment if the channel's secret lacks it, and that its URL named recipients if it did.
 
         Each fact is recorded once a day, and only for a channel with reconcile runs. Errors of the table are ignored.
         """
