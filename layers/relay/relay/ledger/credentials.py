@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
-from relay.channels.cache import settings_name
+from relay.channels.cache import settings_mark_name
 from relay.channels.token import EndpointName
 from relay.deadline import Clock, Deadline
 from relay.failures import LedgerError
@@ -29,8 +29,8 @@ def read_marks(table: Table) -> Mapping[str, str]:
     """Return the change marks of all channels: random texts by name. Raises LedgerError.
 
     A function that sees a new mark reads the channel's secret again. A channel has two marks. The one with the
-    channel's name changes when a credential is revoked. The other, whose name `channels.cache.settings_name` makes,
-    changes when the mode or a pause does. A channel without a recent change has no mark.
+    channel's name changes when a credential is revoked. The one with `settings_mark_name(channel)` changes when the
+    mode or a pause does. A channel without a recent change has no mark.
     """
     found = table.read(MARKS_KEY)
     return {name: mark for name, (mark, _) in _marks(found.text).items()} if found else {}
@@ -43,7 +43,7 @@ def change_mark(table: Table, channel: str, mark: str, now: float, *, revokes: b
     revoked: no function then trusts a copy of the secret that it cached before. Any other change, such as of a pause,
     has a mark under another name: cached copies stay valid while the secret can't be read.
     """
-    changed = {channel if revokes else settings_name(channel): (mark, now)}
+    changed = {channel if revokes else settings_mark_name(channel): (mark, now)}
 
     def marked(found: Text | None) -> str:
         marks = _marks(found.text) if found else {}
