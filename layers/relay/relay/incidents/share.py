@@ -406,7 +406,7 @@ class State(NamedTuple):
         """True if this state is older: by BigPanda's timestamps, or by arrival if the timestamps are equal or missing.
 
         False if `other` is None. A state with borrowed timestamps (`has_borrowed_version`) is newer than all that came
-        before it. Of those that came later, it is older than the ones whose timestamps are not earlier.
+        before it. A state that came after it is newer, unless that state's own timestamps are earlier.
         """
         if other is None:
             return False
