@@ -31,7 +31,8 @@ class RunLease:
 
     Attributes:
         taken_at: Time at which this run took the lease (epoch seconds). It identifies the run.
-        start: Number of the listing (`Listing.number`) with which the next run begins, or with the next higher one.
+        start: Number (`Listing.number`) of the listing with which the next run begins; the next higher one if no
+            listing has it.
     """
 
     table: Table
@@ -105,9 +106,9 @@ class KnownEntry(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """State to queue for a channel, for the reason `cause`: one job for each of `entries`, which has one at least.
+    """State to queue for a channel, for the reason `cause`: one job for each of `entries`.
 
-    The only entry of an incident that the ledger does not know is empty.
+    If the ledger does not know the incident, `entries` has one empty entry.
     """
 
     cause: Cause
@@ -146,7 +147,7 @@ class Progress:
         whole: Incidents with the details of their alerts, by id.
         targets: BigPanda's names of the targets (such as webhooks) with which it shared an incident, by its short name.
         spent: Time that the calls for the listing took, by part (milliseconds).
-        waits: True if the next run must list a resolved incident again, since this run did not settle it.
+        waits: True if this run did not settle a resolved incident, so that the next run must list it again.
     """
 
     listing: Listing
@@ -177,7 +178,7 @@ class Progress:
         return self.unknown | {name: seen for (_, name), seen in self.unjudged.items()}
 
     def go_on(self) -> None:
-        """Renew the lease if that is due. Raises LedgerError if it is lost, or the time of the run is over."""
+        """Renew the run's lease if that is due. Raises LedgerError if the lease is lost, or the run's time is over."""
         if not self.deadline.remaining():
             raise LedgerError("the run took too long")
         self.lease.renew()
