@@ -250,8 +250,8 @@ class Telemetry:
     def worked(self, job: Job, result: Result, spent: Mapping[str, float]) -> None:
         """Log the result of a job from a queue. Count a failed signal, and unusual facts of the result (`Notices`).
 
-        Each share's job is queued before the webhook function sends the signal, in case that function dies. If it did
-        not die, the job's result is a `duplicate`, which is logged at DEBUG only.
+        Each share's job is queued before the webhook function sends the signal, in case that function dies. If it sent
+        the signal, the job's result is a `duplicate`, which is logged at DEBUG only.
         """
         fields = result_fields(result, spent, job.stamps.correlation_id) | history(job)
         never_failed = job.kind == JobKind.SIGNAL and job.stamps.first_failed_at is None and job.accepted is None

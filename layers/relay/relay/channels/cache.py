@@ -210,7 +210,7 @@ class ChannelCache:
 
     `source` raises UnknownChannel, ChannelUnreadable or InvalidChannel. A copy is used for `seconds`, and longer while
     the secret cannot be read or is malformed. A name without a secret is not looked up again for `unknown_seconds`.
-    `notice` counts and logs a problem: the name of a metric, and a text.
+    `notice` counts and logs a problem, by the name of its metric and a text.
     """
 
     def __init__(

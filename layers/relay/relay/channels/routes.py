@@ -232,8 +232,8 @@ def pauses_for(share: Share, pauses: Iterable[Pause], *, is_open: bool) -> tuple
 def active_pause(pauses: Iterable[Pause], now: float) -> Pause | None:
     """Return the pause that applies at `now`; None if there is none.
 
-    Of several, one that keeps the states is chosen, so that nothing is left out by mistake; then the one that ends
-    last.
+    If several apply, one that keeps the states is chosen, so that nothing is left out by mistake; among these, the one
+    that ends last.
     """
     active = [each for each in pauses if each.is_active(now)]
     return max(active, key=lambda each: (each.keeps_states, each.until), default=None)

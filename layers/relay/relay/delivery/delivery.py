@@ -443,8 +443,9 @@ def next_plan(task: Task, entry: Entry) -> int:
 def queue_message(services: Services, task: Task, wait: Wait, *, plan: int | None = None) -> Task:
     """Put a message with the number `plan` on the retry queue, to wake the state at the end of `wait`. Return the task.
 
-    The returned task's `is_kept` is True if the queue has a message of it. No further message is queued if an earlier
-    call queued one that wakes no later. While the ledger fails, `plan` is None: the message keeps its job's number.
+    The returned task's `is_kept` is True if the queue has a message of the task. No further message is queued if an
+    earlier call queued one that wakes no later. While the ledger fails, `plan` is None: the message keeps its job's
+    number.
     """
     if task.wakes_at <= wait.until + 1:
         return task
@@ -726,7 +727,7 @@ def without_ledger(services: Services, task: Task, why: str) -> Result:
     | resolve that BigPanda has to be asked about | waits |
     | refused, replayed or expired job; job of a channel that is gone | waits |
     | critical of a share that just came | is sent at once; it may repeat a page |
-    | the incident's next criticals, for UNGUARDED_AFTER_SECONDS in the same process | wait |
+    | the same, within UNGUARDED_AFTER_SECONDS after this process sent one of the incident | waits |
     | any other | waits for UNGUARDED_AFTER_SECONDS, and is then sent |
 
     If the queue refuses the message of a new share that has to wait, the state is sent at once, except for the first

@@ -100,8 +100,8 @@ def judge_change(entry: Entry, state: State, notify_on: AbstractSet[Transition])
     """Judge a state: OWED if the policy announces (`notify_on`) its change from a state that may have been announced.
 
     Else the standing is UNCHANGED. If a better state came in between without a signal (`entry.eased`), a worsening from
-    that state counts, too: a critical that follows an unannounced warning is owed, although people know an earlier
-    critical.
+    that state counts, too: so a critical that follows an unannounced warning is owed, although an earlier critical was
+    announced.
     """
     changes = [compare(announced, state) for announced in entry.maybe_announced()]
     if entry.eased is not None:

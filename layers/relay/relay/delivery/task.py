@@ -219,7 +219,8 @@ class Task(NamedTuple):
     def pause_end(self, now: float) -> float:
         """Return the time to record as the end of a pause that no longer holds the state (epoch seconds).
 
-        It is the end of the incident's last pause before `now`, or `now` if its pause was removed from the policy.
+        It is the end of the last of the incident's pauses that are over at `now`. It is `now` if there is none, since
+        the state's pause was removed from the policy.
         """
         return max((pause.until for pause in self.pauses if pause.until <= now), default=now)
 

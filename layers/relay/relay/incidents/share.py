@@ -369,7 +369,7 @@ class State(NamedTuple):
 
     @classmethod
     def of(cls, share: Share, came: float, *, digest: str | None = None) -> Self:
-        """Return the state in a share that arrived at `came` (epoch seconds). `digest`: the share's hash, if known."""
+        """Return the state in a share that arrived at `came` (epoch seconds). Without a `digest`, it is computed."""
         names = sorted({_name(alert.id) for alert in share.alerts})
         version, rank = share.trusted_version(came), RANKS.get(share.status or "")
         return cls(version, digest or share.digest, came, is_open(share), rank, frozenset(names[:MAX_ALERTS]))

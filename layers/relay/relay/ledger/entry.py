@@ -36,7 +36,7 @@ class End(NamedTuple):
 
     Attributes:
         at: When the incident ended last; 0 for never. Pages of signals that were sent before have to be terminated.
-        claimed_at: When the first resolve came about which BigPanda is asked now; 0 if no resolve is claimed.
+        claimed_at: Arrival of the first of the resolves about which BigPanda is asked now; 0 if no resolve is claimed.
         version: BigPanda's timestamps of the latest claimed resolve. If it had none, its arrival stands for both of
             them. None if no resolve was ever claimed.
         silent_since: When the first of the questions was asked that BigPanda has left unanswered; 0 if it answered the
@@ -62,7 +62,7 @@ class End(NamedTuple):
         return max(self.claimed_at, self.version[0] if self.version else 0.0)
 
     def has_refuted(self, version: Version | None) -> bool:
-        """True if BigPanda refuted a resolve with these timestamps, or a later one. False for None."""
+        """True if BigPanda refuted a resolve with these timestamps, or a later one. False without timestamps (None)."""
         if version is None or self.version is None or self.is_claimed:
             return False
         return version <= self.version
@@ -98,13 +98,13 @@ class End(NamedTuple):
         return replace(self, silent_since=0.0)
 
     def unanswered(self, asked_at: float) -> "End":
-        """Return the incident's end after a question without an answer: `silent_since` is `asked_at`, or earlier."""
+        """Return the incident's end after a question, asked at `asked_at` (epoch seconds), got no answer."""
         return replace(self, silent_since=self.silent_since or asked_at)
 
     def closed_by(self, came: float, version: Version | None) -> "End":
-        """Return the incident's end after a closed state came at `came` with timestamps `version`; `at` stays.
+        """Return the incident's end after a closed state came at `came` with timestamps `version`.
 
-        The claim ends, unless its latest resolve is newer than the state.
+        The claim ends, unless its latest resolve is newer than the state. The time of the last end (`at`) stays.
         """
         is_newer = self.claimed_at > came
         if self.version is not None and version is not None:

@@ -113,7 +113,7 @@ class Receipt(NamedTuple):
     def notified(self, at: float, policy: Policy) -> "Receipt":
         """Return the receipt after a device got the critical at `at`: open only if `policy` awaits an answer, too.
 
-        A closed receipt stays as it is, and so does one that has a time already, or began after `at`.
+        The receipt stays as it is if it is closed, if it has a `notified_at` already, or if it began after `at`.
         """
         if not self.is_open or self.notified_at or at < self.since:
             return self
@@ -122,7 +122,8 @@ class Receipt(NamedTuple):
     def answered(self, by: str, at: float) -> "Receipt":
         """Return the receipt, closed by the answer of the person `by` at `at`.
 
-        It stays as it is if there is no critical, if the critical came after `at`, or if it was answered already.
+        The receipt stays as it is if there is no critical, if the critical came after `at`, or if it was answered
+        already.
         """
         if not self.since or at < self.since or self.answered_at:
             return self
@@ -156,7 +157,7 @@ class Receipt(NamedTuple):
         return replace(self, is_open=False, missed=step, told_at=at) if self.is_open else self
 
     def awaits_a_step(self, policy: Policy) -> bool:
-        """True if the receipt is open, and awaits a step of `policy`, or has a missed step to notify the topic of."""
+        """True if the receipt is open, and either awaits a step of `policy` or has a missed step to report."""
         return self.is_open and (bool(self.missed) or self._awaits_device(policy) or policy.answered_within_seconds > 0)
 
     @property

@@ -55,7 +55,7 @@ class Comparison:
                         run.findings[member.name, seen.name] = found
 
     def recognize(self, run: Progress) -> None:
-        """Add to `run.known` the incidents that a channel which was not compared knows, so that they are not reported.
+        """Add to `run.known` the incidents that are known to a channel which was not compared: none is reported.
 
         A channel is not compared if its secret can't be read. If the run failed, all channels of the listing count as
         not compared. Raises LedgerError.

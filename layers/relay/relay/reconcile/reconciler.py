@@ -243,9 +243,9 @@ class Reconciler:
         return {"runs": len(compared), "channels": len(channels)}
 
     def run(self) -> list[Listing]:
-        """Compare all listings with their channels. Return the compared listings.
+        """Compare all listings with their channels. Return the compared listings; none while another run works.
 
-        Does nothing while another run works. A failure of one listing does not stop the others.
+        A failure of one listing does not stop the others.
         """
         whole, lease, done = self.deadlines(RUN_SECONDS), None, list[Listing]()
         try:
