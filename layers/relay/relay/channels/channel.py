@@ -171,10 +171,7 @@ class Channel:
         return self._fingerprint(fitting[0]) if fitting else None
 
     def fingerprints(self, endpoint: EndpointName) -> tuple[tuple[str, str, str], ...]:
-        """Return age (`current`, `previous`), kind (`token`, `basic`) and a short hash of each credential.
-
-        Expired credentials are included.
-        """
+        """Return age (`current`, `previous`), kind (`token`, `basic`) and hash of each credential, expired or not."""
         ages = zip(("current", "previous"), self._credentials(endpoint), strict=False)
         return tuple(
             (age, secret.partition(b":")[0].decode(), self._fingerprint(secret))

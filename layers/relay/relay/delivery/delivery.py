@@ -564,8 +564,8 @@ def store_job(ledger: "Ledger", name: str, task: Task, now: float) -> None:
 def store_for_others(services: Services, task: Task, entry: Entry) -> None:
     """Store the job of an announced critical, so that the sweeper can signal `unanswered_recipients` later.
 
-    Nothing is stored unless the critical's receipt is open (a proof that people know is awaited). Errors of the ledger
-    are ignored: without the job, only the fallback topic is notified.
+    Nothing is stored unless the critical's receipt is open. Errors of the ledger are ignored: without the job, only the
+    fallback topic is notified.
     """
     is_newest = task.state.is_of_same_share(entry.newest)
     if task.channel.policy.unanswered_recipients and entry.receipt.is_open and is_newest:
@@ -774,10 +774,7 @@ def _waits_for_ledger(task: Task, now: float) -> bool:
 
 
 def can_wait(task: Task, now: float) -> bool:
-    """True if a state may still wait for a failing ledger or rate limiter.
-
-    It may wait for UNGUARDED_AFTER_SECONDS after its job first met the failure.
-    """
+    """True if a state has waited for a failing ledger or rate limiter for less than UNGUARDED_AFTER_SECONDS."""
     since = seconds_of(task.job.ledger_down_since or timestamp(now))
     return now - since < UNGUARDED_AFTER_SECONDS
 

@@ -303,10 +303,7 @@ def recovery_job(job: Job, now: float) -> Job:
 
 
 def question_job(job: Job, now: float) -> Job:
-    """Return the `question` job for a resolve's job: it asks BigPanda if the resolve is true.
-
-    Its age counts from `now` (epoch seconds).
-    """
+    """Return the `question` job for a resolve's job: it asks if the resolve is true. Its age counts from `now`."""
     return _chore(job, JobKind.QUESTION, now).waiting(Reason.CLAIMED, now + FIRST_QUESTION_SECONDS)
 
 

@@ -202,10 +202,7 @@ class Debt(NamedTuple):
         return self.row.job if self.row else ""
 
     def resumed(self, ended: float) -> "Debt":
-        """Return the debt (owed state) after the pause that it waited for ended at `ended` (epoch seconds).
-
-        If the pause ended earlier than planned, `paused_until` becomes `ended`.
-        """
+        """Return the debt with `paused_until` at `ended` (epoch seconds), if its pause ended earlier than planned."""
         return replace(self, paused_until=ended) if self.paused_until > ended else self
 
     def settled(self) -> "Debt":
@@ -213,7 +210,7 @@ class Debt(NamedTuple):
         return Debt(plan=self.plan, attempts=self.attempts, reason=self.reason, revived_at=self.revived_at)
 
     def dead_lettered(self, state: State, at: float) -> "Debt":
-        """Return the debt (owed state) after the newest state, `state`, was dead-lettered at `at` (epoch seconds).
+        """Return the debt after the newest state, `state`, was dead-lettered at `at` (epoch seconds).
 
         The debt keeps a row without a stored job until the state is replayed, superseded or dropped. By the row the
         sweeper notifies the fallback topic of a critical, and counts the state as given up.

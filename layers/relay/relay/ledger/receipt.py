@@ -150,10 +150,7 @@ class Receipt(NamedTuple):
         return replace(self, missed=Missed.NOBODY_ANSWERED if self.notified_at else Missed.NOBODY_NOTIFIED)
 
     def fallback_notified(self, step: str, at: float) -> "Receipt":
-        """Return the critical's receipt, closed, after the fallback topic was notified of a missed `step`.
-
-        A receipt that is closed already stays as it is. `at` is in epoch seconds.
-        """
+        """Return the receipt, closed, after the fallback topic was notified of `step`. A closed one stays as it is."""
         return replace(self, is_open=False, missed=step, told_at=at) if self.is_open else self
 
     def awaits_a_step(self, policy: Policy) -> bool:

@@ -123,10 +123,7 @@ class Sources:
         return self._try_change(key, partial(_with_set, recipients=named), deadline)
 
     def of_incident(self, channel: Channel, incident_id: str) -> tuple[Recipients, ...]:
-        """Return each set of recipients that a webhook URL named for an incident, without the empty set.
-
-        Raises LedgerError.
-        """
+        """Return each non-empty set of recipients that a webhook URL named for an incident. Raises LedgerError."""
         return tuple(_sets(self.table.read(_incident_key(channel.name, incident_id))))
 
     def of_incidents(self, channel: str, incident_ids: Collection[str]) -> dict[str, tuple[Recipients, ...]]:

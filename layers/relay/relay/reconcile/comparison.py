@@ -23,10 +23,7 @@ ENTRIES_AT_ONCE = 1_000
 
 @dataclass(frozen=True)
 class Comparison:
-    """Compares BigPanda's incidents with the ledger entries of channels.
-
-    `sources` is the store of the recipients that webhook URLs named, by incident.
-    """
+    """Compares BigPanda's incidents with the ledger entries of channels."""
 
     sources: Sources
     ledger: Ledger

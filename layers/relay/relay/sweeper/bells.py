@@ -49,10 +49,9 @@ BACKLOG = 200
 
 @dataclass(frozen=True)
 class Bells:
-    """Wakes overdue debts (owed states), and dead-letters debts at which workers keep failing.
+    """Wakes overdue debts, and dead-letters debts at which workers keep failing.
 
-    `invoke` takes a message's text (envelope), and invokes the job worker directly with it. It returns False if that
-    fails.
+    `invoke` invokes the job worker directly with a message's text (envelope). It returns False if that fails.
     """
 
     tools: Tools

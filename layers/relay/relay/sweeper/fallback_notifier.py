@@ -55,8 +55,8 @@ class FallbackNotifier:
         """Notify people of criticals that are overdue or unheard. Return the number of channels in the messages.
 
         The fallback topic gets one message for each channel, and then the phones are called. Channels with few debts
-        (owed states) come first. The entries are marked as notified after all messages are sent, so that many debts of
-        one channel do not delay the message of another. A canary's entry is marked, and nobody is told.
+        come first, and entries are marked as notified after all messages are sent: so many debts of one channel do not
+        delay the message of another. A canary's entry is marked, and nobody is told.
         """
         self.policies.read(rows)
         overdue = [each for each in rows if self._is_to_notify(each)]

@@ -151,10 +151,7 @@ class Tools(NamedTuple):
             return None
 
     def run_logging_failure[T](self, call: Callable[[], T], otherwise: T) -> T:
-        """Return the result of a call, or log its failure and return `otherwise`.
-
-        So a failure in one debt or channel does not stop the others.
-        """
+        """Return the result of a call, or log its failure and return `otherwise`, so that the run goes on."""
         try:
             return call()
         except LedgerError as error:
