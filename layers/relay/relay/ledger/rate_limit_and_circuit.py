@@ -220,8 +220,8 @@ class RateLimiter:
 
     Attributes:
         seen: Last known content of each gate (the table item of a rate limit), and the time of the reading (epoch
-            seconds), by the gate's name. A gate that was full or blocked less than KNOWN_SECONDS ago is not asked
-            again.
+            seconds), by the gate's name. If a gate was full or its circuit open less than KNOWN_SECONDS ago, it is not
+            asked again.
     """
 
     table: "Table"

@@ -128,7 +128,7 @@ class Finding(NamedTuple):
 
 @dataclass
 class Progress:
-    """Progress of a run with one listing.
+    """Progress of a reconcile run with one listing of incidents.
 
     Attributes:
         began: Time at which the run began with this listing (epoch seconds).
@@ -138,8 +138,8 @@ class Progress:
         firsts: States of unknown incidents that a channel will signal if they turn out to be its own, by channel and
             short name.
         listed: Short names (id or hash) of the listed incidents that are not snoozed.
-        known: Short names of incidents that are not reported: a channel knows them, or signals them now.
-        known_to: Incidents that are in a channel's ledger, by channel.
+        known: Short names of incidents that are not to be reported: a channel knows them, or this run signals them.
+        known_to: Incidents that have an entry in a channel's ledger, by channel.
         unknown: Incidents without an entry in the ledger of a channel that only reports them, by their short names.
         unjudged: Incidents without an entry in the ledger of a channel that would signal them, by channel and short
             name. `Ownership.judge` removes those whose owner it finds.

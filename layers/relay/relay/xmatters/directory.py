@@ -206,7 +206,7 @@ _ODD = "xMatters' answer is not one that can be read"
 
 
 class Kind(StrEnum):
-    """What xMatters knows under a recipient's name."""
+    """Kind of the recipient that xMatters has under a name, if any."""
 
     USER = "user"
     GROUP = "group"
