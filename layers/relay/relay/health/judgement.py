@@ -73,7 +73,7 @@ class Debts:
 
     @property
     def owed(self) -> int:
-        """Number of owed states for which an attempt waits."""
+        """Number of owed states that are not given up."""
         return self.critical + self.other
 
     @property

@@ -183,7 +183,7 @@ class Queue:
         self._run = run
 
     def limited(self, run: "Run") -> "Queue":
-        """Return a copy of the queue, each of whose sends `run` makes within a time limit."""
+        """Return a copy of the queue that makes its sends by `run`, which limits their time."""
         return Queue(self._client, self._url, run)
 
     def send(self, job: Job, *, delay_seconds: int = 0) -> None:

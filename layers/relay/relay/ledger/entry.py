@@ -319,7 +319,7 @@ class Entry(NamedTuple):
 
     @property
     def is_snooze_over(self) -> bool:
-        """True after a snooze ended, until a state is announced or `unchanged`: an open one counts as reopened."""
+        """True from a snooze's end until a state is announced or ruled unchanged: an open one counts as reopened."""
         return self.announced is not None and self.eased == _as_over(self.announced)
 
     def is_eased_by(self, state: State) -> bool:

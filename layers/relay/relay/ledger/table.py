@@ -89,7 +89,7 @@ class Table:
         self._run = run
 
     def limited(self, run: Run) -> "Table":
-        """Return a copy of the table, each of whose calls `run` makes within a time limit."""
+        """Return a copy of the table that makes its calls by `run`, which limits their time."""
         return Table(self._client, self._name, self._clock, run)
 
     def read(self, key: str) -> Text | None:

@@ -315,7 +315,7 @@ class SweepPolicies:
         return self.known[channel]
 
     def with_holds(self, row: DueRow, now: float) -> Entry:
-        """Return the entry of a row, with the end of its debt's last hold (such as a pause): `judgement.with_holds`."""
+        """Return a row's entry with `paused_until` at the end of its debt's last hold (`judgement.with_holds`)."""
         policy = self.of(row.channel)
         return judgement.with_holds(row.entry, policy, now, is_policy_known=row.channel not in self.unread)
 
