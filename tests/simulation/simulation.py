@@ -15,7 +15,7 @@ import pytest
 from aws_lambda_powertools import Logger, Metrics
 
 from relay.channels.authentication import Request
-from relay.channels.cache import ChangeMarks, settings_name
+from relay.channels.cache import ChangeMarks, settings_mark_name
 from relay.channels.channel import Channel
 from relay.channels.parsing import parse_channel
 from relay.deadline import Deadline
@@ -296,7 +296,7 @@ class Simulation:
         else:
             self.phones.keys[channel] = settings.key(channel)
             self.secrets.texts[channel] = self._other_secret(channel)
-        name = channel if settings.is_removed or settings.credentials else settings_name(channel)
+        name = channel if settings.is_removed or settings.credentials else settings_mark_name(channel)
         self._mark(name, settings.deed + str(settings.at))
 
     def _change_token(self) -> None:

@@ -65,8 +65,8 @@ class Deadline:
     def run[T](self, call: Callable[[], T], *, part: str, at_least: float = 0.0, at_most: float = math.inf) -> T:
         """Return the result of `call`. Raises TimeoutError, without the call, if no time is left for it.
 
-        The call has the seconds until the deadline, at least `at_least` of them, even past the deadline, and at most
-        `at_most`. It is not interrupted: it has to heed `seconds_left`. An outer `time_limit` stays in force. The
+        The call may last until the deadline, but at most `at_most` seconds. It always has `at_least` seconds, even past
+        the deadline. It is not interrupted: it has to heed `seconds_left`. An outer `time_limit` stays in force. The
         duration is collected under the name `part`, for a log line.
         """
         start, now = self._clock(), time.time()
@@ -83,7 +83,7 @@ class Deadline:
 
 
 def limited(deadlines: Deadlines, seconds: float, part: str) -> Run:
-    """Return a function that runs each call with a deadline of its own, `seconds` from then (see `Deadline.run`)."""
+    """Return a function that gives each call its own deadline, `seconds` after the call begins (see `Deadline.run`)."""
     return lambda call: deadlines(seconds).run(call, part=part)
 
 

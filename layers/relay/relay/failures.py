@@ -153,8 +153,8 @@ def wait_seconds(
     SHORTEST_SECONDS. It counts as at most LONGEST_WAIT_SECONDS, or CRITICAL_WAIT_SECONDS for a critical signal, since
     the circuit breaker protects xMatters.
 
-    After an ambiguous failure (`may_have_acted`), a critical has the longer limit, too, and the wait is at least
-    AMBIGUOUS_WAIT_SECONDS. It is never shorter than `retry_after` (seconds), up to LONGEST_WAIT_SECONDS.
+    After an ambiguous failure (`may_have_acted`), criticals have LONGEST_WAIT_SECONDS, too, and the backoff is at least
+    AMBIGUOUS_WAIT_SECONDS. No backoff is shorter than `retry_after` (seconds), of which LONGEST_WAIT_SECONDS count.
     """
     handling = HANDLING[reason]
     if handling.constant_wait_seconds is not None:
@@ -234,7 +234,7 @@ class ChannelUnreadable(ChannelError):
 class ChannelForbidden(ChannelUnreadable):
     """AWS denies the read of the secret, or its decryption. The secret is taken to exist.
 
-    The function's role may read all names below the prefix. So AWS would report a missing secret as not found.
+    The function's role may read all names below the prefix, so AWS would say that a missing secret is not found.
     """
 
     exists = True

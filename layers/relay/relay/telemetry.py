@@ -248,10 +248,10 @@ class Telemetry:
         self._note_last_copy(result, correlation_id)
 
     def worked(self, job: Job, result: Result, spent: Mapping[str, float]) -> None:
-        """Log the result of a job from a queue, and count a failed signal and unusual facts of the result.
+        """Log the result of a job from a queue. Count a failed signal, and unusual facts of the result (`Notices`).
 
-        Each share's job is queued before the first attempt, in case the webhook function dies. If one of the webhook's
-        attempts succeeded, the job's result is a `duplicate`, which is logged at DEBUG only.
+        Each share's job is queued before the webhook function sends the signal, in case that function dies. If it sent
+        the signal, the job's result is a `duplicate`, which is logged at DEBUG only.
         """
         fields = result_fields(result, spent, job.stamps.correlation_id) | history(job)
         never_failed = job.kind == JobKind.SIGNAL and job.stamps.first_failed_at is None and job.accepted is None
@@ -270,7 +270,7 @@ class Telemetry:
         """Log and count a notification of the fallback topic about criticals that are overdue, or that nobody heard.
 
         `missed` has the late or failed step (`ledger.receipt.Missed`) of each that nobody heard, by the incident's id.
-        The metric counts incidents; of a failed notification (not `is_notified`), one.
+        The metric counts the incidents; if the notification failed (not `is_notified`), it counts one.
         """
         self.count("critical_waits", len(incident_ids) if is_notified else 1)
         text = "fallback notified" if is_notified else "the fallback topic could not be notified of critical incidents"

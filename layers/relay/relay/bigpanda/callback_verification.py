@@ -51,7 +51,7 @@ class CallbackVerdict(NamedTuple):
         why: Cause, in words, of a callback that is not verified; empty if it is verified.
         signal: The signal whose page the callback names; None for a callback that is not verified, and without access
             to xMatters' REST API.
-        reason: Reason for the wait of an early callback.
+        reason: Reason to record while the callback waits for a later check.
         is_unasked: True if xMatters could not be asked, so that a later attempt may verify the callback.
     """
 

@@ -88,8 +88,8 @@ class Writeback:
     """Writes callbacks of xMatters into BigPanda: comments, assignments, and the actions that the channel allows.
 
     Attributes:
-        sources: Store of the recipients that BigPanda's webhook URLs named, for each incident. The key of a ledger
-            entry has a hash of them.
+        sources: Store of the recipients that webhook URLs named, by incident. By them the incident's ledger entries are
+            found.
         table: The ledger's table, which has the progress of callbacks.
     """
 

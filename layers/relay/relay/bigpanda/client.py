@@ -45,10 +45,10 @@ class RateLimit:
     sleep: Callable[[float], object]
 
     def wait(self, access: BigPandaAccess, endpoint: str, *, calls: int = 1) -> None:
-        """Wait until `calls` further calls are within the rate limit of an endpoint of BigPanda's API, and count them.
+        """Wait until BigPanda's rate limit for an endpoint of its API has room for `calls` calls, and count them.
 
-        `endpoint` is a short name; `users` has a lower limit than the others. The limit holds for each API key. Raises
-        SendError after MAX_WAITS seconds without room.
+        `endpoint` is a short name, such as `users`. Each endpoint has a limit of its own for each API key. Raises
+        SendError if there is no room within MAX_WAITS seconds.
         """
         limit = USERS_A_SECOND if endpoint == "users" else CALLS_A_SECOND
         for _ in range(MAX_WAITS):
@@ -59,9 +59,9 @@ class RateLimit:
         raise SendError(Reason.PACED, "BigPanda's rate limit is used up by other calls", was_sent=False)
 
     def take_room_to_repeat(self, access: BigPandaAccess, calls: int, *, is_known: bool) -> bool:
-        """Count a repeated question about a resolve, which takes `calls` API calls; return True if it may be asked now.
+        """Return True if a repeated question about a resolve, which takes `calls` API calls, may be asked now.
 
-        It counts even if it may not. These questions have a rate limit of their own, counted over REPEATED_SECONDS, so
+        The calls are counted in any case. Repeated questions have a rate limit of their own, over REPEATED_SECONDS, so
         that first questions are not delayed. It is lower if people were told nothing of the incident (not `is_known`).
         """
         what, limit = ("repeated", REPEATED_CALLS_A_SECOND) if is_known else ("unknown", UNKNOWN_CALLS_A_SECOND)
@@ -148,9 +148,8 @@ class BigPanda:
     ) -> list[dict[str, Any]]:
         """Return the incident's latest activities as BigPanda writes them, newest first, of at most `pages` pages.
 
-        `kinds` are the wanted types; none for all. `pace` is called before each request, to wait for the rate limit.
-        A page is one of BigPanda's list. Without `needs_json`, one that is not valid JSON counts as empty, in place of
-        a failure.
+        `kinds` are the wanted types; empty for all. `pace` is called before each request, to wait for the rate limit. A
+        page that is not valid JSON raises SendError; without `needs_json` it counts as empty.
         """
         found: list[dict[str, Any]] = []
         types = {"types": ",".join(kinds)} if kinds else {}
@@ -183,7 +182,7 @@ class BigPanda:
     def user_id(self, access: BigPandaAccess, names: Iterable[str], deadline: Deadline) -> str | None:
         """Return the id of the BigPanda user whose user name or e-mail is one of `names`; None if no user matches.
 
-        If several users match, the user with the earliest of the `names` is chosen. Letter case is ignored.
+        If several users match, the first of the `names` that matches decides. Letter case is ignored.
         """
         wanted = list(names)
         if not wanted:

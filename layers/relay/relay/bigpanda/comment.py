@@ -27,8 +27,8 @@ class Comment(NamedTuple):
     """Parts of the BigPanda comment about a callback. Text from outside the relay is in quotes.
 
     `action` says what happened, and `note` quotes the person's own text. `tag` ends the comment, so that a later
-    attempt can find out if the comment was written. `doubt` is the sentence that begins the comment about an unverified
-    callback.
+    attempt can find out if the comment was written. `doubt` is the first sentence of the comment about an unverified
+    callback, and else empty.
     """
 
     action: str
@@ -37,7 +37,7 @@ class Comment(NamedTuple):
     doubt: str = ""
 
     def text(self, assigned: str) -> str:
-        """Return the full text. `assigned` is its sentence about what was done with the incident; empty for none."""
+        """Return the full text. `assigned` is a sentence about what was done with the incident; empty for none."""
         return " ".join(filter(None, (self.doubt, self.action, assigned, self.note, self.tag)))
 
     def is_contained_in(self, found: str) -> bool:
@@ -61,7 +61,7 @@ def has_mark(activity: Mapping[str, Any]) -> bool:
 
 
 def comment_of(callback: Callback, responses: ResponseMeanings, tag: str, *, is_verified: bool = True) -> Comment:
-    """Return the comment for a callback, which says so if xMatters did not confirm the callback (not `is_verified`)."""
+    """Return the comment for a callback. Without `is_verified`, it says that xMatters did not confirm the callback."""
     action, doubt = _action(callback, responses), "" if is_verified else UNVERIFIED
     around = " ".join(filter(None, (doubt, action, "a" * MAX_ASSIGNED, "Note: ", tag)))
     room = MAX_COMMENT - len(around)

@@ -27,11 +27,10 @@ class CallbackToWrite(NamedTuple):
 
     Attributes:
         came: Arrival of the callback (epoch seconds).
-        not_assigned: Returns why the incident must not be assigned to its acknowledger: the incident ended since, or
-            was acknowledged again later. Empty to assign it. Raises LedgerError.
-        outdated: Returns why the callback must not resolve or snooze the incident: since the callback or its page, the
-            incident ended or was signalled again, or a worse or reopened state is owed. Empty if it may. Raises
-            LedgerError.
+        not_assigned: Returns why the incident must not be assigned to its acknowledger, in words: it ended since, or
+            was acknowledged again later. Empty if it may be assigned. Raises LedgerError.
+        outdated: Returns why the callback must not resolve or snooze the incident, in words: the incident changed after
+            the page, or owes a state of which people do not know yet. Empty if it may. Raises LedgerError.
         is_over: True if the incident is over, as far as the ledger knows.
     """
 
@@ -72,10 +71,10 @@ class IncidentWriter:
         """Assign, resolve or snooze the incident, as the channel's settings say, and write the comment.
 
         The request that resolves or snoozes the incident contains the comment, so no separate comment is written then.
-        If an earlier attempt may have written the comment (`may_be_written`), the incident's comments are read first.
-        If the comment is there, nothing is written or changed. Calls `note_assigned` once the incident is assigned. An
-        incident that an earlier attempt assigned (`is_assigned`) is not assigned again: a person may have taken it over
-        since. Raises SendError and LedgerError.
+        An earlier attempt may have written the comment (`may_be_written`): the incident's comments are read first, and
+        if it is there, nothing is done. An incident that an earlier attempt assigned (`is_assigned`) is not assigned
+        again, since a person may have taken it over. `note_assigned` is called once it is assigned. Raises SendError
+        and LedgerError.
         """
         action = to_write.access.action_of(to_write.callback)
         changes = action is not None and action.changes_incident and to_write.is_verified

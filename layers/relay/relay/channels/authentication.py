@@ -99,7 +99,10 @@ class RefusalBudgets:
         self._buckets: dict[tuple[str, bool], tuple[float, float]] = {}
 
     def take(self, address: str, *, is_checked: bool) -> bool:
-        """Take one refusal from an address's budget (`is_checked`: that for right checksums); False if none is left."""
+        """Take one refusal from the budget of an address. Return False if none is left.
+
+        `is_checked` selects the budget for tokens with a right checksum.
+        """
         key, now = (source(address), is_checked), self._clock()
         burst, per_second = _limits(is_checked)
         left, counted_at = self._buckets.pop(key, (burst, now))
@@ -149,9 +152,9 @@ class Authenticator:
         """Return the channel of a request with valid credentials.
 
         Raises Unauthorized if the credentials are missing or wrong, or there is no such channel. Raises LookupsLimited
-        when the source address has used up its budget of refused requests. If the secret can't be read, raises
-        ChannelUnreadable if the channel is known to exist, or if the credentials fit their checksum or a cached copy.
-        Else raises UncheckableSender.
+        when the source address has used up its budget of refused requests. If the channel's secret can't be read,
+        raises ChannelUnreadable for a request that may be valid: the channel is known to exist, the token's checksum is
+        right, or a cached copy accepts the credentials. For all others, raises UncheckableSender.
         """
         known = self.channels.cached(request.channel)
         headers = request.headers

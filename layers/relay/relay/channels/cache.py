@@ -96,8 +96,8 @@ class Secrets:
 MARKS_SECONDS = 10.0
 
 
-def settings_name(channel: str) -> str:
-    """Return the name of the mark that changes with a channel's mode or pauses. No channel has a name with a slash."""
+def settings_mark_name(channel: str) -> str:
+    """Return the name of the mark that changes with a channel's mode or pauses; no channel can have this name."""
     return f"{channel}/settings"
 
 
@@ -116,7 +116,7 @@ class Marks(NamedTuple):
 class ChangeMarks:
     """The change marks of all channels (`Marks`), from the last successful read of the ledger's table.
 
-    `source` returns the marks by name (a channel's, or `settings_name` of it), and raises LedgerError. `notice` counts
+    `source` reads the marks, as `ledger.credentials.read_marks` returns them, and raises LedgerError. `notice` counts
     and logs failed reads. `read_at` is the time of the last successful read (epoch seconds); 0 for none.
     """
 
@@ -148,7 +148,7 @@ class ChangeMarks:
 
     def known_marks(self, channel: str) -> Marks:
         """Return a channel's two change marks as of the last successful read, without a read."""
-        return Marks(self._marks.get(channel, ""), self._marks.get(settings_name(channel), ""))
+        return Marks(self._marks.get(channel, ""), self._marks.get(settings_mark_name(channel), ""))
 
     def _read(self, now: float) -> None:
         self._tried_at = now
@@ -210,7 +210,7 @@ class ChannelCache:
 
     `source` raises UnknownChannel, ChannelUnreadable or InvalidChannel. A copy is used for `seconds`, and longer while
     the secret cannot be read or is malformed. A name without a secret is not looked up again for `unknown_seconds`.
-    `notice` counts and logs a problem: the name of a metric, and a text.
+    `notice` counts and logs a problem, by the name of its metric and a text.
     """
 
     def __init__(
@@ -301,7 +301,7 @@ class ChannelCache:
         return self._read_again(name, copy)
 
     def refresh(self, name: str) -> Channel:
-        """Return the channel after a vendor refused a credential of it: read again, unless it was read within 10 s.
+        """Return the channel after a vendor refused its credential: read again, unless it was read in the last 10 s.
 
         Raises as `get` does.
         """

@@ -171,7 +171,7 @@ class Channel:
         return self._fingerprint(fitting[0]) if fitting else None
 
     def fingerprints(self, endpoint: EndpointName) -> tuple[tuple[str, str, str], ...]:
-        """Return `current` or `previous`, `token` or `basic`, and a short hash of each credential, expired ones too."""
+        """Return age (`current`, `previous`), kind (`token`, `basic`) and hash of each credential, expired or not."""
         ages = zip(("current", "previous"), self._credentials(endpoint), strict=False)
         return tuple(
             (age, secret.partition(b":")[0].decode(), self._fingerprint(secret))
@@ -194,7 +194,7 @@ class Channel:
         return [secret for secret, fits in compared if fits]
 
     def probed_apis(self) -> dict[ApiKind, Rest | BigPandaAccess]:
-        """Return the access to each API whose credential a probe can test: BigPanda's only with an environment."""
+        """Return the access to each API whose credential a probe can test. BigPanda's needs an environment for that."""
         found: dict[ApiKind, Rest | BigPandaAccess] = {}
         if self.rest:
             found["rest"] = self.rest

@@ -49,7 +49,7 @@ def problems(channel: Channel) -> list[Problem]:
 
 
 def unprovable(channel: Channel) -> list[Problem]:
-    """Return the settings with which the relay would find no page, and people be told of criticals that were heard."""
+    """Return the settings with which the relay finds no page: people would be told of criticals that were heard."""
     found = list[Problem]()
     if channel.rest and channel.rest.auth.type == "url":
         found.append(Problem("xmatters.rest.auth", "must name a user or a key: the REST API takes no URL's key"))

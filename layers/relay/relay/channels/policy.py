@@ -115,7 +115,7 @@ class Policy(NamedTuple):
         return self.mode is Mode.SHADOW or any(not each.when and each.is_active(now) for each in self.pauses)
 
     def after_pauses(self, at: float) -> float:
-        """Return a time (epoch seconds), or the end of the pauses of the whole channel if it falls into one."""
+        """Return the time `at`, or the end of the pause if the whole channel is paused at that time (epoch seconds)."""
         if not self.pauses:
             return at
         from relay.channels.routes import age_start  # noqa: PLC0415

@@ -40,8 +40,8 @@ class Route(NamedTuple):
         when: Conditions, which must all hold: pairs of a fact, such as `status`, and its patterns. One of these must
             match a value of the fact.
         priority: xMatters priority; None for the priority of the incident's status.
-        is_undecided: True if the comparisons were too many to find the route: `recipients` has those of all routes that
-            may match. Perhaps none of these matches, so the channel's own recipients are added.
+        is_undecided: True if it took too many comparisons to find the route: `recipients` are those of all routes that
+            may match. The channel's own recipients get the signal as well, since perhaps none of the routes matches.
     """
 
     when: Conditions
@@ -232,8 +232,8 @@ def pauses_for(share: Share, pauses: Iterable[Pause], *, is_open: bool) -> tuple
 def active_pause(pauses: Iterable[Pause], now: float) -> Pause | None:
     """Return the pause that applies at `now`; None if there is none.
 
-    Of several, one that keeps the states is chosen, so that nothing is left out by mistake; then the one that ends
-    last.
+    If several apply, one that keeps the states is chosen, so that nothing is left out by mistake; among these, the one
+    that ends last.
     """
     active = [each for each in pauses if each.is_active(now)]
     return max(active, key=lambda each: (each.keeps_states, each.until), default=None)
@@ -242,8 +242,7 @@ def active_pause(pauses: Iterable[Pause], now: float) -> Pause | None:
 def age_start(pauses: Sequence[Pause], came: float, longest: float) -> float:
     """Return the time from which a state's age counts (epoch seconds): its arrival `came`, or the end of a later pause.
 
-    `longest` is the age (seconds) at which the state expires: later by each pause that counts. A pause that begins once
-    the state has expired does not count.
+    A state expires at the age `longest` (seconds). Only a pause that begins before the state expires counts.
     """
     start = came
     for each in sorted(pauses):

@@ -109,9 +109,8 @@ class Delivery:
 
         `body` holds BigPanda's bytes, which xMatters gets unchanged unless the channel has a body of its own.
         `recipients` are those of the webhook's URL, in addition to the channel's own. `correlation_id` is for log
-        searches. The result is `unsafe` if neither xMatters nor the ledger nor a queue has the state. It is also
-        `unsafe` if no queue accepts a job that the state needs: one that asks BigPanda if a resolve is true, or one
-        that terminates pages.
+        searches. The result is `unsafe` if BigPanda has to send the share again: nothing here has the state, or no
+        queue accepts a job that the state needs (a question to BigPanda, or a follow-up that terminates pages).
         """
         # To the millisecond, as a message has it.
         state = State.of(share, round(self.services.clock(), 3))
@@ -135,9 +134,9 @@ class Delivery:
     ) -> Result:
         """Announce the state of a job to xMatters if it is still owed. If the state must wait, queue its next message.
 
-        `share` is parsed from the job's body. `dead_letter_reason` is why the caller gives an owed state up: its
-        channel was removed, or it expired while its channel can't be read. It is None in all other cases. If the result
-        is `unsafe`, only the job's own message has the state.
+        `share` is parsed from the job's body. With a `dead_letter_reason`, an owed state is dead-lettered instead: its
+        channel was removed, or the state expired while its channel can't be read. If the result is `unsafe`, only the
+        job's own message has the state, so that the message must stay on its queue.
         """
         task = Task.of(channel, share, job, state_of(job, share), deadline)
         task = task._replace(dead_letter_reason=dead_letter_reason)
@@ -155,7 +154,7 @@ class Delivery:
         self._change_debt(job, Debt.bell_begun)
 
     def postpone(self, job: Job, until: float) -> None:
-        """Keep the sweeper from waking a job until OVERDUE_SECONDS after its wait's end, `until` (epoch seconds)."""
+        """Let the sweeper leave a job alone until OVERDUE_SECONDS after its wait's end (`until`, epoch seconds)."""
         self._change_debt(job, lambda debt: debt.postponed(until + OVERDUE_SECONDS))
 
     def _change_debt(self, job: Job, change: Callable[[Debt], Debt]) -> None:
@@ -447,9 +446,9 @@ def next_plan(task: Task, entry: Entry) -> int:
 def queue_message(services: Services, task: Task, wait: Wait, *, plan: int | None = None) -> Task:
     """Put a message with the number `plan` on the retry queue, to wake the state at the end of `wait`. Return the task.
 
-    The returned task has `is_kept` True if a message is on the queue. None is added if an earlier call for this task
-    queued one that wakes no later. While the ledger fails, `plan` is None: the message keeps the number of the task's
-    job.
+    The returned task's `is_kept` is True if the queue has a message of the task. No further message is queued if an
+    earlier call queued one that wakes no later. While the ledger fails, `plan` is None: the message keeps its job's
+    number.
     """
     if task.wakes_at <= wait.until + 1:
         return task
@@ -462,10 +461,10 @@ def queue_message(services: Services, task: Task, wait: Wait, *, plan: int | Non
 def let_wait(services: Services, task: Task, entry: Entry, wait: Wait) -> Result | Task:
     """Let the state wait: queue its next message, and record in the entry that it is owed. Return the result.
 
-    Returns the task instead if another writer changed the entry. No message is queued for a wait that is longer than
-    SQS's largest delay, or whose end can change (WAITS_WITHOUT_MESSAGE): the sweeper wakes the state at its end. A
-    state that is to probe an open circuit breaker has a message nevertheless. Raises LedgerError if the state is
-    neither recorded nor on the retry queue.
+    Returns the task instead if another writer changed the entry. In two cases no message is queued, and the sweeper
+    wakes the state: the wait is longer than SQS's largest delay, or its end can change (WAITS_WITHOUT_MESSAGE). But a
+    state whose signal is to test an open circuit breaker has a message. Raises LedgerError if the state is neither
+    recorded nor on the retry queue.
     """
     now, plan = services.clock(), next_plan(task, entry)
     # A task that waits for the rate limiter's table keeps `ledger_down_since`, which ends that wait.
@@ -547,10 +546,10 @@ def _follow_end(services: Services, task: Task, before: Entry, after: Entry) -> 
 
 
 def planned_row(task: Task, until: float, now: float, *, has_message: bool = True) -> Row:
-    """Return the `due` index's row for a state that waits until `until` (epoch seconds): the sweeper acts on it.
+    """Return the row in the `due` index for a state that waits until `until` (epoch seconds).
 
-    If a message wakes the state (`has_message`), the row is due OVERDUE_SECONDS after `until`: the message is late
-    then. Else the row is due at `until`. A row is due at the latest about OVERAGE_SECONDS after the state expires.
+    The row is due at `until`. If a message wakes the state (`has_message`), it is due OVERDUE_SECONDS later: the
+    sweeper acts only if the message is late. It is due at the latest about OVERAGE_SECONDS after the state expires.
     """
     due = until + OVERDUE_SECONDS if has_message else until
     return Row(min(due, task.wake_at(due, now) + OVERAGE_SECONDS), task.job.stored_name)
@@ -568,8 +567,8 @@ def store_job(ledger: "Ledger", name: str, task: Task, now: float) -> None:
 def store_for_others(services: Services, task: Task, entry: Entry) -> None:
     """Store the job of an announced critical, so that the sweeper can signal `unanswered_recipients` later.
 
-    Nothing is stored unless the critical's receipt is open (a proof that people know is awaited). Errors of the ledger
-    are ignored: without the job, only the fallback topic is notified.
+    Nothing is stored unless the critical's receipt is open. Errors of the ledger are ignored: without the job, only the
+    fallback topic is notified.
     """
     is_newest = task.state.is_of_same_share(entry.newest)
     if task.channel.policy.unanswered_recipients and entry.receipt.is_open and is_newest:
@@ -580,8 +579,9 @@ def store_for_others(services: Services, task: Task, entry: Entry) -> None:
 def owe_to_others(services: Services, task: Task, entry: Entry) -> None:
     """Record that a critical is owed to `unanswered_recipients`, if the fallback topic was already notified of it.
 
-    That is needed if the topic was notified before the critical's signal was recorded. By the record, the sweeper wakes
-    the critical's job. `entry` has the task's state as announced. Errors of the ledger are ignored.
+    The sweeper does so when it notifies the topic. It can't if the critical's signal is recorded only later: then this
+    function does, and the sweeper wakes the critical's job by the record. `entry` has the task's state as announced.
+    Errors of the ledger are ignored.
     """
     store_for_others(services, task, entry)
     if not task.channel.policy.unanswered_recipients or not entry.awaits_others(task.state):
@@ -611,11 +611,10 @@ def try_store(services: Services, task: Task, entry: Entry) -> bool:
 def retry_later(services: Services, task: Task, result: Result, entry: Entry | None) -> tuple[Task, Result]:
     """Queue the next message of a state whose signal failed, or dead-letter its job if the failure is final.
 
-    Returns the task, and the result with its queue: still `unsafe` if the queue refuses the message. A queued job waits
-    for its backoff. A new share waits for FIRST_WAKE_SECONDS by the message that was queued before its attempts, or by
-    a new one if the queue refused that. A longer Retry-After needs no other message: the open circuit breaker lets the
-    state wait. `entry` is None if the ledger fails. A final failure then waits for the ledger, too, since the sweeper
-    notifies people of a dead-lettered critical by its entry.
+    Returns the updated task, and the result with the queue that has the job. The result stays `unsafe` if no queue took
+    the job. A queued job waits for its backoff; a new share waits for FIRST_WAKE_SECONDS, by the message that was
+    queued before its attempts. `entry` is None if the ledger fails. Then the job is queued even after a final failure:
+    the sweeper finds a dead-lettered critical by its entry alone.
     """
     now, reason = services.clock(), result.reason or Reason.INTERNAL
     if HANDLING[reason].is_final:
@@ -647,9 +646,9 @@ def retry_later(services: Services, task: Task, result: Result, entry: Entry | N
 def dead_letter_and_record(services: Services, task: Task, entry: Entry, reason: Reason) -> Result | Task:
     """Dead-letter an owed state for `reason`, such as `expired` or `channel_removed`, and record that in the ledger.
 
-    A state that the ledger does not know as owed is first recorded as that, since the sweeper notifies people of a
-    dead-lettered critical by its entry. If this record fails, nothing is dead-lettered, and the message waits. Returns
-    the task if another writer changed the entry.
+    A state that the ledger does not know as owed is recorded as owed first: the sweeper notifies people of a
+    dead-lettered critical by its entry. If this record fails, nothing is dead-lettered, and the state's message waits.
+    Returns the task, with nothing done, if another writer changed the entry.
     """
     if not task.is_from_webhook and not entry.debt.row:
         try:
@@ -687,12 +686,11 @@ def _give_up_again(services: Services, task: Task, entry: Entry, result: Result)
 
 
 def dead_letter(services: Services, task: Task, result: Result, entry: Entry | None) -> Result:
-    """Put the job of a state on the dead-letter queue, and return `result` with that recorded.
+    """Put the job of a state on the dead-letter queue. Return `result` with the queue that has the job.
 
-    `entry` is None if the ledger fails. If the dead-letter queue fails, the retry queue keeps the job for another
-    attempt. If the retry queue fails, too, the result stays `unsafe`, and a worker's message stays on its queue. For a
-    resolve, a follow-up is queued first, which terminates the pages. If no queue takes the follow-up, the retry queue
-    gets a message, whose worker queues it.
+    If the dead-letter queue fails, the retry queue keeps the job, to be dead-lettered later. If that fails, too, the
+    result stays `unsafe`. For a resolve, a follow-up that terminates the pages is queued before. If no queue takes the
+    follow-up, a message on the retry queue wakes a worker, which queues it then. `entry` is None if the ledger fails.
     """
     job = after_failure(task.job, result, services.clock())
     job = job.planned(next_plan(task, entry)) if entry else job
@@ -732,7 +730,7 @@ def without_ledger(services: Services, task: Task, why: str) -> Result:
     | resolve that BigPanda has to be asked about | waits |
     | refused, replayed or expired job; job of a channel that is gone | waits |
     | critical of a share that just came | is sent at once; it may repeat a page |
-    | the incident's next criticals, for UNGUARDED_AFTER_SECONDS in the same process | wait |
+    | the same, within UNGUARDED_AFTER_SECONDS after this process sent one of the incident | waits |
     | any other | waits for UNGUARDED_AFTER_SECONDS, and is then sent |
 
     If the queue refuses the message of a new share that has to wait, the state is sent at once, except for the first
@@ -779,10 +777,7 @@ def _waits_for_ledger(task: Task, now: float) -> bool:
 
 
 def can_wait(task: Task, now: float) -> bool:
-    """True if a job may wait for the ledger or the rate limiter, which first failed it in UNGUARDED_AFTER_SECONDS.
-
-    True, too, if neither failed yet.
-    """
+    """True if a state has waited for a failing ledger or rate limiter for less than UNGUARDED_AFTER_SECONDS."""
     since = seconds_of(task.job.ledger_down_since or timestamp(now))
     return now - since < UNGUARDED_AFTER_SECONDS
 
@@ -823,8 +818,9 @@ def record_or_queue(
 ) -> Result:
     """Record an accepted signal in its incident's entry. If the ledger fails, queue a job that records it later.
 
-    The returned result has that job; its `queue` is None if the retry queue refused it. `change` is the sender's change
-    of the entry; None for a sender without a lease. `why` becomes the result's notice `unguarded` in any case.
+    Returns `result` with the notice `unguarded`, whose text is `why`. If a job was needed, the result has it; its
+    `queue` is None if the retry queue refused the job. `change` is the change of the entry to write. None is for a
+    sender without a lease: its state becomes the announced one.
     """
     try:
         owe_to_others(services, task, services.ledger.change(task.entry_key, change or _announced(task, accepted)))
@@ -869,7 +865,8 @@ def catch_up(services: Services, task: Task, accepted: Acceptance) -> Result:
 def note_later(services: Services, task: Task, why: str) -> Result:
     """Queue a job that records a state which needs no signal, since the ledger fails now.
 
-    Without the record, an older, superseded state could still be sent. A state with a `final_reason` is dropped.
+    Without the record, an older, superseded state could still be sent. Nothing is queued for a state with a
+    `final_reason`, such as an expired one: the result is `unchanged`.
     """
     now = services.clock()
     if final_reason(task, now):

@@ -137,8 +137,8 @@ class Fallback:
     def call(self, channels: Sequence[str], debts: Sequence[OverdueDebt], others: int) -> dict[str, str]:
         """Call and text all phones once about the overdue criticals of `channels`. `debts[0]` is named as the worst.
 
-        `debts` has one at least, and `others` is the number of further criticals. Returns why each way failed, by its
-        name: an empty text if AWS took the call or text. Without phones, the result is empty.
+        `debts` has one at least, and `others` is the number of further criticals. Returns the failure of each way by
+        the way's name: an empty text if AWS took the call or text. Without phones, the result is empty.
         """
         if not self.phones:
             return {}
@@ -151,9 +151,10 @@ class Fallback:
         return self.phones.send(lambda way: f"Critical. {spoken} Again. {spoken}" if way.is_call else written)
 
     def test(self, numbers: Mapping[str, str]) -> dict[str, str]:
-        """Send a test message over each of `ways`. Return why each failed, by the name of the way; empty if it did not.
+        """Send a test message over each of `ways`. Return each way's failure by the way's name; an empty text for none.
 
-        `numbers` has a short number by each way's name: the message says it, and its reader tells the operator.
+        `numbers` has a short number for each way, by the way's name. The message says the number, and the person who
+        gets the message tells the number to the operator.
         """
         about = "This is a test of the relay's last resort: nothing is wrong."
         written = f"{about} The number is {numbers[TOPIC]}."

@@ -38,9 +38,9 @@ def terminated(
 ) -> AcceptedSignal | None:
     """Terminate all pages of a past state's signal, and return the signal with its pages, marked as over.
 
-    A signal without a page counts as over, too, unless its workflow's page may still be needed: it was sent after the
-    incident's last end, or a state is owed. Then the result is None. If xMatters refuses to end a page, the others are
-    terminated before SendError is raised.
+    A signal without a page is marked as over if the incident ended after the signal, and nothing is owed. Otherwise the
+    result is None: a page that its workflow still makes may be needed. If xMatters refuses to end a page, the others
+    are terminated before SendError is raised.
     """
     # Searched again: the workflow may have made a page later, or a second one.
     found = pages.of_request(rest, signal.request_id, deadline)

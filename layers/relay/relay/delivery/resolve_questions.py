@@ -95,7 +95,7 @@ class ResolveQuestions:
     clock: Clock
 
     def ask(self, job: Job, channel: Channel, deadline: Deadline) -> Result:
-        """Ask BigPanda if the resolve of a `question` job is true, and record the answer. If so, queue its signal.
+        """Ask BigPanda if the resolve of a `question` job is true, and record the answer. If it is, queue its signal.
 
         The result is `queued` if the question has to wake again, `duplicate` if nothing is left to ask, and `unsafe` if
         the ledger fails. Its notice `end` tells if BigPanda refuted the resolve, or left it unanswered for too long.

@@ -49,7 +49,7 @@ class Standing(StrEnum):
 
 
 class Judgement(NamedTuple):
-    """Standing of a state, and its explained `change` from the announced state; None if these were not compared."""
+    """Standing of a state, and its explained `change` from the announced state: None if the two were not compared."""
 
     standing: Standing
     change: Change | None = None
@@ -59,8 +59,7 @@ def judge_share(entry: Entry, state: State, notify_on: AbstractSet[Transition]) 
     """Judge a new share's state: a duplicate, superseded by a newer state, or else by its change (`judge_change`).
 
     `notify_on` has the transitions that the policy announces. A share without timestamps is never a duplicate, even if
-    its state equals the entry's newest one: another state, which the ledger does not hold yet, may have come in
-    between. The share's arrival is recorded, so that it supersedes that other state.
+    its state equals the newest one: the incident may have changed and come back in between.
     """
     if state.has_own_version and _is_late_copy(entry, state):
         return Judgement(Standing.DUPLICATE)
@@ -74,9 +73,9 @@ def judge_job(
 ) -> Judgement:
     """Return the standing of the state of a job from the queue. `notify_on` has the transitions to announce.
 
-    `plan` is the number of the job's message: if the entry has a higher one for the state, a later message took its
-    place. A dead-lettered state becomes owed again only by the message that was dead-lettered last: one with an earlier
-    `dead_lettered_at` (epoch seconds; None for never) is an older copy of the job.
+    `plan` is the number of the job's message. An owed state is REPLACED if the entry has a higher number for it: a
+    later message wakes it. For a dead-lettered state, only the job that was dead-lettered last counts, as its
+    `dead_lettered_at` tells (epoch seconds; None for never). For any other one the state is REPLACED.
     """
     is_announced = _is_announced(entry, state)
     # An announced state is owed again if the incident eased meanwhile, or if another state may have been announced.
@@ -100,9 +99,9 @@ def judge_job(
 def judge_change(entry: Entry, state: State, notify_on: AbstractSet[Transition]) -> Judgement:
     """Judge a state: OWED if the policy announces (`notify_on`) its change from a state that may have been announced.
 
-    Else the standing is UNCHANGED. If the incident eased without a signal, the change from that better state
-    (`entry.eased`) counts, too: a critical after an unannounced warning is news, although the critical before the
-    warning was announced.
+    Else the standing is UNCHANGED. If a better state came in between without a signal (`entry.eased`), a worsening from
+    that state counts, too: so a critical that follows an unannounced warning is owed, although an earlier critical was
+    announced.
     """
     changes = [compare(announced, state) for announced in entry.maybe_announced()]
     if entry.eased is not None:
@@ -119,11 +118,10 @@ def judge_change(entry: Entry, state: State, notify_on: AbstractSet[Transition])
 
 
 def with_superseded_ease(entry: Entry, state: State, notify_on: AbstractSet[Transition]) -> Entry:
-    """Return the entry, before `state` takes the newest state's place, with that one kept as `eased` if need be.
+    """Return the entry. Its newest state, which `state` is about to replace, is kept as `eased` if needed.
 
-    The newest state is kept if it is better than the announced one, was recorded as owed, and would by now need no
-    signal: it came while a worse state was sent, whose signal then failed. Without this record, `state` would not be
-    announced if it is as bad as the announced one.
+    It is needed if it is better than the announced state, and was recorded as owed, but would by now get no signal.
+    Without it, a new `state` as bad as the announced one would not be announced.
     """
     newest = entry.newest
     if newest is None or not entry.debt.is_owed or not newest.precedes(state) or not entry.is_eased_by(newest):
@@ -297,10 +295,9 @@ class Hold(NamedTuple):
 def step(task: Task, entry: Entry, now: float) -> tuple[Task, Entry, Action]:
     """Decide on the next action for a state. Return the updated task and entry, and the action. `now`: epoch seconds.
 
-    The task gets the attempts that the entry counted for its state, and, if the state has no timestamps, the newest
-    state's. The entry gets a better state that was never signalled (`with_superseded_ease`), and the share's title,
-    environment, facts and part in flapping: not from a resolve that BigPanda has to confirm, since it may be forged. A
-    dead-lettered state that was replayed is owed again.
+    The task gets what the entry knows of its state, such as the number of attempts. The entry gets what the share says
+    besides its state (`described`), and the replay of a dead-lettered state. From a resolve that BigPanda has to
+    confirm the entry gets nothing, since it may be forged.
     """
     state, notify_on = _state_after_newest(task, entry), task.channel.policy.notify_on
     entry = with_superseded_ease(entry, state, notify_on)
@@ -406,8 +403,9 @@ def _rerouted(task: Task, entry: Entry, state: State) -> tuple[str, ...]:
 def described(entry: Entry, task: Task) -> Entry:
     """Return the entry with what the share says besides its state: title, environment, facts, and if it is snoozed.
 
-    A title or environment that the share lacks stays as it is known; so do the facts for a share from BigPanda's API.
-    If a person snoozed the incident, the entry's receipt ends: nobody has to answer for now.
+    If the share lacks a title or an environment, the entry keeps its own. If the share is from BigPanda's API, the
+    entry keeps its facts, too. If a person snoozed the incident, the entry's receipt ends: nobody has to answer for
+    now.
     """
     known, own = entry.about, task.about
     is_silent = Flag.FOUND in task.job.flags or task.dead_letter_reason is not None

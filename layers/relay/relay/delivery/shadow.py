@@ -23,9 +23,9 @@ from relay.ledger.table import until_written
 def observe(services: Services, task: Task) -> Result:
     """Record what the channel would do with a share, and return that as its result.
 
-    The outcome is `shadowed` if a signal would be sent, now or after a wait. If the incident changes too often (flaps),
-    a state that waits for calm is `unchanged`: only a later share can then be `shadowed`. If the ledger fails, the
-    outcome is `shadowed` with a notice, since the announced state is unknown.
+    The outcome is `shadowed` if a signal would be sent, now or after a wait. But a state that would wait until a
+    flapping incident is calm is `unchanged`, since nothing wakes it here. If the ledger fails, the outcome is
+    `shadowed` with a notice, since the announced state is unknown.
     """
     entry_key = shadow_key(task.entry_key)
     try:

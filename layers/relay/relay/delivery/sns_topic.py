@@ -23,7 +23,7 @@ def publish(
     texts: Mapping[str, str],
     attributes: Mapping[str, str],
 ) -> bool:
-    """Publish one message. Return False if SNS does not accept it. `texts` are by protocol, with a `default`."""
+    """Publish one message, with a text for each protocol and a `default`. Return False if SNS does not accept it."""
     try:
         client().publish(
             TopicArn=topic_arn,

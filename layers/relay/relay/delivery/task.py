@@ -181,10 +181,11 @@ class Task(NamedTuple):
         return active_pause(self.pauses, now)
 
     def audience(self, only: tuple[str, ...] = ()) -> Audience:
-        """Return the recipients to record of a signal: further ones if it was for them alone, else all of the task.
+        """Return the audience to record with a signal of the task. `only` has its recipients; empty if it was for all.
 
-        `only` names the signal's recipients if it was not for all. If the task has no `further` ones, it was for the
-        acknowledger alone: the result has `is_for_acknowledger` True, and the recipients that it would have had.
+        The audience has the `further` recipients, if there are any, else all `recipients`. With `only`, and without
+        `further`, the signal was for the acknowledger alone: the audience then has `is_for_acknowledger` True, and
+        still all `recipients`.
         """
         policy, recipients = self.channel.policy, self.further or self.recipients
         others = set(policy.unanswered_recipients)
@@ -203,7 +204,7 @@ class Task(NamedTuple):
 
     @property
     def age_counts_from(self) -> float:
-        """Start of the state's age (epoch seconds): its arrival, its replay, or the end of a later pause or flap."""
+        """Start of the state's age (epoch seconds): the latest of arrival, replay, and end of a pause or flap."""
         start = max(self.job.age_counts_from, self.quiet_until)
         if not self.pauses:
             return start
@@ -218,7 +219,8 @@ class Task(NamedTuple):
     def pause_end(self, now: float) -> float:
         """Return the time to record as the end of a pause that no longer holds the state (epoch seconds).
 
-        It is the end of the incident's last pause before `now`, or `now` if its pause was removed from the policy.
+        It is the end of the last of the incident's pauses that are over at `now`. It is `now` if there is none, since
+        the state's pause was removed from the policy.
         """
         return max((pause.until for pause in self.pauses if pause.until <= now), default=now)
 
@@ -266,7 +268,10 @@ class Task(NamedTuple):
 
 
 def state_of(job: Job, share: Share) -> State:
-    """Return the state of a job with the body `share`. From BigPanda's API it has no alerts: ids may differ there."""
+    """Return the state of a job with the body `share`.
+
+    A state that was read from BigPanda's API has no alerts, since their ids may differ from those in webhooks.
+    """
     state = recorded_state(job, State.of(share, seconds_of(job.received_at), digest=job.digest))
     return state.without_alerts() if Flag.FOUND in job.flags else state
 
@@ -274,7 +279,7 @@ def state_of(job: Job, share: Share) -> State:
 def recorded_state(job: Job, state: State) -> State:
     """Return `state`, as read from the job's body, with the timestamps and the hash that the job recorded.
 
-    A job without timestamps gives a state without any; one without a hash leaves the state's own.
+    If the job has no timestamps, the result has none. If the job has no hash, the result has that of `state`.
     """
     is_borrowed = Flag.BORROWED_VERSION in job.flags
     return replace(state, version=job.version, digest=job.digest or state.digest, has_borrowed_version=is_borrowed)
@@ -329,9 +334,9 @@ def send_signal(
 ) -> SendResult:
     """Send the signal of a task, in at most `max_attempts` attempts, to `only` these recipients; empty for all.
 
-    If xMatters may have accepted a failed attempt, a further attempt may page twice. So then only a critical gets a
-    further attempt, and not after a time-out. `entry` is None while the ledger fails. Then the signal of a queued job
-    is marked as a possible repetition (`may_repeat`), since another function may have sent it without recording it.
+    After an attempt that xMatters may have accepted, a further one may page twice. Only a critical gets one then, and
+    none after a time-out. `entry` is None while the ledger fails. In that case the signal of a queued job is marked as
+    a possible repetition (`may_repeat`), since another function may have sent it without recording it.
     """
     job, is_repeat = task.job, not task.is_from_webhook
     if entry:

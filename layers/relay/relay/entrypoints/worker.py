@@ -72,9 +72,9 @@ class Chores:
     def do(self, job: Job, channel: Channel, deadline: Deadline, *, own_wait: Wait | None) -> Result:
         """Do a chore, or return the result of one that must not be attempted now.
 
-        A chore with an `own_wait` (it woke too early, or is `expired`) is not attempted. Nor is one whose vendor's API
-        hung in the last SILENT_SECONDS; but what a callback proves is recorded. After a failure or a wait, `failed`
-        makes the result.
+        `own_wait` is the wait of a chore that woke too early or is `expired`; None if it may be attempted. A chore
+        whose vendor's API hung in the last SILENT_SECONDS is not attempted either, but what a callback proves is
+        recorded. After a failure or a wait, `failed` makes the result.
         """
         api = (job.channel, "xmatters" if job.kind == JobKind.FOLLOWUP else "bigpanda")
         began, silent_until = self.clock(), self.silent.get(api, 0.0)
@@ -102,8 +102,8 @@ class Chores:
     def failed(self, job: Job, result: Result) -> Result:
         """Dead-letter a failed chore if its failure is final. Return the result as `queued`, with its queue.
 
-        If the queue is `retry`, the caller still has to put the chore on the chore queue. If the dead-letter queue
-        fails, the result stays `unsafe`, so that the chore's message stays on its queue.
+        If the queue is `retry`, the caller has to put the chore on the chore queue. If the dead-letter queue fails, the
+        result stays `unsafe`, so that the chore's message stays on its queue.
         """
         if not HANDLING[result.reason or Reason.INTERNAL].is_final:
             return result.queued("retry")

@@ -73,7 +73,7 @@ class Debts:
 
     @property
     def owed(self) -> int:
-        """Number of owed states for which an attempt waits."""
+        """Number of owed states that are not given up."""
         return self.critical + self.other
 
     @property
@@ -105,9 +105,9 @@ def with_holds(entry: Entry, policy: Policy, now: float, *, is_policy_known: boo
     """Return the entry with `paused_until` at the end of the debt's last hold: `delay_start` is not earlier than that.
 
     There are three holds: the pause that a worker recorded for the state, each pause for all incidents since the debt
-    began, and, if people know the critical already, `min_seconds_between_signals` after its last signal. An operator
-    may move the end of a pause that goes on: it is read from `policy`. If that is not known (`is_policy_known`), the
-    recorded end counts.
+    began, and, if people know the critical already, `min_seconds_between_signals` after its last signal. The end of a
+    pause that goes on is read from `policy`, since an operator may move it. Without `is_policy_known`, the end that the
+    entry records counts.
     """
     debt, since = entry.debt, entry.debt.since or entry.receipt.since
     is_recorded_end = debt.paused_until <= now or not is_policy_known
@@ -149,9 +149,9 @@ def refusals(channel: str, kinds: Sequence[ApiKind]) -> list[str]:
 def next_attempt(entry: Entry, now: float) -> float | None:
     """Return the expected time of an entry's next attempt (epoch seconds); None if no stored job waits for one.
 
-    It is the slot that the rate limiter reserved, or else when the job's message wakes, OVERDUE_SECONDS before the
-    entry's row is due. If that time has passed, it is when the row is due, since the sweeper acts then. It is not
-    earlier than the end of a pause or a flap.
+    It is the slot that the rate limiter reserved, if there is one. Else it is when the job's message wakes:
+    OVERDUE_SECONDS before the entry's row is due. If the message is late, it is when the row is due, since the sweeper
+    acts then. It is not earlier than the end of a pause or a flap.
     """
     if not entry.debt.job:
         return None

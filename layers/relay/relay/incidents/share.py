@@ -369,7 +369,7 @@ class State(NamedTuple):
 
     @classmethod
     def of(cls, share: Share, came: float, *, digest: str | None = None) -> Self:
-        """Return the state in a share that arrived at `came` (epoch seconds). `digest`: the share's hash, if known."""
+        """Return the state in a share that arrived at `came` (epoch seconds). Without a `digest`, it is computed."""
         names = sorted({_name(alert.id) for alert in share.alerts})
         version, rank = share.trusted_version(came), RANKS.get(share.status or "")
         return cls(version, digest or share.digest, came, is_open(share), rank, frozenset(names[:MAX_ALERTS]))
@@ -406,7 +406,7 @@ class State(NamedTuple):
         """True if this state is older: by BigPanda's timestamps, or by arrival if the timestamps are equal or missing.
 
         False if `other` is None. A state with borrowed timestamps (`has_borrowed_version`) is newer than all that came
-        before it. Of those that came later, it is older than the ones whose timestamps are not earlier.
+        before it. A state that came after it is newer, unless that state's own timestamps are earlier.
         """
         if other is None:
             return False

@@ -80,7 +80,8 @@ class Acceptance(NamedTuple):
         at: When the signal was sent (epoch seconds).
         request_id: xMatters' id of the signal; None if the answer had none.
         only: The signal's only recipients; empty if it was for all.
-        is_further: True if `only` are further recipients, who did not know a state that the others knew already.
+        is_further: True if `only` are further recipients: a late tag or a missing answer brought them in, and all
+            others knew the state.
     """
 
     at: float
@@ -137,8 +138,9 @@ class Job(NamedTuple):
         not_before: For a chore, the time before which it must not be attempted.
         dead_lettered_at: When the relay put the job on the dead-letter queue last; None also if SQS moved it there by
             itself.
-        revived_at: The time from which the job's age counts, if that is not `received_at`: when a worker first received
-            the job after a replay, when it was made from an older job, or when a waiting follow-up runs next.
+        revived_at: The time from which the job's age counts; None if that is `received_at`. It is set when a worker
+            first receives the job after a replay, when the job is made from an older job, or to the time at which a
+            waiting follow-up runs next.
     """
 
     kind: str
@@ -163,8 +165,8 @@ class Job(NamedTuple):
         """Id of the delivery (32 hexadecimal digits), the same for all attempts and replays.
 
         A workflow may treat a known id as a repeated signal. Two states of an incident have the same id if their
-        timestamps and contents are the same. If the share has no timestamps, or is from BigPanda's API, its arrival has
-        to be the same, too: the incident may have come back to a state. A callback's contents decide alone.
+        timestamps and contents are the same. Without timestamps, or from BigPanda's API, their arrivals have to be the
+        same, too: the incident may have come back to a state. The id of a callback depends on its contents alone.
         """
         version = None if Flag.BORROWED_VERSION in self.flags else self.version
         is_anew = Flag.FOUND in self.flags or (version is None and self.kind != JobKind.WRITEBACK)

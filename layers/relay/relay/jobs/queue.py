@@ -183,7 +183,7 @@ class Queue:
         self._run = run
 
     def limited(self, run: "Run") -> "Queue":
-        """Return a copy of the queue, each of whose sends `run` makes within a time limit."""
+        """Return a copy of the queue that makes its sends by `run`, which limits their time."""
         return Queue(self._client, self._url, run)
 
     def send(self, job: Job, *, delay_seconds: int = 0) -> None:
@@ -303,7 +303,7 @@ def recovery_job(job: Job, now: float) -> Job:
 
 
 def question_job(job: Job, now: float) -> Job:
-    """Return the `question` job for a resolve's job: it asks BigPanda if that is true. Its age counts from `now`."""
+    """Return the `question` job for a resolve's job: it asks if the resolve is true. Its age counts from `now`."""
     return _chore(job, JobKind.QUESTION, now).waiting(Reason.CLAIMED, now + FIRST_QUESTION_SECONDS)
 
 

@@ -82,8 +82,8 @@ class AcceptedSignal(NamedTuple):
     def with_failed(self, names: Iterable[str]) -> "AcceptedSignal":
         """Return the signal with a recipient recorded as failed, whom xMatters knows by any of these `names`.
 
-        If the signal has only one recipient, that recipient failed, whatever the names are. Otherwise names of others
-        change nothing.
+        If the signal has only one recipient, that recipient failed, whatever the names are. Otherwise a name that is no
+        recipient's changes nothing.
         """
         known, failed = _split(self.recipients), _split(self.failed)
         failed += known if len(known) == 1 else _split(hashes_of(tuple(names)))
@@ -109,8 +109,8 @@ class AcceptedSignal(NamedTuple):
     def reaches_all_of(self, older: "AcceptedSignal") -> bool:
         """True if every recipient of the earlier signal `older` is also a recipient of this signal.
 
-        False if this signal was for the acknowledger alone. If xMatters' workflow chose recipients, the result is True
-        only if it chose those of both signals.
+        False if this signal was for the acknowledger alone. If the workflow chose the recipients of one of the signals,
+        the result is True only if it chose those of both.
         """
         if self.is_for_acknowledger:
             return False
@@ -121,17 +121,17 @@ class AcceptedSignal(NamedTuple):
     def merged(self, seen: "AcceptedSignal") -> "AcceptedSignal":
         """Merge this record with `seen`, a newer record of the same signal by a `followup` job.
 
-        The pages are those of `seen`, unless only this record has any. The failed recipients are this record's, since a
-        `followup` job knows of none.
+        The pages are those of `seen`; if it has none, those of this record. The failed recipients are this record's,
+        since a `followup` job knows of none.
         """
         found = self if self.pages and not seen.pages else seen
         return replace(found, is_over=self.is_over or seen.is_over, failed=self.failed)
 
 
 def with_signal(signals: tuple[AcceptedSignal, ...], signal: AcceptedSignal) -> tuple[AcceptedSignal, ...]:
-    """Return the signals with `signal` added, of which the latest MAX_ACCEPTED_SIGNALS are kept, ordered by `at`.
+    """Return the signals with `signal` added, ordered by `at`. Only the latest MAX_ACCEPTED_SIGNALS are kept.
 
-    If one of them has its request id already, they stay as they are.
+    If one of them has the request id of `signal`, nothing is added.
     """
     if any(signal.request_id == known.request_id for known in signals):
         return signals

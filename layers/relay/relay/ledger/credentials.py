@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
-from relay.channels.cache import settings_name
+from relay.channels.cache import settings_mark_name
 from relay.channels.token import EndpointName
 from relay.deadline import Clock, Deadline
 from relay.failures import LedgerError
@@ -28,9 +28,9 @@ USE_KEPT_SECONDS = 400 * 24 * 3600.0
 def read_marks(table: Table) -> Mapping[str, str]:
     """Return the change marks of all channels: random texts by name. Raises LedgerError.
 
-    A function that sees a new mark reads the channel's secret again. The mark with the channel's name changes when a
-    credential is revoked. The mark named `settings_name(channel)` changes when the mode or a pause does. A channel
-    without a recent change has no mark.
+    A function that sees a new mark reads the channel's secret again. A channel has two marks. The one with the
+    channel's name changes when a credential is revoked. The one with `settings_mark_name(channel)` changes when the
+    mode or a pause does. A channel without a recent change has no mark.
     """
     found = table.read(MARKS_KEY)
     return {name: mark for name, (mark, _) in _marks(found.text).items()} if found else {}
@@ -39,11 +39,11 @@ def read_marks(table: Table) -> Mapping[str, str]:
 def change_mark(table: Table, channel: str, mark: str, now: float, *, revokes: bool) -> None:
     """Store a new mark for a channel, so that functions read its secret again soon. Raises LedgerError.
 
-    `revokes` is True if the change revokes a credential: no function trusts a copy of the secret that was cached before
-    it. After another change, such as a pause, such a copy stays valid while the secret can't be read: its mark is kept
-    under another name. `mark` is any text that was not used before, and `now` is in epoch seconds.
+    `mark` is any text that was not used before, and `now` is in epoch seconds. `revokes` is True if a credential was
+    revoked: no function then trusts a copy of the secret that it cached before. Any other change, such as of a pause,
+    has a mark under another name: cached copies stay valid while the secret can't be read.
     """
-    changed = {channel if revokes else settings_name(channel): (mark, now)}
+    changed = {channel if revokes else settings_mark_name(channel): (mark, now)}
 
     def marked(found: Text | None) -> str:
         marks = _marks(found.text) if found else {}

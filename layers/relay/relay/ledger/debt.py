@@ -124,8 +124,8 @@ FOR_OTHERS = "for_others"
 def stored_key(entry: str, stored_name: str) -> str:
     """Return the table's key for a job that is stored beside the ledger entry with the key `entry`.
 
-    `stored_name` is `Job.stored_name` for the job that signals an owed state. The other two names are
-    FALLBACK_DESCRIPTION and FOR_OTHERS.
+    `stored_name` is `Job.stored_name` for the job of an owed state. It is FALLBACK_DESCRIPTION for a job that describes
+    a critical to people, and FOR_OTHERS for the job that signals `unanswered_recipients`.
     """
     return f"job/{entry.removeprefix('incident/')}/{stored_name}"
 
@@ -202,18 +202,15 @@ class Debt(NamedTuple):
         return self.row.job if self.row else ""
 
     def resumed(self, ended: float) -> "Debt":
-        """Return the debt (owed state) after the pause that it waited for ended at `ended` (epoch seconds).
-
-        If the pause ended earlier than planned, `paused_until` becomes `ended`.
-        """
+        """Return the debt with `paused_until` at `ended` (epoch seconds), if its pause ended earlier than planned."""
         return replace(self, paused_until=ended) if self.paused_until > ended else self
 
     def settled(self) -> "Debt":
-        """Return the debt with nothing owed, waited for or reserved. The state's `plan`, attempts and reason stay."""
+        """Return the debt with nothing owed, waited for or reserved. The facts of past attempts and the `plan` stay."""
         return Debt(plan=self.plan, attempts=self.attempts, reason=self.reason, revived_at=self.revived_at)
 
     def dead_lettered(self, state: State, at: float) -> "Debt":
-        """Return the debt (owed state) after the newest state, `state`, was dead-lettered at `at` (epoch seconds).
+        """Return the debt after the newest state, `state`, was dead-lettered at `at` (epoch seconds).
 
         The debt keeps a row without a stored job until the state is replayed, superseded or dropped. By the row the
         sweeper notifies the fallback topic of a critical, and counts the state as given up.
@@ -224,7 +221,7 @@ class Debt(NamedTuple):
     def postponed(self, until: float) -> "Debt":
         """Return the debt with its row, if any, not due before `until` (epoch seconds), since its job has to wait.
 
-        The row's count of begun attempts (`begun`) starts again from 0, since the wait is a recorded result.
+        The row's count of begun attempts (`begun`) starts again from 0.
         """
         if self.row is None:
             return self

@@ -36,11 +36,11 @@ class End(NamedTuple):
 
     Attributes:
         at: When the incident ended last; 0 for never. Pages of signals that were sent before have to be terminated.
-        claimed_at: When the first resolve came about which BigPanda is asked now; 0 if no resolve is claimed.
-        version: Timestamps of the latest claimed resolve; its arrival, twice, if it has none. None if none was ever
-            claimed.
-        silent_since: When the first of the questions was asked that BigPanda left unanswered since its last answer; 0
-            if there is none.
+        claimed_at: Arrival of the first of the resolves about which BigPanda is asked now; 0 if no resolve is claimed.
+        version: BigPanda's timestamps of the latest claimed resolve. If it had none, its arrival stands for both of
+            them. None if no resolve was ever claimed.
+        silent_since: When the first of the questions was asked that BigPanda has left unanswered; 0 if it answered the
+            last one.
     """
 
     at: float = 0.0
@@ -57,12 +57,12 @@ class End(NamedTuple):
     def last_claimed_at(self) -> float:
         """Time of the latest claimed resolve (epoch seconds), also of a refuted one; 0 if none was ever claimed.
 
-        It is `claimed_at`, or the newer of the resolve's timestamps if that is later.
+        It is the arrival (`claimed_at`) or the resolve's own newest timestamp, whichever is later.
         """
         return max(self.claimed_at, self.version[0] if self.version else 0.0)
 
     def has_refuted(self, version: Version | None) -> bool:
-        """True if BigPanda refuted a resolve with these timestamps, or a later one. False for None."""
+        """True if BigPanda refuted a resolve with these timestamps, or a later one. False without timestamps (None)."""
         if version is None or self.version is None or self.is_claimed:
             return False
         return version <= self.version
@@ -98,13 +98,13 @@ class End(NamedTuple):
         return replace(self, silent_since=0.0)
 
     def unanswered(self, asked_at: float) -> "End":
-        """Return the incident's end after a question without an answer: `silent_since` is `asked_at`, or earlier."""
+        """Return the incident's end after a question, asked at `asked_at` (epoch seconds), got no answer."""
         return replace(self, silent_since=self.silent_since or asked_at)
 
     def closed_by(self, came: float, version: Version | None) -> "End":
-        """Return the incident's end after a closed state came at `came` with timestamps `version`; `at` stays.
+        """Return the incident's end after a closed state came at `came` with timestamps `version`.
 
-        The claim ends, unless its latest resolve is newer than the state.
+        The claim ends, unless its latest resolve is newer than the state. The time of the last end (`at`) stays.
         """
         is_newer = self.claimed_at > came
         if self.version is not None and version is not None:
@@ -130,9 +130,10 @@ class Flap(NamedTuple):
     is_signalled: bool = False
 
     def after_state(self, before: State | None, state: State, rule: FlapRule, *, is_flagged: bool) -> "Flap":
-        """Return the memory of changes after `state`, newer than `before`. `is_flagged`: BigPanda says that it flaps.
+        """Return the memory of changes after `state`, which is newer than `before` (None if it is the first).
 
-        If the incident was calm when `state` came, an earlier flap is forgotten.
+        `rule` tells after how many changes the incident flaps. With `is_flagged`, BigPanda says that it flaps. If the
+        incident was calm when `state` came, an earlier flap is forgotten.
         """
         known = self if state.came < self.calm_at else Flap(self.changes)
         changes = tuple(at for at in known.changes if at > state.came - rule.seconds)
@@ -227,9 +228,9 @@ class Entry(NamedTuple):
             copies of a share are recognised.
         announced: The newest state that xMatters accepted; None if there is none.
         doubtful: States that xMatters may have accepted: the answer to the signal was ambiguous, or the sender died.
-        eased: A state that came after the announced one, is better, and was not announced; None if there is none. The
-            next state is compared with it, too. After a snooze it is the announced state as if that were over: so an
-            open state counts as reopened, and is announced once more.
+        eased: A state that came after the announced one, is better, and was not announced; None if there is none. A
+            newer state that is worse than this one counts as worsened. Once a snooze is over, this is the announced
+            state marked as over: an open state then counts as reopened, and is announced once more.
         acknowledgement: The acknowledgement of the announced state; None if nobody acknowledged it.
         receipt: How far it is proven that people know of the announced critical.
         lease: The lease of the sender that works now, or that died; None if there is none.
@@ -318,10 +319,7 @@ class Entry(NamedTuple):
 
     @property
     def is_snooze_over(self) -> bool:
-        """True after `with_snooze_over`, until another state is announced or `unchanged`.
-
-        An open state then counts as reopened.
-        """
+        """True from a snooze's end until a state is announced or ruled unchanged: an open one counts as reopened."""
         return self.announced is not None and self.eased == _as_over(self.announced)
 
     def is_eased_by(self, state: State) -> bool:
@@ -394,9 +392,9 @@ class Entry(NamedTuple):
     def unchanged(self, state: State, *, is_left_out: bool = False) -> "Entry":
         """Return the ledger entry with a newer state that the policy does not announce: nothing is owed any more.
 
-        If the state is closed, the entry's `end` records that the incident is over. `is_left_out` is True if the policy
-        would announce `state`, but a pause or shadow mode leaves it out. In that case a better `eased` stays, so that
-        the next share as bad as `state` is announced.
+        If the state is closed, the entry's `end` records that the incident is over. `is_left_out` is True if only a
+        pause or shadow mode keeps `state` from being announced. A better state in `eased` then stays there, so that the
+        next share that is as bad as `state` is announced.
         """
         eased = state.without_alerts() if self.is_eased_by(state) else None
         if is_left_out and self.eased and state.is_worse_than(self.eased):
@@ -409,10 +407,10 @@ class Entry(NamedTuple):
         return entry if state.is_open else entry._ended_by(state)
 
     def ended_unannounced(self, state: State) -> "Entry":
-        """Return the ledger entry whose pages have to be terminated, although the resolve `state` is not announced yet.
+        """Return the ledger entry after a resolve (`state`) that is not announced yet: the pages have to end now.
 
-        If the incident opens before the resolve is announced, it is announced as reopened. The receipt ends: no answer
-        is awaited.
+        If the incident opens before the resolve is announced, the open state counts as reopened. The receipt ends: no
+        answer is awaited.
         """
         eased = state.without_alerts() if self.is_eased_by(state) else self.eased
         return replace(self._ended_by(state), eased=eased, receipt=self.receipt.ended())
@@ -455,7 +453,7 @@ class Entry(NamedTuple):
         """Return the ledger entry with the lease of a sender that is about to send, in at most `tries` attempts.
 
         `plan` is the number of the message that a queue has for the lease's state: the state becomes the newest, and
-        owed. Without a message `plan` is None: no other state becomes the newest or owed. All `tries` count as signals
+        owed. If there is no such message, `plan` is None: newest state and debt stay. All `tries` count as signals
         until the sender records how many were accepted, since the sender may die before that.
         """
         entry = replace(self._without_lease()._counting(lease, tries, lease.began), lease=lease)
@@ -473,9 +471,9 @@ class Entry(NamedTuple):
     ) -> "Entry":
         """Return the ledger entry after xMatters accepted the signal of the lease's state. The lease ends.
 
-        `request_id` is xMatters' id of the signal; None if the answer had none. `maybe_accepted` counts the attempts
-        that were accepted, or may have been, by `until` (epoch seconds). The incident's rate limit counts from `until`,
-        since xMatters' flood control counts from when it accepted a signal. `audience` has the signal's recipients.
+        `request_id` is xMatters' id of the signal; None if the answer had none. `maybe_accepted` is the number of
+        attempts that xMatters accepted, or may have accepted, by `until` (epoch seconds). The incident's rate limit
+        counts them at that time. `audience` has the signal's recipients.
         """
         entry = self._released(lease)._counting(lease, maybe_accepted, until)
         return entry.announcing(lease.state, request_id, lease.began, audience)
@@ -483,10 +481,9 @@ class Entry(NamedTuple):
     def announcing(self, state: State, request_id: str | None, at: float, audience: Audience = NOBODY_NAMED) -> "Entry":
         """Return the ledger entry with `state` announced. `at` is the start of the sender's lease (epoch seconds).
 
-        The debt is settled unless a newer state is known, and the doubtful states are cleared. A resolve ends the
-        incident. A state that opened, worsened, reopened or resolved drops the acknowledgement. A critical that opened,
-        worsened or reopened begins a receipt if the channel awaits one. A signal of an open state to the acknowledger
-        alone changes neither acknowledgement nor receipt.
+        Nothing is owed any more, unless a newer state is known. The doubtful states are cleared. A resolve ends the
+        incident. A state that opened, worsened, reopened or resolved drops the acknowledgement, and such a critical
+        begins a receipt if the channel awaits one. A signal of an open state to the acknowledger alone changes neither.
 
         `request_id` is xMatters' id of the signal; None if the answer had none. `audience` has the signal's recipients.
         If a newer state is announced already, the newer one stays announced, and `state` becomes doubtful: people may
@@ -562,13 +559,13 @@ class Entry(NamedTuple):
     def after_dead_end(self, callback: "Callback", signal: AcceptedSignal | None, policy: Policy) -> "Entry":
         """Return the entry after a callback that reports a failed recipient or a page's end (`Callback.is_dead_end`).
 
-        `signal` is the one whose page the callback names. If it is not the newest one, the entry stays as it is.
-        `signal` is None if xMatters was not asked about the page: the entry then stays as it is for a page's end, and
-        if there is more than one signal.
+        `signal` is the one whose page the callback names; None if xMatters was not asked about the page. The callback
+        counts if `signal` is the newest one. Without `signal` it counts only for a failed recipient, if there is no
+        other signal. Otherwise the entry stays as it is.
 
-        Otherwise a failed recipient is recorded. The receipt's awaited step, if any, counts as missed once xMatters
-        notifies nobody else: all recipients of the signal failed, or its only known page ended. It does not if an
-        earlier signal of the critical has other recipients.
+        A failed recipient is recorded. The receipt's awaited step counts as missed once xMatters notifies nobody else:
+        all recipients of the signal failed, or its only known page ended, and no earlier signal of the critical has
+        other recipients.
         """
         signals = self.open_signals
         if not signals or signals[-1].at < self.receipt.since:
@@ -607,10 +604,10 @@ class Entry(NamedTuple):
 
     @property
     def is_awaited(self) -> bool:
-        """True if the announced critical still needs proof that somebody heard it.
+        """True if the fallback topic has to be notified unless proof comes that somebody heard the announced critical.
 
-        The fallback topic is notified if no proof comes. False once the newest state is not critical, unless xMatters
-        made no page of the signal.
+        That is so while the receipt is open and the newest state is critical. A signal of which xMatters made no page
+        is reported in any case.
         """
         if not self.receipt.is_open or self.receipt.has_no_page:
             return self.receipt.is_open
@@ -630,9 +627,9 @@ class Entry(NamedTuple):
     def owing_others(self, row: Row | None, now: float) -> "Entry":
         """Return the entry with its newest state owed to `unanswered_recipients` since `now` (epoch seconds).
 
-        The sweeper finds that debt by `row`. A state that is owed already will be signalled to them, too: it keeps its
-        row, which becomes due now. The entry stays as it is if there is no row, if the state is dead-lettered, or if
-        those recipients need no signal any more (`awaits_others`).
+        The sweeper finds that debt by `row`. A state that is owed already keeps its own row, which becomes due now: its
+        signal will include those recipients. The entry stays as it is without the row, if the state is dead-lettered,
+        or if those recipients need no signal any more (`awaits_others`).
         """
         if self.newest is None or not self.awaits_others(self.newest) or self.debt.is_given_up:
             return self
@@ -677,9 +674,10 @@ class Entry(NamedTuple):
         """True if a person's answer to a page is out of date: the incident was signalled again, or ended.
 
         `came` is the answer's arrival (epoch seconds). `answered` is the signal whose page the answer names; None if
-        unknown. The answer is out of date if the incident ended after `came`, if another signal was sent after `came`,
-        or if one of an open state was sent after `answered`. Other signals are all but those to further recipients,
-        which tell of no change, and, for an acknowledgement (`as_acknowledgement`), those to the acknowledger alone.
+        unknown. The answer is out of date if, after `came`, the incident ended or another signal was sent. It is also
+        out of date if another signal of an open state was sent after `answered`. Signals to further recipients alone do
+        not count, since they tell of no change. For an acknowledgement (`as_acknowledgement`), those to the
+        acknowledger alone do not count either.
         """
         signals = [
             signal
@@ -697,8 +695,8 @@ class Entry(NamedTuple):
     def owes_worse(self) -> bool:
         """True if an open state is owed (maybe dead-lettered) that is worse than what an answering person may know.
 
-        True if that state is worse than `eased`, or than at least one of the states that may have been announced last.
-        Then the answer is not for the incident as it is now.
+        The person may know `eased`, or any state that may have been announced last: the owed state has to be worse than
+        one of them. The answer is then not for the incident as it is now.
         """
         newest = self.newest
         if newest is None or not newest.is_open or not self.debt.is_owed:
@@ -744,8 +742,8 @@ class Entry(NamedTuple):
         `about` is this entry as it was read to write the message. What became owed or unheard since then does not count
         as notified. `missed` is the receipt's step (`Missed`) that the message names; empty for none.
 
-        A row without a stored job is removed, since it was only for the topic. A given-up state keeps its row, unless
-        an operator dropped the state.
+        A row without a stored job is removed, since it was only for the topic. But a given-up state keeps its row until
+        an operator drops the state.
         """
         is_told = self.debt.is_owed and self.debt.since == about.debt.since
         debt = replace(

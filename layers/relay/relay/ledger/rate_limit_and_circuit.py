@@ -45,9 +45,10 @@ class Circuit(NamedTuple):
     Attributes:
         open_until: End of the open state (epoch seconds); None if the circuit is closed.
         failures: Number of failures in a row, since the last success.
-        probed_at: The last `open_until` (epoch seconds) for which one of the waiting signals has a message. It tests
-            xMatters then, while the others have a row alone, and wait for the result. 0 for none.
-        critical_probed_at: The same for a critical signal.
+        probed_at: The last `open_until` (epoch seconds) for which one of the waiting signals was chosen to test
+            xMatters: it has a message, which wakes it then. The others have a row alone, and wait for its result. 0 for
+            none.
+        critical_probed_at: The same for a critical signal, which is chosen besides.
     """
 
     open_until: float | None = None
@@ -171,10 +172,10 @@ class Gate(NamedTuple):
         return now
 
     def is_waited_for(self, end: float, spacing: float, now: float) -> bool:
-        """True if other signals give way to a line of waiting signals.
+        """True if other signals have to give way to a line of signals that wait for their slots (reserved times).
 
-        They do until GRACE_SECONDS after the line's last slot (reserved time), which is `spacing` seconds before `end`,
-        the line's end. Times are epoch seconds. False for an empty line (`end` 0).
+        `end` is the line's end: its last slot is `spacing` seconds earlier. Other signals give way until GRACE_SECONDS
+        after that slot. Times are epoch seconds. False for an empty line (`end` 0).
         """
         return end - spacing + GRACE_SECONDS > now
 
@@ -219,7 +220,8 @@ class RateLimiter:
 
     Attributes:
         seen: Last known content of each gate (the table item of a rate limit), and the time of the reading (epoch
-            seconds), by the gate's name. A gate that was full a moment ago is not updated again.
+            seconds), by the gate's name. If a gate was full or its circuit open less than KNOWN_SECONDS ago, it is not
+            asked again.
     """
 
     table: "Table"
@@ -232,9 +234,10 @@ class RateLimiter:
     ) -> Ticket | Wait:
         """Return a ticket if all rate limits (`limits_of`) and the circuit breaker allow a signal now, else a wait.
 
-        `slot` is the time that an earlier wait reserved for the incident. A returned wait has a new slot. It has none
-        if the circuit is open, or if no slot is free within HORIZON_SECONDS: then it ends in about that time. A
-        critical signal that finds no room at its own slot keeps it for some seconds, for which other signals wait.
+        `slot` is the time that an earlier wait reserved for the incident; None if there is none. A returned wait has a
+        new slot. If a critical signal finds no room at its own slot, the wait lasts a second, and keeps that slot. The
+        wait has no slot if the circuit is open, or if no slot is free within HORIZON_SECONDS, after which the signal
+        asks again.
         """
         now, limits = self.clock(), limits_of(channel, recipients)
         is_due = _is_due(slot, now)

@@ -72,9 +72,9 @@ class Receipt(NamedTuple):
         answered_by: xMatters' name of that person, or a text with BigPanda's id of the user.
         missed: Step that failed or was late (`Missed`), also after the fallback topic was notified; empty if none was.
         told_at: When the fallback topic was notified of `missed`.
-        questions: Number of the last question to the vendors' APIs about the critical; 0 before the first one. The
-            first EARLY_QUESTIONS are for callbacks. Then each time limit of the policy (device, answer) has one, the
-            shortest first. A question that is left out counts as asked.
+        questions: Number of the last question to the vendors' APIs about the critical, asked or left out; 0 before the
+            first one. Up to EARLY_QUESTIONS they are for callbacks. After these, each time limit of the policy (for a
+            device, for an answer) has one question, the shortest limit first.
         recipients: Names of the first MAX_RECIPIENTS recipients of the signal; empty if the workflow chooses them.
         others_at: When the policy's `unanswered_recipients` were signalled, since nobody was known to have heard of the
             critical; or when a snooze made that signal needless.
@@ -113,7 +113,7 @@ class Receipt(NamedTuple):
     def notified(self, at: float, policy: Policy) -> "Receipt":
         """Return the receipt after a device got the critical at `at`: open only if `policy` awaits an answer, too.
 
-        A closed receipt stays as it is, and so does one that has a time already, or began after `at`.
+        The receipt stays as it is if it is closed, if it has a `notified_at` already, or if it began after `at`.
         """
         if not self.is_open or self.notified_at or at < self.since:
             return self
@@ -122,7 +122,8 @@ class Receipt(NamedTuple):
     def answered(self, by: str, at: float) -> "Receipt":
         """Return the receipt, closed by the answer of the person `by` at `at`.
 
-        It stays as it is if there is no critical, if the critical came after `at`, or if it was answered already.
+        The receipt stays as it is if there is no critical, if the critical came after `at`, or if it was answered
+        already.
         """
         if not self.since or at < self.since or self.answered_at:
             return self
@@ -149,14 +150,11 @@ class Receipt(NamedTuple):
         return replace(self, missed=Missed.NOBODY_ANSWERED if self.notified_at else Missed.NOBODY_NOTIFIED)
 
     def fallback_notified(self, step: str, at: float) -> "Receipt":
-        """Return the critical's receipt, closed, after the fallback topic was notified of a missed `step`.
-
-        A receipt that is closed already stays as it is. `at` is in epoch seconds.
-        """
+        """Return the receipt, closed, after the fallback topic was notified of `step`. A closed one stays as it is."""
         return replace(self, is_open=False, missed=step, told_at=at) if self.is_open else self
 
     def awaits_a_step(self, policy: Policy) -> bool:
-        """True if the receipt is open, and awaits a step of `policy`, or has a missed step to notify the topic of."""
+        """True if the receipt is open, and either awaits a step of `policy` or has a missed step to report."""
         return self.is_open and (bool(self.missed) or self._awaits_device(policy) or policy.answered_within_seconds > 0)
 
     @property
@@ -201,13 +199,19 @@ class Receipt(NamedTuple):
         return not self.notified_at and policy.notified_within_seconds > 0
 
     def asking(self, policy: Policy, *, is_early: bool = False) -> "Receipt":
-        """Return the critical's receipt with a question to the vendors counted: an early one, or the awaited step's."""
+        """Return the critical's receipt with a question to the vendors counted; as it is if no question is left.
+
+        It is the question for a callback about a delivery (`is_early`), or else the next awaited step's.
+        """
         left = [number for _, number in self._questions(policy)]
         number = EARLY_QUESTIONS if is_early else next(iter(left), self.questions)
         return replace(self, questions=max(self.questions, number))
 
     def heard(self, heard: Heard, policy: Policy, responses: "ResponseMeanings", now: float) -> "Receipt":
-        """Return the critical's receipt after xMatters' API answered `heard` at `now`. An escalation is no answer."""
+        """Return the critical's receipt after xMatters' API answered `heard` at `now` (epoch seconds).
+
+        A response that escalates is no answer, but proves that a device was notified.
+        """
         for name, text in heard.answers:
             if text.strip().lower() not in responses.escalate:
                 return self.answered(name, now)

@@ -35,13 +35,12 @@ class ReceiptProver:
     def ask(
         self, name: str, entry: Entry, channel: Channel, pages: Sequence[str], deadline: Deadline, *, is_early: bool
     ) -> Entry:
-        """Ask xMatters about these pages, unless another function does, and return the entry with the answer.
+        """Ask the vendors about a critical, and return the entry with their answers. Raises SendError, and LedgerError.
 
-        `name` is the entry's key. `is_early` is True for a callback about a delivery: xMatters alone is asked. It is
-        False once the receipt's time to ask has come, or for a callback about a dead end: BigPanda is asked, too, if
-        the policy awaits an answer and xMatters knows of none. The question is noted in the ledger before it is asked,
-        since a surge of questions could take xMatters down. If another function noted it first, or if no question is
-        left, the stored entry is returned as it is. Raises SendError, and LedgerError.
+        `name` is the entry's key, and xMatters is asked about `pages`. For a callback about a delivery (`is_early`),
+        nobody else is asked. Otherwise BigPanda is asked, too, if the policy awaits an answer and xMatters knows of
+        none. The question is counted in the ledger first, since a surge of questions could take xMatters down. If
+        another function counted it before, or no question is left, nothing is asked, and the stored entry is returned.
         """
         is_mine, before, failure = False, entry.receipt.questions, None
 

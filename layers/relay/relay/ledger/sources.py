@@ -84,7 +84,7 @@ class Sources:
     _suggested: dict[str, float] = field(default_factory=dict, init=False, repr=False)
 
     def record(self, channel: Channel, environment_id: str | None, recipients: Recipients, deadline: Deadline) -> None:
-        """Record a share's environment if the channel's secret lacks it, and the fact that its URL named recipients.
+        """Record a share's environment if the channel's secret lacks it, and that its URL named recipients if it did.
 
         Each fact is recorded once a day, and only for a channel with reconcile runs. Errors of the table are ignored.
         """
@@ -123,10 +123,7 @@ class Sources:
         return self._try_change(key, partial(_with_set, recipients=named), deadline)
 
     def of_incident(self, channel: Channel, incident_id: str) -> tuple[Recipients, ...]:
-        """Return each set of recipients that a webhook URL named for an incident, without the empty set.
-
-        Raises LedgerError.
-        """
+        """Return each non-empty set of recipients that a webhook URL named for an incident. Raises LedgerError."""
         return tuple(_sets(self.table.read(_incident_key(channel.name, incident_id))))
 
     def of_incidents(self, channel: str, incident_ids: Collection[str]) -> dict[str, tuple[Recipients, ...]]:

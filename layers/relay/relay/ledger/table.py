@@ -89,7 +89,7 @@ class Table:
         self._run = run
 
     def limited(self, run: Run) -> "Table":
-        """Return a copy of the table, each of whose calls `run` makes within a time limit."""
+        """Return a copy of the table that makes its calls by `run`, which limits their time."""
         return Table(self._client, self._name, self._clock, run)
 
     def read(self, key: str) -> Text | None:
@@ -316,9 +316,9 @@ def encoded(entry: Entry) -> str:
 def stored_row(entry: Entry) -> Row | None:
     """Return the row of an entry to store in the `due` index; None if the debt has no row, and no proof is awaited.
 
-    It is the debt's row. But if a critical awaits proof that people know of it, and the debt's row names no job, the
-    row's due time is when the critical's signal was sent. Its `is_critical` is True if the newest state is critical, or
-    such a proof is awaited.
+    It is the debt's row. But if that names no job while a critical awaits proof (`Entry.is_awaited`), it is a row that
+    is due since the critical's signal was sent. Its `is_critical` is True if the newest state is critical, or such a
+    proof is awaited.
     """
     row = entry.debt.row
     if row is None and not entry.receipt.is_open:

@@ -23,10 +23,7 @@ ENTRIES_AT_ONCE = 1_000
 
 @dataclass(frozen=True)
 class Comparison:
-    """Compares BigPanda's incidents with the ledger entries of channels.
-
-    `sources` is the store of the recipients that webhook URLs named, by incident.
-    """
+    """Compares BigPanda's incidents with the ledger entries of channels."""
 
     sources: Sources
     ledger: Ledger
@@ -55,7 +52,7 @@ class Comparison:
                         run.findings[member.name, seen.name] = found
 
     def recognize(self, run: Progress) -> None:
-        """Add to `run.known` the incidents that a channel knows which was not compared, so that none is reported.
+        """Add to `run.known` the incidents that are known to a channel which was not compared: none is reported.
 
         A channel is not compared if its secret can't be read. If the run failed, all channels of the listing count as
         not compared. Raises LedgerError.

@@ -31,7 +31,8 @@ class RunLease:
 
     Attributes:
         taken_at: Time at which this run took the lease (epoch seconds). It identifies the run.
-        start: Number of the listing (`Listing.number`) with which the next run begins, or with the next higher one.
+        start: Number (`Listing.number`) of the listing with which the next run begins; the next higher one if no
+            listing has it.
     """
 
     table: Table
@@ -105,9 +106,9 @@ class KnownEntry(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """State to queue for a channel, for the reason `cause`: one job for each of `entries`, which has one at least.
+    """State to queue for a channel, for the reason `cause`: one job for each of `entries`.
 
-    The only entry of an incident that the ledger does not know is empty.
+    If the ledger does not know the incident, `entries` has one empty entry.
     """
 
     cause: Cause
@@ -127,7 +128,7 @@ class Finding(NamedTuple):
 
 @dataclass
 class Progress:
-    """Progress of a run with one listing.
+    """Progress of a reconcile run with one listing of incidents.
 
     Attributes:
         began: Time at which the run began with this listing (epoch seconds).
@@ -137,8 +138,8 @@ class Progress:
         firsts: States of unknown incidents that a channel will signal if they turn out to be its own, by channel and
             short name.
         listed: Short names (id or hash) of the listed incidents that are not snoozed.
-        known: Short names of incidents that are not reported: a channel knows them, or signals them now.
-        known_to: Incidents that are in a channel's ledger, by channel.
+        known: Short names of incidents that are not to be reported: a channel knows them, or this run signals them.
+        known_to: Incidents that have an entry in a channel's ledger, by channel.
         unknown: Incidents without an entry in the ledger of a channel that only reports them, by their short names.
         unjudged: Incidents without an entry in the ledger of a channel that would signal them, by channel and short
             name. `Ownership.judge` removes those whose owner it finds.
@@ -146,7 +147,7 @@ class Progress:
         whole: Incidents with the details of their alerts, by id.
         targets: BigPanda's names of the targets (such as webhooks) with which it shared an incident, by its short name.
         spent: Time that the calls for the listing took, by part (milliseconds).
-        waits: True if the next run must list a resolved incident again, since this run did not settle it.
+        waits: True if this run did not settle a resolved incident, so that the next run must list it again.
     """
 
     listing: Listing
@@ -177,7 +178,7 @@ class Progress:
         return self.unknown | {name: seen for (_, name), seen in self.unjudged.items()}
 
     def go_on(self) -> None:
-        """Renew the lease if that is due. Raises LedgerError if it is lost, or the time of the run is over."""
+        """Renew the run's lease if that is due. Raises LedgerError if the lease is lost, or the run's time is over."""
         if not self.deadline.remaining():
             raise LedgerError("the run took too long")
         self.lease.renew()

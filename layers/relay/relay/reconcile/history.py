@@ -44,8 +44,8 @@ class Member(NamedTuple):
     def signals(self) -> bool:
         """True if the channel signals incidents of which no share came. Else it only reports them.
 
-        Without a share, the relay does not know the recipients in the webhook's URL. So the channel must not depend on
-        that URL for its recipients.
+        Without a share, the relay does not know the recipients in the webhook's URL. So only a channel that does not
+        need them signals.
         """
         return is_ringing(self.channel) and not needs_url_recipients(self.channel)
 

@@ -72,10 +72,10 @@ class Ownership:
     def judge(self, run: Progress, names: Mapping[str, frozenset[str]], *, criticals_alone: bool) -> None:
         """Decide to which channel the incidents in `run.firsts` belong, of which no share came. Raises LedgerError.
 
-        `names` has BigPanda's names of each channel's webhook (see `learn`). A channel's own incidents become findings,
-        which are signalled. Incidents that were shared with other webhooks only are ignored for an hour. If BigPanda's
-        activities do not say whose an incident is, it stays in `run.unjudged`, to be reported to people. With
-        `criticals_alone`, incidents that are not critical wait for a later call.
+        `names` has BigPanda's names of each channel's webhook (see `learn`). A channel's own incident becomes a
+        finding, which is signalled. An incident that was shared with other webhooks only is ignored for an hour. If
+        BigPanda's activities do not say whose an incident is, it stays in `run.unjudged`, to be reported to people.
+        With `criticals_alone`, incidents that are not critical wait for a later call.
         """
         for place, finding in list(run.firsts.items()):
             channel, name = place

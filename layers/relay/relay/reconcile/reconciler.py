@@ -48,11 +48,10 @@ class Reporter:
     def report(self, run: Progress, told: dict[str, set[str]]) -> None:
         """Report open incidents that no channel of the listing knows: to the log, criticals to the fallback topic, too.
 
-        `told` has, by the incident's short name, the channels that an earlier report of this run named: the incident
-        may be in two environments. The incidents reported here are added to `told`.
-
-        A channel knows an incident that has an entry in its ledger. An incident that did not change since the last
-        complete run is not reported: an earlier run reported it, or it changed before the comparisons began.
+        A channel knows an incident that has an entry in its ledger. An incident is reported once, if it changed since
+        the last complete run, and its state then lasted for SETTLES_SECONDS. `told` has the channels that this run
+        named in a report already, by the incident's short name, since an incident may be in two environments. This
+        report is added to `told`.
         """
         now, noted = self.clock(), run.history.unknown
         unknown = {name: seen for name, seen in run.to_report.items() if name not in run.known}
@@ -138,7 +137,8 @@ class Queueing:
     def queue(self, run: Progress, *, criticals_alone: bool) -> None:
         """Queue jobs for the findings: criticals first, then open incidents, then resolved ones.
 
-        Raises QueueError, and LedgerError if the lease or the time is over. Queued findings are removed from `run`.
+        Queued findings are removed from `run`. Raises QueueError, and LedgerError if the run's lease is lost or its
+        time is over.
         """
         found = [(place, finding) for place, findings in run.findings.items() for finding in findings]
         for place, finding in sorted(found, key=lambda each: each[1].urgency):
@@ -243,9 +243,9 @@ class Reconciler:
         return {"runs": len(compared), "channels": len(channels)}
 
     def run(self) -> list[Listing]:
-        """Compare all listings with their channels. Return the compared listings.
+        """Compare all listings with their channels. Return the compared listings; none while another run works.
 
-        Does nothing while another run works. A failure of one listing does not stop the others.
+        A failure of one listing does not stop the others.
         """
         whole, lease, done = self.deadlines(RUN_SECONDS), None, list[Listing]()
         try:

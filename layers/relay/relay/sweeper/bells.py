@@ -49,9 +49,9 @@ BACKLOG = 200
 
 @dataclass(frozen=True)
 class Bells:
-    """Wakes overdue debts (owed states), and dead-letters debts at which workers keep failing.
+    """Wakes overdue debts, and dead-letters debts at which workers keep failing.
 
-    `invoke` invokes the job worker directly with a message's text (envelope); it returns False if that fails.
+    `invoke` invokes the job worker directly with a message's text (envelope). It returns False if that fails.
     """
 
     tools: Tools
@@ -63,12 +63,13 @@ class Bells:
     def ring_overdue(self, run: SweeperRun, rows: Iterable[DueRow], deadline: Deadline, *, ahead: float = 0.0) -> int:
         """Send messages for overdue debts (owed states), criticals first; return their number.
 
-        States that expired are woken, too, to be dead-lettered: they count neither in the result nor in the limits.
-
         In one run, a channel gets at most the messages that its rate limit allows in a minute. It gets none while its
-        circuit breaker is open, and then only a few until a signal closes the circuit. Channels take turns, so that the
-        many debts of one channel do not use up the time of the others. If the retry queue has more than BACKLOG
-        messages, only criticals are woken. A debt counts as overdue `ahead` seconds before it is due.
+        circuit breaker is open. Once the open time is over it gets a few, until a signal closes the circuit. Channels
+        take turns, so that the many debts of one channel do not use up the time of the others. If the retry queue has
+        more than BACKLOG messages, only criticals are woken. A debt counts as overdue `ahead` seconds before its row is
+        due.
+
+        States that expired are woken, too, to be dead-lettered: they count neither in the result nor in the limits.
         """
         overdue = [each for each in rows if self._is_overdue(each, ahead)]
         if not overdue:

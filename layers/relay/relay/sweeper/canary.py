@@ -60,8 +60,8 @@ class Canary(NamedTuple):
     Attributes:
         began: Beginning of the incident, which is also a part of its id; 0 for none yet.
         ended: Time from which its resolve is sent, until the webhook takes it; 0 before.
-        is_decided: True if the test ended before its incident did: it failed, or a pause or shadow mode began. Then
-            only the resolve is still sent.
+        is_decided: True if the test is over before its incident: it failed, or a pause or shadow mode began. Only the
+            resolve is still to be sent.
         failure: Why the last incident failed, in words; empty if it succeeded.
         judged_at: When the last incident failed or succeeded; 0 for none yet.
     """
@@ -80,8 +80,8 @@ class Canary(NamedTuple):
     def is_due(self, now: float) -> bool:
         """True if the channel's next incident has to begin: EVERY_SECONDS passed, and the last one is over or decided.
 
-        The resolve of a decided one (`is_decided`) was sent once at least. It is not awaited, even if the webhook did
-        not take it.
+        A decided incident (`is_decided`) need not be over. Its resolve was sent once at least, and that is enough, even
+        if the webhook did not take it.
         """
         is_stopped = self.phase == Phase.OVER or (self.is_decided and now > self.ended)
         return is_stopped and now - self.began >= EVERY_SECONDS
@@ -103,7 +103,7 @@ class Canary(NamedTuple):
         """Return the canary after the webhook answered: in its next phase if `refusal` is empty.
 
         Else `refusal` says why the webhook did not take the share. The canary stays as it is, so that the share is sent
-        again, or failed once ACCEPTED_SECONDS have passed.
+        again. After ACCEPTED_SECONDS it fails.
         """
         is_opening = self.phase == Phase.OPENING
         if not refusal:

@@ -52,11 +52,11 @@ class FallbackNotifier:
     fallback: Fallback
 
     def notify(self, run: SweeperRun, rows: Sequence[DueRow], deadline: Deadline) -> int:
-        """Notify people of criticals that are overdue or unheard. Return the number of channels they were told of.
+        """Notify people of criticals that are overdue or unheard. Return the number of channels in the messages.
 
-        The fallback topic gets one message a channel, and then the phones are called. Channels with few debts (owed
-        states) come first, and the ledger's entries are marked as notified after all messages are sent. So the many
-        debts of one channel do not delay the message of another. A canary's entry is marked, too, without a message.
+        The fallback topic gets one message for each channel, and then the phones are called. Channels with few debts
+        come first, and entries are marked as notified after all messages are sent: so many debts of one channel do not
+        delay the message of another. A canary's entry is marked, and nobody is told.
         """
         self.policies.read(rows)
         overdue = [each for each in rows if self._is_to_notify(each)]
@@ -286,9 +286,10 @@ NUMBERS = range(1000, 10_000)
 def carry_out(asked: Mapping[str, Any], fallback: Fallback, table: Table, clock: Clock) -> dict[str, Any]:
     """Test the last resort (topic and phones) for `relayctl fallback test`, from within the sweeper's own function.
 
-    A short number is sent by each way. The result has a list `ways`, each with `way`, `number` and `failure`, which is
-    empty if AWS accepted the test. But if `asked` has a list `confirmed`, the ways whose number people told the
-    operator, only that list is recorded, and the result is empty. Raises LedgerError.
+    `asked` is relayctl's request. A short number is sent by each way. The result has a list `ways`: of each its `way`
+    (name), `number`, and `failure`, which is empty if AWS accepted the test. A second request has a list `confirmed`:
+    the ways whose number people told the operator. Then nothing is sent, this list is recorded, and the result is
+    empty. Raises LedgerError.
     """
     if "confirmed" in asked:
         record = {"at": clock(), "ways": list(asked["confirmed"])}

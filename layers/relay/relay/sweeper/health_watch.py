@@ -71,11 +71,11 @@ class ShareSurvey:
     def learn(
         self, run: SweeperRun, probed: Sequence[str], deadline: Deadline, *, among: Collection[str] | None
     ) -> None:
-        """Record in `run`, for each channel in `probed`, how often it expects shares, its last share, and its canary.
+        """Record in `run` for each `probed` channel: its expectation of shares, its last share, if it has a canary.
 
-        `probed` are the channels whose credentials the caller has just probed. `among` has the names of all channels:
-        those that are not among them are forgotten. It is None if this run did not list the channels. A channel that
-        can't be read keeps its record. Raises LedgerError.
+        `probed` are the channels whose credentials the caller has just probed. One that can't be read keeps its record.
+        `among` has the names of all channels, and the records of others are dropped. It is None if this run did not
+        list the channels: then all records stay. Raises LedgerError.
         """
         if among is not None:
             run.expected = {name: each for name, each in run.expected.items() if name in among}
@@ -194,7 +194,7 @@ PUBLISH_SECONDS = 5.0
 
 
 class Message(NamedTuple):
-    """A health message that is due: its channels became sick, or they are well again, as `health` says."""
+    """A health message that is due. Its channels are all sick, or all well again, as `health` says."""
 
     health: Health
     notices: Sequence[ChannelNotice]
@@ -207,7 +207,7 @@ class Message(NamedTuple):
 
 @dataclass(frozen=True)
 class HealthWatch:
-    """Judges all channels' health and tells people of changes. `canaries`: None if the webhook's URL is not known."""
+    """Judges all channels' health, and tells people of changes. `canaries` is None if the webhook's URL is unknown."""
 
     tools: Tools
     survey: ShareSurvey

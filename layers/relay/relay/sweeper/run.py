@@ -86,7 +86,7 @@ class DueRows:
                 run.is_whole = False
 
     def current(self, rows: Iterable[DueRow]) -> Iterator[DueRow]:
-        """Yield the rows with their entries as read from the table, since the index lags behind."""
+        """Yield the rows with their entries read again from the table, since those of the index may be out of date."""
         for batch in batched(rows, MAX_BATCH, strict=False):
             entries = self.ledger.read_many([each.key for each in batch])
             yield from (replace(each, entry=entries[each.key]) for each in batch)
@@ -95,7 +95,7 @@ class DueRows:
         self.ledger.change(row.key, change, row.entry)
 
     def stored_job(self, row: DueRow, name: str) -> Job | None:
-        """Return the job `name` stored beside a row's entry; None without one, or if malformed. Raises LedgerError."""
+        """Return the job that is stored as `name` beside a row's entry; None if there is none, or it is malformed."""
         text = self.ledger.stored(row.key, name)
         try:
             return read_envelope(text) if text else None
@@ -151,10 +151,7 @@ class Tools(NamedTuple):
             return None
 
     def run_logging_failure[T](self, call: Callable[[], T], otherwise: T) -> T:
-        """Return the result of a call, or log its failure and return `otherwise`.
-
-        So a failure in one debt or channel does not stop the others.
-        """
+        """Return the result of a call, or log its failure and return `otherwise`, so that the run goes on."""
         try:
             return call()
         except LedgerError as error:
@@ -309,15 +306,16 @@ class SweepPolicies:
     def of(self, channel: str) -> Policy:
         """Return a channel's policy.
 
-        A removed channel has the default policy, and so has an unreadable one of which there is no copy. After
-        NOTIFIED_WITHIN_SECONDS it has UNREAD, which awaits a proof that a device got each critical.
+        A removed channel has the default policy. A channel whose secret can't be read has that of the cached copy.
+        Without a copy it has the default policy, and after NOTIFIED_WITHIN_SECONDS the policy UNREAD, which awaits a
+        proof that a device got each critical.
         """
         if channel not in self.known:
             self.known[channel] = self._read_policy(channel)
         return self.known[channel]
 
     def with_holds(self, row: DueRow, now: float) -> Entry:
-        """Return the entry of a row with the end of its debt's last hold, such as a pause (`judgement.with_holds`)."""
+        """Return a row's entry with `paused_until` at the end of its debt's last hold (`judgement.with_holds`)."""
         policy = self.of(row.channel)
         return judgement.with_holds(row.entry, policy, now, is_policy_known=row.channel not in self.unread)
 

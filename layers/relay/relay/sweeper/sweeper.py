@@ -126,8 +126,8 @@ class Sweeper:
     def recover(self, closed_at: float) -> None:
         """Wake overdue debts, after a channel's circuit breaker closed at `closed_at` (epoch seconds).
 
-        Nothing is done if another recovery began after that time: each recovery reads the rows of all channels. So
-        after an outage of many channels the index is read a few times, and not once for each channel.
+        Each call reads the rows of all channels, so nothing is done if another call began after that time. After an
+        outage of many channels the index is read a few times, and not once for each channel.
         """
         now = self.tools.clock()
         self.policies.begin_run()

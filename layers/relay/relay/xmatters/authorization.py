@@ -37,9 +37,9 @@ class Logins:
     def headers(self, login: Login, deadline: Deadline, *, reserve: float = 0.0) -> dict[str, str]:
         """Return the Authorization header for a request; no header if the URL itself is the credential.
 
-        A request for an OAuth token must be answered by `reserve` seconds before the deadline. Raises SendError if no
-        token is got, or if the type of authentication is unknown: a request must not be sent without its credential.
-        The error's `was_sent` is False, since the caller's own request was not sent.
+        A request for an OAuth token must be answered by `reserve` seconds before the deadline. Raises SendError if
+        xMatters gives no token, or if the type of authentication is unknown. The error's `was_sent` is False, since the
+        caller's own request must not be sent then.
         """
         members = login.auth.members
         match login.auth.type:

@@ -64,9 +64,8 @@ class RestApi:
         """Send a request, and return its answer if it is a success, or has a status of `also`. Raises SendError.
 
         `path` begins with a slash; its special characters are quoted already. `document` is the JSON body. `says` reads
-        what the caller needs from a success: if it returns None, BadAnswer is raised with the reason UPSTREAM. So it is
-        for any 404 without xMatters' error object: it comes from a proxy in between, and does not say that something
-        does not exist.
+        what the caller needs from a success. If it returns None, BadAnswer is raised with the reason UPSTREAM. The same
+        is raised for a 404 without xMatters' error object, which comes from a proxy in between and proves nothing.
         """
         login = Login(rest.auth, rest.base_url)
         body = None if document is None else json.dumps(document).encode()
@@ -207,7 +206,7 @@ _ODD = "xMatters' answer is not one that can be read"
 
 
 class Kind(StrEnum):
-    """What xMatters knows under a recipient's name."""
+    """Kind of the recipient that xMatters has under a name, if any."""
 
     USER = "user"
     GROUP = "group"

@@ -72,8 +72,8 @@ class XMatters:
         """Send one signal with at most `max_attempts` attempts, and none within `reserve` seconds of the deadline.
 
         After an ambiguous failure (xMatters may have accepted the signal), no further attempt is made. With
-        `repeats_if_ambiguous`, one is made within `max_attempts`, unless the failure is a time-out: for criticals, two
-        pages are better than none.
+        `repeats_if_ambiguous`, one further attempt is made within `max_attempts`, unless the failure is a time-out: for
+        criticals, two pages are better than none.
         """
         sent, attempts_left, is_renewed = SendResult(attempts=0), max_attempts, False
         while True:
