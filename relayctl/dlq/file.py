@@ -97,8 +97,8 @@ MAX_PROBLEM = 200
 def read_line(text: bytes, now: float) -> Message:
     """Return the message of an export's line. Raises UnreadableMessage, or QueueError if SQS would refuse the message.
 
-    A job that lacks the time at which it was dead-lettered gets `now`. Without it, the worker would take the message of
-    a dropped job for an older copy.
+    The job counts as dead-lettered at `now` (epoch seconds). If it was dead-lettered again after its export, the worker
+    would take the message for an older copy.
     """
     try:
         envelope = json.loads(text)["envelope"]
@@ -107,7 +107,7 @@ def read_line(text: bytes, now: float) -> Message:
     job = read_envelope(envelope)
     message = Message(envelope, attributes_of(job))
     check_message(message.envelope, message.attributes)
-    return message if job.dead_lettered_at else message._replace(envelope=envelope_of(job.dead_lettered(now)))
+    return message._replace(envelope=envelope_of(job.dead_lettered(now)))
 
 
 def send(queue: Queue, messages: Sequence[Message], stopping: Callable[[], bool]) -> Iterator[tuple[int, str | None]]:
