@@ -109,14 +109,14 @@ def put(change: ChannelChange, *, revokes: str | None = None) -> Done:
     `revokes` is given if a credential ends now: the command to type if that cannot be put in force. A change without a
     changed key puts the settings in force again, since an earlier call may have failed to. Raises ClickException.
     """
-    stack, name, before, after = change.store.stack, change.name, change.before, change.after
+    stack, name, before, after, is_back = change.store.stack, change.name, change.before, change.after, False
     if change.changes:
-        change.store.write(name, after.text(), replaces=before.version)
+        is_back = change.store.write(name, after.text(), replaces=before.version)
         seconds = stack.parameters.get("SecretCacheSeconds", "300")
         terminal.say(f"channel {name}: {'made' if change.is_new else f'changed; functions read it within {seconds} s'}")
     keys = {each["key"] for each in change.changes}
     # A change of the mode must reach all functions within seconds.
-    in_force, must_act = None, not change.is_new and (not keys or "policy.mode" in keys)
+    in_force, must_act = None, is_back or (not change.is_new and (not keys or "policy.mode" in keys))
     if revokes:
         in_force = put_in_force(stack, name, command=revokes)
     elif must_act:

@@ -162,8 +162,10 @@ class TestRemove:
         removed = {"channel": "payments", "removed": True, "drained": False, "owed": None}
         assert operator.run_json("channel", "remove", "payments", "--yes") == removed
         assert operator.run_json("channel", "list", code=3)["channels"] == []
+        marks = operator.marks()
         again = operator.run("channel", "set", "payments", "--trigger-url", URL, code=0)
         assert "channel payments: made" in again.stderr
+        assert operator.marks() != marks, "a function may have read the settings from before the removal"
         secret = operator.secret("payments")
         assert secret["xmatters"] == {"trigger_url": URL, "auth": {"type": "url"}}
         assert secret["inbound"]["token"] != "old-token-of-24-characters"

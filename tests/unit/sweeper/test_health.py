@@ -346,6 +346,10 @@ class TestRefused:
         relay.rest.steps, relay.bigpanda.steps = [answer], [answer]
         relay.sweep_for(3 * HOUR)
         assert len(relay.sns.told()) == 1, "still sick"
+        relay.edit_secret(lambda document: document["xmatters"]["rest"]["auth"].update(password="another-pw"))
+        relay.edit_secret(lambda document: document["bigpanda"].update(api_key="another-key-9d01"))
+        relay.sweep_for(HOUR)
+        assert len(relay.sns.told()) == 1, "the new credentials are not known to be accepted"
         relay.rest.steps, relay.bigpanda.steps = [LISTED], [HttpAnswer(200, {}, b"[]")]
         relay.sweep_for(2 * HOUR)
         assert relay.sns.told()[1:] == [("notice", "Channel noc is well again")]

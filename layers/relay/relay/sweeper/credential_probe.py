@@ -106,7 +106,7 @@ class CredentialProbe:
     lister: "Callable[[], Lister]"
 
     def refused(self) -> dict[str, tuple[ApiKind, ...]]:
-        """Return, by channel, the kinds of credentials in use that the last probe found refused.
+        """Return, by channel, the APIs that refused its credential when they last accepted or refused one.
 
         Empty if the results can't be read now, so that the caller can judge the other reasons of a channel's sickness.
         """
@@ -114,8 +114,9 @@ class CredentialProbe:
             probes = read_probes(self.tools.table, self.tools.clock())
         except LedgerError:
             return {}
-        found = {name: self._still_refused(name, probe) for name, probe in probes.channels.items()}
-        return {name: kinds for name, kinds in found.items() if kinds}
+        refused = {name: each for name, each in probes.channels.items() if each.refused}
+        # A credential that was changed since is not known to be accepted until a run has tested it.
+        return {name: tuple(each.refused) for name, each in refused.items() if self._in_use(name, each) is not None}
 
     def run(self, deadline: Deadline) -> tuple[list[str], list[str], bool]:
         """Test the API credentials of the channels that are due, the longest untested first. Raises LedgerError.
@@ -152,17 +153,18 @@ class CredentialProbe:
         due = [
             name
             for name, each in known.items()
-            if now - each.at >= PROBE_SECONDS or len(self._still_refused(name, each)) < len(each.refused)
+            if now - each.at >= PROBE_SECONDS or len(self._in_use(name, each) or ()) < len(each.refused)
         ]
         return sorted(due, key=lambda name: known[name].at)[:MAX_PROBED]
 
-    def _still_refused(self, name: str, probe: Probe) -> tuple[ApiKind, ...]:
+    def _in_use(self, name: str, probe: Probe) -> tuple[ApiKind, ...] | None:
+        """Return the APIs whose refused credential is still in use; None if the channel was removed."""
         if not probe.refused:
             return ()
         try:
             return probe.refused_among(self.tools.channels.get(name).api_fingerprints())
         except UnknownChannel:
-            return ()
+            return None
         except ChannelError:
             # For a channel that can't be read, the known results stay.
             return tuple(probe.refused)
@@ -227,10 +229,10 @@ class CredentialProbe:
 def _refused(channel: Channel, found: Mapping[ApiKind, bool | None], known: Probe) -> dict[ApiKind, str]:
     """Return the fingerprints of the channel's refused credentials, by kind.
 
-    If this probe did not tell (None in `found`), a credential that the last probe (`known`) found refused still counts.
+    If this probe did not tell (None in `found`), what the last probe (`known`) found refused stays. So a credential
+    that was changed since is tested again by the next run.
     """
     prints = channel.api_fingerprints()
-    stays = known.refused_among(prints)
-    return {
-        kind: prints[kind] for kind, is_refused in found.items() if is_refused or (is_refused is None and kind in stays)
-    }
+    refused = {kind: prints[kind] for kind, is_refused in found.items() if is_refused}
+    untold = (kind for kind in known.refused if found.get(kind, False) is None)
+    return {kind: known.refused[kind] for kind in untold} | refused

@@ -173,7 +173,8 @@ class RecipientWatch:
         told = {name: at for name, at in known.items() if name in lasting or now - at < TOLD_AGAIN_SECONDS}
         if found.keys() - told.keys() and self.topics.tell_unreachable(channel.name, found):
             told = dict.fromkeys(found, now) | told
-        if told != known:
+        # Also if nothing changed: it must not expire, or people were told again.
+        if told or known:
             self._store(TOLD_KEY + channel.name, told)
 
     def _read(self, key: str) -> dict[str, Any]:
