@@ -100,8 +100,7 @@ class ChannelStore:
     def write(self, name: str, text: str, *, replaces: str | None) -> bool:
         """Store a secret in place of version `replaces`; None: a new one. Raises ClickException if it has changed.
 
-        Return True if that brought a removed channel back: functions may have read its settings from before its
-        removal.
+        Return True if a removed channel came back: functions may have read its settings from before.
         """
         removed = None
         if replaces is not None:

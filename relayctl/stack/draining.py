@@ -35,8 +35,8 @@ def options(verb: Callable[..., None]) -> Callable[..., None]:
         default="20m",
         show_default=True,
         metavar="DURATION",
-        help="Drained is a channel without a share or a signal for so long, 1m to 55m. Less than 5m only without "
-        "xmatters.rest.",
+        help="Drained is a channel without a share or a signal for so long, 1m to 55m. Less than 5m (15m with a "
+        "BigPanda key) only without xmatters.rest.",
     )
     timeout = click.option(
         "--timeout",
@@ -82,7 +82,7 @@ def drained(stack: Stack, names: Sequence[str], quiet: float, timeout: float) ->
         found = read_status(stack, left[0] if len(left) == 1 else None)
         wanted = [each for each in found.channels if each.name in left]
         if found.readings.problems and (
-            not wanted or any(each.debts is None or each.traffic is None for each in wanted)
+            len(wanted) < len(left) or any(each.debts is None or each.traffic is None for each in wanted)
         ):
             raise click.ClickException(f"cannot tell what is owed: {printable('; '.join(found.readings.problems))}")
         waiting = {each.name: waits_for(each, found.at, quiet) for each in wanted}

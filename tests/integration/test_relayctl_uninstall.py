@@ -152,6 +152,17 @@ class TestYes:
         assert list(tmp_path.iterdir()) == []
         assert len(operator.run_json("channel", "list")["channels"]) == 1
 
+    def test_channel_that_is_not_shown_because_the_list_failed_is_not_removed(
+        self, operator: Operator, logs: Logs
+    ) -> None:
+        operator.keep("a", "noc")
+        operator.owe("a", "i1", 30)
+        logs.share("noc", 200)
+        operator.on_pause = lambda: operator.refused.update(ListSecrets="ThrottlingException")
+        assert "cannot tell what is owed" in operator.run("uninstall", "--yes", code=1).stderr
+        operator.refused.clear()
+        assert exists(operator)
+
     @pytest.mark.parametrize("is_interrupted", [True, False], ids=["Ctrl-C", "refused"])
     def test_removal_that_is_not_in_force_ends_the_run_and_names_the_rest(
         self, operator: Operator, logs: Logs, *, is_interrupted: bool
