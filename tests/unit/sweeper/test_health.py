@@ -219,6 +219,19 @@ HOUR = 3600.0
 EVERY = 4 * HOUR
 
 
+def test_sick_channel_that_is_paused_is_told_well_again_only_after_the_pause() -> None:
+    relay = watched(DOWN)
+    relay.post()
+    relay.sweep_for(600)
+    relay.change_policy(pauses=[samples.pause("keep", 600, 2 * HOUR)])
+    relay.sweep_for(HOUR)
+    assert "Channel noc is sick" in relay.sns.told()[0][1]
+    assert "well" not in str(relay.sns.told())
+    relay.session.steps = [samples.accepted()]
+    relay.sweep_for(2 * HOUR)
+    assert relay.sns.told()[-1] == ("notice", "Channel noc is well again")
+
+
 @pytest.mark.parametrize(("shares", "is_table_down"), [(1, False), (0, False), (0, True)])
 def test_channel_without_a_share_for_too_long_wakes_people(shares: int, is_table_down: bool) -> None:
     relay = watched(policy={"expect_share_every": EVERY})

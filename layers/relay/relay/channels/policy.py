@@ -112,7 +112,11 @@ class Policy(NamedTuple):
 
     def stops_all(self, now: float) -> bool:
         """True if the channel sends nothing at `now` (epoch seconds): it is in shadow mode, or wholly paused."""
-        return self.mode is Mode.SHADOW or any(not each.when and each.is_active(now) for each in self.pauses)
+        return self.mode is Mode.SHADOW or self.is_paused(now)
+
+    def is_paused(self, now: float) -> bool:
+        """True if the whole channel is paused at `now` (epoch seconds): no pause with conditions counts."""
+        return any(not each.when and each.is_active(now) for each in self.pauses)
 
     def after_pauses(self, at: float) -> float:
         """Return the time `at`, or the end of the pause if the whole channel is paused at that time (epoch seconds)."""

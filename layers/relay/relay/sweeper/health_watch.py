@@ -217,11 +217,19 @@ class HealthWatch:
     canaries: CanaryWatch | None
     topics: HealthTopics
 
-    def judge(self, run: SweeperRun, owed: Mapping[str, Sequence[Entry]], deadline: Deadline) -> None:
+    def judge(
+        self,
+        run: SweeperRun,
+        owed: Mapping[str, Sequence[Entry]],
+        deadline: Deadline,
+        *,
+        paused: Collection[str] = frozenset(),
+    ) -> None:
         """Judge channels that owe states, are silent, have a refused credential or a failed canary, or were sick.
 
         `owed` has the entries of the ledger's `due` index, by channel. If the run could not read the whole index, no
-        channel is judged well. People are told of changes. Raises LedgerError.
+        channel is judged well, and in no case one of `paused`, which sends nothing. People are told of changes. Raises
+        LedgerError.
         """
         debts = {name: Debts.of(entries) for name, entries in owed.items()}
         silent = self.survey.silent(run, deadline)
@@ -244,7 +252,7 @@ class HealthWatch:
             owed_by = debts.get(name, Debts())
             is_urgent = name in silent or owed_by.unpaged_criticals > 0
             momentary = momentary_reasons(owed_by)
-            if run.is_whole or ongoing or momentary:
+            if ongoing or momentary or (run.is_whole and name not in paused):
                 state = run.health.get(name, ChannelState())
                 run.health[name] = state.judged(now, ongoing, momentary, is_urgent=is_urgent)
         run.health = self._kept(run.health, now)

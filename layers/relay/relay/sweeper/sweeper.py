@@ -211,8 +211,9 @@ class Sweeper:
                 channel: [self.policies.with_holds(each, now) for each in some]
                 for channel, some in by_channel(real).items()
             }
+            paused = {name for name in run.health if self.policies.of(name).is_paused(now)}
             deadline = self.tools.deadlines(min(HEALTH_SECONDS, latest.remaining()))
-            self.health.judge(run, owed, deadline)
+            self.health.judge(run, owed, deadline, paused=paused)
             # After the messages, so that a vendor that hangs does not delay them.
             if latest.remaining() >= PROBES_SECONDS:
                 deadline = self.tools.deadlines(PROBES_SECONDS)
