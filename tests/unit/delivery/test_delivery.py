@@ -145,6 +145,14 @@ def test_critical_is_sent_once_and_counted_as_unguarded_and_its_resolve_is_owed(
     assert relay.play("ok") == ["delivered resolved"]
 
 
+def test_critical_that_may_have_rung_without_the_ledger_does_not_ring_at_once_with_each_share() -> None:
+    relay = new_relay(samples.refused(502))
+    relay.dynamodb.failure = TABLE_DOWN
+    relay.play("critical")
+    sent = len(relay.session.calls)
+    assert (relay.play("comment comment"), len(relay.session.calls)) == (["queued internal"] * 2, sent)
+
+
 def test_state_that_is_not_critical_waits_if_the_rate_limiter_fails() -> None:
     relay, table = hooked()
     table.before[CALLS["gate"]] = table_down

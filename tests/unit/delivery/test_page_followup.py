@@ -149,6 +149,24 @@ def test_fallback_is_not_notified_of_a_missing_page_after_an_end_that_is_not_ann
     assert (relay.recorder.metrics()["page_missing"], relay.sns.published) == (1, [])
 
 
+@pytest.mark.parametrize(
+    ("later", "missed"), [(["Ops"], "page_missing"), (["Ops", "Dba"], ""), (["Ops", "Dba", "Boss"], "")]
+)
+def test_critical_without_a_page_is_told_of_unless_a_later_page_is_for_all_its_recipients(
+    later: list[str], missed: str, tenant: Tenant
+) -> None:
+    tenant.hidden = {"r1"}
+    routes = [
+        {"when": {"status": "critical"}, "recipients": ["Ops", "Dba"]},
+        {"when": {"status": "*"}, "recipients": later},
+    ]
+    relay = new_relay(
+        tenant, policy={"routes": routes, "notify_on": ["opened", "eased"], "min_seconds_between_signals": 0}
+    )
+    relay.play("critical 15 warning 5m")
+    assert (relay.statuses(), relay.entry().receipt.missed) == ("critical warning", missed)
+
+
 # ---- The follow-up fails ---------------------------------------------------------------------------------------------
 
 

@@ -95,6 +95,7 @@ STORIES: dict[str, Story] = {
     "failed": Story(f"critical 20 failure {NEXT}", UNNOTIFIED),
     "delivered, failed": Story(f"critical 20 delivery:Delivered 0 failure {NEXT}", UNANSWERED),
     "failed, acknowledged": Story(f"critical 20 failure 0 response:Acknowledge {NEXT}"),
+    "escalated by xMatters": Story(f"critical 20 escalation {NEXT}"),
     "a device failed": Story(f"critical 20 delivery:Failed {NEXT}"),
     "terminated, and no REST API": Story(f"critical 20 status:terminated {NEXT}"),
     # Without the REST API, a failure counts for the only signal alone.
@@ -566,6 +567,13 @@ class TestUnansweredRecipients:
         relay = watched(LATE_ANSWER | {"flap": {"transitions": 2, "minutes": 60}})
         relay.play("warning 2 ok 2 warning 2 critical 30m")
         assert rung(relay).split()[-2:] == ["Ops", "Boss,Duty"]
+
+    def test_they_are_signalled_although_alerts_join_the_critical_while_the_topic_is_told(self) -> None:
+        relay = watched(LATE_ANSWER | {"notify_on": ["opened", "grew"]})
+        relay.play("critical", alerts=["a1"])
+        relay.sns.before = once(lambda _: relay.play("critical", alerts=["a1", "a2"]))
+        relay.play("30m")
+        assert rung(relay).split() == ["Ops", "Ops", "Boss,Duty"]
 
     def test_they_do_not_join_those_of_a_critical_that_comes_anew_after_a_better_state(self) -> None:
         relay = watched(LATE_ANSWER | {"preset": "oncall"})
