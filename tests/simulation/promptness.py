@@ -516,6 +516,9 @@ class Promptness(CautiousJudge):
             full = [self.world.began + each.ends for each in self.spells("dead-letters")]
             due = max(due, self._fair_from(*_NEEDED, _trigger(job["channel"])), *full)
             at = seconds_of(job["dead_lettered_at"])
+            # An imported job counts as dead-lettered at its import.
+            if any(deed == "import" and self.world.began + begun < at + 1 for begun, deed in self.story.operations):
+                continue
             # A run wakes no more of a channel's rows than its limit has room for.
             late = (
                 at - due - (60.0 * len(self.states) / policy["max_per_minute"] if self._may_lack_message(job) else 0.0)

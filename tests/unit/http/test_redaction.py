@@ -214,3 +214,8 @@ def test_excerpt_has_no_credential_however_long_the_answer_is(size: int) -> None
             assert "HIDDEN" not in found
             assert "known-secret" not in found
             assert len(found) <= 2048
+
+
+@pytest.mark.parametrize("size", range(2048 - len("known-secret"), 2048 - len("known")))
+def test_excerpt_that_is_cut_in_a_credential_shows_no_part_of_it(size: int) -> None:
+    assert "known" not in excerpt(b"y" * size + b"known-secret"), size

@@ -227,6 +227,13 @@ def test_job_that_was_begun_five_times_without_a_result_is_dead_lettered_and_des
     assert 'recipients: "Ops"' in relay.sns.message()["Message"]["email"]
 
 
+def test_job_that_was_begun_five_times_is_said_to_be_too_old_once_it_is() -> None:
+    relay = begun_five_times(policy={"max_age_seconds": 3600})
+    sweep_at(relay, relay.clock.now + 3600)
+    assert [dead.stamps.reason for dead in relay.dead_letters.jobs()] == ["expired"]
+    assert relay.entry().debt.reason == "expired"
+
+
 def test_newer_state_whose_job_could_not_be_stored_is_not_dead_lettered_with_the_older_job() -> None:
     table = HookedDynamoDb()
     relay = begun_five_times(dynamodb=table)

@@ -156,11 +156,11 @@ class Bells:
             self._postpone(row)
             return False
         debt_row = row.entry.debt.row or Row(0.0)
-        if debt_row.begun >= MAX_BEGUN:
-            self._dead_letter(row, job)
-            return False
         now, expires_at = self.tools.clock(), self._expires_at(row)
         is_too_old = expires_at < now
+        if debt_row.begun >= MAX_BEGUN:
+            self._dead_letter(row, job, Reason.EXPIRED if is_too_old else Reason.INTERNAL)
+            return False
         if not may_ring and not is_too_old:
             return False
         job = job.planned(row.entry.debt.plan).with_flags(Flag.BELL)
@@ -179,7 +179,7 @@ class Bells:
             return not is_too_old
         return False
 
-    def _dead_letter(self, row: DueRow, job: Job) -> None:
+    def _dead_letter(self, row: DueRow, job: Job, reason: Reason) -> None:
         """Dead-letter a stored job that no worker finished."""
         newest = row.entry.newest
         if newest is None or not newest.is_same(recorded_state(job, newest)):
@@ -187,7 +187,7 @@ class Bells:
             self._postpone(row)
             return
         plan = row.entry.debt.plan + 1
-        dead_lettered = self.outbox.dead_letter(job.with_reason(Reason.INTERNAL).planned(plan))
+        dead_lettered = self.outbox.dead_letter(job.with_reason(reason).planned(plan))
         at = dead_lettered.dead_lettered_seconds if dead_lettered else None
         if dead_lettered is None or at is None:
             return
@@ -195,7 +195,7 @@ class Bells:
             # The fallback topic's message describes the incident with this job.
             with suppress(LedgerError):
                 self.rows.ledger.store(row.key, FALLBACK_DESCRIPTION, envelope_of(job), lasts=STORED_SECONDS)
-        self.rows.change(row, lambda entry: entry.dead_lettering(newest, at, Reason.INTERNAL, plan=plan))
+        self.rows.change(row, lambda entry: entry.dead_lettering(newest, at, reason, plan=plan))
         self.tools.telemetry.notice(
             "dead_lettered", f"the job of incident {row.incident_id}: workers failed repeatedly"
         )
