@@ -97,12 +97,8 @@ class ChannelStore:
             raise InvalidChannel(f"{what} is not a JSON object{remedy}")
         return SecretDocument(document, value["VersionId"])
 
-    def write(self, name: str, text: str, *, replaces: str | None) -> bool:
-        """Store a secret in place of version `replaces`; None: a new one. Raises ClickException if it has changed.
-
-        Return True if a removed channel came back: functions may have read its settings from before.
-        """
-        removed = None
+    def write(self, name: str, text: str, *, replaces: str | None) -> None:
+        """Store a secret in place of version `replaces`; None: a new one. Raises ClickException if it has changed."""
         if replaces is not None:
             self._swap(name, text, replaces)
         elif removed := self._create(name, text):
@@ -116,7 +112,6 @@ class ChannelStore:
                     f"removal; to refuse them, type: relayctl channel remove {name}"
                 )
                 raise
-        return removed is not None
 
     def _create(self, name: str, text: str) -> str | None:
         """Create a secret; if a removed one has the name, return its current version, to be restored and replaced.

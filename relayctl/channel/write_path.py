@@ -96,10 +96,8 @@ def prepare(
     for key in (f"{endpoint}.token" for endpoint in ENDPOINTS):
         value = after.get(key)
         if isinstance(value, str) and value != before.get(key) and len(value) < LEAST_TYPED_LENGTH:
-            raise click.UsageError(
-                f"{key}: a token has at least {LEAST_TYPED_LENGTH} characters; relayctl makes one if the key is left "
-                "out"
-            )
+            least = f"a token has at least {LEAST_TYPED_LENGTH} characters"
+            raise click.UsageError(f"{key}: {least}; relayctl makes one if the key is left out")
     return ChannelChange(store, name, before, after, channel, endpoints.urls(store.stack, name, after), expiries)
 
 
@@ -109,14 +107,15 @@ def put(change: ChannelChange, *, revokes: str | None = None) -> Done:
     `revokes` is given if a credential ends now: the command to type if that cannot be put in force. A change without a
     changed key puts the settings in force again, since an earlier call may have failed to. Raises ClickException.
     """
-    stack, name, before, after, is_back = change.store.stack, change.name, change.before, change.after, False
+    stack, name, before, after = change.store.stack, change.name, change.before, change.after
+    is_restored = change.is_new and change.store.is_removed(name)
     if change.changes:
-        is_back = change.store.write(name, after.text(), replaces=before.version)
+        change.store.write(name, after.text(), replaces=before.version)
         seconds = stack.parameters.get("SecretCacheSeconds", "300")
         terminal.say(f"channel {name}: {'made' if change.is_new else f'changed; functions read it within {seconds} s'}")
     keys = {each["key"] for each in change.changes}
-    # A change of the mode must reach all functions within seconds.
-    in_force, must_act = None, is_back or (not change.is_new and (not keys or "policy.mode" in keys))
+    # A changed mode must reach all functions within seconds. A restored secret has its old settings for a moment.
+    in_force, must_act = None, is_restored or (not change.is_new and (not keys or "policy.mode" in keys))
     if revokes:
         in_force = put_in_force(stack, name, command=revokes)
     elif must_act:

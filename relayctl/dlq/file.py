@@ -97,8 +97,7 @@ MAX_PROBLEM = 200
 def read_line(text: bytes, now: float) -> Message:
     """Return the message of an export's line. Raises UnreadableMessage, or QueueError if SQS would refuse the message.
 
-    The job counts as dead-lettered at `now` (epoch seconds). If it was dead-lettered again after its export, the worker
-    would take the message for an older copy.
+    It counts as dead-lettered `now` (epoch seconds): by its old time, the worker could take it for an older copy.
     """
     try:
         envelope = json.loads(text)["envelope"]
