@@ -17,6 +17,7 @@ from relay.channels.policy import Policy
 from relay.deadline import Deadline
 from relay.failures import ChannelForbidden
 from relay.http.session import HttpAnswer
+from relay.ledger.credentials import change_mark
 from relay.ledger.entry import entry_key
 from relay.ledger.receipt import Heard, Receipt
 from relay.ledger.receipt_prover import ReceiptProver
@@ -319,16 +320,29 @@ class TestRestOfTheStory:
         relay.sweep_for(3600, step=20)
         assert (told(relay), relay.entry().receipt.answered_by) == ([], "BigPanda user anna")
 
-    def test_people_are_asked_about_although_the_pause_that_held_the_question_is_ended_early(self) -> None:
+    @pytest.mark.parametrize(("begins", "ends"), [(0, 1200), (240, 120)], ids=["ended early", "cancelled"])
+    def test_people_are_asked_about_although_the_pause_that_held_the_question_is_ended_early_or_cancelled(
+        self, begins: int, ends: int
+    ) -> None:
         tenant = Tenant()
         tenant.audits["page-1"] = ["DELIVERED"]
         relay = watched({}, tenant=tenant)
-        relay.play("critical 40")
-        relay.change_policy(**NOTIFIED, pauses=[samples.pause("keep", 0, 7200)])
-        relay.sweep_for(1200)
-        relay.change_policy(**NOTIFIED, pauses=[samples.pause("keep", 0, 1300)])
+        relay.change_policy(**NOTIFIED, pauses=[samples.pause("keep", begins, 7200)])
+        relay.play("critical")
+        relay.sweep_for(ends)
+        relay.change_policy(**NOTIFIED)
         relay.sweep_for(300, step=15)
         assert (tenant.audited, told(relay)) == (["page-1"], [])
+
+    def test_critical_of_a_channel_that_was_removed_by_mistake_is_told_of_once_the_channel_is_back(self) -> None:
+        relay = watched(BOTH)
+        relay.play("critical")
+        secret = relay.secrets.texts.pop("noc")
+        change_mark(relay.credentials.table(relay.clock), "noc", "removed", relay.clock.now, revokes=True)
+        relay.sweep_for(120)
+        relay.secrets.texts["noc"] = secret
+        relay.sweep_for(360)
+        assert told(relay) == UNNOTIFIED
 
     @pytest.mark.parametrize("is_refused", [True, False])
     def test_message_describes_this_critical_and_not_an_earlier_one(self, is_refused: bool) -> None:

@@ -268,9 +268,9 @@ class Followup:
             ended = signals_to_terminate(entry, replaces=channel.policy.replace, young_since=since)
             times += [each.at - since + now for each in ended if each.is_over]
         if (question_at := _question_at(entry, channel)) is not None:
-            # A pause may end early, and with it the wait for the question.
-            hop = PAUSED_AGAIN_SECONDS if channel.policy.stops_all(now) else math.inf
-            times.append(min(question_at, now + hop))
+            # A pause that delays the question may end early, or be cancelled before it begins.
+            unpaused = entry.receipt.question_at(replace(channel.policy, pauses=())) or 0.0
+            times.append(min(question_at, max(unpaused, now + PAUSED_AGAIN_SECONDS)))
         return max(min(times), now + SHORTEST_SEARCH_WAIT_SECONDS) if times else None
 
     def _without_known_page(self, entry: Entry) -> Iterator[AcceptedSignal]:

@@ -13,6 +13,7 @@ from itertools import batched
 from secrets import SystemRandom
 from typing import Any
 
+from relay.channels.policy import NOTIFIED_WITHIN_SECONDS
 from relay.deadline import Clock, Deadline
 from relay.delivery.delivery import STORED_SECONDS
 from relay.delivery.fallback_messages import MAX_NAMED, Fallback, OverdueDebt
@@ -106,7 +107,9 @@ class FallbackNotifier:
     def _awaits_nothing(self, channel: str, entry: Entry) -> bool:
         """True if a receipt is open, but nothing is awaited now: the policy changed, or the channel was removed."""
         policy = self.policies.of(channel)
-        if channel in self.policies.unread:
+        # A channel that was removed by mistake may come back.
+        age = self.tools.clock() - entry.receipt.since
+        if channel in self.policies.unread or (channel in self.policies.removed and age < NOTIFIED_WITHIN_SECONDS):
             return False
         return entry.receipt.is_open and not entry.receipt.awaits_a_step(policy)
 
