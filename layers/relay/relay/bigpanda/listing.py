@@ -131,7 +131,10 @@ class Lister:
         return found if is_its else None
 
     def share_targets(self, access: BigPandaAccess, incident_id: str, deadline: Deadline) -> frozenset[str]:
-        """Return BigPanda's names of the targets (such as webhooks) of an incident's last shares; empty if unknown."""
+        """Return the names of the targets (such as webhooks) of the shares on the first page of its activities.
+
+        Empty if the page has no share. Raises SendError and LedgerError.
+        """
         ask = partial(self.bigpanda.activities, access, incident_id, kinds=(SHARED,), pages=1)
         shared = map(Fields, self._asked(access, "activities", ask, deadline))
         names = (scalar(nested(each.first("params"), "sharetarget")) for each in shared if each.get("type") == SHARED)

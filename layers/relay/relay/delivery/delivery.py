@@ -461,10 +461,10 @@ def queue_message(services: Services, task: Task, wait: Wait, *, plan: int | Non
 def let_wait(services: Services, task: Task, entry: Entry, wait: Wait) -> Result | Task:
     """Let the state wait: queue its next message, and record in the entry that it is owed. Return the result.
 
-    Returns the task instead if another writer changed the entry. In two cases no message is queued, and the sweeper
-    wakes the state: the wait is longer than SQS's largest delay, or its end can change (WAITS_WITHOUT_MESSAGE). But a
-    state whose signal is to test an open circuit breaker has a message. Raises LedgerError if the state is neither
-    recorded nor on the retry queue.
+    If another writer changed the entry, nothing is recorded, and the task is returned for a new decision; a message may
+    be queued. No message is queued if SQS's largest delay is too short for the wait, or if the wait's end can change
+    (WAITS_WITHOUT_MESSAGE), unless the state is to test an open circuit breaker (`Wait.is_probe`). The sweeper wakes a
+    state without a message. Raises LedgerError if the state is neither recorded nor on the retry queue.
     """
     now, plan = services.clock(), next_plan(task, entry)
     # A task that waits for the rate limiter's table keeps `ledger_down_since`, which ends that wait.

@@ -269,7 +269,7 @@ class Rule(NamedTuple):
 
     Attributes:
         why: The condition of the rule and the reason for its action, in words.
-        phase: The phase of the work after the action (docs/architecture.md), in words.
+        phase: Where the work on the state stands after the action, such as `owed` (docs/architecture.md), in words.
         action: Returns the action; None if the rule does not apply.
     """
 

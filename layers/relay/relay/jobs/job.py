@@ -120,7 +120,7 @@ class Stamps(NamedTuple):
 
 
 class Job(NamedTuple):
-    """A self-contained piece of work for a worker. Times are ISO 8601 in UTC, and None for never.
+    """A self-contained piece of work for a worker. Times are ISO 8601 in UTC.
 
     Attributes:
         kind: A JobKind, or a word that this version does not know.
@@ -135,12 +135,13 @@ class Job(NamedTuple):
         flags: What is true of the job: `Flag`s, or words that this version does not know.
         ledger_down_since: When the job first met a failing ledger; None if the ledger worked.
         accepted: xMatters' acceptance, if only the ledger's record of it is missing; None if the job has to be done.
-        not_before: For a chore, the time before which it must not be attempted.
-        dead_lettered_at: When the relay put the job on the dead-letter queue last; None also if SQS moved it there by
-            itself.
-        revived_at: The time from which the job's age counts; None if that is `received_at`. It is set when a worker
-            first receives the job after a replay, when the job is made from an older job, or to the time at which a
-            waiting follow-up runs next.
+        not_before: For a chore, the time before which it must not be attempted; None if it may be attempted now.
+        dead_lettered_at: When the relay put the job on the dead-letter queue last; None if it never did. SQS may have
+            moved the job there by itself.
+        revived_at: The time from which the job's age counts; None if that is `received_at`. It is the time at which a
+            worker received the job after a replay, at which the job was made from an older job, or at which a waiting
+            follow-up runs next.
+        stamps: What operators are shown of the job. It decides nothing about a signal.
     """
 
     kind: str

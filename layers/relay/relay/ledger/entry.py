@@ -192,7 +192,7 @@ class Acknowledgement(NamedTuple):
     Attributes:
         by: xMatters' name of the person.
         rank: Severity of the state, a higher one is worse; 0 if the state has none.
-        at: Arrival of the acknowledgement (epoch seconds).
+        at: Arrival of the acknowledgement (epoch seconds); 0 if it is not known.
     """
 
     by: str

@@ -66,15 +66,15 @@ class Receipt(NamedTuple):
 
     Attributes:
         since: When the first signal of the critical was sent.
-        is_open: True while a further step is awaited, and the fallback topic was not notified of a missing one.
+        is_open: True while a step is awaited, or while the fallback topic is still to be notified of a missing step.
         notified_at: When a device got the notification.
         answered_at: When a person answered.
         answered_by: xMatters' name of that person, or a text with BigPanda's id of the user.
         missed: Step that failed or was late (`Missed`), also after the fallback topic was notified; empty if none was.
         told_at: When the fallback topic was notified of `missed`.
-        questions: Number of the last question to the vendors' APIs about the critical, asked or left out; 0 before the
-            first one. Up to EARLY_QUESTIONS they are for callbacks. After these, each time limit of the policy (for a
-            device, for an answer) has one question, the shortest limit first.
+        questions: Number of the last question to the vendors' APIs about the critical; 0 before the first one. A
+            callback about a delivery causes one of the first EARLY_QUESTIONS. After these, each time limit of the
+            policy (for a device, for an answer) has a number, the shortest limit first. Numbers may be left out.
         recipients: Names of the first MAX_RECIPIENTS recipients of the signal; empty if the workflow chooses them.
         others_at: When the policy's `unanswered_recipients` were signalled, since nobody was known to have heard of the
             critical; or when a snooze made that signal needless.
@@ -144,7 +144,10 @@ class Receipt(NamedTuple):
         return replace(receipt, is_open=True, missed=step)
 
     def after_dead_end(self, policy: Policy) -> "Receipt":
-        """Return the critical's receipt after xMatters said that it notifies nobody else: the awaited step failed."""
+        """Return the critical's receipt after xMatters said that it notifies nobody else.
+
+        The step that `policy` awaits next has failed (`missed`). If no step is awaited, the receipt stays as it is.
+        """
         if self.missed or not self.awaits_a_step(policy):
             return self
         return replace(self, missed=Missed.NOBODY_ANSWERED if self.notified_at else Missed.NOBODY_NOTIFIED)

@@ -55,7 +55,10 @@ class Text(NamedTuple):
 
 
 def parsed[T](found: Text | None, read: Callable[[Any], T], otherwise: T) -> T:
-    """Return the result of `read` for a document's JSON; `otherwise` without a document, or if it can't be read."""
+    """Return the result of `read`, called with the decoded JSON text of an item of the table.
+
+    Return `otherwise` if there is no item (None), if its text is not valid JSON, or if `read` can't read it.
+    """
     try:
         return otherwise if found is None else read(json.loads(found.text))
     except (ValueError, TypeError, LookupError, AttributeError):
@@ -314,11 +317,15 @@ def encoded(entry: Entry) -> str:
 
 
 def stored_row(entry: Entry) -> Row | None:
-    """Return the row of an entry to store in the `due` index; None if the debt has no row, and no proof is awaited.
+    """Return the row with which an entry is stored in the `due` index; None if the index need not have the entry.
 
-    It is the debt's row. But if that names no job while a critical awaits proof (`Entry.is_awaited`), it is a row that
-    is due since the critical's signal was sent. Its `is_critical` is True if the newest state is critical, or such a
-    proof is awaited.
+    | entry | row |
+    | --- | --- |
+    | its debt has a row with a stored job | that row |
+    | a critical awaits proof (`Entry.is_awaited`) | a row that is due since the critical's signal was sent |
+    | its debt has a row without a job | that row |
+
+    The returned row's `is_critical` is True if the newest state is critical, or if a critical awaits proof.
     """
     row = entry.debt.row
     if row is None and not entry.receipt.is_open:
