@@ -89,6 +89,10 @@ class ChannelState(NamedTuple):
         # A critical incident was the cause of each momentary reason.
         return state._sick([*ongoing, *lasting], now, is_urgent=is_urgent or bool(lasting))
 
+    def unjudged(self, now: float) -> "ChannelState":
+        """Return the state after a run that found the channel neither sick nor well, since it is paused."""
+        return self._replace(judged_at=now, sick_runs=0, urgent_runs=0, well_runs=0)
+
     def _sick(self, why: list[str], now: float, *, is_urgent: bool) -> "ChannelState":
         if not why:
             since = self.since if self.told else 0.0

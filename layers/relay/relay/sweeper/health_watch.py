@@ -252,8 +252,10 @@ class HealthWatch:
             owed_by = debts.get(name, Debts())
             is_urgent = name in silent or owed_by.unpaged_criticals > 0
             momentary = momentary_reasons(owed_by)
-            if ongoing or momentary or (run.is_whole and name not in paused):
-                state = run.health.get(name, ChannelState())
+            state = run.health.get(name, ChannelState())
+            if name in paused and not ongoing and not momentary:
+                run.health[name] = state.unjudged(now)
+            elif run.is_whole or ongoing or momentary:
                 run.health[name] = state.judged(now, ongoing, momentary, is_urgent=is_urgent)
         run.health = self._kept(run.health, now)
         self._publish(run, debts, deadline)
