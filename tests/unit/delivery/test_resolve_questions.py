@@ -52,6 +52,16 @@ def test_bigpanda_is_asked_after_3_15_and_60_seconds(tenant: Tenant) -> None:
     assert relay.bigpanda.calls[0].url.endswith("/v2.0/environments/e1/incidents/i1?expand=alerts")
 
 
+def test_resolve_that_comes_again_is_asked_about_soon_although_its_claim_began_long_before(tenant: Tenant) -> None:
+    relay = asking(tenant)
+    relay.play(RESOLVED)
+    relay.bigpanda.steps = [samples.refused(503)]
+    relay.play("110 ok 20")
+    asked = len(relay.bigpanda.calls)
+    relay.wake(60)
+    assert len(relay.bigpanda.calls) > asked
+
+
 def test_owed_critical_waits_for_the_answer_once_and_for_a_minute_at_most(tenant: Tenant) -> None:
     relay = asking(tenant)
     relay.session.steps = [samples.refused(503)]
