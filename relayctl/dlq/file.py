@@ -106,7 +106,8 @@ def read_line(text: bytes, now: float) -> Message:
     job = read_envelope(envelope)
     message = Message(envelope, attributes_of(job))
     check_message(message.envelope, message.attributes)
-    return message._replace(envelope=envelope_of(job.dead_lettered(now)))
+    # This computer's clock may be behind.
+    return message._replace(envelope=envelope_of(job.dead_lettered(max(now, job.dead_lettered_seconds or 0.0))))
 
 
 def send(queue: Queue, messages: Sequence[Message], stopping: Callable[[], bool]) -> Iterator[tuple[int, str | None]]:

@@ -256,9 +256,10 @@ def test_page_that_xmatters_does_not_end_keeps_others_from_no_end_and_people_fro
     assert tenant.ended == ["page-2"]
 
 
+@pytest.mark.parametrize("is_paused", [False, True])
 @pytest.mark.parametrize(("status", "most"), [(403, 13), (503, 5), (400, 2)])
 def test_page_that_xmatters_does_not_end_is_tried_as_seldom_as_it_asks_although_a_receipt_is_awaited(
-    status: int, most: int, tenant: Tenant
+    status: int, most: int, is_paused: bool, tenant: Tenant
 ) -> None:
     refusals: list[Call] = []
 
@@ -271,7 +272,10 @@ def test_page_that_xmatters_does_not_end_is_tried_as_seldom_as_it_asks_although_
     tenant.audits["page-2"] = ["DELIVERED"]
     policy = {"notified_within_seconds": 300, "answered_within_seconds": 8 * 3600}
     relay = new_relay(tenant, policy=policy, rest=FakeSession(refuse))
-    relay.play("warning 40 critical 40 60m")
+    relay.play("warning 40 critical 40")
+    if is_paused:
+        relay.change_policy(**policy, pauses=[samples.pause("keep", 0, 7200)])
+    relay.play("60m")
     assert 1 <= len(refusals) <= most
     assert ("credentials_refused" in relay.recorder.metrics()) == (status == 403)
 

@@ -663,6 +663,24 @@ def test_answer_to_one_of_two_pages_counts_although_xmatters_says_nothing_of_the
     assert (told(relay), heard(relay)) == ([], (False, True, True))
 
 
+def test_second_page_of_an_earlier_critical_proves_nothing_for_one_that_rang_while_the_first_page_was_asked_about() -> (
+    None
+):
+    tenant = Tenant()
+    relay = watched({}, tenant=tenant)
+    relay.play("critical 40")
+    name, read, channel = entry_key("noc", (), "i1"), relay.entry(), relay.channels.get("noc")
+
+    def heard_of(_: object, page: str, __: object) -> Heard:
+        if page == "page-1":
+            relay.play("ok critical")
+        return Heard(is_notified=True)
+
+    prover = ReceiptProver(heard_of, lambda *_: None, relay.ledger, relay.clock)
+    prover.ask(name, read, channel, ["page-1", "page-1b"], Deadline(5, relay.clock), is_early=False)
+    assert heard(relay) == (True, False, False)
+
+
 def test_end_of_a_further_page_does_not_mean_that_nobody_is_left() -> None:
     tenant = Tenant()
 

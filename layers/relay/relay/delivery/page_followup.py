@@ -252,6 +252,8 @@ class Followup:
             return failed if again is None else replace(failed, until=min(again, now + wait))
         if again is None:
             return _result(job, Outcome.DUPLICATE, without_page)
+        # What xMatters refused to end is tried no sooner.
+        again = again if worst else _unpaused(again, after, channel, now)
         # Its age counts anew, since a receipt may be awaited for a day.
         later = job._replace(revived_at=timestamp(again))
         return _result(later, Outcome.QUEUED, without_page).waiting(Reason.IN_FLIGHT, again)
@@ -268,9 +270,7 @@ class Followup:
             ended = signals_to_terminate(entry, replaces=channel.policy.replace, young_since=since)
             times += [each.at - since + now for each in ended if each.is_over]
         if (question_at := _question_at(entry, channel)) is not None:
-            # A pause that delays the question may end early, or be cancelled before it begins.
-            unpaused = entry.receipt.question_at(replace(channel.policy, pauses=())) or 0.0
-            times.append(min(question_at, max(unpaused, now + PAUSED_AGAIN_SECONDS)))
+            times.append(question_at)
         return max(min(times), now + SHORTEST_SEARCH_WAIT_SECONDS) if times else None
 
     def _without_known_page(self, entry: Entry) -> Iterator[AcceptedSignal]:
@@ -296,6 +296,14 @@ def _question_at(entry: Entry, channel: Channel) -> float | None:
     """Return when xMatters or BigPanda is asked about a critical (epoch seconds); None if there is nothing to ask."""
     can_ask = channel.asks_about_answers or entry.pages_to_ask_about()
     return entry.receipt.question_at(channel.policy) if can_ask else None
+
+
+def _unpaused(again: float, entry: Entry, channel: Channel, now: float) -> float:
+    """Return an earlier time than `again` if a pause delays the question: it may end early, or never begin."""
+    if _question_at(entry, channel) is None:
+        return again
+    unpaused = entry.receipt.question_at(replace(channel.policy, pauses=())) or 0.0
+    return min(again, max(unpaused, now + PAUSED_AGAIN_SECONDS))
 
 
 def _failed(run: _Run, failure: SendError, without_page: tuple[str, ...], now: float) -> Result:

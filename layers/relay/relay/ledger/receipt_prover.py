@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from relay.channels.channel import BigPandaAccess, Channel, Rest
 from relay.deadline import Clock, Deadline
-from relay.failures import SendError
+from relay.failures import Reason, SendError
 from relay.ledger.entry import Entry, incident_id_of
 from relay.ledger.receipt import Answer, Heard, Receipt
 from relay.ledger.table import Ledger
@@ -55,22 +55,27 @@ class ReceiptProver:
         noted = self.ledger.change(name, note, entry)
         if not is_mine:
             return noted
+        asked = noted
         # What one page proves counts, although xMatters says nothing of another one.
         for page in pages if channel.rest else ():
             try:
-                noted = self._heard_of_page(name, noted, channel, page, deadline)
+                noted = self._heard_of_page(name, asked, channel, page, deadline)
             except SendError as error:
-                failure = error
+                failure = failure or error
+                if error.reason not in {Reason.UPSTREAM, Reason.REFUSED}:
+                    break
+            if noted.receipt.since != asked.receipt.since or not noted.receipt.is_open:
+                break
         if channel.bigpanda and channel.asks_about_answers and not is_early and noted.receipt.is_open:
             noted = self._answered_in_bigpanda(name, noted, channel.bigpanda)
         if failure and noted.receipt.is_open:
             # It may be asked again.
-            self.ledger.change(name, _of_same_critical(noted, lambda each: replace(each, questions=before)), noted)
+            self.ledger.change(name, _of_same_critical(asked, lambda each: replace(each, questions=before)), noted)
             raise failure
         return noted
 
     def _heard_of_page(self, name: str, entry: Entry, channel: Channel, page: str, deadline: Deadline) -> Entry:
-        if channel.rest is None or not entry.receipt.is_open:
+        if channel.rest is None:
             return entry
         heard = self.heard_of(channel.rest, page, deadline)
         now = self.clock()

@@ -211,7 +211,9 @@ class Sweeper:
                 channel: [self.policies.with_holds(each, now) for each in some]
                 for channel, some in by_channel(real).items()
             }
-            paused = {name for name in run.health if self.policies.of(name).is_paused(now)}
+            # By the known copies: to read many secrets, one after the other, could use up the run.
+            copies = {name: self.tools.channels.cached(name) for name in run.health}
+            paused = {name for name, copy in copies.items() if copy and copy.policy.is_paused(now)}
             deadline = self.tools.deadlines(min(HEALTH_SECONDS, latest.remaining()))
             self.health.judge(run, owed, deadline, paused=paused)
             # After the messages, so that a vendor that hangs does not delay them.
