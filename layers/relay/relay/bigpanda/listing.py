@@ -86,7 +86,6 @@ class Lister:
     rate_limit: RateLimit
     clock: Clock
     deadlines: Deadlines
-    # End of the time in which this process does not call a host (epoch seconds), by base URL.
     silent: dict[str, float] = field(default_factory=dict, init=False, repr=False)
 
     def listing_page(
