@@ -217,7 +217,11 @@ class Channel:
 
     @cached_property
     def trigger_recipients(self) -> tuple[str, ...]:
-        """Recipients in the trigger's URL. They get each signal, except one for the acknowledger or further recipients."""
+        """Recipients in the trigger's URL.
+
+        A signal to named people only (the acknowledger, or further recipients) does not reach them. Each other signal
+        does.
+        """
         return names_in_url(self.trigger_url)
 
     @property
@@ -247,7 +251,10 @@ class Channel:
 
     @property
     def asks_about_answers(self) -> bool:
-        """True if BigPanda is asked who answered a critical there: the policy awaits answers, and the API can be used."""
+        """True if BigPanda is asked if a person answered a critical there.
+
+        The policy must await an answer, and the channel must have access to BigPanda's API.
+        """
         return self.bigpanda is not None and self.policy.answered_within_seconds > 0
 
     @property
