@@ -311,9 +311,9 @@ class Telemetry:
             self.logger.critical("crash", extra=fields | {"raw_body": raw_body[:MAX_LOGGED_CHARACTERS]})
 
     def notice(self, name: str, detail: str) -> None:
-        """Log a warning `name` with its `detail`, and count it.
+        """Log a warning `name` with its `detail`, and count a metric.
 
-        The metric has the same name, except for the names in METRIC_OF_NOTICE, which has the metrics of these.
+        The metric's name is `name`, or the name that METRIC_OF_NOTICE has for it.
         """
         self.count(METRIC_OF_NOTICE.get(name, name))
         self.logger.warning(name, extra={"detail": detail})

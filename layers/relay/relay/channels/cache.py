@@ -197,7 +197,7 @@ class _Copy:
     failure: str | None = None
 
     def is_revoked(self, marks: Marks) -> bool:
-        """True if the current change marks, `marks`, tell that a credential may be revoked since this copy was read."""
+        """True if `marks` (the current ones) show that a credential may have been revoked since this copy was read."""
         return marks.revocation not in ("", self.marks.revocation)
 
     def is_outdated(self, marks: Marks) -> bool:

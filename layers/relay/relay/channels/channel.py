@@ -135,8 +135,8 @@ class Channel:
     Attributes:
         inbound: Credentials that BigPanda shows to the webhook.
         auth: Credentials for the trigger.
-        recipients: Recipients of signals for which no route matches; empty if the workflow, the webhook's URL or the
-            trigger's URL names them.
+        recipients: Recipients of signals for which no route matches; empty if only other settings, the workflow or the
+            webhook's URL name recipients.
         callback: Credentials that xMatters shows to the callback endpoint; never valid for the webhook.
         responses: The texts by which a person acknowledges or escalates.
         bigpanda: Access to BigPanda's API; None without credentials for it.
@@ -219,8 +219,7 @@ class Channel:
     def trigger_recipients(self) -> tuple[str, ...]:
         """Recipients in the trigger's URL.
 
-        A signal to named people only (the acknowledger, or further recipients) does not reach them. Each other signal
-        does.
+        They get each signal, except those to the acknowledger alone, or to further recipients alone.
         """
         return names_in_url(self.trigger_url)
 
@@ -233,8 +232,8 @@ class Channel:
     def permits(self, recipient: str) -> bool:
         """True if the channel's `policy.allowed_recipients` lets a webhook's URL name this recipient.
 
-        None there permits all names. A name that only a pattern permits must have plain characters (letters, digits,
-        space and `._|@-`), since a pattern such as `dba-*` also matches whole sentences.
+        If `allowed_recipients` is None, all names are permitted. A name that only a pattern permits must have plain
+        characters (letters, digits, space and `._|@-`), since a pattern such as `dba-*` also matches whole sentences.
         """
         allowed, name = self.policy.allowed_recipients, recipient.lower()
         if allowed is None or name in allowed:

@@ -206,7 +206,7 @@ class Pause(NamedTuple):
 
     @property
     def id(self) -> str:
-        """Identity of the pause, a hash of `since`, `keeps_states` and `when`: a later change of its end keeps it."""
+        """Identity of the pause: a hash of what stays if its end is moved (`since`, `keeps_states` and `when`)."""
         return f"{zlib.crc32(repr((self.since, self.keeps_states, self.when)).encode()):08x}"
 
     def is_active(self, now: float) -> bool:
@@ -242,8 +242,8 @@ def active_pause(pauses: Iterable[Pause], now: float) -> Pause | None:
 def age_start(pauses: Sequence[Pause], came: float, longest: float) -> float:
     """Return the time from which a state's age counts (epoch seconds): its arrival `came`, or the end of a later pause.
 
-    A state expires at the age `longest` (seconds). A pause that begins after that does not count. `pauses` are those
-    that apply to the state's incident.
+    A state expires at the age `longest` (seconds). A pause counts only if it begins before the state expires. `pauses`
+    are those that apply to the state's incident.
     """
     start = came
     for each in sorted(pauses):

@@ -53,7 +53,7 @@ class Effects(NamedTuple):
 
     Attributes:
         random: Gives a number from 0 to 1.
-        deadlines: Returns the deadline after a number of seconds.
+        deadlines: Returns a deadline that ends after a number of seconds.
         owner: Returns a unique name for a sender, as the owner of a lease.
         at_once: Makes calls in parallel, and returns their results in order.
         watch: Calls a function, and raises TimeoutError if the call takes longer than a number of seconds.

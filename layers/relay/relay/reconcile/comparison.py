@@ -53,10 +53,10 @@ class Comparison:
                         run.findings[member.name, seen.name] = found
 
     def recognize(self, run: Progress) -> None:
-        """Add to `run.known` the incidents that a channel knows although it was not compared, so that none is reported.
+        """Add incidents to `run.known`: those that a channel knows, although this run did not compare that channel.
 
-        A channel is not compared if its secret can't be read. If the run failed, all channels of the listing count as
-        not compared. Raises LedgerError.
+        Incidents in `run.known` are not reported. A channel is not compared if its secret can't be read. If the run
+        failed, all channels of the listing count as not compared. Raises LedgerError.
         """
         failed = [each.name for each in run.listing.members if run.failure]
         unknown = {seen.share.incident_id: name for name, seen in run.to_report.items()}

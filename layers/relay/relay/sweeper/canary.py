@@ -60,8 +60,8 @@ class Canary(NamedTuple):
     Attributes:
         began: Beginning of the incident, which is also a part of its id; 0 for none yet.
         ended: Time from which its resolve is sent, until the webhook takes it; 0 before.
-        is_decided: True if the test ended early, by a failure, a pause or shadow mode. Then only the incident's resolve
-            is still to be sent.
+        is_decided: True if the test ended early, by a failure, a pause or shadow mode. Then nothing but the incident's
+            resolve is still sent.
         failure: Why the last incident failed, in words; empty if it succeeded.
         judged_at: When the last incident failed or succeeded; 0 for none yet.
     """

@@ -291,8 +291,8 @@ def carry_out(asked: Mapping[str, Any], fallback: Fallback, table: Table, clock:
 
     `asked` is relayctl's request. The first request sends a short number by each way, such as a phone call. Its result
     has a list `ways`, with the name (`way`), `number` and `failure` of each; `failure` is empty if AWS accepted the
-    test. The second request has a list `confirmed`: the ways whose number reached people. It records this list, and
-    sends nothing; its result is empty. Raises LedgerError.
+    test. The second request has a list `confirmed`: the ways whose number reached people. This list is recorded,
+    nothing is sent, and the result is empty. Raises LedgerError.
     """
     if "confirmed" in asked:
         record = {"at": clock(), "ways": list(asked["confirmed"])}

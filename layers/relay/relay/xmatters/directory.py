@@ -208,7 +208,7 @@ _ODD = "xMatters' answer is not one that can be read"
 
 
 class Kind(StrEnum):
-    """Kind of the recipient that has a name in xMatters.
+    """Kind of recipient that xMatters has under a given name.
 
     Attributes:
         NOTHING: Neither a user nor a group. Dynamic teams are not searched.
@@ -281,8 +281,8 @@ class Directory(RestApi):
     def hindrances(self, rest: Rest, names: Sequence[str], now: float, deadline: Deadline) -> dict[str, str]:
         """Return the recipients whom xMatters would not notify at `now` (epoch seconds), each with the reason.
 
-        If it is unknown for a recipient, the reason is empty. Recipients whom xMatters would notify are not in the
-        result. A failed request raises nothing.
+        A recipient of whom xMatters does not say that has an empty reason. Recipients whom xMatters would notify are
+        not in the result. A failed request raises nothing.
         """
         found = self.check(rest, names, deadline)
         reasons = self.personal_hindrances(rest, found, now, deadline)
