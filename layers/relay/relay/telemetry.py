@@ -150,7 +150,8 @@ type Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
 class Telemetry:
     """The log and the metrics of a function, over Powertools. Settings come from POWERTOOLS_* variables.
 
-    `logger` writes the lines that have no method here. `spent` is the time of each part of some work (milliseconds).
+    `logger` is for log lines that have no method here. The methods' parameter `spent` is the time of each part of the
+    work (milliseconds).
     """
 
     def __init__(self, logger: Logger, metrics: Metrics, by_channel: ChannelMetrics | None = None) -> None:
@@ -250,8 +251,8 @@ class Telemetry:
     def worked(self, job: Job, result: Result, spent: Mapping[str, float]) -> None:
         """Log the result of a job from a queue. Count a failed signal, and unusual facts of the result (`Notices`).
 
-        Each share's job is queued before the webhook function sends the signal, in case that function dies. If it sent
-        the signal, the job's result is a `duplicate`, which is logged at DEBUG only.
+        The webhook function queues each share's job before it sends the signal, in case it dies meanwhile. If the
+        webhook function did send the signal, the job's result is a `duplicate`, which is logged at DEBUG only.
         """
         fields = result_fields(result, spent, job.stamps.correlation_id) | history(job)
         never_failed = job.kind == JobKind.SIGNAL and job.stamps.first_failed_at is None and job.accepted is None
@@ -269,8 +270,9 @@ class Telemetry:
     ) -> None:
         """Log and count a notification of the fallback topic about criticals that are overdue, or that nobody heard.
 
-        `missed` has the late or failed step (`ledger.receipt.Missed`) of each that nobody heard, by the incident's id.
-        The metric counts the incidents; if the notification failed (not `is_notified`), it counts one.
+        `missed` has the late or failed step (`ledger.receipt.Missed`) of each critical that nobody heard, by the
+        incident's id; None or empty if there is no such critical. The metric counts the incidents. If the notification
+        failed (not `is_notified`), the metric counts one, for all incidents together.
         """
         self.count("critical_waits", len(incident_ids) if is_notified else 1)
         text = "fallback notified" if is_notified else "the fallback topic could not be notified of critical incidents"
@@ -309,7 +311,10 @@ class Telemetry:
             self.logger.critical("crash", extra=fields | {"raw_body": raw_body[:MAX_LOGGED_CHARACTERS]})
 
     def notice(self, name: str, detail: str) -> None:
-        """Log `detail` as a warning, and count it under `name`, or under its metric in METRIC_OF_NOTICE."""
+        """Log a warning `name` with its `detail`, and count a metric.
+
+        The metric's name is `name`, or the name that METRIC_OF_NOTICE has for it.
+        """
         self.count(METRIC_OF_NOTICE.get(name, name))
         self.logger.warning(name, extra={"detail": detail})
 

@@ -49,10 +49,10 @@ class CallbackVerdict(NamedTuple):
 
     Attributes:
         why: Cause, in words, of a callback that is not verified; empty if it is verified.
-        signal: The signal whose page the callback names; None for a callback that is not verified, and without access
-            to xMatters' REST API.
+        signal: The signal whose page the callback names. None if the callback is not verified, or the channel has no
+            access to xMatters' REST API.
         reason: Reason to record while the callback waits for a later check.
-        is_unasked: True if xMatters could not be asked, so that a later attempt may verify the callback.
+        is_unasked: True if a request to xMatters failed, so that a later attempt may verify the callback.
     """
 
     verdict: Verdict
@@ -68,7 +68,8 @@ class ReceivedCallback(NamedTuple):
     Attributes:
         is_acknowledgement: True if a person acknowledged the incident.
         came: Arrival of the callback (epoch seconds).
-        counts: True if the answer, once verified, changes the incident in BigPanda or is a proof that is awaited.
+        counts: True if the answer, once verified, resolves or snoozes the incident in BigPanda, or proves that a person
+            knows of a critical.
     """
 
     callback: Callback
@@ -78,7 +79,10 @@ class ReceivedCallback(NamedTuple):
 
     @property
     def answered_at(self) -> float:
-        """Time of the event that the callback reports (epoch seconds); its arrival if it has no valid earlier time."""
+        """Time of the event that the callback reports (epoch seconds).
+
+        It is the callback's arrival if the callback states no time, or a time after its arrival.
+        """
         said_at = iso_time(self.callback.at)
         return self.came if said_at is None else min(self.came, said_at)
 
@@ -101,8 +105,8 @@ class Verifier:
     ) -> CallbackVerdict:
         """Verify a callback against its incident's ledger entries, and against xMatters if `rest` is not None.
 
-        A callback that can't be verified is EARLY until EARLY_CALLBACK_SECONDS after its arrival. After that the result
-        is UNVERIFIED or STRANGE.
+        A callback that can't be verified, also because a request failed, is EARLY until EARLY_CALLBACK_SECONDS after
+        its arrival. Later it is UNVERIFIED, or STRANGE if the channel does not know the incident.
         """
         found = self._judged(received, entries, rest, deadline)
         is_young = self.clock() - received.came < EARLY_CALLBACK_SECONDS

@@ -55,7 +55,10 @@ class WritebackProgress:
 
     @classmethod
     def read(cls, table: Table, name: str) -> Self:
-        """Read the item with the key `name`; the progress of a new callback if there is none. Raises LedgerError."""
+        """Read the item with the key `name`; the progress of a new callback if there is none.
+
+        Raises LedgerError, also if the item is malformed.
+        """
         found = table.read(name)
         if found is None:
             return cls()
@@ -88,9 +91,10 @@ class Writeback:
     """Writes callbacks of xMatters into BigPanda: comments, assignments, and the actions that the channel allows.
 
     Attributes:
-        sources: Store of the recipients that webhook URLs named, by incident. By them the incident's ledger entries are
-            found.
+        sources: Store of the recipients that webhook URLs named, by incident. An incident has a ledger entry for each
+            set of recipients, which is a part of the entry's key.
         table: The ledger's table, which has the progress of callbacks.
+        prover: Asks the vendors who heard of a critical.
     """
 
     writer: IncidentWriter
@@ -104,9 +108,15 @@ class Writeback:
     def write(self, job: Job, channel: Channel, deadline: Deadline, *, waits_until: float = 0.0) -> Result:
         """Verify a job's callback, record an acknowledgement or proof in the ledger, and write it into BigPanda once.
 
-        BigPanda is not called before `waits_until` (epoch seconds). The outcome is `delivered` if the callback was
-        written, and `duplicate` if an earlier call wrote it. It is `unchanged` if the channel writes no such callback
-        or does not know the incident. It is `unsafe`, with a reason, if the write failed or has to wait.
+        Does not sleep: a later call does what has to wait. BigPanda is not called before `waits_until` (epoch seconds).
+        A failure of a vendor or of the ledger raises nothing.
+
+        | outcome | case |
+        | --- | --- |
+        | `delivered` | The callback was written. |
+        | `duplicate` | An earlier call wrote the callback. |
+        | `unchanged` | The channel writes no such callback, or does not know the incident. |
+        | `unsafe`, with a reason | A request or the ledger failed, or the callback has to wait. |
         """
         callback, came = parse_callback(job.body), seconds_of(job.received_at)
         if not channel.wants_callback(callback):

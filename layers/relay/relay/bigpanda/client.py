@@ -61,8 +61,9 @@ class RateLimit:
     def take_room_to_repeat(self, access: BigPandaAccess, calls: int, *, is_known: bool) -> bool:
         """Return True if a repeated question about a resolve, which takes `calls` API calls, may be asked now.
 
-        The calls are counted in any case. Repeated questions have a rate limit of their own, over REPEATED_SECONDS, so
-        that first questions are not delayed. It is lower if people were told nothing of the incident (not `is_known`).
+        The calls are counted, whatever the result. Repeated questions have a rate limit of their own, for each period
+        of REPEATED_SECONDS, so that first questions are not delayed. This limit is lower if people were told nothing of
+        the incident (not `is_known`).
         """
         what, limit = ("repeated", REPEATED_CALLS_A_SECOND) if is_known else ("unknown", UNKNOWN_CALLS_A_SECOND)
         counted = self._counted(access, what, int(self.clock() // REPEATED_SECONDS), calls)
@@ -74,7 +75,10 @@ class RateLimit:
         return counted["calls"] if counted else 0
 
     def take_room(self, what: str, most: int) -> bool:
-        """Count an event of the kind `what`, such as a channel's callback. True for the first `most` of each minute."""
+        """Count an event of the kind `what`, such as a channel's callback.
+
+        Return True for the first `most` events of each minute, else False.
+        """
         name = f"rate/{what}/{int(self.clock() // 60)}"
         counted = self.table.update(name, add={"calls": 1}, lasts=RATE_KEPT_SECONDS)
         return counted is None or counted["calls"] <= most
@@ -108,9 +112,10 @@ class BigPanda:
         self._outward = outward
 
     def try_credentials(self, access: BigPandaAccess, environment_id: str, deadline: Deadline) -> None:
-        """Read at most one incident of an environment, to test the key.
+        """Read at most one incident of an environment, to test the key. Raises SendError if that fails.
 
-        An answer that is not BigPanda's, such as a proxy's, raises BadAnswer with the reason UPSTREAM.
+        If BigPanda refuses the key, the error is BadAnswer with the reason CREDENTIALS. The reason is UPSTREAM for an
+        answer that may be a proxy's: a 2xx without JSON, or a 404 without BigPanda's error text.
         """
         path = f"/resources/v2.0/environments/{url_part(environment_id)}/incidents?page_size=1"
         answer = self._asked(access, "GET", path, None, deadline)
@@ -146,10 +151,11 @@ class BigPanda:
         pages: int = ACTIVITY_PAGES,
         needs_json: bool = True,
     ) -> list[dict[str, Any]]:
-        """Return the incident's latest activities as BigPanda writes them, newest first, of at most `pages` pages.
+        """Return the incident's latest activities as JSON objects, newest first, from at most `pages` pages.
 
-        `kinds` are the wanted types; empty for all. `pace` is called before each request, to wait for the rate limit. A
-        page that is not valid JSON raises SendError; without `needs_json` it counts as empty.
+        `kinds` are BigPanda's types of activities to return; empty for all. `pace` is called before each request, to
+        wait for the rate limit. A page that is not valid JSON raises SendError; without `needs_json` it counts as
+        empty.
         """
         found: list[dict[str, Any]] = []
         types = {"types": ",".join(kinds)} if kinds else {}
@@ -201,7 +207,8 @@ class BigPanda:
     def release(self, access: BigPandaAccess, incident_id: str, event: str, deadline: Deadline) -> None:
         """Report an incident's first share as received, so that BigPanda stops withholding the incident's updates.
 
-        `event` is BigPanda's name for the cause of the share. A 404 or 409 (no updates are withheld) raises nothing.
+        `event` is the type of event that BigPanda gave as the cause of that share. A 404 or 409 means that no updates
+        are withheld, and raises nothing.
         """
         document = {"event_type": event, "incident_id": incident_id, "app_key": access.app_key}
         try:

@@ -26,9 +26,11 @@ _STATUSES = {"active", "suspended", "terminated", "terminated_external"}
 class Comment(NamedTuple):
     """Parts of the BigPanda comment about a callback. Text from outside the relay is in quotes.
 
-    `action` says what happened, and `note` quotes the person's own text. `tag` ends the comment, so that a later
-    attempt can find out if the comment was written. `doubt` is the first sentence of the comment about an unverified
-    callback, and else empty.
+    Attributes:
+        action: Sentence that says what happened.
+        note: Quotation of the person's own text; empty if there is none.
+        tag: Last part of the comment, by which a later attempt can find out if the comment was written.
+        doubt: First part of the comment about a callback that is not verified; empty if the callback is verified.
     """
 
     action: str
@@ -61,7 +63,10 @@ def has_mark(activity: Mapping[str, Any]) -> bool:
 
 
 def comment_of(callback: Callback, responses: ResponseMeanings, tag: str, *, is_verified: bool = True) -> Comment:
-    """Return the comment for a callback. Without `is_verified`, it says that xMatters did not confirm the callback."""
+    """Return the comment for a callback. Without `is_verified`, it says that xMatters did not confirm the callback.
+
+    `responses` has the texts by which a person acknowledges or escalates.
+    """
     action, doubt = _action(callback, responses), "" if is_verified else UNVERIFIED
     around = " ".join(filter(None, (doubt, action, "a" * MAX_ASSIGNED, "Note: ", tag)))
     room = MAX_COMMENT - len(around)

@@ -26,9 +26,10 @@ class CallbackToWrite(NamedTuple):
     """A callback to write into BigPanda.
 
     Attributes:
+        responses: The texts by which a person acknowledges or escalates.
         came: Arrival of the callback (epoch seconds).
-        not_assigned: Returns why the incident must not be assigned to its acknowledger, in words: it ended since, or
-            was acknowledged again later. Empty if it may be assigned. Raises LedgerError.
+        not_assigned: Returns why the incident must not be assigned to its acknowledger, in words: the incident ended
+            after the page, is over, or was acknowledged again later. Empty if it may be assigned. Raises LedgerError.
         outdated: Returns why the callback must not resolve or snooze the incident, in words: the incident changed after
             the page, or owes a state of which people do not know yet. Empty if it may. Raises LedgerError.
         is_over: True if the incident is over, as far as the ledger knows.
@@ -54,7 +55,10 @@ class IncidentWriter:
     clock: Clock
 
     def release(self, access: BigPandaAccess, incident_id: str, event: str, deadline: Deadline) -> None:
-        """Report an incident's first share to BigPanda, which then sends updates. Raises SendError and LedgerError."""
+        """Report an incident's first share to BigPanda, which then sends updates. Raises SendError and LedgerError.
+
+        `event` is the type of event that BigPanda gave as the cause of that share.
+        """
         self.rate_limit.wait(access, "callback")
         self.bigpanda.release(access, incident_id, event, deadline)
 
@@ -71,10 +75,13 @@ class IncidentWriter:
         """Assign, resolve or snooze the incident, as the channel's settings say, and write the comment.
 
         The request that resolves or snoozes the incident contains the comment, so no separate comment is written then.
-        An earlier attempt may have written the comment (`may_be_written`): the incident's comments are read first, and
-        if it is there, nothing is done. An incident that an earlier attempt assigned (`is_assigned`) is not assigned
-        again, since a person may have taken it over. `note_assigned` is called once it is assigned. Raises SendError
-        and LedgerError.
+        Raises SendError and LedgerError.
+
+        `may_be_written`: True if an earlier attempt may have written the comment. Then the incident's comments are read
+        first. If the comment is among them, nothing is done.
+
+        `is_assigned`: True if an earlier attempt assigned the incident. The incident is not assigned again, since
+        another person may have taken it over. `note_assigned` is called once this call has assigned the incident.
         """
         action = to_write.access.action_of(to_write.callback)
         changes = action is not None and action.changes_incident and to_write.is_verified

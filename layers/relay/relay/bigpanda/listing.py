@@ -58,6 +58,7 @@ class ListingPage(NamedTuple):
     """One page of the listing of BigPanda's shared incidents.
 
     Attributes:
+        folder: BigPanda's name of the folder, such as `snoozed`.
         shares: Shared incidents on the page, without those on earlier pages.
         unreadable: Number of items that can't be read as incidents.
         after: Position of the next page; None if this is the last page of the last folder.
@@ -76,13 +77,15 @@ class Lister:
     """Reads incidents from BigPanda, within its rate limit.
 
     Methods raise SendError, and LedgerError if the rate limit's counts can't be read or written.
+
+    Attributes:
+        silent: Time until which this process does not call an API that hung (epoch seconds), by base URL.
     """
 
     bigpanda: BigPanda
     rate_limit: RateLimit
     clock: Clock
     deadlines: Deadlines
-    # End of the time in which this process does not call a host (epoch seconds), by base URL.
     silent: dict[str, float] = field(default_factory=dict, init=False, repr=False)
 
     def listing_page(
@@ -114,7 +117,7 @@ class Lister:
     def details(self, access: BigPandaAccess, environment_id: str, share: Share, deadline: Deadline) -> Share:
         """Return the incident of a share as BigPanda has it now, with the details of its alerts.
 
-        Returns the share unchanged if BigPanda's answer has no status or is older.
+        Returns the share unchanged if BigPanda's answer has no status, or is older than the share.
         """
         found = self.incident(access, environment_id, share.incident_id, deadline)
         is_better = found is not None and found.status is not None
@@ -131,9 +134,9 @@ class Lister:
         return found if is_its else None
 
     def share_targets(self, access: BigPandaAccess, incident_id: str, deadline: Deadline) -> frozenset[str]:
-        """Return the names of the targets (such as webhooks) of the shares on the first page of its activities.
+        """Return BigPanda's names of the targets (such as webhooks) with which an incident was shared.
 
-        Empty if the page has no share. Raises SendError and LedgerError.
+        Only the first page of the incident's shares is read. Empty if it has none. Raises SendError and LedgerError.
         """
         ask = partial(self.bigpanda.activities, access, incident_id, kinds=(SHARED,), pages=1)
         shared = map(Fields, self._asked(access, "activities", ask, deadline))
@@ -141,7 +144,10 @@ class Lister:
         return frozenset(name for name in names if name and len(name) <= MAX_TARGET)
 
     def first_answer(self, access: BigPandaAccess, incident_id: str, since: float) -> Answer | None:
-        """Return a person's first answer in BigPanda to an incident since `since` (epoch seconds); None without one."""
+        """Return a person's first answer in BigPanda to an incident since `since` (epoch seconds); None if none came.
+
+        An answer is an assignment or a comment. Raises SendError and LedgerError.
+        """
         pace, deadline = partial(self.rate_limit.wait, access, "activities"), self.deadlines(QUESTION_SECONDS)
         activities = self.bigpanda.activities(access, incident_id, deadline, kinds=ANSWERS, pace=pace)
         return first_answer(activities, access.automations, since, self.clock())
@@ -180,8 +186,8 @@ def first_answer(
 ) -> Answer | None:
     """Return the first answer of a person among an incident's activities since `since`; None if there is none.
 
-    Left out are the relay's own user (known by the tag in its comments) and `automations`, the ids of other
-    integrations' users. `since` and `now` are in epoch seconds.
+    Activities of the relay's own user (known by the tag in its comments) do not count. Nor do those of `automations`,
+    the ids of other integrations' users, and activities after `now`. `since` and `now` are in epoch seconds.
     """
     known = [(_user(each), _time(each), each) for each in map(Fields, activities)]
     # The relay assigns before it comments. Until its first comment is written, the assignment counts: the person who is

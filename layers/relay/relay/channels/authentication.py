@@ -151,10 +151,15 @@ class Authenticator:
     def authenticate(self, request: Request) -> Channel:
         """Return the channel of a request with valid credentials.
 
-        Raises Unauthorized if the credentials are missing or wrong, or there is no such channel. Raises LookupsLimited
-        when the source address has used up its budget of refused requests. If the channel's secret can't be read,
-        raises ChannelUnreadable for a request that may be valid: the channel is known to exist, the token's checksum is
-        right, or a cached copy accepts the credentials. For all others, raises UncheckableSender.
+        | exception | case |
+        | --- | --- |
+        | Unauthorized | The credentials are missing or wrong, or there is no such channel. |
+        | LookupsLimited | The source address has used up its budget of refused requests. |
+        | ChannelUnreadable | The channel's secret can't be read, and the request may be valid. |
+        | UncheckableSender | The channel's secret can't be read, and nothing shows that the request may be valid. |
+
+        A request may be valid if the channel is known to exist, the token's checksum is right, or a cached copy of the
+        channel accepts the credentials.
         """
         known = self.channels.cached(request.channel)
         headers = request.headers

@@ -41,9 +41,9 @@ _DENIED = {"AccessDeniedException", "AccessDenied", "DecryptionFailure"}
 
 
 def list_channels(client: "SecretsManagerClient", prefix: str) -> Iterator[tuple[str, datetime | None]]:
-    """Yield each channel's name, and its secret's last change if known: the secrets' names begin with `prefix/`.
+    """Yield each channel's name, and the time of its secret's last change (None if unknown).
 
-    Raises botocore's exceptions.
+    The names of the secrets begin with `prefix` and a slash. Raises botocore's exceptions.
     """
     pages = client.get_paginator("list_secrets").paginate(Filters=[{"Key": "name", "Values": [f"{prefix}/"]}])
     for page in pages:
@@ -97,7 +97,7 @@ MARKS_SECONDS = 10.0
 
 
 def settings_mark_name(channel: str) -> str:
-    """Return the name of the mark that changes with a channel's mode or pauses; no channel can have this name."""
+    """Return the name of the change mark of a channel's mode and pauses. No channel can have this name."""
     return f"{channel}/settings"
 
 
@@ -197,11 +197,11 @@ class _Copy:
     failure: str | None = None
 
     def is_revoked(self, marks: Marks) -> bool:
-        """True if a credential of the channel was, or may have been, revoked since this copy was read."""
+        """True if `marks` (the current ones) show that a credential may have been revoked since this copy was read."""
         return marks.revocation not in ("", self.marks.revocation)
 
     def is_outdated(self, marks: Marks) -> bool:
-        """True if the copy is revoked, or the channel's mode or pauses were changed since it was read."""
+        """True if, since this copy was read, a credential may have been revoked, or the mode or a pause changed."""
         return self.is_revoked(marks) or marks.settings not in ("", self.marks.settings)
 
 
@@ -258,9 +258,9 @@ class ChannelCache:
     def for_authentication(self, name: str) -> Channel:
         """Return the channel against which a request's credentials are checked: from the cache, or read again.
 
-        A copy is not valid if the change marks tell that a credential was revoked since it was read. Otherwise it stays
-        valid while the secret can't be read: for as long as the marks can be read, and then for one hour more. Raises
-        as `get` does, and ChannelUnreadable if the copy is not valid and no newer one can be read.
+        A copy is not valid if the change marks show that a credential was revoked since it was read. Another copy stays
+        valid while the secret can't be read, for as long as the marks can be read, and then for one hour more. Raises
+        UnknownChannel if there is no such secret, and ChannelUnreadable if there is no valid copy and the read fails.
         """
         marks = self._change_marks.current_marks(name)
         copy = self._copies.get(name)
@@ -286,7 +286,8 @@ class ChannelCache:
         """Return the channel for work on a job or a debt. It is read again if its change marks differ from the copy's.
 
         While the marks can't be read, the secret is read at most every ten seconds. While the secret can't be read, the
-        cached copy stays in use, even if the marks differ. Raises as `get` does.
+        cached copy stays in use, even if the marks differ; without a copy, raises ChannelUnreadable. Raises
+        UnknownChannel if there is no such secret.
         """
         return self._for_work(name, self._change_marks.current_marks(name))
 
@@ -303,7 +304,8 @@ class ChannelCache:
     def refresh(self, name: str) -> Channel:
         """Return the channel after a vendor refused its credential: read again, unless it was read in the last 10 s.
 
-        Raises as `get` does.
+        If the read fails, the old copy is returned; without one, raises ChannelUnreadable. Raises UnknownChannel if
+        there is no such secret.
         """
         copy = self._copies.get(name)
         if copy is None or self._clock() - copy.read_at < REFRESH_SECONDS:
@@ -313,8 +315,8 @@ class ChannelCache:
     def for_refusal(self, name: str) -> Channel:
         """Return the channel as read within the last two seconds, for the last check before a credential is refused.
 
-        Raises as `get` does. If the read fails, raises ChannelUnreadable in place of an older copy: an operator may
-        have rotated the credential after the copy was read.
+        Raises UnknownChannel if there is no such secret. If the read fails, raises ChannelUnreadable, even if there is
+        an older copy: an operator may have rotated the credential after that copy was read.
         """
         copy = self._copies.get(name)
         if copy is None:

@@ -75,19 +75,20 @@ class Rest:
 
 @dataclass(frozen=True)
 class BigPandaAccess:
-    """Access to BigPanda's API, and the channel's settings for it (docs/install.md).
+    """Access to BigPanda's API, and the channel's settings for it.
 
     Attributes:
         base_url: URL without a slash at the end.
         environments: Ids of the environments that hold the channel's incidents; with none there are no reconcile runs.
         assign: True to assign an incident in BigPanda to the person who acknowledges its page.
-        email_domain: Domain that is appended to an xMatters user name to look up the BigPanda user; None to append
-            none.
+        email_domain: Domain that is appended to an xMatters user name to look up the BigPanda user; None to append no
+            domain.
         comments: Kinds of callbacks that are written into BigPanda as comments.
         callbacks: True if BigPanda withholds an incident's updates until its first share is reported as received.
         app_key: Integration key for these reports, required with `callbacks`.
         reconcile: Action of a reconcile run for an open incident of which no share came: `report` it, or `ring`
             (signal) if it is the channel's. None turns reconcile runs off.
+        reconcile_query: BigPanda's query that limits reconcile runs to some incidents; None for all.
         actions: Effect of a person's response on the incident in BigPanda, by the response's text in lower case.
         automations: BigPanda's ids of users that are integrations. Their activities do not count as people's answers.
     """
@@ -134,9 +135,12 @@ class Channel:
     Attributes:
         inbound: Credentials that BigPanda shows to the webhook.
         auth: Credentials for the trigger.
-        recipients: Recipients of all signals of the channel; empty if the workflow, the webhook's URL or the routes
-            name them.
+        recipients: Recipients of signals for which no route matches; empty if only other settings, the workflow or the
+            webhook's URL name recipients.
         callback: Credentials that xMatters shows to the callback endpoint; never valid for the webhook.
+        responses: The texts by which a person acknowledges or escalates.
+        bigpanda: Access to BigPanda's API; None without credentials for it.
+        rest: Access to xMatters' REST API; None without credentials for it.
         recipients_in: Place outside the secret that names the recipients, as the operator says: `workflow` (in
             xMatters) or `url` (the URL of BigPanda's webhook, `?recipients=`). None if there is no such place.
         any_trigger_path: True if the operator says that the trigger URL is right although its path is undocumented.
@@ -194,7 +198,7 @@ class Channel:
         return [secret for secret, fits in compared if fits]
 
     def probed_apis(self) -> dict[ApiKind, Rest | BigPandaAccess]:
-        """Return the access to each API whose credential a probe can test. BigPanda's needs an environment for that."""
+        """Return the access to each API whose credential a probe can test: BigPanda's only if it has an environment."""
         found: dict[ApiKind, Rest | BigPandaAccess] = {}
         if self.rest:
             found["rest"] = self.rest
@@ -213,7 +217,10 @@ class Channel:
 
     @cached_property
     def trigger_recipients(self) -> tuple[str, ...]:
-        """Recipients in the trigger's URL. They get each signal, except one to named people only (`Send.only`)."""
+        """Recipients in the trigger's URL.
+
+        They get each signal, except those to the acknowledger alone, or to further recipients alone.
+        """
         return names_in_url(self.trigger_url)
 
     @property
@@ -225,7 +232,8 @@ class Channel:
     def permits(self, recipient: str) -> bool:
         """True if the channel's `policy.allowed_recipients` lets a webhook's URL name this recipient.
 
-        A name that is only allowed by a pattern must have plain characters: `dba-*` would match whole sentences, too.
+        If `allowed_recipients` is None, all names are permitted. A name that only a pattern permits must have plain
+        characters (letters, digits, space and `._|@-`), since a pattern such as `dba-*` also matches whole sentences.
         """
         allowed, name = self.policy.allowed_recipients, recipient.lower()
         if allowed is None or name in allowed:
@@ -242,7 +250,10 @@ class Channel:
 
     @property
     def asks_about_answers(self) -> bool:
-        """True if the policy awaits an answer to a critical, and BigPanda's API can be asked for answers there."""
+        """True if BigPanda is asked if a person answered a critical there.
+
+        The policy must await an answer, and the channel must have access to BigPanda's API.
+        """
         return self.bigpanda is not None and self.policy.answered_within_seconds > 0
 
     @property
@@ -257,7 +268,7 @@ class Channel:
 
     @staticmethod
     def fitting(names: Iterable[str]) -> tuple[str, ...]:
-        """Return these names, each once, up to the last that still fits into MAX_NAMES_LENGTH characters of a URL."""
+        """Return the first of these names, each once, that together fit into MAX_NAMES_LENGTH characters of a URL."""
         unique = dict.fromkeys(names)
         lengths = accumulate(len(url_part(name)) + 1 for name in unique)
         return tuple(name for name, length in zip(unique, lengths, strict=True) if length <= MAX_NAMES_LENGTH)
@@ -308,7 +319,8 @@ def _fits(name: str, pattern: str) -> bool:
 def removed(name: str) -> Channel:
     """Return a stand-in for a removed channel, so that its remaining jobs can be dead-lettered.
 
-    Its policy is unknown. So the stand-in announces all transitions that a policy can name: each debt is still owed.
+    The policy of the removed channel is unknown. The stand-in's policy announces each transition that a policy can
+    name, so that each debt still counts as owed.
     """
     policy = Policy(notify_on=frozenset(Transition) - {Transition.TOUCHED})
     return Channel(name, (), "", OutboundCredentials("url", {}), (), policy)

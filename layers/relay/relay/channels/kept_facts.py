@@ -28,8 +28,8 @@ type Facts = Mapping[str, tuple[str, ...]]
 def facts_to_keep(channel: "Channel", share: Share) -> Facts:
     """Return the facts of a webhook's share that the ledger keeps, since BigPanda's API lacks them.
 
-    They are the share's environments, and the facts that the channel's routes and pauses ask about. Empty for a channel
-    without access to that API, since it has no shares from there.
+    They are the share's environments, and the facts that the channel's routes and pauses ask about. The result is empty
+    for a channel without access to BigPanda's API: the relay reads no shares of such a channel from the API.
     """
     if channel.bigpanda is None:
         return {}

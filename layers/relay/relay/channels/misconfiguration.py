@@ -49,7 +49,10 @@ def problems(channel: Channel) -> list[Problem]:
 
 
 def unprovable(channel: Channel) -> list[Problem]:
-    """Return the settings with which the relay finds no page: people would be told of criticals that were heard."""
+    """Return the settings with which the relay can't find a channel's pages in xMatters.
+
+    Then nothing proves that people heard of a critical, so the fallback topic would be notified of each.
+    """
     found = list[Problem]()
     if channel.rest and channel.rest.auth.type == "url":
         found.append(Problem("xmatters.rest.auth", "must name a user or a key: the REST API takes no URL's key"))
@@ -59,7 +62,7 @@ def unprovable(channel: Channel) -> list[Problem]:
 
 
 def needs_url_recipients(channel: Channel) -> bool:
-    """True if only the URL of BigPanda's webhook can name recipients: a URL without names notifies nobody."""
+    """True if nothing but the URL of BigPanda's webhook names recipients. Then a URL without names notifies nobody."""
     is_named_here = any(route.recipients for route in channel.policy.routes)
     is_named_here = is_named_here or bool(channel.recipients or channel.trigger_recipients)
     return channel.recipients_in == "url" and not is_named_here

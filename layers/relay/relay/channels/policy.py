@@ -38,8 +38,8 @@ class Mode(StrEnum):
 class FlapRule(NamedTuple):
     """Rule for flaps: an incident flaps after `transitions` changes within `minutes`.
 
-    A change is that the incident opens, ends, or has another status. A flapping incident is calm after the same time
-    without a change.
+    A change is that the incident opens, ends, or has another status. After `minutes` without a change, a flapping
+    incident is calm.
     """
 
     transitions: int
@@ -58,7 +58,8 @@ class Policy(NamedTuple):
         notify_on: Transitions that are announced.
         min_seconds_between_signals: Least time between two signals of an incident, unless it worsens or ends.
         max_per_minute: Rate limit of the channel (signals a minute).
-        max_per_minute_per_recipients: The same for each set of recipients in webhook URLs; None for no such limit.
+        max_per_minute_per_recipients: Rate limit of each set of recipients in webhook URLs (signals a minute); None for
+            no such limit.
         max_age_seconds: Age at which a job is dead-lettered as expired.
         fallback_after_seconds: Time for which a critical may be owed before the fallback topic is notified of it.
         page_within_seconds: Time after which the page of an accepted signal counts as missing.
@@ -68,17 +69,18 @@ class Policy(NamedTuple):
             is known to have heard a critical.
         reroute_within_seconds: Time after an incident's last signal within which a late tag can bring further
             recipients (by a route). 0 for never.
-        expect_share_every: Longest time without a share; after it the channel counts as sick. None for no limit.
+        expect_share_every: Time without a share after which the channel counts as sick; None for no limit.
         replace: True to terminate a page when a newer page of its incident exists.
         confirm_resolve: True to ask BigPanda about each resolve before it counts, if the channel has an API key.
         quiet_after_acknowledge: True to signal only the acknowledger of an incident, until it worsens or reopens.
-        allowed_recipients: Names and patterns that a webhook's URL may add, in lower case; None for any name.
+        routes: Recipients for incidents that meet conditions. The first route that matches is used.
+        allowed_recipients: Recipients that a webhook's URL may name: names and patterns, in lower case; None for all.
         priorities: xMatters priority for each BigPanda status; `ok` is for each incident that is over.
         own_body: Settings of the relay's own request body; None to forward BigPanda's bytes unchanged.
         canary: True if the relay tests the channel with invented incidents (canaries). The last resort is not notified
             of a failed canary.
-        flap: Rule for flapping incidents: such an incident is signalled once, and again when it is worse or calm. None
-            for no rule.
+        flap: Rule for flapping incidents: such an incident is signalled once, and again when it worsens or is calm.
+            None for no rule.
     """
 
     mode: Mode = Mode.LIVE
@@ -115,7 +117,7 @@ class Policy(NamedTuple):
         return self.mode is Mode.SHADOW or self.is_paused(now)
 
     def is_paused(self, now: float) -> bool:
-        """True if the whole channel is paused at `now` (epoch seconds): no pause with conditions counts."""
+        """True if the whole channel is paused at `now` (epoch seconds). A pause with conditions does not count."""
         return any(not each.when and each.is_active(now) for each in self.pauses)
 
     def after_pauses(self, at: float) -> float:
@@ -128,10 +130,11 @@ class Policy(NamedTuple):
 
     @classmethod
     def of(cls, members: Mapping[str, Any], *, has_rest: bool = False) -> Self:
-        """Return the policy of a valid secret, from the `members` of its member `policy`.
+        """Return the policy that a valid secret has in its member `policy`. `members` is the content of that member.
 
         `has_rest` is True if the secret has access to xMatters' REST API: then a device's notification is awaited by
-        default. The member `notify_on` takes precedence over `preset`.
+        default, within NOTIFIED_WITHIN_SECONDS. If both are given, `notify_on` (a list of transitions) takes precedence
+        over `preset` (a name for such a list).
         """
         chosen = {name: members[name] for name in cls._fields if name in members}
         if has_rest:

@@ -40,8 +40,8 @@ class Route(NamedTuple):
         when: Conditions, which must all hold: pairs of a fact, such as `status`, and its patterns. One of these must
             match a value of the fact.
         priority: xMatters priority; None for the priority of the incident's status.
-        is_undecided: True if it took too many comparisons to find the route: `recipients` are those of all routes that
-            may match. The channel's own recipients get the signal as well, since perhaps none of the routes matches.
+        is_undecided: True if the search for the first matching route took too many comparisons. Then `recipients` are
+            those of all routes that may match, and the channel's own recipients get the signal as well.
     """
 
     when: Conditions
@@ -206,7 +206,7 @@ class Pause(NamedTuple):
 
     @property
     def id(self) -> str:
-        """Identity of the pause: a hash of its beginning, kind and conditions, which stays if its end is moved."""
+        """Identity of the pause: a hash of what stays if its end is moved (`since`, `keeps_states` and `when`)."""
         return f"{zlib.crc32(repr((self.since, self.keeps_states, self.when)).encode()):08x}"
 
     def is_active(self, now: float) -> bool:
@@ -215,7 +215,7 @@ class Pause(NamedTuple):
     def postpones(self, owed_since: float) -> bool:
         """True if a state waits for the pause's end; False if the pause leaves it out, so that it is never signalled.
 
-        A state that was owed before the pause waits in any case. `owed_since` is in epoch seconds.
+        A state that was owed before the pause began always waits. `owed_since` is in epoch seconds.
         """
         return self.keeps_states or owed_since < self.since
 
@@ -223,17 +223,17 @@ class Pause(NamedTuple):
 def pauses_for(share: Share, pauses: Iterable[Pause], *, is_open: bool) -> tuple[Pause, ...]:
     """Return the pauses whose conditions an incident's share meets: past, active and future ones.
 
-    `is_open` is False after the incident's end (see `chosen`). A pause whose conditions take too many comparisons does
-    not apply, so that no page is held back by mistake.
+    `is_open` is False after the incident's end: then conditions on `status` are compared with its worst status. A pause
+    whose conditions take too many comparisons does not apply, so that no page is held back by mistake.
     """
     return tuple(each for each in pauses if not each.when or meets(each.when, share, is_open=is_open))
 
 
 def active_pause(pauses: Iterable[Pause], now: float) -> Pause | None:
-    """Return the pause that applies at `now`; None if there is none.
+    """Return the pause that is active at `now` (epoch seconds); None if there is none.
 
-    If several apply, one that keeps the states is chosen, so that nothing is left out by mistake; among these, the one
-    that ends last.
+    Of several active pauses, one with `keeps_states` is chosen, so that no state is left out by mistake. If several
+    have that, the one that ends last is chosen.
     """
     active = [each for each in pauses if each.is_active(now)]
     return max(active, key=lambda each: (each.keeps_states, each.until), default=None)
@@ -242,7 +242,8 @@ def active_pause(pauses: Iterable[Pause], now: float) -> Pause | None:
 def age_start(pauses: Sequence[Pause], came: float, longest: float) -> float:
     """Return the time from which a state's age counts (epoch seconds): its arrival `came`, or the end of a later pause.
 
-    A state expires at the age `longest` (seconds). Only a pause that begins before the state expires counts.
+    A state expires at the age `longest` (seconds). A pause counts only if it begins before the state expires. `pauses`
+    are those that apply to the state's incident.
     """
     start = came
     for each in sorted(pauses):

@@ -285,9 +285,10 @@ def _at_once[T](calls: Sequence[Callable[[], T]]) -> list[T]:
 
 
 class Watchdog:
-    """Does the work for a request in another thread, and gives it up after a time limit.
+    """Calls a function in another thread, and waits for it until a time limit.
 
-    The thread is used for the next requests, too, until a work hangs in it.
+    One thread serves all calls. If a call does not end in time, its thread is left to it, and the next call gets a new
+    one.
     """
 
     def __init__(self) -> None:

@@ -63,8 +63,8 @@ def take_share(delivery: Delivery, sources: Sources, channel: Channel, request: 
     """Announce the share in a request's body, and return the delivery's result. Raises BadRequest if it is no share.
 
     Recipients in the URL that the channel does not permit, or that do not fit into a signal, are left out and counted.
-    `sources` stores the environments and recipients that shares name. A first share also queues a release job if
-    BigPanda withholds updates until then (`bigpanda.callbacks`).
+    `sources` stores the environments and recipients that shares name. If BigPanda withholds an incident's updates until
+    its first share is reported as received (`bigpanda.callbacks`), a first share also queues a job that reports it.
     """
     body = read_body(request)
     share = parse_share(body)
@@ -121,6 +121,7 @@ class Endpoint:
 
     Attributes:
         take: Processes an authenticated request, and returns its result. Raises BadRequest.
+        uses: Records when each credential was used last.
         watch: Calls a function, and raises TimeoutError if the call takes longer than a number of seconds.
     """
 

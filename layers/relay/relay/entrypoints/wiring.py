@@ -53,7 +53,10 @@ class Effects(NamedTuple):
 
     Attributes:
         random: Gives a number from 0 to 1.
+        deadlines: Returns a deadline that ends after a number of seconds.
         owner: Returns a unique name for a sender, as the owner of a lease.
+        at_once: Makes calls in parallel, and returns their results in order.
+        watch: Calls a function, and raises TimeoutError if the call takes longer than a number of seconds.
     """
 
     clock: Clock
@@ -66,16 +69,18 @@ class Effects(NamedTuple):
 
 
 class Resources(NamedTuple):
-    """The stack's AWS resources, as the library uses them. A function without a topic or phones has "" or None there.
+    """The stack's AWS resources, as the library uses them.
 
     Attributes:
         credentials: The table with the last uses of credentials, and with the change marks of channels. In a stack, it
             is the ledger's table.
         read_secret: Returns the text of a channel's secret, by the channel's name.
         topic_arn: The fallback topic, notified of criticals that are overdue, or that nobody is known to have heard.
+            This ARN and the next two are empty in a function without that topic.
         alarm_topic_arn: The topic of sick channels and alarms that wake people.
         notice_topic_arn: The topic of sick channels and alarms that can wait for a working day.
         invoke: Invokes the job worker directly with a message's text; returns False if that fails.
+        phones: The phones of the last resort; None in a function without them.
     """
 
     table: Table
@@ -97,8 +102,11 @@ class Vendors(NamedTuple):
     """The HTTP sessions with both vendors.
 
     Attributes:
+        hosts: The hosts that URLs in secrets may name.
+        triggers: Returns the session for signals.
         rest: Returns the session for xMatters' REST API; in a Lambda function, this is the session for signals, too.
-        heartbeat: Calls a dead man's switch within some seconds; returns why it failed, or an empty text.
+        heartbeat: Calls an external dead man's switch within a number of seconds; returns why it failed, or an empty
+            text. None without a switch.
         webhook: Posts a share to the stack's own webhook; None for a function that posts none.
     """
 

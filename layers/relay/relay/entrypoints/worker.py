@@ -70,11 +70,11 @@ class Chores:
     silent: dict[tuple[str, str], float] = field(default_factory=dict, init=False)
 
     def do(self, job: Job, channel: Channel, deadline: Deadline, *, own_wait: Wait | None) -> Result:
-        """Do a chore, or return the result of one that must not be attempted now.
+        """Do a chore, or return the result of a chore that must not be attempted now.
 
-        `own_wait` is the wait of a chore that woke too early or is `expired`; None if it may be attempted. A chore
-        whose vendor's API hung in the last SILENT_SECONDS is not attempted either, but what a callback proves is
-        recorded. After a failure or a wait, `failed` makes the result.
+        `own_wait` is the wait of a chore that woke too early, or has the reason `expired` for a chore that is too old.
+        It is None if the chore may be attempted. If the chore's vendor hung in the last SILENT_SECONDS, that vendor is
+        not called; what a callback proves is still recorded. A failure or a wait gives the result of `failed`.
         """
         api = (job.channel, "xmatters" if job.kind == JobKind.FOLLOWUP else "bigpanda")
         began, silent_until = self.clock(), self.silent.get(api, 0.0)
@@ -102,8 +102,11 @@ class Chores:
     def failed(self, job: Job, result: Result) -> Result:
         """Dead-letter a failed chore if its failure is final. Return the result as `queued`, with its queue.
 
-        If the queue is `retry`, the caller has to put the chore on the chore queue. If the dead-letter queue fails, the
-        result stays `unsafe`, so that the chore's message stays on its queue.
+        | case | the result's `queue` |
+        | --- | --- |
+        | The failure is final. | `dead_letter` |
+        | A later attempt may succeed. | `retry`: the caller has to put the chore on the chore queue. |
+        | The dead-letter queue failed. | None: the result stays `unsafe`, so that the message stays on its queue. |
         """
         if not HANDLING[result.reason or Reason.INTERNAL].is_final:
             return result.queued("retry")
@@ -132,7 +135,7 @@ class Worker:
     """Worker for the jobs of a queue, of all kinds.
 
     Attributes:
-        sweeper: Returns the sweeper, created at its first use, which wakes states after an outage.
+        sweeper: Returns the sweeper, which wakes waiting states after an outage; created at its first use.
         sources: Store of the recipients that webhook URLs named, by incident.
         notified: Time of the last notification of the fallback topic by this worker, while the ledger failed (epoch
             seconds), by channel.

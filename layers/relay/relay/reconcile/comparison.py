@@ -30,9 +30,10 @@ class Comparison:
     clock: Clock
 
     def compare(self, run: Progress, incidents: Sequence[Seen]) -> None:
-        """Compare some incidents of a listing with the ledger entries of its channels. Record the findings in `run`.
+        """Compare `incidents`, a part of a listing, with the ledger entries of the listing's channels.
 
-        A finding is a state to queue as a job. New findings replace those about the same incidents. Raises LedgerError.
+        Each finding is a state to queue as a job. It is stored in `run`, in place of an earlier finding for the same
+        channel and incident. Raises LedgerError.
         """
         for seen in incidents:
             run.unknown.pop(seen.name, None)
@@ -52,10 +53,10 @@ class Comparison:
                         run.findings[member.name, seen.name] = found
 
     def recognize(self, run: Progress) -> None:
-        """Add to `run.known` the incidents that are known to a channel which was not compared: none is reported.
+        """Add incidents to `run.known`: those that a channel knows, although this run did not compare that channel.
 
-        A channel is not compared if its secret can't be read. If the run failed, all channels of the listing count as
-        not compared. Raises LedgerError.
+        Incidents in `run.known` are not reported. A channel is not compared if its secret can't be read. If the run
+        failed, all channels of the listing count as not compared. Raises LedgerError.
         """
         failed = [each.name for each in run.listing.members if run.failure]
         unknown = {seen.share.incident_id: name for name, seen in run.to_report.items()}

@@ -31,8 +31,9 @@ class RunLease:
 
     Attributes:
         taken_at: Time at which this run took the lease (epoch seconds). It identifies the run.
-        start: Number (`Listing.number`) of the listing with which the next run begins; the next higher one if no
-            listing has it.
+        renewed_at: Time at which this run last renewed the lease (epoch seconds).
+        start: Number (`Listing.number`) of the listing with which the next run begins. If no listing has this number,
+            the run begins with the next higher one.
     """
 
     table: Table
@@ -99,7 +100,7 @@ class Cause(StrEnum):
 
 
 class KnownEntry(NamedTuple):
-    """A ledger entry of an incident, and the recipients of the webhook URL to which it belongs (empty for none)."""
+    """A ledger entry of an incident, and the recipients in the webhook URL that brought its shares (empty for none)."""
 
     recipients: Recipients = ()
     entry: Entry = Entry()
@@ -135,11 +136,11 @@ class Progress:
         since: Resolved incidents are listed if they were active after this time (epoch seconds).
         counts: Numbers of incidents, by `compared`, `missed`, `snooze_over`, `unknown` and `unreadable`.
         findings: States that are not queued yet, by channel and short name of the incident.
-        firsts: States of unknown incidents that a channel will signal if they turn out to be its own, by channel and
-            short name.
+        firsts: Findings about unknown incidents, which a channel will signal if `Ownership.judge` finds that they are
+            its own, by channel and short name.
         listed: Short names (id or hash) of the listed incidents that are not snoozed.
         known: Short names of incidents that are not to be reported: a channel knows them, or this run signals them.
-        known_to: Incidents that have an entry in a channel's ledger, by channel.
+        known_to: Incidents that have a ledger entry of a channel, by channel.
         unknown: Incidents without an entry in the ledger of a channel that only reports them, by their short names.
         unjudged: Incidents without an entry in the ledger of a channel that would signal them, by channel and short
             name. `Ownership.judge` removes those whose owner it finds.
@@ -148,6 +149,7 @@ class Progress:
         targets: BigPanda's names of the targets (such as webhooks) with which it shared an incident, by its short name.
         spent: Time that the calls for the listing took, by part (milliseconds).
         waits: True if this run did not settle a resolved incident, so that the next run must list it again.
+        failure: The first failure of the run with this listing; None if there was none.
     """
 
     listing: Listing
@@ -187,6 +189,6 @@ class Progress:
 def as_seen(share: Share, now: float) -> Seen:
     """Return an incident of the listing with its state as of `now` (epoch seconds).
 
-    The state has no alerts: it is not documented if their ids in the API and in webhooks are the same.
+    The state has no alerts, since BigPanda's API and its webhooks may have different ids for the same alert.
     """
     return Seen(share, State.of(share, now).without_alerts())

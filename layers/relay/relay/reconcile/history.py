@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 class Member(NamedTuple):
     """A channel that a run compares, as the run read it at its start.
 
-    `names_recipients` is True if a webhook URL of the channel may have contained names of recipients.
+    `names_recipients` is True if shares came by a webhook URL of the channel that names recipients. Each set of these
+    recipients has its own ledger entry of an incident.
     """
 
     channel: Channel
@@ -44,8 +45,8 @@ class Member(NamedTuple):
     def signals(self) -> bool:
         """True if the channel signals incidents of which no share came. Else it only reports them.
 
-        Without a share, the relay does not know the recipients in the webhook's URL. So only a channel that does not
-        need them signals.
+        Without a share, the relay does not know the recipients in the webhook's URL. So a channel that needs them does
+        not signal such incidents, even if `bigpanda.reconcile` is `ring`.
         """
         return is_ringing(self.channel) and not needs_url_recipients(self.channel)
 
@@ -56,7 +57,7 @@ class Listing(NamedTuple):
     The list is that of a base URL, an environment, and the query that the channels' settings name (`reconcile_query`).
 
     Attributes:
-        unread: Names of the channels whose secret could not be read: the listing may be theirs, too.
+        unread: Names of the channels whose secret could not be read. They may belong to this listing, too.
     """
 
     name: str
@@ -171,7 +172,8 @@ class Difference(NamedTuple):
     Attributes:
         summary: BigPanda's state in short: open or not, and status.
         since: Time at which a run saw the difference first (epoch seconds).
-        queued: Time at which a job for the incident was queued, or it was reported (epoch seconds); 0 for neither.
+        queued: Time at which a job for the incident was queued, or the incident was reported (epoch seconds); 0 if
+            neither has happened yet.
     """
 
     summary: str
@@ -184,7 +186,8 @@ class ChannelHistory:
     """History of a channel's comparisons with a listing. Times are in epoch seconds.
 
     Attributes:
-        since: Start of the comparisons. Earlier changes of incidents that the channel does not know are ignored.
+        since: Start of the comparisons. An incident that the channel does not know is ignored if it last changed
+            before.
         seen: Start of the last complete run, or of the first run.
         differing: Incidents whose state differs from the channel's ledger, by their short names.
         others: Time at which a run found that an unknown incident is not this channel's, by the incident's short name.
@@ -237,7 +240,7 @@ class History:
         self.sequence = written
 
     def begin(self, names: Iterable[str], now: float) -> None:
-        """Forget what is outdated at `now` (epoch seconds). Begin a history for each channel in `names` without one."""
+        """Drop what is too old at `now` (epoch seconds). Begin a history for each channel in `names` without one."""
         self.channels = {name: each for name, each in self.channels.items() if now - each.seen < FORGOTTEN_SECONDS}
         for each in self.channels.values():
             each.differing = _recent(each.differing, now)

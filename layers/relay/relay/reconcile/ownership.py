@@ -46,7 +46,7 @@ class Learnt(NamedTuple):
 
     @classmethod
     def read(cls, table: Table, channel: str) -> Self:
-        """Read what is known of a channel's webhook; nothing if it can't be read. Raises LedgerError."""
+        """Read what is known of a channel's webhook; no names if nothing valid is stored. Raises LedgerError."""
         return parsed(table.read(OWN_KEY + channel), lambda said: cls(tuple(map(str, said[0])), float(said[1])), cls())
 
     def store(self, table: Table, channel: str) -> None:
@@ -55,26 +55,32 @@ class Learnt(NamedTuple):
 
 @dataclass(frozen=True)
 class Ownership:
-    """Decides which incidents that no channel knows are a channel's own, and so may be signalled."""
+    """Decides if an incident of which no share came is a channel's own, so that the channel may signal it."""
 
     lister: Lister
     table: Table
     clock: Clock
 
     def learn(self, run: Progress) -> dict[str, frozenset[str]]:
-        """Return, by channel, BigPanda's names of the webhooks that may be the channel's own.
+        """Return, by channel, BigPanda's names of webhooks, of which one is the channel's own.
 
-        These are the names with which all of the channel's latest known incidents were shared; empty if there are none.
-        Only channels that may signal unknown incidents are included. Raises LedgerError.
+        BigPanda shared the channel's latest known incidents (at most LEARNT_FROM of them) with all of these webhooks. A
+        channel has no names if BigPanda's activities of these incidents name no webhook. Channels that would not signal
+        an incident without a share are left out. Raises LedgerError.
         """
         return {each.name: self._learnt(run, each) for each in run.listing.members if each.signals}
 
     def judge(self, run: Progress, names: Mapping[str, frozenset[str]], *, criticals_alone: bool) -> None:
         """Decide to which channel the incidents in `run.firsts` belong, of which no share came. Raises LedgerError.
 
-        `names` has BigPanda's names of each channel's webhook (see `learn`). A channel's own incident becomes a
-        finding, which is signalled. An incident that was shared with other webhooks only is ignored for an hour. If
-        BigPanda's activities do not say whose an incident is, it stays in `run.unjudged`, to be reported to people.
+        `names` has BigPanda's names of each channel's webhook (see `learn`).
+
+        | BigPanda shared the incident | action |
+        | --- | --- |
+        | with all of the channel's `names` | It becomes a finding, which is signalled. |
+        | with other targets only | It is ignored for an hour. |
+        | with targets that do not decide, or are unknown | It stays in `run.unjudged`, to be reported to people. |
+
         With `criticals_alone`, incidents that are not critical wait for a later call.
         """
         for place, finding in list(run.firsts.items()):

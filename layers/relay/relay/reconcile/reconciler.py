@@ -48,10 +48,10 @@ class Reporter:
     def report(self, run: Progress, told: dict[str, set[str]]) -> None:
         """Report open incidents that no channel of the listing knows: to the log, criticals to the fallback topic, too.
 
-        A channel knows an incident that has an entry in its ledger. An incident is reported once, if it changed since
-        the last complete run, and its state then lasted for SETTLES_SECONDS. `told` has the channels that this run
-        named in a report already, by the incident's short name, since an incident may be in two environments. This
-        report is added to `told`.
+        A channel knows an incident that has an entry in its ledger. Each incident is reported once. It must have
+        changed since the last complete run, and its state must then have lasted for SETTLES_SECONDS. An incident may be
+        in two environments: `told` has the channels that this run named in an earlier report, by the incident's short
+        name. This report's channels are added to `told`.
         """
         now, noted = self.clock(), run.history.unknown
         unknown = {name: seen for name, seen in run.to_report.items() if name not in run.known}

@@ -64,12 +64,13 @@ class Bells:
         """Send messages for overdue debts (owed states), criticals first; return their number.
 
         In one run, a channel gets at most the messages that its rate limit allows in a minute. It gets none while its
-        circuit breaker is open. Once the open time is over it gets a few, until a signal closes the circuit. Channels
-        take turns, so that the many debts of one channel do not use up the time of the others. If the retry queue has
-        more than BACKLOG messages, only criticals are woken. A debt counts as overdue `ahead` seconds before its row is
-        due.
+        circuit breaker is open. After the open time it gets at most HALF_OPEN_BELLS, until a signal closes the circuit.
+        Channels take turns, so that the many debts of one channel do not use up the time of the others. If the retry
+        queue has more than BACKLOG messages, only criticals are woken. A debt counts as overdue `ahead` seconds before
+        its row is due.
 
-        States that expired are woken, too, to be dead-lettered: they count neither in the result nor in the limits.
+        States that expired are woken, too, to be dead-lettered. They are not counted in the result, and the limits do
+        not apply to them.
         """
         overdue = [each for each in rows if self._is_overdue(each, ahead)]
         if not overdue:

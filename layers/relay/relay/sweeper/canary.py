@@ -60,8 +60,8 @@ class Canary(NamedTuple):
     Attributes:
         began: Beginning of the incident, which is also a part of its id; 0 for none yet.
         ended: Time from which its resolve is sent, until the webhook takes it; 0 before.
-        is_decided: True if the test is over before its incident: it failed, or a pause or shadow mode began. Only the
-            resolve is still to be sent.
+        is_decided: True if the test ended early, by a failure, a pause or shadow mode. Then nothing but the incident's
+            resolve is still sent.
         failure: Why the last incident failed, in words; empty if it succeeded.
         judged_at: When the last incident failed or succeeded; 0 for none yet.
     """
@@ -102,8 +102,8 @@ class Canary(NamedTuple):
     def answered(self, refusal: str, now: float) -> "Canary":
         """Return the canary after the webhook answered: in its next phase if `refusal` is empty.
 
-        Else `refusal` says why the webhook did not take the share. The canary stays as it is, so that the share is sent
-        again. After ACCEPTED_SECONDS it fails.
+        Else `refusal` says why the webhook did not take the share. Then the canary stays as it is, so that the share is
+        sent again. The canary fails when the webhook has refused the share for ACCEPTED_SECONDS.
         """
         is_opening = self.phase == Phase.OPENING
         if not refusal:
@@ -150,7 +150,7 @@ class Canary(NamedTuple):
 
 @dataclass(frozen=True)
 class CanaryWatch:
-    """Runs canaries (tests of channels by invented incidents): in each run of the sweeper, each takes one step."""
+    """Runs canaries (tests of channels by invented incidents): each run of the sweeper takes the next steps of each."""
 
     tools: "Tools"
     ledger: Ledger

@@ -106,7 +106,7 @@ class CredentialProbe:
     lister: "Callable[[], Lister]"
 
     def refused(self) -> dict[str, tuple[ApiKind, ...]]:
-        """Return, by channel, the APIs that refused its credential when they last accepted or refused one.
+        """Return, by channel, the APIs that refused its credential in the last test with a clear answer (yes or no).
 
         Empty if the results can't be read now, so that the caller can judge the other reasons of a channel's sickness.
         """

@@ -56,8 +56,8 @@ class FallbackNotifier:
         """Notify people of criticals that are overdue or unheard. Return the number of channels in the messages.
 
         The fallback topic gets one message for each channel, and then the phones are called. Channels with few debts
-        come first, and entries are marked as notified after all messages are sent: so many debts of one channel do not
-        delay the message of another. A canary's entry is marked, and nobody is told.
+        come first, and entries are marked as notified after all messages are sent. So a channel with many debts does
+        not delay the messages of the others. The entry of a canary is marked, too, but people are not notified of it.
         """
         self.policies.read(rows)
         overdue = [each for each in rows if self._is_to_notify(each)]
@@ -289,10 +289,10 @@ NUMBERS = range(1000, 10_000)
 def carry_out(asked: Mapping[str, Any], fallback: Fallback, table: Table, clock: Clock) -> dict[str, Any]:
     """Test the last resort (topic and phones) for `relayctl fallback test`, from within the sweeper's own function.
 
-    `asked` is relayctl's request. A short number is sent by each way. The result has a list `ways`: of each its `way`
-    (name), `number`, and `failure`, which is empty if AWS accepted the test. A second request has a list `confirmed`:
-    the ways whose number people told the operator. Then nothing is sent, this list is recorded, and the result is
-    empty. Raises LedgerError.
+    `asked` is relayctl's request. The first request sends a short number by each way, such as a phone call. Its result
+    has a list `ways`, with the name (`way`), `number` and `failure` of each; `failure` is empty if AWS accepted the
+    test. The second request has a list `confirmed`: the ways whose number reached people. This list is recorded,
+    nothing is sent, and the result is empty. Raises LedgerError.
     """
     if "confirmed" in asked:
         record = {"at": clock(), "ways": list(asked["confirmed"])}

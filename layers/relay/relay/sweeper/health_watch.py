@@ -71,11 +71,11 @@ class ShareSurvey:
     def learn(
         self, run: SweeperRun, probed: Sequence[str], deadline: Deadline, *, among: Collection[str] | None
     ) -> None:
-        """Record in `run` for each `probed` channel: its expectation of shares, its last share, if it has a canary.
+        """Record in `run` how often each `probed` channel expects shares, its last share, and if it has a canary.
 
-        `probed` are the channels whose credentials the caller has just probed. One that can't be read keeps its record.
-        `among` has the names of all channels, and the records of others are dropped. It is None if this run did not
-        list the channels: then all records stay. Raises LedgerError.
+        `probed` are the channels whose credentials the caller has just tested. A channel that can't be read keeps its
+        record. `among` has the names of all channels: the records of other names are dropped. If `among` is None, this
+        run did not list the channels, and all records stay. Raises LedgerError.
         """
         if among is not None:
             run.expected = {name: each for name, each in run.expected.items() if name in among}
@@ -228,8 +228,8 @@ class HealthWatch:
         """Judge channels that owe states, are silent, have a refused credential or a failed canary, or were sick.
 
         `owed` has the entries of the ledger's `due` index, by channel. If the run could not read the whole index, no
-        channel is judged well, and in no case one of `paused`, which sends nothing. People are told of changes. Raises
-        LedgerError.
+        channel is judged well. The channels in `paused` send nothing, and are never judged well. People are told of
+        changes. Raises LedgerError.
         """
         debts = {name: Debts.of(entries) for name, entries in owed.items()}
         silent = self.survey.silent(run, deadline)

@@ -64,7 +64,10 @@ class DueRow(NamedTuple):
 
     @property
     def since(self) -> float:
-        """Time since which the state is owed (epoch seconds); if only proof is awaited, when the signal was sent."""
+        """Time since which the state is owed (epoch seconds).
+
+        If no state is owed, and only proof is awaited: time at which the critical was sent.
+        """
         return self.entry.debt.since or self.entry.receipt.since
 
 
@@ -175,8 +178,8 @@ class SweeperRun:
     Attributes:
         until: End of the lease (epoch seconds).
         notified: Time of the last notification by the fallback topic or the phones (epoch seconds), by channel.
-        above: Times of the first and the last consecutive run that found a channel above its rate limit (epoch
-            seconds), by channel.
+        above: Times of the first and of the last of the consecutive runs that found a channel above its rate limit
+            (epoch seconds), by channel.
         health: State of each channel that is sick, or was a short time ago.
         expected: Expectation of shares (`ShareWatch`) of each channel whose policy has `expect_share_every`.
         canaries: Canary (test by an invented incident) of each channel whose policy has `canary`.
@@ -253,7 +256,7 @@ class SweeperRun:
 
 
 def canaries_of(members: Mapping[str, Any]) -> dict[str, Canary]:
-    """Return the canary of each channel from the state that a run of the sweeper stored under KEY."""
+    """Return the canary of each channel. `members` is the stored state of the sweeper's runs (see `SweeperRun`)."""
     return {name: Canary(*each[: len(Canary._fields)]) for name, each in members.get("canaries", {}).items()}
 
 
@@ -287,9 +290,10 @@ class SweepPolicies:
         self.removed.clear()
 
     def read(self, rows: Iterable[DueRow]) -> None:
-        """Read the policies of all rows' channels in parallel, since one after the other takes long in a storm.
+        """Read the policies of all rows' channels in parallel, since many reads in turn could use up the run's time.
 
-        A channel whose secret can't be read in time has the policy of the last copy, or else the default one.
+        If no time is left for a channel, it has the policy of the cached copy of its secret; without a copy, the
+        default.
         """
         deadline = self.tools.deadlines(POLICY_SECONDS)
 
@@ -304,18 +308,24 @@ class SweepPolicies:
         self.tools.at_once([partial(read_one, channel) for channel in dict.fromkeys(each.channel for each in rows)])
 
     def of(self, channel: str) -> Policy:
-        """Return a channel's policy.
+        """Return a channel's policy, read once in a run.
 
-        A removed channel has the default policy. A channel whose secret can't be read has that of the cached copy.
-        Without a copy it has the default policy, and after NOTIFIED_WITHIN_SECONDS the policy UNREAD, which awaits a
-        proof that a device got each critical.
+        | channel | policy |
+        | --- | --- |
+        | removed | the default policy |
+        | can't be read, with a cached copy | that of the copy |
+        | can't be read, without a copy | the default policy |
+        | the same for NOTIFIED_WITHIN_SECONDS | UNREAD, which awaits a proof that a device got each critical |
         """
         if channel not in self.known:
             self.known[channel] = self._read_policy(channel)
         return self.known[channel]
 
     def with_holds(self, row: DueRow, now: float) -> Entry:
-        """Return a row's entry with `paused_until` at the end of its debt's last hold (`judgement.with_holds`)."""
+        """Return a row's entry, in which `debt.paused_until` is the end of the last hold.
+
+        A hold is a pause, or the least time between two signals. Holds of the past count, too.
+        """
         policy = self.of(row.channel)
         return judgement.with_holds(row.entry, policy, now, is_policy_known=row.channel not in self.unread)
 
@@ -337,7 +347,7 @@ class SweepPolicies:
 
 
 def is_resumed(policies: SweepPolicies, row: DueRow, now: float) -> bool:
-    """True if the pause for which a state waits was ended early, and the sweeper has not sent the state's job since.
+    """True if a state waits for a pause that was ended early, and the sweeper has not sent the state's job since.
 
     False if the channel's policy can't be read: then the pause lasts until the end that the entry records.
     """

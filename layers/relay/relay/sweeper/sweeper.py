@@ -126,8 +126,9 @@ class Sweeper:
     def recover(self, closed_at: float) -> None:
         """Wake overdue debts, after a channel's circuit breaker closed at `closed_at` (epoch seconds).
 
-        Each call reads the rows of all channels, so nothing is done if another call began after that time. After an
-        outage of many channels the index is read a few times, and not once for each channel.
+        A call wakes the debts of all channels, so it does nothing if another call began after `closed_at`. After an
+        outage of many channels, this keeps the number of calls that read the index small. A failure of the ledger
+        raises nothing.
         """
         now = self.tools.clock()
         self.policies.begin_run()

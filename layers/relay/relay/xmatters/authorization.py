@@ -37,9 +37,9 @@ class Logins:
     def headers(self, login: Login, deadline: Deadline, *, reserve: float = 0.0) -> dict[str, str]:
         """Return the Authorization header for a request; no header if the URL itself is the credential.
 
-        A request for an OAuth token must be answered by `reserve` seconds before the deadline. Raises SendError if
-        xMatters gives no token, or if the type of authentication is unknown. The error's `was_sent` is False, since the
-        caller's own request must not be sent then.
+        A request for an OAuth token must be answered by `reserve` seconds before the deadline. If xMatters gives no
+        token, or the type of authentication is unknown, SendError is raised. Its `was_sent` is False: the caller's own
+        request was not sent.
         """
         members = login.auth.members
         match login.auth.type:
@@ -56,9 +56,9 @@ class Logins:
                 raise SendError(Reason.CREDENTIALS, detail, was_sent=False)
 
     def renew(self, login: Login) -> bool:
-        """Forget the OAuth token that xMatters refused. Return True for OAuth: a repeated request gets a new token.
+        """Forget the OAuth token that xMatters refused, so that a repeated request gets a new one.
 
-        Several threads may forget the same token.
+        Return True for OAuth, also if another thread has forgotten the token; False for other types of authentication.
         """
         if login.auth.type != "oauth":
             return False

@@ -61,11 +61,12 @@ class RestApi:
         says: Callable[[HttpAnswer], object] = lambda _: True,
         also: Collection[int] = (),
     ) -> HttpAnswer:
-        """Send a request, and return its answer if it is a success, or has a status of `also`. Raises SendError.
+        """Send a request, and return its answer if it is a success (2xx), or has a status in `also`. Raises SendError.
 
-        `path` begins with a slash; its special characters are quoted already. `document` is the JSON body. `says` reads
-        what the caller needs from a success. If it returns None, BadAnswer is raised with the reason UPSTREAM. The same
-        is raised for a 404 without xMatters' error object, which comes from a proxy in between and proves nothing.
+        `path` begins with a slash; its special characters are quoted already. `document` is the JSON body; None for no
+        body. `says` reads what the caller needs from a success. If `says` returns None, BadAnswer is raised with the
+        reason UPSTREAM. A 404 without xMatters' error object raises the same, also if 404 is in `also`: it comes from a
+        proxy, and proves nothing.
         """
         login = Login(rest.auth, rest.base_url)
         body = None if document is None else json.dumps(document).encode()
@@ -111,10 +112,10 @@ class Pages(RestApi):
         return {name for page in pages for name in (page.id, page.number) if name}
 
     def heard_of(self, rest: Rest, page: str, deadline: Deadline) -> Heard:
-        """Return if a device was notified of a page, and who answered, by the page's audits (records).
+        """Read from a page's audits (records) if a device was notified, and who answered. Raises SendError.
 
-        The audits are not filtered by type: xMatters' names of most types are not documented (docs/vendors.md). If the
-        page has MAX_AUDITS or more of them and no answer is found, a second request asks for its answers only.
+        The audits are not filtered by type: xMatters' names of most types are not documented (docs/vendors.md). If
+        there are MAX_AUDITS or more, and none is an answer, a second request asks for the page's answers only.
         """
         audits = self._audits(rest, {"eventId": page}, deadline)
         if len(audits) >= MAX_AUDITS and not _heard(audits).answers:
@@ -135,9 +136,10 @@ class Pages(RestApi):
         return self.listed(rest, f"{AUDITS_PATH}?{query}", deadline)
 
     def were_suppressed(self, rest: Rest, at: float, deadline: Deadline) -> bool:
-        """True if flood control suppressed pages around `at` (epoch seconds); False if xMatters does not say.
+        """True if flood control suppressed a page within SUPPRESSED_WITHIN_SECONDS of `at` (epoch seconds).
 
-        Pages of any signal count: xMatters' list of suppressed pages has times, but not the signals (docs/vendors.md).
+        False also if the request fails. Pages of any signal count: xMatters' list of suppressed pages has times, but
+        not the signals (docs/vendors.md).
         """
         with suppress(SendError):
             found = self.listed(rest, f"{SUPPRESSIONS_PATH}?limit={MAX_AUDITS}", deadline)
@@ -206,13 +208,16 @@ _ODD = "xMatters' answer is not one that can be read"
 
 
 class Kind(StrEnum):
-    """Kind of the recipient that xMatters has under a name, if any."""
+    """Kind of recipient that xMatters has under a given name.
+
+    Attributes:
+        NOTHING: Neither a user nor a group. Dynamic teams are not searched.
+        NOT_KNOWN: xMatters gave no usable answer.
+    """
 
     USER = "user"
     GROUP = "group"
-    # Neither a user nor a group. Dynamic teams are not searched.
     NOTHING = "nothing"
-    # xMatters gave no usable answer.
     NOT_KNOWN = "not_known"
 
 
@@ -224,6 +229,7 @@ class RecipientCheck(NamedTuple):
         is_active: True if the recipient is active in xMatters; None if unknown.
         on_call: Number of people on call now, for an active group; None if unknown, or for other kinds.
         detail: Cause of an unknown value, without secrets; empty if all is known.
+        id: xMatters' id of the recipient; empty if xMatters was not asked, or has none of that name.
     """
 
     name: str
@@ -255,7 +261,7 @@ class Directory(RestApi):
 
         For `name|Device`, the part before the bar is checked. A name takes at most two requests; one more request gets
         the people on call of all groups. A failed request raises nothing: the kind is NOT_KNOWN, or `on_call` is None.
-        After a failure that would affect all requests, no further request is sent.
+        If the failure would affect all requests (such as a time-out), no further request is sent.
         """
         not_asked: str | None = None
         found: dict[str, RecipientCheck] = {}
@@ -275,8 +281,8 @@ class Directory(RestApi):
     def hindrances(self, rest: Rest, names: Sequence[str], now: float, deadline: Deadline) -> dict[str, str]:
         """Return the recipients whom xMatters would not notify at `now` (epoch seconds), each with the reason.
 
-        A recipient is left out if xMatters would notify it, and has an empty reason if that is unknown. A failed
-        request raises nothing.
+        A recipient of whom xMatters does not say that has an empty reason. Recipients whom xMatters would notify are
+        not in the result. A failed request raises nothing.
         """
         found = self.check(rest, names, deadline)
         reasons = self.personal_hindrances(rest, found, now, deadline)
@@ -288,9 +294,10 @@ class Directory(RestApi):
     def personal_hindrances(
         self, rest: Rest, found: Sequence[RecipientCheck], now: float, deadline: Deadline
     ) -> dict[str, str]:
-        """Return the people of a check who are absent at `now` (epoch seconds), or have no device, with the reason.
+        """Return the people whom xMatters can't notify at `now` (epoch seconds), each with the reason.
 
-        People of whom that is unknown are left out. A failed request raises nothing.
+        `found` are results of `check`. A reason is an absence without a replacement, or that the person has no active
+        device. People of whom that is unknown are left out. A failed request raises nothing.
         """
         users = {each.name: each.id for each in found if each.kind == Kind.USER and each.is_active}
         if not users or any(each.kind == Kind.NOT_KNOWN for each in found):

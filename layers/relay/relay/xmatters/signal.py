@@ -6,15 +6,16 @@ from typing import Literal, NamedTuple
 class Decision(NamedTuple):
     """Decision about a signal, the same for all attempts. xMatters' workflow acts on it and on the recipients.
 
-    The header `X-Relay-Decision` has decision and recipients as JSON. The workflow takes nothing but texts from the
+    The header `X-Relay-Decision` has decision and recipients as JSON. The workflow takes only texts for people from the
     body, since each sender with the webhook's token can write a body.
 
     Attributes:
         environment_id: BigPanda's id of the incident's environment; empty if unknown.
-        page_key: Key by which the workflow finds the pages to end at the incident's end: those of the same channel, URL
-            recipients and incident.
+        page_key: Key of an incident's pages for one channel and one set of URL recipients. With the signal of the
+            incident's end, the workflow ends the pages that have this key.
         status: Status in BigPanda's words; empty for a status that BigPanda does not document.
-        body: Form of the body: BigPanda's, or the relay's own (`xmatters`).
+        priority: xMatters priority of the page.
+        body: Form of the body: BigPanda's bytes (`bigpanda`), or the relay's own document (`xmatters`).
     """
 
     channel: str

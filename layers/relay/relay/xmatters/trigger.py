@@ -41,9 +41,10 @@ SHORTEST_ATTEMPT_SECONDS = 0.5
 class XMatters:
     """Client for xMatters' triggers, which accept signals: in-request retries, bounded by the caller's deadline.
 
-    Before a retry, the client waits for the answer's Retry-After, else for a short random backoff. If that does not fit
-    into the time that is left, it makes no further attempt. Refused credentials are renewed once, and the attempt with
-    the new ones comes on top of the caller's limit. `random` returns a number from 0 to 1.
+    Before a retry, the client waits for the answer's Retry-After, else for a short random backoff. If the wait does not
+    fit into the time that is left, no further attempt is made. Refused credentials are renewed once, by a new OAuth
+    token or a new read of the secret. The attempt with the new credentials comes on top of the caller's limit. `random`
+    returns a number from 0 to 1.
     """
 
     def __init__(
@@ -185,7 +186,10 @@ def _login(channel: Channel) -> Login:
 
 
 def with_recipients(url: str, names: tuple[str, ...]) -> str:
-    """Return a trigger's URL with these names as its `recipients` parameter, in place of one that it has."""
+    """Return a trigger's URL with these names as its `recipients` parameter, in place of an earlier one.
+
+    Without names, the URL gets no such parameter.
+    """
     parts = urlsplit(url)
     kept = [piece for piece in parts.query.split("&") if piece and not piece.startswith(_RECIPIENTS)]
     if names:
