@@ -136,7 +136,7 @@ class Delivery:
 
         `share` is parsed from the job's body. With a `dead_letter_reason`, an owed state is dead-lettered instead: its
         channel was removed, or the state expired while its channel can't be read. If the result is `unsafe`, only the
-        job's own message has the state, so that the message must stay on its queue.
+        job's own message has the state: the caller must leave that message on its queue.
         """
         task = Task.of(channel, share, job, state_of(job, share), deadline)
         task = task._replace(dead_letter_reason=dead_letter_reason)
@@ -150,11 +150,17 @@ class Delivery:
         return result
 
     def record_begun_bell(self, job: Job) -> None:
-        """Record in the ledger that a worker began a job whose message the sweeper sent to wake a debt (a "bell")."""
+        """Record in the ledger that a worker began a job whose message the sweeper sent to wake a debt (a "bell").
+
+        Errors of the ledger are ignored.
+        """
         self._change_debt(job, Debt.bell_begun)
 
     def postpone(self, job: Job, until: float) -> None:
-        """Let the sweeper leave a job alone until OVERDUE_SECONDS after its wait's end (`until`, epoch seconds)."""
+        """Record that a job waits until `until` (epoch seconds), so that the sweeper does not wake its debt before.
+
+        The sweeper acts OVERDUE_SECONDS after `until`, if the job's message is late. Errors of the ledger are ignored.
+        """
         self._change_debt(job, lambda debt: debt.postponed(until + OVERDUE_SECONDS))
 
     def _change_debt(self, job: Job, change: Callable[[Debt], Debt]) -> None:
@@ -263,8 +269,9 @@ def _settle(services: Services, task: Task, entry: Entry, action: Settle) -> Res
 def attempt(services: Services, task: Task, entry: Entry, send: Send, ticket: Ticket) -> Result | Task:
     """Announce a task's state: take the incident's lease, send the signal, and record the result.
 
-    Returns the task, and sends nothing, if another writer changed the entry: the caller decides anew. `send` has the
-    recipients and the largest number of attempts. `ticket`, the rate limiter's permission, is given back if not used.
+    If another writer changed the entry, nothing is sent, and the task is returned: the caller reads the entry again,
+    and decides anew. `send` has the recipients and the largest number of attempts. `ticket` is the rate limiter's
+    permission; it is given back if nothing is sent.
     """
     if task.is_from_webhook:
         wait = Wait(Reason.IN_FLIGHT, services.clock() + FIRST_WAKE_SECONDS)
@@ -439,16 +446,18 @@ def _record_failure(
 
 
 def next_plan(task: Task, entry: Entry) -> int:
-    """Return the number of a state's next message: higher than before, so that its earlier messages are dropped."""
+    """Return the number (plan) for a state's next message. It is higher than that of each earlier message.
+
+    So workers drop the state's earlier messages.
+    """
     return max(task.job.plan, entry.debt.plan) + 1
 
 
 def queue_message(services: Services, task: Task, wait: Wait, *, plan: int | None = None) -> Task:
-    """Put a message with the number `plan` on the retry queue, to wake the state at the end of `wait`. Return the task.
+    """Queue a message that wakes the state at the end of `wait`. Return the task, which notes when a message wakes it.
 
-    The returned task's `is_kept` is True if the queue has a message of the task. No further message is queued if an
-    earlier call queued one that wakes no later. While the ledger fails, `plan` is None: the message keeps its job's
-    number.
+    `plan` is the number of the message; None keeps the number that the task's job has. No further message is queued if
+    this sender queued one before that wakes no later. If the queue refuses the message, the task is returned unchanged.
     """
     if task.wakes_at <= wait.until + 1:
         return task
@@ -459,12 +468,19 @@ def queue_message(services: Services, task: Task, wait: Wait, *, plan: int | Non
 
 
 def let_wait(services: Services, task: Task, entry: Entry, wait: Wait) -> Result | Task:
-    """Let the state wait: queue its next message, and record in the entry that it is owed. Return the result.
+    """Let the state wait: record in its entry that it is owed, and queue a message if one is needed. Return the result.
 
-    If another writer changed the entry, nothing is recorded, and the task is returned for a new decision; a message may
-    be queued. No message is queued if SQS's largest delay is too short for the wait, or if the wait's end can change
-    (WAITS_WITHOUT_MESSAGE), unless the state is to test an open circuit breaker (`Wait.is_probe`). The sweeper wakes a
-    state without a message. Raises LedgerError if the state is neither recorded nor on the retry queue.
+    The first row that applies decides which of the two wakes the state:
+
+    | wait | the state is woken by |
+    | --- | --- |
+    | longer than LONGEST_WAIT_SECONDS, the largest delay of a message | the sweeper |
+    | for the test of an open circuit breaker (`Wait.is_probe`) | a message |
+    | its end can change (WAITS_WITHOUT_MESSAGE), such as a pause's | the sweeper |
+    | any other | a message; the sweeper if the queue refuses the message |
+
+    If another writer changed the entry, nothing is recorded, and the task is returned for a new decision. If the ledger
+    fails, a message is queued for any wait. Raises LedgerError if the queue refuses that message.
     """
     now, plan = services.clock(), next_plan(task, entry)
     # A task that waits for the rate limiter's table keeps `ledger_down_since`, which ends that wait.
@@ -546,10 +562,11 @@ def _follow_end(services: Services, task: Task, before: Entry, after: Entry) -> 
 
 
 def planned_row(task: Task, until: float, now: float, *, has_message: bool = True) -> Row:
-    """Return the row in the `due` index for a state that waits until `until` (epoch seconds).
+    """Return the row in the `due` index for a state that waits until `until`. Times are epoch seconds.
 
-    The row is due at `until`. If a message wakes the state (`has_message`), it is due OVERDUE_SECONDS later: the
-    sweeper acts only if the message is late. It is due at the latest about OVERAGE_SECONDS after the state expires.
+    `has_message` is True if a message wakes the state. Then the row is due OVERDUE_SECONDS after `until`, so that the
+    sweeper acts only if the message is late. Otherwise the row is due at `until`. If the state expires earlier, the row
+    is due about OVERAGE_SECONDS after that.
     """
     due = until + OVERDUE_SECONDS if has_message else until
     return Row(min(due, task.wake_at(due, now) + OVERAGE_SECONDS), task.job.stored_name)
@@ -567,8 +584,9 @@ def store_job(ledger: "Ledger", name: str, task: Task, now: float) -> None:
 def store_for_others(services: Services, task: Task, entry: Entry) -> None:
     """Store the job of an announced critical, so that the sweeper can signal `unanswered_recipients` later.
 
-    Nothing is stored unless the critical's receipt is open. Errors of the ledger are ignored: without the job, only the
-    fallback topic is notified.
+    These are the recipients that the policy names for a critical of which nobody is known to have heard. Nothing is
+    stored if there are none, if the critical's receipt is closed, or if a newer state is known. Errors of the ledger
+    are ignored: without the job, the sweeper can only notify the fallback topic.
     """
     is_newest = task.state.is_of_same_share(entry.newest)
     if task.channel.policy.unanswered_recipients and entry.receipt.is_open and is_newest:
@@ -579,8 +597,8 @@ def store_for_others(services: Services, task: Task, entry: Entry) -> None:
 def owe_to_others(services: Services, task: Task, entry: Entry) -> None:
     """Record that a critical is owed to `unanswered_recipients`, if the fallback topic was already notified of it.
 
-    The sweeper does so when it notifies the topic. It can't if the critical's signal is recorded only later: then this
-    function does, and the sweeper wakes the critical's job by the record. `entry` has the task's state as announced.
+    Usually the sweeper records this debt when it notifies the topic. This function is for a critical whose signal was
+    recorded only after that. The sweeper then wakes the critical's job. `entry` has the task's state as announced.
     Errors of the ledger are ignored.
     """
     store_for_others(services, task, entry)
@@ -611,10 +629,17 @@ def try_store(services: Services, task: Task, entry: Entry) -> bool:
 def retry_later(services: Services, task: Task, result: Result, entry: Entry | None) -> tuple[Task, Result]:
     """Queue the next message of a state whose signal failed, or dead-letter its job if the failure is final.
 
-    Returns the updated task, and the result with the queue that has the job. The result stays `unsafe` if no queue took
-    the job. A queued job waits for its backoff; a new share waits for FIRST_WAKE_SECONDS, by the message that was
-    queued before its attempts. `entry` is None if the ledger fails. Then the job is queued even after a final failure:
-    the sweeper finds a dead-lettered critical by its entry alone.
+    Return the updated task, and `result` with the queue that has the job. If no queue took the job, the result stays
+    `unsafe`. The first row that applies decides:
+
+    | state | its job |
+    | --- | --- |
+    | the failure is final, and the ledger works | is dead-lettered |
+    | of a new share | waits FIRST_WAKE_SECONDS, mostly by the message that was queued before the first attempt |
+    | of a queued job | waits for its backoff |
+
+    `entry` is None if the ledger fails. Nothing is dead-lettered then, since the sweeper finds a dead-lettered critical
+    by its entry alone.
     """
     now, reason = services.clock(), result.reason or Reason.INTERNAL
     if HANDLING[reason].is_final:
@@ -644,11 +669,11 @@ def retry_later(services: Services, task: Task, result: Result, entry: Entry | N
 
 
 def dead_letter_and_record(services: Services, task: Task, entry: Entry, reason: Reason) -> Result | Task:
-    """Dead-letter an owed state for `reason`, such as `expired` or `channel_removed`, and record that in the ledger.
+    """Dead-letter an owed state for `reason`, such as `expired`, and record that in its entry. Return the result.
 
-    A state that the ledger does not know as owed is recorded as owed first: the sweeper notifies people of a
-    dead-lettered critical by its entry. If this record fails, nothing is dead-lettered, and the state's message waits.
-    Returns the task, with nothing done, if another writer changed the entry.
+    If the entry does not have the state as owed yet, that is recorded first: by the entry the sweeper notifies people
+    of a dead-lettered critical. If this first record fails, the state is not dead-lettered, and its message waits for
+    the ledger. If another writer changed the entry, nothing is done, and the task is returned.
     """
     if not task.is_from_webhook and not entry.debt.row:
         try:
@@ -688,9 +713,10 @@ def _give_up_again(services: Services, task: Task, entry: Entry, result: Result)
 def dead_letter(services: Services, task: Task, result: Result, entry: Entry | None) -> Result:
     """Put the job of a state on the dead-letter queue. Return `result` with the queue that has the job.
 
-    If the dead-letter queue fails, the retry queue keeps the job, to be dead-lettered later. If that fails, too, the
-    result stays `unsafe`. For a resolve, a follow-up that terminates the pages is queued before. If no queue takes the
-    follow-up, a message on the retry queue wakes a worker, which queues it then. `entry` is None if the ledger fails.
+    If the dead-letter queue refuses the job, the retry queue keeps it, and a worker dead-letters it later. If both
+    refuse it, the result stays `unsafe`. For a resolve, a follow-up job that terminates the pages is queued first. If
+    the chore queue refuses that job, a message on the retry queue wakes a worker, which queues the follow-up. `entry`
+    is None if the ledger fails: then no follow-up is queued.
     """
     job = after_failure(task.job, result, services.clock())
     job = job.planned(next_plan(task, entry)) if entry else job
@@ -722,19 +748,22 @@ def dead_lettered_at(result: Result) -> float | None:
 
 
 def without_ledger(services: Services, task: Task, why: str) -> Result:
-    """Send the state without the ledger, or let its message wait for the ledger. `why` is the ledger's error.
+    """Send the state although the ledger fails, or let its message wait for the ledger. `why` is the ledger's error.
 
-    | state | while the ledger fails |
+    The first row that applies decides:
+
+    | state | action |
     | --- | --- |
-    | any, in a pause | waits |
-    | resolve that BigPanda has to be asked about | waits |
-    | refused, replayed or expired job; job of a channel that is gone | waits |
-    | critical of a share that just came | is sent at once; it may repeat a page |
-    | the same, within UNGUARDED_AFTER_SECONDS after this process sent one of the incident | waits |
-    | any other | waits for UNGUARDED_AFTER_SECONDS, and is then sent |
+    | its channel is paused | wait |
+    | a resolve that BigPanda has to confirm | wait |
+    | of a job that was replayed, refused by xMatters, or is to be dead-lettered (`final_reason`) | wait |
+    | a new share's critical, less than UNGUARDED_AFTER_SECONDS after an earlier signal | wait |
+    | a new share's critical | send at once; it may repeat a page |
+    | any other | wait for UNGUARDED_AFTER_SECONDS, then send |
 
-    If the queue refuses the message of a new share that has to wait, the state is sent at once, except for the first
-    two rows. If it refuses a queued job's next message, the old message stays.
+    The earlier signal is one of the same incident that this process sent without the ledger. If the queue refuses the
+    message of a new share, the result is `unsafe` in the first two rows; else the state is sent at once. If it refuses
+    the next message of a queued job, the result is `unsafe`, and the job's old message stays on its queue.
     """
     now = services.clock()
     if task.is_from_webhook and not task.state.is_critical:
@@ -818,9 +847,9 @@ def record_or_queue(
 ) -> Result:
     """Record an accepted signal in its incident's entry. If the ledger fails, queue a job that records it later.
 
-    Returns `result` with the notice `unguarded`, whose text is `why`. If a job was needed, the result has it; its
-    `queue` is None if the retry queue refused the job. `change` is the change of the entry to write. None is for a
-    sender without a lease: its state becomes the announced one.
+    Return `result` with the notice `unguarded`, whose text is `why`. If a job had to be queued, the result has the job,
+    and `queue` is `retry`, or None if the queue refused it. `change` makes the entry to write. It is None if the signal
+    was sent without a lease: then the task's state is recorded as announced.
     """
     try:
         owe_to_others(services, task, services.ledger.change(task.entry_key, change or _announced(task, accepted)))
@@ -847,7 +876,8 @@ def _announced(task: Task, accepted: Acceptance) -> Callable[[Entry], Entry]:
 def catch_up(services: Services, task: Task, accepted: Acceptance) -> Result:
     """Write the missing ledger record of a state that was announced while the ledger failed. Nothing is sent.
 
-    Returns `duplicate` if the record is written. Else the job waits, or is dead-lettered if it is too old.
+    `accepted` is xMatters' acceptance of the signal. The result is `duplicate` if the record is written. If the ledger
+    still fails, the job waits on the retry queue, or is dead-lettered if it is too old.
     """
     try:
         owe_to_others(services, task, services.ledger.change(task.entry_key, _announced(task, accepted)))
@@ -863,10 +893,11 @@ def catch_up(services: Services, task: Task, accepted: Acceptance) -> Result:
 
 
 def note_later(services: Services, task: Task, why: str) -> Result:
-    """Queue a job that records a state which needs no signal, since the ledger fails now.
+    """Queue a job that records a state which needs no signal, since the ledger fails now. Return the result.
 
-    Without the record, an older, superseded state could still be sent. Nothing is queued for a state with a
-    `final_reason`, such as an expired one: the result is `unchanged`.
+    Without the record, an older state that this one supersedes could still be sent. A state with a `final_reason`, such
+    as an expired one, is not recorded: nothing is queued, and the result is `unchanged`. If the queue refuses the job,
+    the result is `unsafe`.
     """
     now = services.clock()
     if final_reason(task, now):

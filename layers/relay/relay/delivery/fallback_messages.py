@@ -38,7 +38,8 @@ class OverdueDebt(NamedTuple):
         since: When the incident became owed; if a signal was accepted, when that was sent (epoch seconds).
         reason: Reason of the last failed attempt; empty if none failed.
         is_dead_lettered: True if its job is dead-lettered, so that only an operator can have it sent.
-        missed: Step after the signal that is late or failed (`Missed`); empty if no signal was accepted.
+        missed: Step (`Missed`) after the acceptance that is late or failed, such as an answer; empty if xMatters
+            accepted no signal.
         page: Number of its page; empty if unknown.
         request_ids: xMatters' ids of the signals without a page; empty if there are none.
         description: Description of one of its alerts, or of the incident; empty if unknown.
@@ -122,23 +123,24 @@ class Fallback:
 
     @property
     def ways(self) -> list[str]:
-        """Names of the ways to people: the topic, and a call or text to each phone."""
+        """Names of the ways by which people are notified: the fallback topic, and a call and a text to each phone."""
         return [TOPIC, *(each.name for each in (self.phones.ways if self.phones else ()))]
 
     def notify(self, channel: str, debts: Sequence[OverdueDebt], others: int = 0) -> bool:
         """Publish one message about a channel's overdue criticals. Return False if SNS does not accept it.
 
-        The message describes the first ten of `debts`, and counts the rest. `others` is the number of further
-        criticals, which `debts` leaves out.
+        `debts` has one critical at least: the message describes the first ten, and counts the rest. `others` is the
+        number of overdue criticals that are not in `debts`; they are counted, too.
         """
         texts = _texts(channel, debts, others)
         return self._publish(_subject(channel, debts, others), texts, {"channel": channel})
 
     def call(self, channels: Sequence[str], debts: Sequence[OverdueDebt], others: int) -> dict[str, str]:
-        """Call and text all phones once about the overdue criticals of `channels`. `debts[0]` is named as the worst.
+        """Call and text all phones once about the overdue criticals of `channels`. Return failures by the way's name.
 
-        `debts` has one at least, and `others` is the number of further criticals. Returns the failure of each way by
-        the way's name: an empty text if AWS took the call or text. Without phones, the result is empty.
+        A failure is an empty text if AWS took the call or text. Without phones, the result is empty. `debts` has one
+        critical at least, the worst first: the call describes that one. `others` is the number of overdue criticals
+        that are not in `debts`.
         """
         if not self.phones:
             return {}
@@ -174,7 +176,8 @@ class Fallback:
     def notify_of_unknown(self, channels: Sequence[str], found: Sequence[Share]) -> bool:
         """Publish one message about open criticals in BigPanda of which no share came. Return False if SNS fails.
 
-        `channels` are all that the incidents may belong to, since BigPanda's API does not name the channel.
+        `found` has these incidents, as BigPanda's API shows them. `channels` are all channels to which they may belong,
+        since the API does not name the channel.
         """
         subject = f"CRITICAL, not paged: incident {first_of([_id(each.incident_id) for each in found], 1)}"
         return self._publish(subject, _unknown_texts(channels, found), {})

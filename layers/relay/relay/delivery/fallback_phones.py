@@ -50,6 +50,7 @@ class Phones:
 
     Attributes:
         client: Returns the client of AWS End User Messaging, which is created at its first use.
+        ways: The ways to reach the phones: a call and a text for each.
         at_once: Runs functions in parallel, and returns their results in order.
     """
 

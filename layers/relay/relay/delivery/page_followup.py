@@ -36,11 +36,12 @@ MAX_REFUSED = 2
 def terminated(
     pages: Pages, rest: Rest, entry: Entry, signal: AcceptedSignal, deadline: Deadline
 ) -> AcceptedSignal | None:
-    """Terminate all pages of a past state's signal, and return the signal with its pages, marked as over.
+    """Terminate all pages of a signal whose state is past. Return the signal with its pages, marked as over.
 
-    A signal without a page is marked as over if the incident ended after the signal, and nothing is owed. Otherwise the
-    result is None: a page that its workflow still makes may be needed. If xMatters refuses to end a page, the others
-    are terminated before SendError is raised.
+    If the signal has no page, it is marked as over only if the incident ended after it, and nothing is owed. Otherwise
+    the workflow may still make a page that people need, and the result is None. `rest` is the access to xMatters' REST
+    API. Raises SendError. If xMatters refuses to end one page, the others are terminated first, except after a 401 or
+    429.
     """
     # Searched again: the workflow may have made a page later, or a second one.
     found = pages.of_request(rest, signal.request_id, deadline)
@@ -63,10 +64,11 @@ def terminated(
 
 
 def signals_to_terminate(entry: Entry, *, replaces: bool, young_since: float) -> Iterator[AcceptedSignal]:
-    """Yield the signals whose pages must be terminated, since the incident ended, or a newer page takes their place.
+    """Yield the signals whose pages must be terminated, and whose pages are known or were searched in vain.
 
-    Newer pages count only if the policy says so (`replaces`). A signal whose known pages are over is included if it was
-    sent after `young_since` (epoch seconds): the workflow may make further pages of it.
+    Pages must be terminated if the incident ended after their signal. If the policy says so (`replaces`), a newer page
+    for the same recipients is a reason, too. A signal whose known pages are over is left out, unless it was sent after
+    `young_since` (epoch seconds): its workflow may still make further pages.
     """
     for index, signal in enumerate(entry.accepted_signals):
         # The page of a resolve replaces no other page, since the resolve may be forged.
@@ -121,13 +123,18 @@ class _Run:
 
     @property
     def followed(self) -> Entry:
-        """The entry with what the run found so far about the pages of its signals."""
+        """The incident's entry, with what this run of the follow-up found so far about the pages of the signals."""
         return self.entry.followed(self.checked)
 
 
 @dataclass(frozen=True)
 class Followup:
-    """Follow-up of accepted signals: finds their pages, ends outdated ones, and asks who heard of a critical."""
+    """Follow-up of accepted signals: finds their pages, ends outdated ones, and asks who heard of a critical.
+
+    Attributes:
+        pages: Finds and terminates pages by xMatters' REST API.
+        prover: Asks the vendors who heard of a critical, and records the answer.
+    """
 
     pages: Pages
     ledger: Ledger

@@ -87,7 +87,12 @@ class _Question(NamedTuple):
 
 @dataclass(frozen=True)
 class ResolveQuestions:
-    """Asks BigPanda if incidents are really over after a resolve came (a "claimed" end), and acts on the answers."""
+    """Asks BigPanda if incidents are really over after a resolve came (a "claimed" end), and acts on the answers.
+
+    Attributes:
+        lister: Reads incidents from BigPanda's API.
+        outbox: The queues of jobs.
+    """
 
     lister: "Lister"
     ledger: Ledger
@@ -97,8 +102,9 @@ class ResolveQuestions:
     def ask(self, job: Job, channel: Channel, deadline: Deadline) -> Result:
         """Ask BigPanda if the resolve of a `question` job is true, and record the answer. If it is, queue its signal.
 
-        The result is `queued` if the question has to wake again, `duplicate` if nothing is left to ask, and `unsafe` if
-        the ledger fails. Its notice `end` tells if BigPanda refuted the resolve, or left it unanswered for too long.
+        The result is `queued` if the job has to run again, `duplicate` if nothing is left to ask, and `unsafe` if the
+        ledger fails. Its notice `end` is `refuted` if BigPanda denies the resolve. It is `unreachable` if BigPanda left
+        the question unanswered for so long that the resolve is believed. Otherwise it is None.
         """
         try:
             entry, now = self.ledger.read(entry_key_of(job)), self.clock()

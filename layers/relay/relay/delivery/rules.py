@@ -36,9 +36,9 @@ class Standing(StrEnum):
         OWED: The policy says to announce the state: for the first time, again, or to further recipients.
         DUPLICATE: The same state came before, and is announced or queued.
         SUPERSEDED: A newer state of the incident is announced or queued.
-        UNCHANGED: Nothing to announce: the state may have changed, but the policy does not announce that transition.
-        REPLACED: The state is owed, and another message wakes it: a later one, or the one on the dead-letter queue
-            once an operator moves it back.
+        UNCHANGED: Nothing to announce: the policy does not announce the transition of the state, if there is one.
+        REPLACED: The state is owed, but another message wakes it: a later one, or the one on the dead-letter queue,
+            once an operator replays that.
     """
 
     OWED = "owed"
@@ -49,14 +49,17 @@ class Standing(StrEnum):
 
 
 class Judgement(NamedTuple):
-    """Standing of a state, and its explained `change` from the announced state: None if the two were not compared."""
+    """Standing of a state, and its `change` against a state that may have been announced.
+
+    `change` is None if the standing was clear without a comparison.
+    """
 
     standing: Standing
     change: Change | None = None
 
 
 def judge_share(entry: Entry, state: State, notify_on: AbstractSet[Transition]) -> Judgement:
-    """Judge a new share's state: a duplicate, superseded by a newer state, or else by its change (`judge_change`).
+    """Return the standing of a new share's state: DUPLICATE, SUPERSEDED, or else by its change (`judge_change`).
 
     `notify_on` has the transitions that the policy announces. A share without timestamps is never a duplicate, even if
     its state equals the newest one: the incident may have changed and come back in between.
@@ -73,9 +76,11 @@ def judge_job(
 ) -> Judgement:
     """Return the standing of the state of a job from the queue. `notify_on` has the transitions to announce.
 
-    `plan` is the number of the job's message. An owed state is REPLACED if the entry has a higher number for it: a
-    later message wakes it. For a dead-lettered state, only the job that was dead-lettered last counts, as its
-    `dead_lettered_at` tells (epoch seconds; None for never). For any other one the state is REPLACED.
+    `plan` is the number of the job's message. `dead_lettered_at` is when this job was dead-lettered last (epoch
+    seconds); None for never. An owed state is REPLACED in two cases, since another message wakes it:
+
+    - The state is not dead-lettered, and the entry has a number for it that is higher than `plan`.
+    - The state is dead-lettered, and this job is not the one that was dead-lettered last.
     """
     is_announced = _is_announced(entry, state)
     # An announced state is owed again if the incident eased meanwhile, or if another state may have been announced.
@@ -97,11 +102,11 @@ def judge_job(
 
 
 def judge_change(entry: Entry, state: State, notify_on: AbstractSet[Transition]) -> Judgement:
-    """Judge a state: OWED if the policy announces (`notify_on`) its change from a state that may have been announced.
+    """Judge a state by its change: OWED if `notify_on`, the policy's transitions to announce, has the change.
 
-    Else the standing is UNCHANGED. If a better state came in between without a signal (`entry.eased`), a worsening from
-    that state counts, too: so a critical that follows an unannounced warning is owed, although an earlier critical was
-    announced.
+    Otherwise the standing is UNCHANGED. The state is compared with each state that may have been announced. If a better
+    state came in between without a signal (`entry.eased`), a worsening from that one counts, too. So a critical that
+    follows an unannounced warning is owed, although an earlier critical was announced.
     """
     changes = [compare(announced, state) for announced in entry.maybe_announced()]
     if entry.eased is not None:
@@ -118,10 +123,10 @@ def judge_change(entry: Entry, state: State, notify_on: AbstractSet[Transition])
 
 
 def with_superseded_ease(entry: Entry, state: State, notify_on: AbstractSet[Transition]) -> Entry:
-    """Return the entry. Its newest state, which `state` is about to replace, is kept as `eased` if needed.
+    """Return the entry before `state` replaces its newest state. The newest state is kept as `eased` if it is needed.
 
-    It is needed if it is better than the announced state, and was recorded as owed, but would by now get no signal.
-    Without it, a new `state` as bad as the announced one would not be announced.
+    It is needed in one case: it is better than the announced state and recorded as owed, but the policy (`notify_on`)
+    no longer wants a signal of it. Without it, a `state` as bad as the announced one would not be announced.
     """
     newest = entry.newest
     if newest is None or not entry.debt.is_owed or not newest.precedes(state) or not entry.is_eased_by(newest):
@@ -131,10 +136,13 @@ def with_superseded_ease(entry: Entry, state: State, notify_on: AbstractSet[Tran
 
 
 def was_shared(entry: Entry, state: State, now: float) -> bool:
-    """True if a share has brought the `state` that BigPanda's API shows, or a newer one.
+    """True if no share is missing for the `state` that BigPanda's API shows. `now` is in epoch seconds.
 
-    True also if a signal of the incident is being sent at `now` (epoch seconds), or if the newest state has the same
-    status and is owed or dead-lettered.
+    That is so in each of these cases:
+
+    - A share has brought this state, or a newer one.
+    - A signal of the incident is being sent at `now`.
+    - The newest state has the same status, and is owed or dead-lettered.
     """
     newest = entry.newest
     if entry.is_busy(now):
@@ -189,10 +197,10 @@ _UNSPACED = frozenset({Transition.WORSENED, Transition.RESOLVED, Transition.UNAN
 
 
 def earliest_send_time(entry: Entry, transition: Transition, min_seconds: float) -> float:
-    """Return the earliest time of the incident's next signal (epoch seconds): 0 or a past time if it may go now.
+    """Return the earliest time of the incident's next signal (epoch seconds). A time in the past, or 0, means at once.
 
-    `min_seconds` is the policy's shortest time between signals; a worsening, a resolve and a signal to
-    `unanswered_recipients` ignore it. No signal may go sooner than xMatters' flood control permits.
+    Two limits count. xMatters' flood control permits 4 signals in a minute. The policy keeps signals `min_seconds`
+    apart, except for a worsening, a resolve, and a signal to `unanswered_recipients`.
     """
     since_last = entry.signal_times[-1] + min_seconds if entry.signal_times and transition not in _UNSPACED else 0.0
     if len(entry.signal_times) < FLOOD_CONTROL_SIGNALS:
@@ -201,7 +209,7 @@ def earliest_send_time(entry: Entry, transition: Transition, min_seconds: float)
 
 
 def room_for_signals(entry: Entry, now: float) -> int:
-    """Return the number of signals for this incident that xMatters' flood control lets pass now; it can be negative."""
+    """Return how many signals of this incident xMatters' flood control lets pass now; zero or less for none."""
     return FLOOD_CONTROL_SIGNALS - sum(now - time < FLOOD_CONTROL_SECONDS for time in entry.signal_times)
 
 
@@ -216,6 +224,7 @@ class Settle(NamedTuple):
     """Action: send nothing. The state is announced, queued, dead-lettered or superseded already, or changes nothing.
 
     Attributes:
+        outcome: Outcome of the share or job.
         note: Ledger entry to write; None to write nothing.
         question: Job to queue, which asks BigPanda if the incident is over; None for none.
         queue: Place where the state waits: `retry`, `dead_letter`, or `ledger` if BigPanda must confirm a resolve; None
@@ -269,7 +278,8 @@ class Rule(NamedTuple):
 
     Attributes:
         why: The condition of the rule and the reason for its action, in words.
-        phase: Where the work on the state stands after the action, such as `owed` (docs/architecture.md), in words.
+        phase: Situation of the state after the action, for the diagram in docs/architecture.md: such as `owed`,
+            `sending` or `idle`, with a condition if there is one.
         action: Returns the action; None if the rule does not apply.
     """
 
@@ -296,8 +306,8 @@ def step(task: Task, entry: Entry, now: float) -> tuple[Task, Entry, Action]:
     """Decide on the next action for a state. Return the updated task and entry, and the action. `now`: epoch seconds.
 
     The task gets what the entry knows of its state, such as the number of attempts. The entry gets what the share says
-    besides its state (`described`), and the replay of a dead-lettered state. From a resolve that BigPanda has to
-    confirm the entry gets nothing, since it may be forged.
+    besides its state (`described`). If the state was dead-lettered and replayed, the entry gets that, too. A resolve
+    that BigPanda has to confirm may be forged, so nothing of it gets into the entry.
     """
     state, notify_on = _state_after_newest(task, entry), task.channel.policy.notify_on
     entry = with_superseded_ease(entry, state, notify_on)
@@ -314,7 +324,7 @@ def step(task: Task, entry: Entry, now: float) -> tuple[Task, Entry, Action]:
 
 
 def hold(case: Case) -> Wait | None:
-    """Return the wait until the last of all holds (HOLDS) on the state ends; None if nothing holds the state."""
+    """Return the wait until all holds (HOLDS) on the state are over; None if nothing holds the state."""
     latest, until = max(((each, each.until(case)) for each in HOLDS), key=lambda each: each[1])
     return Wait(latest.reason, until) if until > case.now else None
 
@@ -403,9 +413,9 @@ def _rerouted(task: Task, entry: Entry, state: State) -> tuple[str, ...]:
 def described(entry: Entry, task: Task) -> Entry:
     """Return the entry with what the share says besides its state: title, environment, facts, and if it is snoozed.
 
-    If the share lacks a title or an environment, the entry keeps its own. If the share is from BigPanda's API, the
-    entry keeps its facts, too. If a person snoozed the incident, the entry's receipt ends: nobody has to answer for
-    now.
+    Facts are values that routes and pauses ask about. If the share lacks a title or an environment, the entry keeps the
+    one that it has. If the share is from BigPanda's API, which lacks the facts, the entry keeps its facts, too. If a
+    person snoozed the incident, the entry's receipt ends, since no answer is awaited.
     """
     known, own = entry.about, task.about
     is_silent = Flag.FOUND in task.job.flags or task.dead_letter_reason is not None
@@ -533,7 +543,11 @@ def _unwanted(case: Case) -> Settle:
 
 
 def final_reason(task: Task, now: float) -> Reason | None:
-    """Return the reason to dead-letter a state at `now` (epoch seconds); None if there is none, as for a new share."""
+    """Return the reason why a state must be dead-lettered at `now` (epoch seconds); None if it need not be.
+
+    The reason is the caller's (`dead_letter_reason`), the channel's shadow mode, or the state's age. For a state in a
+    request from BigPanda, only the caller's reason counts.
+    """
     if task.is_from_webhook or task.dead_letter_reason:
         return task.dead_letter_reason
     if task.channel.policy.mode is Mode.SHADOW:

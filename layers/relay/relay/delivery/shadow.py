@@ -21,11 +21,11 @@ from relay.ledger.table import until_written
 
 
 def observe(services: Services, task: Task) -> Result:
-    """Record what the channel would do with a share, and return that as its result.
+    """Record, in shadow mode, what the channel would do with a share, and return that as its result.
 
-    The outcome is `shadowed` if a signal would be sent, now or after a wait. But a state that would wait until a
-    flapping incident is calm is `unchanged`, since nothing wakes it here. If the ledger fails, the outcome is
-    `shadowed` with a notice, since the announced state is unknown.
+    The outcome is `shadowed` if a live channel would send a signal, now or after a wait. But it is `unchanged` if the
+    signal would wait for a flapping incident to be calm, since nothing wakes the state in shadow mode. If the ledger
+    fails, the announced state is unknown: the outcome is `shadowed`, with the notice `unguarded`.
     """
     entry_key = shadow_key(task.entry_key)
     try:

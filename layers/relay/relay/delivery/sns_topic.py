@@ -23,7 +23,10 @@ def publish(
     texts: Mapping[str, str],
     attributes: Mapping[str, str],
 ) -> bool:
-    """Publish one message, with a text for each protocol and a `default`. Return False if SNS does not accept it."""
+    """Publish one message. Return False if SNS does not accept it.
+
+    `texts` has the text for each protocol, such as `sms`, and the `default`. Subscribers filter by `attributes`.
+    """
     try:
         client().publish(
             TopicArn=topic_arn,

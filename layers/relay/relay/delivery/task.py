@@ -56,6 +56,7 @@ class Services:
     """Adapters that the steps of a delivery call, and the memory of what this process sent without the ledger.
 
     Attributes:
+        outbox: The queues of jobs.
         random: Returns a random number from 0 to 1.
         owner: Returns a unique name for a sender, as the owner of an incident's lease (the right to send).
     """
@@ -86,21 +87,21 @@ class Task(NamedTuple):
         recipients: Names of the signal's recipients; empty if the xMatters workflow chooses them.
         own_recipients: `recipients` without the policy's `unanswered_recipients`, whom a signal includes only once
             nobody is known to have heard of a critical.
-        route: Route of the channel that chose `recipients`; an undecided one (`Route.is_undecided`) stands for several.
-            None if no route matched.
+        route: The channel's route that chose `recipients`; None if no route matched. If the routes took too much work
+            to evaluate, it stands for several (`Route.is_undecided`).
         is_from_webhook: True if the state came in a request that BigPanda waits for; False for a job from the queue.
         wakes_at: Time at which this sender's message on the retry queue wakes (epoch seconds); infinity if this sender
             put none there.
         dead_letter_reason: The caller's reason to dead-letter the state, such as a removed channel; None without one.
-        change: Transition of the state and its explanation; None if the state was not compared.
+        change: Transition of the state and its explanation; None if the state was not compared with the ledger.
         further: The only recipients, if the state is owed to further recipients alone: those whom a late tag or a
             missing answer brings in. Else empty.
         about: What the entry keeps of the share besides its state.
         is_first: True if the ledger had no entry of the incident before.
         pauses: The channel's pauses that apply to the incident: past, present and future ones.
         is_flapping: True if the incident flaps by the policy, so that its signal says so.
-        quiet_until: Time before which the state is not announced, since the incident flaps (epoch seconds). The state's
-            age counts from then. 0 if the state does not have to wait.
+        quiet_until: Time until which the state waits, since the incident flaps (epoch seconds); 0 if it does not. The
+            age of a state that waits counts from then.
     """
 
     job: Job
@@ -168,7 +169,11 @@ class Task(NamedTuple):
 
     @property
     def needs_question(self) -> bool:
-        """True for a resolve that BigPanda must confirm. False for one from its API, and for relayctl's tests."""
+        """True for a resolve that BigPanda must confirm.
+
+        False if the channel asks no such questions, if the state was read from BigPanda's API, or if it is of a test by
+        relayctl.
+        """
         is_test, is_found = self.job.incident_id.startswith(TEST_PREFIX), Flag.FOUND in self.job.flags
         return not self.state.is_open and not (is_found or is_test) and self.channel.asks_about_ends
 
@@ -181,11 +186,15 @@ class Task(NamedTuple):
         return active_pause(self.pauses, now)
 
     def audience(self, only: tuple[str, ...] = ()) -> Audience:
-        """Return the audience to record with a signal of the task. `only` has its recipients; empty if it was for all.
+        """Return the audience to record with a signal of the task: its recipients, and for whom it was.
 
-        The audience has the `further` recipients, if there are any, else all `recipients`. With `only`, and without
-        `further`, the signal was for the acknowledger alone: the audience then has `is_for_acknowledger` True, and
-        still all `recipients`.
+        `only` has the recipients of a signal that was not for all; it is empty for a signal to all.
+
+        | signal | recipients of the audience | mark |
+        | --- | --- | --- |
+        | to all | all | none |
+        | to `further` recipients alone | those | `is_further` |
+        | to the acknowledger alone | all, as if it had been for all | `is_for_acknowledger` |
         """
         policy, recipients = self.channel.policy, self.further or self.recipients
         others = set(policy.unanswered_recipients)
@@ -213,21 +222,24 @@ class Task(NamedTuple):
         return age_start(self.pauses, start, self.channel.policy.max_age_seconds)
 
     def wake_at(self, until: float, now: float) -> float:
-        """Return when to try the state again (epoch seconds): at `until`, but at latest shortly after it expires."""
+        """Return when to wake a state that waits until `until`: then, or shortly after it expires if that is earlier.
+
+        Times are epoch seconds. A state that expired before `now` wakes within SOON_SECONDS.
+        """
         return min(until, max(self.expires_at + PAST_AGE_SECONDS, now + SOON_SECONDS))
 
     def pause_end(self, now: float) -> float:
         """Return the time to record as the end of a pause that no longer holds the state (epoch seconds).
 
-        It is the end of the last of the incident's pauses that are over at `now`. It is `now` if there is none, since
-        the state's pause was removed from the policy.
+        It is when the last of the incident's past pauses ended. If no pause is past, the policy no longer has the one
+        that held the state: the result is `now`.
         """
         return max((pause.until for pause in self.pauses if pause.until <= now), default=now)
 
     def ledger_failed(self, now: float) -> "Task":
-        """Return the task, whose job records that the ledger fails (`ledger_down_since`).
+        """Return the task, whose job records since when the ledger fails (`ledger_down_since`).
 
-        The recorded time is that of the job's first failure: `now` (epoch seconds) if no earlier one is recorded.
+        That is `now` (epoch seconds). A time that the job has already stays, so that it is the first failure's.
         """
         since = self.job.ledger_down_since or timestamp(now)
         return replace(self, job=self.job._replace(ledger_down_since=since))
@@ -253,7 +265,10 @@ class Task(NamedTuple):
         return Result(outcome, subject, notices=Notices(routes_undecided=is_undecided), job=job)
 
     def sent(self, sent: SendResult) -> Result:
-        """Return the result of sending a signal: `delivered`, or `unsafe` until the state is queued for a retry."""
+        """Return the result of sending a signal: `delivered` if xMatters accepted it, else `unsafe`.
+
+        The caller changes `unsafe` once a queue has the state for a retry.
+        """
         failure = sent.failure
         if failure is None:
             return replace(self.result(Outcome.DELIVERED), exchange=Exchange(sent.attempts, sent.request_id))
@@ -268,7 +283,7 @@ class Task(NamedTuple):
 
 
 def state_of(job: Job, share: Share) -> State:
-    """Return the state of a job with the body `share`.
+    """Return the state of a job. `share` is parsed from the job's body.
 
     A state that was read from BigPanda's API has no alerts, since their ids may differ from those in webhooks.
     """
@@ -277,9 +292,10 @@ def state_of(job: Job, share: Share) -> State:
 
 
 def recorded_state(job: Job, state: State) -> State:
-    """Return `state`, as read from the job's body, with the timestamps and the hash that the job recorded.
+    """Return `state`, which was read from the job's body, with the timestamps and the hash that the job recorded.
 
-    If the job has no timestamps, the result has none. If the job has no hash, the result has that of `state`.
+    If the job has no timestamps, the result has none, even if `state` has some. If the job has no hash, that of `state`
+    stays.
     """
     is_borrowed = Flag.BORROWED_VERSION in job.flags
     return replace(state, version=job.version, digest=job.digest or state.digest, has_borrowed_version=is_borrowed)
@@ -288,7 +304,8 @@ def recorded_state(job: Job, state: State) -> State:
 def entry_key_of(job: Job) -> str:
     """Return the key of the ledger entry of a job's incident.
 
-    The key has the recipients of the webhook's URL, not the channel's own: these may change while an incident is open.
+    The key has the recipients that the webhook's URL named. It does not have the channel's own recipients, since these
+    may change while an incident is open.
     """
     return entry_key(job.channel, job.url_recipients, job.incident_id)
 
@@ -334,9 +351,9 @@ def send_signal(
 ) -> SendResult:
     """Send the signal of a task, in at most `max_attempts` attempts, to `only` these recipients; empty for all.
 
-    After an attempt that xMatters may have accepted, a further one may page twice. Only a critical gets one then, and
-    none after a time-out. `entry` is None while the ledger fails. In that case the signal of a queued job is marked as
-    a possible repetition (`may_repeat`), since another function may have sent it without recording it.
+    If xMatters may have accepted an attempt, the next one may page twice. So only a critical gets a next attempt then,
+    but not after a time-out. `entry` is None while the ledger fails. Then the signal of a queued job is marked as a
+    possible repetition, since another function may have sent the state without recording it.
     """
     job, is_repeat = task.job, not task.is_from_webhook
     if entry:
@@ -379,7 +396,10 @@ def decision_of(task: Task) -> Decision:
 
 
 def content(task: Task, recipients: tuple[str, ...]) -> bytes:
-    """Return the request body for xMatters: BigPanda's bytes, or the relay's own body if the policy has one."""
+    """Return the request body for xMatters: BigPanda's bytes, or the relay's own body if the policy has one.
+
+    The relay's own body names `recipients`.
+    """
     rule = task.channel.policy.own_body
     if rule is None:
         return task.job.body
