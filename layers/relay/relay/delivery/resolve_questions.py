@@ -212,7 +212,7 @@ class ResolveQuestions:
             # A resolve that came meanwhile stays claimed if it is newer.
             owed = each.owing_by_row(task.state, row, signal.plan)
             # A pause that began after the resolve came does not leave its signal out.
-            since = owed.debt.earliest_since(each.end.claimed_at) if owed.debt.is_owed else None
+            since = owed.debt.earliest_since(each.end.last_claimed_at) if owed.debt.is_owed else None
             return replace(owed, debt=replace(owed.debt, since=since))
 
         if not task.state.is_same(self.ledger.change(question.key, over, entry).newest):

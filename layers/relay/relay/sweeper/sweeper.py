@@ -212,9 +212,10 @@ class Sweeper:
                 channel: [self.policies.with_holds(each, now) for each in some]
                 for channel, some in by_channel(real).items()
             }
-            # By the known copies: to read many secrets, one after the other, could use up the run.
-            copies = {name: self.tools.channels.cached(name) for name in run.health}
-            paused = {name for name, copy in copies.items() if copy and copy.policy.is_paused(now)}
+            # By what is known: to read many secrets, one after the other, could use up the run.
+            copies = ((name, self.tools.channels.cached(name)) for name in run.health)
+            policies = {name: copy.policy for name, copy in copies if copy} | self.policies.known
+            paused = {name for name, policy in policies.items() if policy.is_paused(now)}
             deadline = self.tools.deadlines(min(HEALTH_SECONDS, latest.remaining()))
             self.health.judge(run, owed, deadline, paused=paused)
             # After the messages, so that a vendor that hangs does not delay them.
