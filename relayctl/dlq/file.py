@@ -1,6 +1,6 @@
 """relayctl dlq export and import: dead-lettered jobs as a file of JSON Lines, one message a line.
 
-A line has the message's envelope, byte for byte as it was on the queue; its body may hold texts of an incident.
+A line has the message's envelope as it was on the queue; its body may hold texts of an incident.
 """
 
 import json

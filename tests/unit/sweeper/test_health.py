@@ -69,7 +69,7 @@ def judged(relay: Relay, **members: Any) -> SweeperRun:
     """Let the watch judge all channels in a run that did not see all debts; return the run."""
     run = SweeperRun(0.0, is_whole=False, **members)
     assert relay.sweeper.health
-    relay.sweeper.health.judge(run, {}, relay.deadline(8))
+    relay.sweeper.health.judge(run, {}, relay.deadline(8), paused=())
     return run
 
 
@@ -220,6 +220,20 @@ def test_sickness_that_nobody_was_told_of_does_not_count_for_the_next_one(watch:
 
 HOUR = 3600.0
 EVERY = 4 * HOUR
+
+
+def test_paused_channel_is_not_told_well_by_a_sweeper_that_read_it_before_the_pause() -> None:
+    relay = watched(DOWN, policy={"fallback_after_seconds": 86_400})
+    relay.post()
+    relay.sweep_for(960)
+    # Another function reads the changed channel: its cache is not the sweeper's.
+    webhook = relay.other(DOWN)
+    webhook.change_policy(fallback_after_seconds=86_400, pauses=[samples.pause("keep", 900, 2 * HOUR)])
+    webhook.post(status="ok", active=False, changedOn=int(relay.clock.now))
+    webhook.wake(120)
+    for _ in range(30):
+        relay.sweep(60)
+    assert "well" not in str(relay.sns.told())
 
 
 def test_sick_channel_that_is_paused_is_told_well_again_only_after_the_pause() -> None:

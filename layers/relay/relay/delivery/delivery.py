@@ -75,7 +75,7 @@ OVERAGE_SECONDS = 15.0
 # for less: within that time the incident may open again without another page. One that flaps does so again and again:
 # its pages end once it is calm, or if nobody tries to announce its resolve (a pause, the dead-letter queue).
 UNTOLD_SECONDS = FLOOD_CONTROL_SECONDS
-# Delay of the follow-up that terminates these pages: the entry is written until then.
+# Delay of the follow-up that terminates an ended incident's pages: by then its sender has written the entry.
 FOLLOW_END_SECONDS = 5.0
 # Stored jobs outlive the debt by this time, so that an operator can find them.
 STORED_SECONDS = 2 * 24 * 3600.0
@@ -552,8 +552,8 @@ def _ended_unannounced(task: Task, entry: Entry, until: float) -> Entry:
 def _follow_end(services: Services, task: Task, before: Entry, after: Entry) -> bool:
     """Queue the follow-up that terminates an incident's pages, if `after` records their end and `before` did not.
 
-    It is queued before `after` is written: the sender may die between the two, or the answer to the write may be lost.
-    Returns False if the queue fails.
+    A caller without another message for that calls this before it writes `after`: it may die between the two, or the
+    answer to the write may be lost. Returns False if the queue fails.
     """
     if task.channel.rest is None or not before.has_live_pages() or after.has_live_pages():
         return True

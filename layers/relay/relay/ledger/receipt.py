@@ -40,7 +40,7 @@ class Missed(StrEnum):
 
 
 class Heard(NamedTuple):
-    """Answer of xMatters' REST API about some pages: if a device was notified, and who answered.
+    """Answer of xMatters' REST API about a page: if a device was notified, and who answered.
 
     Attributes:
         is_notified: True if a device got a notification.

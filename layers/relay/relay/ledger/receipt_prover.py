@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from copy import replace
 from dataclasses import dataclass
+from functools import partial
 
 from relay.channels.channel import BigPandaAccess, Channel, Rest
 from relay.deadline import Clock, Deadline
@@ -56,16 +57,8 @@ class ReceiptProver:
         if not is_mine:
             return noted
         asked = noted
-        # What one page proves counts, although xMatters says nothing of another one.
-        for page in pages if channel.rest else ():
-            try:
-                noted = self._heard_of_page(name, asked, channel, page, deadline)
-            except SendError as error:
-                failure = failure or error
-                if error.reason not in {Reason.UPSTREAM, Reason.REFUSED}:
-                    break
-            if noted.receipt.since != asked.receipt.since or not noted.receipt.is_open:
-                break
+        if channel.rest:
+            noted, failure = self._heard(name, asked, channel, channel.rest, pages, deadline)
         if channel.bigpanda and channel.asks_about_answers and not is_early and noted.receipt.is_open:
             noted = self._answered_in_bigpanda(name, noted, channel.bigpanda)
         if failure and noted.receipt.is_open:
@@ -74,16 +67,29 @@ class ReceiptProver:
             raise failure
         return noted
 
-    def _heard_of_page(self, name: str, entry: Entry, channel: Channel, page: str, deadline: Deadline) -> Entry:
-        if channel.rest is None:
-            return entry
-        heard = self.heard_of(channel.rest, page, deadline)
-        now = self.clock()
+    def _heard(
+        self, name: str, asked: Entry, channel: Channel, rest: Rest, pages: Sequence[str], deadline: Deadline
+    ) -> tuple[Entry, SendError | None]:
+        """Ask xMatters about each page. Return the entry with the answers, and the first failure, if there is one.
 
-        def hear(receipt: Receipt) -> Receipt:
-            return receipt.heard(heard, channel.policy, channel.responses, now)
-
-        return self.ledger.change(name, _of_same_critical(entry, hear), entry)
+        What one page proves counts, although xMatters says nothing of another one.
+        """
+        entry, failure = asked, None
+        for page in pages:
+            try:
+                heard, now = self.heard_of(rest, page, deadline), self.clock()
+            except SendError as error:
+                failure = failure or error
+                # A further page would fail as well.
+                if error.reason not in {Reason.UPSTREAM, Reason.REFUSED}:
+                    break
+                continue
+            hear = partial(Receipt.heard, heard=heard, policy=channel.policy, responses=channel.responses, now=now)
+            # Of `asked`: a newer critical may have rung meanwhile.
+            entry = self.ledger.change(name, _of_same_critical(asked, hear), entry)
+            if entry.receipt.since != asked.receipt.since or not entry.receipt.is_open:
+                break
+        return entry, failure
 
     def _answered_in_bigpanda(self, name: str, entry: Entry, access: BigPandaAccess) -> Entry:
         answer = None

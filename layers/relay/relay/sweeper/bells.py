@@ -75,7 +75,7 @@ class Bells:
         overdue = [each for each in rows if self._is_overdue(each, ahead)]
         if not overdue:
             return 0
-        self.policies.read(overdue)
+        self.policies.read(each.channel for each in overdue)
         with_criticals = {each.channel for each in overdue if each.entry.debt.has_critical_row}
         waiting = self.outbox.retries.backlog()
         if waiting is not None and waiting > BACKLOG:

@@ -59,7 +59,7 @@ class FallbackNotifier:
         come first, and entries are marked as notified after all messages are sent. So a channel with many debts does
         not delay the messages of the others. The entry of a canary is marked, too, but people are not notified of it.
         """
-        self.policies.read(rows)
+        self.policies.read(each.channel for each in rows)
         overdue = [each for each in rows if self._is_to_notify(each)]
         # Of a canary nobody is told here: its receipt ends, as if people had been told.
         canaries = [each for each in overdue if each.is_canary and self._may_notify(run, each)]
@@ -105,7 +105,7 @@ class FallbackNotifier:
         return bool(self._missed(row)) and not _owes_critical(row.entry)
 
     def _awaits_nothing(self, channel: str, entry: Entry) -> bool:
-        """True if a receipt is open, but nothing is awaited now: the policy changed, or the channel was removed."""
+        """True if a receipt is open, but nothing is awaited now: the policy changed, or the channel is gone."""
         policy = self.policies.of(channel)
         # A channel that was removed by mistake may come back.
         age = self.tools.clock() - entry.receipt.since

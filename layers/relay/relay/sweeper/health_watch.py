@@ -223,7 +223,7 @@ class HealthWatch:
         owed: Mapping[str, Sequence[Entry]],
         deadline: Deadline,
         *,
-        paused: Collection[str] = frozenset(),
+        paused: Collection[str],
     ) -> None:
         """Judge channels that owe states, are silent, have a refused credential or a failed canary, or were sick.
 

@@ -289,8 +289,8 @@ class SweepPolicies:
         self.unread.clear()
         self.removed.clear()
 
-    def read(self, rows: Iterable[DueRow]) -> None:
-        """Read the policies of all rows' channels in parallel, since many reads in turn could use up the run's time.
+    def read(self, channels: Iterable[str]) -> None:
+        """Read the policies of these channels in parallel, since many reads in turn could use up the run's time.
 
         If no time is left for a channel, it has the policy of the cached copy of its secret; without a copy, the
         default.
@@ -305,7 +305,7 @@ class SweepPolicies:
                 self.known.setdefault(channel, copy.policy if copy else Policy())
                 self.unread.add(channel)
 
-        self.tools.at_once([partial(read_one, channel) for channel in dict.fromkeys(each.channel for each in rows)])
+        self.tools.at_once([partial(read_one, channel) for channel in dict.fromkeys(channels)])
 
     def of(self, channel: str) -> Policy:
         """Return a channel's policy, read once in a run.

@@ -163,7 +163,7 @@ class Sweeper:
 
     def _judge_loads(self, run: SweeperRun, rows: Sequence[DueRow]) -> None:
         """Log and count the channels that were above their rate limits in several consecutive runs."""
-        self.policies.read(rows)
+        self.policies.read(each.channel for each in rows)
         now = self.tools.clock()
         # What waits for the end of a pause or a flap does not wait for the rate limit.
         moving = by_channel(each for each in rows if self._delay_start(each, now) <= now)
@@ -202,7 +202,7 @@ class Sweeper:
     def _judge_health(self, run: SweeperRun, rows: Iterable[DueRow], latest: Deadline) -> None:
         if self.health:
             # A removed channel is not sick of what it gave up: only `relayctl dlq drop` would end that.
-            self.policies.read(rows)
+            self.policies.read([*(each.channel for each in rows), *run.health])
             removed = self.policies.removed
             lasting = (each for each in rows if not (each.entry.debt.is_given_up and each.channel in removed))
             # A canary's incident is judged as a canary alone.
@@ -212,10 +212,7 @@ class Sweeper:
                 channel: [self.policies.with_holds(each, now) for each in some]
                 for channel, some in by_channel(real).items()
             }
-            # By what is known: to read many secrets, one after the other, could use up the run.
-            copies = ((name, self.tools.channels.cached(name)) for name in run.health)
-            policies = {name: copy.policy for name, copy in copies if copy} | self.policies.known
-            paused = {name for name, policy in policies.items() if policy.is_paused(now)}
+            paused = {name for name in run.health if self.policies.of(name).is_paused(now)}
             deadline = self.tools.deadlines(min(HEALTH_SECONDS, latest.remaining()))
             self.health.judge(run, owed, deadline, paused=paused)
             # After the messages, so that a vendor that hangs does not delay them.
