@@ -80,10 +80,10 @@ class AcceptedSignal(NamedTuple):
         )
 
     def with_failed(self, names: Iterable[str]) -> "AcceptedSignal":
-        """Return the signal with a recipient recorded as failed, whom xMatters knows by any of these `names`.
+        """Return the signal with a recipient recorded as failed: the one that has one of `names`.
 
-        If the signal has only one recipient, that recipient failed, whatever the names are. Otherwise a name that is no
-        recipient's changes nothing.
+        xMatters may spell a recipient's name in several ways. If the signal has only one recipient, that recipient
+        failed, whatever the names are. If no recipient has any of the names, the signal stays as it is.
         """
         known, failed = _split(self.recipients), _split(self.failed)
         failed += known if len(known) == 1 else _split(hashes_of(tuple(names)))
@@ -109,8 +109,8 @@ class AcceptedSignal(NamedTuple):
     def reaches_all_of(self, older: "AcceptedSignal") -> bool:
         """True if every recipient of the earlier signal `older` is also a recipient of this signal.
 
-        False if this signal was for the acknowledger alone. If the workflow chose the recipients of one of the signals,
-        the result is True only if it chose those of both.
+        False if this signal was for the acknowledger alone. If the workflow chose the recipients of both signals, the
+        result is True; if it chose those of only one, False.
         """
         if self.is_for_acknowledger:
             return False
@@ -121,8 +121,8 @@ class AcceptedSignal(NamedTuple):
     def merged(self, seen: "AcceptedSignal") -> "AcceptedSignal":
         """Merge this record with `seen`, a newer record of the same signal by a `followup` job.
 
-        The pages are those of `seen`; if it has none, those of this record. The failed recipients are this record's,
-        since a `followup` job knows of none.
+        The pages are those of `seen`. If `seen` has none, the pages of this record stay. The failed recipients of this
+        record stay, since a `followup` job knows of none.
         """
         found = self if self.pages and not seen.pages else seen
         return replace(found, is_over=self.is_over or seen.is_over, failed=self.failed)

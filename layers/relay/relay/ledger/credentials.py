@@ -26,11 +26,15 @@ USE_KEPT_SECONDS = 400 * 24 * 3600.0
 
 
 def read_marks(table: Table) -> Mapping[str, str]:
-    """Return the change marks of all channels: random texts by name. Raises LedgerError.
+    """Return the change marks of all channels: random texts by the mark's name. Raises LedgerError.
 
-    A function that sees a new mark reads the channel's secret again. A channel has two marks. The one with the
-    channel's name changes when a credential is revoked. The one with `settings_mark_name(channel)` changes when the
-    mode or a pause does. A channel without a recent change has no mark.
+    A function that sees a new mark reads the channel's secret again. A channel has up to two marks, and none if nothing
+    changed recently:
+
+    | name of the mark | changes with |
+    | --- | --- |
+    | the channel's name | a revoked credential |
+    | `settings_mark_name(channel)` | the mode, or a pause |
     """
     found = table.read(MARKS_KEY)
     return {name: mark for name, (mark, _) in _marks(found.text).items()} if found else {}
@@ -40,8 +44,8 @@ def change_mark(table: Table, channel: str, mark: str, now: float, *, revokes: b
     """Store a new mark for a channel, so that functions read its secret again soon. Raises LedgerError.
 
     `mark` is any text that was not used before, and `now` is in epoch seconds. `revokes` is True if a credential was
-    revoked: no function then trusts a copy of the secret that it cached before. Any other change, such as of a pause,
-    has a mark under another name: cached copies stay valid while the secret can't be read.
+    revoked: no function then uses a copy of the secret that it cached before. False is for any other change, such as of
+    a pause: a function may use its copy as long as the secret can't be read.
     """
     changed = {channel if revokes else settings_mark_name(channel): (mark, now)}
 
@@ -98,7 +102,7 @@ class Uses:
     def record(self, key: str, deadline: Deadline) -> None:
         """Record that a credential was used now, at most once an hour. `key` is its table key, made by `use_key`.
 
-        Errors of the table are ignored.
+        Errors of the table are ignored. `deadline` limits the time of the write.
         """
         now = self.clock()
         if self._noted.get(key, 0.0) > now:

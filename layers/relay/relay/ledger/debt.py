@@ -46,7 +46,7 @@ class Ticket(NamedTuple):
     Attributes:
         taken: The second (epoch seconds) in which the signal was counted, by the name of each rate limit's table item
             ("gate"). Empty if the rate limiter could not read its table, and let the signal through uncounted.
-        troubled: True if the circuit breaker has recent failures, so that a success has to be reported to reset it.
+        troubled: True if the circuit breaker has counted failures or was open, so that a success has to reset it.
         is_probe: True if the signal tests a circuit breaker that was open.
     """
 
@@ -74,8 +74,8 @@ class Row(NamedTuple):
     """Row of a debt in the table's `due` index, by which the sweeper (a function of each minute) finds the debt.
 
     Attributes:
-        due: Time from which the sweeper acts on the debt (epoch seconds): some minutes after its message is due. For a
-            debt without a message, it is the end of the wait.
+        due: Time from which the sweeper acts on the debt (epoch seconds). If a message wakes the state, it is some
+            minutes after the message is due; otherwise, the end of the wait.
         job: Name of the stored job, from which the sweeper makes a message. Empty for a given-up state, and for an open
             receipt (proof that people know of a critical): the sweeper only notifies the fallback topic of these.
         begun: Number of attempts that workers began since the last recorded result.
@@ -142,8 +142,8 @@ class Debt(NamedTuple):
     the first signal, one that repeats it, or one to further recipients.
 
     Attributes:
-        since: Arrival of the state with which the debt began, or when a state became owed to further recipients; None
-            if nothing is owed.
+        since: Arrival of the state with which the debt began. For a debt to further recipients alone, when it began.
+            None if nothing is owed.
         is_notified: True if the fallback topic was notified of the debt.
         plan: Number of the newest state's message; 0 before its first one. A later message has a higher number, and
             workers drop one with a lower number. The number stays once nothing is owed, so that a late copy is dropped.
@@ -152,8 +152,8 @@ class Debt(NamedTuple):
         slot: Time that the rate limiter reserved for the incident's next signal; None if there is none.
         row: The row in the table's `due` index, by which the sweeper finds the debt. None if nothing is owed, if the
             first attempts are being made, or if the state's job could not be stored.
-        paused_until: End of the channel's pause for which the state waited last. The delay until the fallback topic is
-            notified counts from then.
+        paused_until: End of the last pause of the channel for which the state waited. The delay until the fallback
+            topic is notified counts from then.
         paused_by: Id of that pause (`Pause.id`); empty if the state waited for none.
         claim_hold_until: End of the debt's only wait for BigPanda's answer about a resolve; 0 if it did not wait yet.
         dead_lettered_at: When the newest state was dead-lettered; 0 if it was not, or if it was replayed since.
@@ -184,7 +184,10 @@ class Debt(NamedTuple):
         return self.dead_lettered_at > 0
 
     def earliest_since(self, came: float) -> float:
-        """Return when the debt of a state that arrived at `came` began (epoch seconds): `since` if that is earlier."""
+        """Return the earlier of two times (epoch seconds): `came`, a state's arrival, and `since`, when the debt began.
+
+        If nothing is owed, it is `came`.
+        """
         return came if self.since is None else min(came, self.since)
 
     @property
@@ -202,11 +205,14 @@ class Debt(NamedTuple):
         return self.row.job if self.row else ""
 
     def resumed(self, ended: float) -> "Debt":
-        """Return the debt with `paused_until` at `ended` (epoch seconds), if its pause ended earlier than planned."""
+        """Return the debt after a pause ended at `ended` (epoch seconds). `paused_until` is not later than that."""
         return replace(self, paused_until=ended) if self.paused_until > ended else self
 
     def settled(self) -> "Debt":
-        """Return the debt with nothing owed, waited for or reserved. The facts of past attempts and the `plan` stay."""
+        """Return the debt with nothing owed, waited for or reserved.
+
+        `plan`, `attempts`, `reason` and `revived_at` stay, since they tell of the past.
+        """
         return Debt(plan=self.plan, attempts=self.attempts, reason=self.reason, revived_at=self.revived_at)
 
     def dead_lettered(self, state: State, at: float) -> "Debt":

@@ -37,10 +37,10 @@ class End(NamedTuple):
     Attributes:
         at: When the incident ended last; 0 for never. Pages of signals that were sent before have to be terminated.
         claimed_at: Arrival of the first of the resolves about which BigPanda is asked now; 0 if no resolve is claimed.
-        version: BigPanda's timestamps of the latest claimed resolve. If it had none, its arrival stands for both of
-            them. None if no resolve was ever claimed.
-        silent_since: When the first of the questions was asked that BigPanda has left unanswered; 0 if it answered the
-            last one.
+        version: BigPanda's timestamps of the latest claimed resolve. For a resolve without timestamps, both are its
+            arrival. None if no resolve was ever claimed.
+        silent_since: Start of BigPanda's silence: when it was asked the first question that it left unanswered. 0 if it
+            answered the last question.
     """
 
     at: float = 0.0
@@ -57,25 +57,28 @@ class End(NamedTuple):
     def last_claimed_at(self) -> float:
         """Time of the latest claimed resolve (epoch seconds), also of a refuted one; 0 if none was ever claimed.
 
-        It is the arrival (`claimed_at`) or the resolve's own newest timestamp, whichever is later.
+        It is the later of two times: `claimed_at`, and the newest timestamp in `version`.
         """
         return max(self.claimed_at, self.version[0] if self.version else 0.0)
 
     def has_refuted(self, version: Version | None) -> bool:
-        """True if BigPanda refuted a resolve with these timestamps, or a later one. False without timestamps (None)."""
+        """True if BigPanda refuted a resolve whose timestamps are `version` or later. False if `version` is None."""
         if version is None or self.version is None or self.is_claimed:
             return False
         return version <= self.version
 
     def begins_claim(self, came: float) -> bool:
-        """True if a resolve that came at `came` (epoch seconds) needs a new question to BigPanda.
+        """True if BigPanda has to be asked a new question about a resolve that came at `came` (epoch seconds).
 
-        False within CLAIM_AGAIN_SECONDS after the first claimed resolve, whose question is for the later ones, too.
+        False if another resolve began a claim less than CLAIM_AGAIN_SECONDS before: its question is for this one, too.
         """
         return not self.is_claimed or came - self.claimed_at >= CLAIM_AGAIN_SECONDS
 
     def claimed(self, came: float, version: Version | None) -> "End":
-        """Return the incident's end with one more claimed resolve, which came at `came`, with timestamps `version`."""
+        """Return the incident's end with one more claimed resolve, which came at `came` (epoch seconds).
+
+        `version` has its timestamps; None if it has none.
+        """
         known, version = self.version if self.is_claimed else None, version or (came, came)
         return replace(
             self,
@@ -94,17 +97,21 @@ class End(NamedTuple):
         return replace(self, claimed_at=0.0 if is_refuted else self.claimed_at, silent_since=0.0)
 
     def silence_reset(self) -> "End":
-        """Return the incident's end after a rate limit delayed a question: BigPanda's silence counts anew."""
+        """Return the incident's end with `silent_since` 0: a rate limit delayed a question, so silence counts anew."""
         return replace(self, silent_since=0.0)
 
     def unanswered(self, asked_at: float) -> "End":
-        """Return the incident's end after a question, asked at `asked_at` (epoch seconds), got no answer."""
+        """Return the incident's end after a question, asked at `asked_at` (epoch seconds), got no answer.
+
+        `silent_since` is then `asked_at`, unless an earlier question was left unanswered, too.
+        """
         return replace(self, silent_since=self.silent_since or asked_at)
 
     def closed_by(self, came: float, version: Version | None) -> "End":
-        """Return the incident's end after a closed state came at `came` with timestamps `version`.
+        """Return the incident's end after a closed state came at `came` (epoch seconds) with timestamps `version`.
 
-        The claim ends, unless its latest resolve is newer than the state. The time of the last end (`at`) stays.
+        The claim ends, unless its latest resolve is newer than the state. If the state has no timestamps (None), the
+        arrivals are compared. The time of the last end (`at`) stays.
         """
         is_newer = self.claimed_at > came
         if self.version is not None and version is not None:
@@ -130,10 +137,10 @@ class Flap(NamedTuple):
     is_signalled: bool = False
 
     def after_state(self, before: State | None, state: State, rule: FlapRule, *, is_flagged: bool) -> "Flap":
-        """Return the memory of changes after `state`, which is newer than `before` (None if it is the first).
+        """Return the memory of changes after `state` came. `before` is the state before it; None if it is the first.
 
-        `rule` tells after how many changes the incident flaps. With `is_flagged`, BigPanda says that it flaps. If the
-        incident was calm when `state` came, an earlier flap is forgotten.
+        The incident flaps if it changed as often as `rule` says, or if it is open and BigPanda says that it flaps
+        (`is_flagged`). If the incident was calm when `state` came, an earlier flap is forgotten.
         """
         known = self if state.came < self.calm_at else Flap(self.changes)
         changes = tuple(at for at in known.changes if at > state.came - rule.seconds)
@@ -165,6 +172,7 @@ class Lease(NamedTuple):
     """A sender's exclusive right to send for an incident.
 
     Attributes:
+        owner: Unique name of the sender.
         until: The end of the lease (epoch seconds).
         began: The start of the lease (epoch seconds).
         state: The state that the sender announces.
@@ -228,9 +236,9 @@ class Entry(NamedTuple):
             copies of a share are recognised.
         announced: The newest state that xMatters accepted; None if there is none.
         doubtful: States that xMatters may have accepted: the answer to the signal was ambiguous, or the sender died.
-        eased: A state that came after the announced one, is better, and was not announced; None if there is none. A
-            newer state that is worse than this one counts as worsened. Once a snooze is over, this is the announced
-            state marked as over: an open state then counts as reopened, and is announced once more.
+        eased: A better state that came after the announced one and was not announced; None if there is none. A newer
+            state counts as worsened if it is worse than this one. After a snooze, this is the announced state, marked
+            as over: so an open state counts as reopened, and is announced once more.
         acknowledgement: The acknowledgement of the announced state; None if nobody acknowledged it.
         receipt: How far it is proven that people know of the announced critical.
         lease: The lease of the sender that works now, or that died; None if there is none.
@@ -241,7 +249,7 @@ class Entry(NamedTuple):
         end: The last end of the incident, and the resolve that BigPanda is asked about.
         flap: Memory of the incident's changes, if the policy has a rule for flaps.
         about: What the entry keeps of the incident's last share besides its state.
-        others: Members of the stored document that this version does not know. They are written back unchanged.
+        others: Members of the stored JSON that this version does not know. They are written back unchanged.
         sequence: Version of the table item, for optimistic locking; 0 if there is no item.
         is_unreadable: True if the stored item could not be parsed, and this entry replaces it.
     """
@@ -273,9 +281,10 @@ class Entry(NamedTuple):
         return self.lease is not None and now < self.lease.until
 
     def next_start(self, now: float) -> float:
-        """Return the start of the next lease (epoch seconds).
+        """Return the start of the next lease (epoch seconds): `now`, or later.
 
-        It is later than that of every earlier lease and the last resolve, even if this sender's clock is behind.
+        It is later than the start of each known lease, and than the incident's last end, even if this sender's clock is
+        behind.
         """
         return max(now, self._last_start() + 2 * TICK_SECONDS, self.end.at + TICK_SECONDS)
 
@@ -298,19 +307,19 @@ class Entry(NamedTuple):
         return replace(self, end=self.end.claimed(state.came, state.version if state.has_own_version else None))
 
     def claim_hold(self, state: State) -> float:
-        """Return the time until which `state` waits for BigPanda's answer about a claimed resolve; 0 for no wait.
+        """Return until when `state` waits for BigPanda's answer about a claimed resolve (epoch seconds); 0 for no wait.
 
-        The time is in epoch seconds, at most CLAIM_SECONDS after the resolve. A debt waits only once for that. A closed
-        state, or one that is newer than the resolve, does not wait.
+        An open state waits until CLAIM_SECONDS after the resolve came, and a debt only once. A closed state does not
+        wait, nor does a state that is newer than the resolve.
         """
         if not self.end.is_claimed or not state.is_open or self.is_after_claim(state):
             return 0.0
         return self.debt.claim_hold_until or self.end.claimed_at + CLAIM_SECONDS
 
     def is_after_claim(self, state: State) -> bool:
-        """True if a state is newer than the latest claimed resolve: by timestamps, or by arrival if it has none.
+        """True if a state is newer than the latest claimed resolve, or if no resolve was ever claimed.
 
-        True if no resolve was ever claimed.
+        The timestamps are compared. If the state has none of its own, its arrival is.
         """
         if state.version is None or state.has_borrowed_version or self.end.version is None:
             # The version of a resolve without timestamps is its arrival.
@@ -319,7 +328,10 @@ class Entry(NamedTuple):
 
     @property
     def is_snooze_over(self) -> bool:
-        """True from a snooze's end until a state is announced or ruled unchanged: an open one counts as reopened."""
+        """True from a snooze's end until a state is announced, or found to need no signal.
+
+        An open state counts as reopened in that time.
+        """
         return self.announced is not None and self.eased == _as_over(self.announced)
 
     def is_eased_by(self, state: State) -> bool:
@@ -327,15 +339,16 @@ class Entry(NamedTuple):
         return self.announced is not None and compare(self.announced, state).transition in _BETTER
 
     def maybe_announced(self) -> tuple[State | None, ...]:
-        """Return the states that may have been announced last: the announced (or None), the doubtful, the lease's.
+        """Return the states that may have been announced last: the announced one (or None), and all that are uncertain.
 
-        The lease's sender may have died after xMatters accepted its signal.
+        These are the doubtful states, and that of the lease: its sender may have died after xMatters accepted its
+        signal.
         """
         in_flight = (self.lease.state,) if self.lease else ()
         return (self.announced, *self.doubtful, *in_flight)
 
     def has_seen(self, state: State) -> bool:
-        """True if `state` came before, and its timestamps (`version`) are still the newest state's."""
+        """True if `state` came before, and has the same timestamps as the newest state."""
         is_as_old = self.newest is not None and self.newest.version == state.version
         return is_as_old and state.marked_digest in self.seen_digests
 
@@ -392,9 +405,9 @@ class Entry(NamedTuple):
     def unchanged(self, state: State, *, is_left_out: bool = False) -> "Entry":
         """Return the ledger entry with a newer state that the policy does not announce: nothing is owed any more.
 
-        If the state is closed, the entry's `end` records that the incident is over. `is_left_out` is True if only a
-        pause or shadow mode keeps `state` from being announced. A better state in `eased` then stays there, so that the
-        next share that is as bad as `state` is announced.
+        If the state is closed, the entry's `end` records that the incident is over. `is_left_out` is True if the policy
+        wants a signal of `state`, and only a pause or shadow mode prevents it. In that case a better state stays in
+        `eased`, so that the next share as bad as `state` is announced.
         """
         eased = state.without_alerts() if self.is_eased_by(state) else None
         if is_left_out and self.eased and state.is_worse_than(self.eased):
@@ -452,9 +465,9 @@ class Entry(NamedTuple):
     def leased(self, lease: Lease, tries: int, plan: int | None = None) -> "Entry":
         """Return the ledger entry with the lease of a sender that is about to send, in at most `tries` attempts.
 
-        `plan` is the number of the message that a queue has for the lease's state: the state becomes the newest, and
-        owed. If there is no such message, `plan` is None: newest state and debt stay. All `tries` count as signals
-        until the sender records how many were accepted, since the sender may die before that.
+        `plan` is the number of the message that a queue has for the lease's state. That state becomes the newest one,
+        and owed. If no queue has a message, `plan` is None: the newest state stays, and what is owed. All `tries` count
+        as signals until the sender records how many xMatters accepted, since the sender may die before that.
         """
         entry = replace(self._without_lease()._counting(lease, tries, lease.began), lease=lease)
         entry = entry if plan is None else entry.owing(lease.state, plan)
@@ -472,8 +485,8 @@ class Entry(NamedTuple):
         """Return the ledger entry after xMatters accepted the signal of the lease's state. The lease ends.
 
         `request_id` is xMatters' id of the signal; None if the answer had none. `maybe_accepted` is the number of
-        attempts that xMatters accepted, or may have accepted, by `until` (epoch seconds). The incident's rate limit
-        counts them at that time. `audience` has the signal's recipients.
+        attempts that xMatters accepted, or may have accepted, by `until` (epoch seconds). They count for the incident's
+        flood control at that time. `audience` has the signal's recipients.
         """
         entry = self._released(lease)._counting(lease, maybe_accepted, until)
         return entry.announcing(lease.state, request_id, lease.began, audience)
@@ -481,13 +494,14 @@ class Entry(NamedTuple):
     def announcing(self, state: State, request_id: str | None, at: float, audience: Audience = NOBODY_NAMED) -> "Entry":
         """Return the ledger entry with `state` announced. `at` is the start of the sender's lease (epoch seconds).
 
-        Nothing is owed any more, unless a newer state is known. The doubtful states are cleared. A resolve ends the
-        incident. A state that opened, worsened, reopened or resolved drops the acknowledgement, and such a critical
-        begins a receipt if the channel awaits one. A signal of an open state to the acknowledger alone changes neither.
-
         `request_id` is xMatters' id of the signal; None if the answer had none. `audience` has the signal's recipients.
-        If a newer state is announced already, the newer one stays announced, and `state` becomes doubtful: people may
-        have been notified of `state` last.
+
+        - Nothing is owed any more, unless a newer state is known. No state is doubtful any more.
+        - A resolve ends the incident.
+        - A state that opened, worsened, reopened or resolved drops the acknowledgement. If it is critical, it begins a
+          receipt if the channel awaits one. A signal of an open state to the acknowledger alone does neither.
+        - If a newer state is announced already, that one stays announced. `state` becomes doubtful, since people may
+          have been notified of it last.
         """
         newest, entry = self.newest, self
         if newest and not newest.is_open and self.end.at >= newest.came and state.precedes(newest):
@@ -553,19 +567,22 @@ class Entry(NamedTuple):
         return signal.request_id in {each.request_id for each in self.accepted_signals}
 
     def awaits_proof_by(self, signal: AcceptedSignal) -> bool:
-        """True if this entry has `signal`, and the signal is no older than the receipt: an answer to it is a proof."""
+        """True if an answer to `signal` proves that people know of the critical.
+
+        The entry must have that signal, and it must not be older than the receipt.
+        """
         return signal.at >= self.receipt.since and self.has_signal(signal)
 
     def after_dead_end(self, callback: "Callback", signal: AcceptedSignal | None, policy: Policy) -> "Entry":
         """Return the entry after a callback that reports a failed recipient or a page's end (`Callback.is_dead_end`).
 
-        `signal` is the one whose page the callback names; None if xMatters was not asked about the page. The callback
-        counts if `signal` is the newest one. Without `signal` it counts only for a failed recipient, if there is no
-        other signal. Otherwise the entry stays as it is.
+        `signal` is the one whose page the callback names. The callback counts if that is the critical's newest signal.
+        `signal` is None if xMatters was not asked about the page. Then only a failed recipient counts, and only if the
+        incident has a single signal. A callback that does not count leaves the entry as it is.
 
         A failed recipient is recorded. The receipt's awaited step counts as missed once xMatters notifies nobody else:
-        all recipients of the signal failed, or its only known page ended, and no earlier signal of the critical has
-        other recipients.
+        all recipients of the signal failed, or its only known page ended. No earlier signal of the critical may have
+        had other recipients.
         """
         signals = self.open_signals
         if not signals or signals[-1].at < self.receipt.since:
@@ -589,7 +606,10 @@ class Entry(NamedTuple):
         return replace(entry, receipt=self.receipt.after_dead_end(policy)) if is_whole and is_last else entry
 
     def pages_to_ask_about(self) -> list[str]:
-        """Return the pages of the critical's first and newest signals: xMatters is asked who heard of these."""
+        """Return the pages about which xMatters is asked who heard of the critical.
+
+        They are those of the first and the newest of its signals that have pages.
+        """
         signals = [each for each in self.accepted_signals if each.is_critical and each.at >= self.receipt.since]
         pages = [each.pages[:MAX_ASKED_PAGES] for each in signals if each.pages]
         return list(dict.fromkeys(chain(*pages[:1], *pages[-1:])))
@@ -606,8 +626,8 @@ class Entry(NamedTuple):
     def is_awaited(self) -> bool:
         """True if the fallback topic has to be notified unless proof comes that somebody heard the announced critical.
 
-        That is so while the receipt is open and the newest state is critical. A signal of which xMatters made no page
-        is reported in any case.
+        That is so while the receipt is open and the newest state is critical. If xMatters made no page of the signal,
+        it is so while the receipt is open, whatever the newest state is.
         """
         if not self.receipt.is_open or self.receipt.has_no_page:
             return self.receipt.is_open
@@ -627,9 +647,12 @@ class Entry(NamedTuple):
     def owing_others(self, row: Row | None, now: float) -> "Entry":
         """Return the entry with its newest state owed to `unanswered_recipients` since `now` (epoch seconds).
 
-        The sweeper finds that debt by `row`. A state that is owed already keeps its own row, which becomes due now: its
-        signal will include those recipients. The entry stays as it is without the row, if the state is dead-lettered,
-        or if those recipients need no signal any more (`awaits_others`).
+        The sweeper finds the debt by `row`. If a state is owed already, its own row becomes due now, and its signal
+        will include those recipients. The entry stays as it is in these cases:
+
+        - Nothing is owed, and `row` is None.
+        - The newest state is dead-lettered.
+        - Those recipients need no signal any more (`awaits_others`).
         """
         if self.newest is None or not self.awaits_others(self.newest) or self.debt.is_given_up:
             return self
@@ -657,6 +680,7 @@ class Entry(NamedTuple):
         """Return the ledger entry after the signal of the lease's state was not accepted. The lease ends.
 
         xMatters may still have accepted `maybe_accepted` of the `attempts`, which ended at `until` (epoch seconds).
+        `reason` is that of the last failure.
         """
         entry = self._released(lease)
         # Only once: the write may have succeeded before, with its answer lost.
@@ -674,10 +698,13 @@ class Entry(NamedTuple):
         """True if a person's answer to a page is out of date: the incident was signalled again, or ended.
 
         `came` is the answer's arrival (epoch seconds). `answered` is the signal whose page the answer names; None if
-        unknown. The answer is out of date if, after `came`, the incident ended or another signal was sent. It is also
-        out of date if another signal of an open state was sent after `answered`. Signals to further recipients alone do
-        not count, since they tell of no change. For an acknowledgement (`as_acknowledgement`), those to the
-        acknowledger alone do not count either.
+        unknown. The answer is out of date if one of these happened:
+
+        - The incident ended, or another signal was sent, after `came`.
+        - Another signal of an open state was sent after `answered`.
+
+        Signals to further recipients alone do not count, since they tell of no change. For an acknowledgement
+        (`as_acknowledgement`), those to the acknowledger alone do not count either.
         """
         signals = [
             signal
@@ -693,10 +720,10 @@ class Entry(NamedTuple):
 
     @property
     def owes_worse(self) -> bool:
-        """True if an open state is owed (maybe dead-lettered) that is worse than what an answering person may know.
+        """True if the newest state is open, owed, and worse than a state that an answering person may know.
 
-        The person may know `eased`, or any state that may have been announced last: the owed state has to be worse than
-        one of them. The answer is then not for the incident as it is now.
+        The person's answer is then not for the incident as it is now. The person may know `eased`, or any state that
+        may have been announced last. A dead-lettered state counts as owed.
         """
         newest = self.newest
         if newest is None or not newest.is_open or not self.debt.is_owed:
@@ -742,8 +769,8 @@ class Entry(NamedTuple):
         `about` is this entry as it was read to write the message. What became owed or unheard since then does not count
         as notified. `missed` is the receipt's step (`Missed`) that the message names; empty for none.
 
-        A row without a stored job is removed, since it was only for the topic. But a given-up state keeps its row until
-        an operator drops the state.
+        A given-up state keeps its row until an operator drops the state. Any other row without a stored job is removed,
+        since it was only for the topic.
         """
         is_told = self.debt.is_owed and self.debt.since == about.debt.since
         debt = replace(

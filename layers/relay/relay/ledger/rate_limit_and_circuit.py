@@ -45,10 +45,9 @@ class Circuit(NamedTuple):
     Attributes:
         open_until: End of the open state (epoch seconds); None if the circuit is closed.
         failures: Number of failures in a row, since the last success.
-        probed_at: The last `open_until` (epoch seconds) for which one of the waiting signals was chosen to test
-            xMatters: it has a message, which wakes it then. The others have a row alone, and wait for its result. 0 for
-            none.
-        critical_probed_at: The same for a critical signal, which is chosen besides.
+        probed_at: The last `open_until` (epoch seconds) for which a waiting signal was chosen to test xMatters; 0 for
+            none. A message wakes the chosen signal at that time. The others wait for its result without a message.
+        critical_probed_at: The same for a critical signal: one of these is chosen, too.
     """
 
     open_until: float | None = None
@@ -94,6 +93,7 @@ class MinuteLimit(NamedTuple):
     """A rate limit, and the table item ("gate") that counts its signals.
 
     Attributes:
+        gate: Name of the table item.
         most: Signals a minute at most: `max_per_minute` or `max_per_minute_per_recipients` of the policy.
     """
 
@@ -124,13 +124,14 @@ def limits_of(channel: "Channel", recipients: tuple[str, ...]) -> tuple[MinuteLi
 
 
 class Gate(NamedTuple):
-    """Content of a gate, the table item that counts a rate limit's signals. Only a channel's has a circuit breaker.
+    """Content of a gate, the table item that counts a rate limit's signals.
 
     Attributes:
         counts: Number of signals by the second in which they were counted (epoch seconds).
-        critical_line_end: Time after the last slot (reserved time) of critical signals that wait (epoch seconds); 0 if
+        critical_line_end: End of the last slot that is reserved for a waiting critical signal (epoch seconds); 0 if
             none waits.
         other_line_end: The same for all other signals.
+        circuit: Circuit breaker. Only the gate of a whole channel uses it.
     """
 
     counts: Mapping[int, int]
@@ -172,17 +173,19 @@ class Gate(NamedTuple):
         return now
 
     def is_waited_for(self, end: float, spacing: float, now: float) -> bool:
-        """True if other signals have to give way to a line of signals that wait for their slots (reserved times).
+        """True if a line of waiting signals with reserved times (slots) still keeps back other signals at `now`.
 
-        `end` is the line's end: its last slot is `spacing` seconds earlier. Other signals give way until GRACE_SECONDS
-        after that slot. Times are epoch seconds. False for an empty line (`end` 0).
+        `end` is the end of the line; its last slot begins `spacing` seconds earlier. The line keeps back other signals
+        until GRACE_SECONDS after that, since its last signal may be late. False for an empty line (`end` 0). Times are
+        epoch seconds.
         """
         return end - spacing + GRACE_SECONDS > now
 
     def must_step_back(self, limit: MinuteLimit, now: float, *, is_critical: bool, is_due: bool) -> bool:
         """True if a signal has to wait, although there is room, because others with reserved times (slots) come first.
 
-        `is_due` is True if the signal has a slot that it may use now.
+        `is_due` is True if the signal has a slot that it may use now. A critical waits for other criticals alone, and
+        not if `is_due`. Any other signal waits for criticals; unless `is_due`, it waits for the rest, too.
         """
         is_critical_waited_for = self.is_waited_for(self.critical_line_end, limit.spacing, now)
         if is_critical:
@@ -219,6 +222,7 @@ class RateLimiter:
     """Rate limiter and circuit breaker of all channels. Every method raises LedgerError when the table fails.
 
     Attributes:
+        random: Returns a random number from 0 to 1, to spread waits.
         seen: Last known content of each gate (the table item of a rate limit), and the time of the reading (epoch
             seconds), by the gate's name. If a gate was full or its circuit open less than KNOWN_SECONDS ago, it is not
             asked again.
@@ -234,10 +238,14 @@ class RateLimiter:
     ) -> Ticket | Wait:
         """Return a ticket if all rate limits (`limits_of`) and the circuit breaker allow a signal now, else a wait.
 
-        `slot` is the time that an earlier wait reserved for the incident; None if there is none. A returned wait has a
-        new slot. If a critical signal finds no room at its own slot, the wait lasts a second, and keeps that slot. The
-        wait has no slot if the circuit is open, or if no slot is free within HORIZON_SECONDS, after which the signal
-        asks again.
+        `slot` is the time that an earlier wait reserved for the incident; None if there is none.
+
+        | cause of the wait | the wait's slot |
+        | --- | --- |
+        | a rate limit has no room | a new one |
+        | the same, for a critical at its own slot | its own: it asks again after a second |
+        | no slot is free within HORIZON_SECONDS | None: it asks again about then |
+        | the circuit is open | None |
         """
         now, limits = self.clock(), limits_of(channel, recipients)
         is_due = _is_due(slot, now)
@@ -275,9 +283,15 @@ class RateLimiter:
     def report(self, channel: str, ticket: Ticket, failure: Reason | None, retry_after: float | None) -> bool:
         """Report the result of a signal to the channel's circuit breaker. Return True if the signal closed the circuit.
 
-        `failure` is None if the signal was accepted. A success resets the circuit breaker; so does a failure that does
-        not count (`Handling.breaks_circuit`). A 429 opens the circuit at once. Any other failure is counted, and
-        FAILURES_IN_A_ROW of them open it. `retry_after` is xMatters' Retry-After in seconds; None without one.
+        | `failure` | effect |
+        | --- | --- |
+        | None: xMatters accepted the signal | the circuit closes, and its count of failures is 0 |
+        | one that does not count (`Handling.breaks_circuit`) | the same |
+        | a 429 | the circuit opens at once |
+        | any other | is counted; FAILURES_IN_A_ROW of them open the circuit |
+
+        `retry_after` is how long xMatters asked to wait (seconds); None if it did not. After a 429 the circuit stays
+        open for about that time.
         """
         gate = gate_of(channel)
         if failure is None or not HANDLING[failure].breaks_circuit:

@@ -28,7 +28,7 @@ class Missed(StrEnum):
 
     Attributes:
         PAGE_MISSING: xMatters accepted the signal, and made no page of it.
-        PAGE_SUPPRESSED: The same, while xMatters' flood control suppressed pages.
+        PAGE_SUPPRESSED: The same as PAGE_MISSING, while xMatters' flood control suppressed pages.
         NOBODY_NOTIFIED: No device is known to have got the notification.
         NOBODY_ANSWERED: Nobody answered the page.
     """
@@ -72,12 +72,12 @@ class Receipt(NamedTuple):
         answered_by: xMatters' name of that person, or a text with BigPanda's id of the user.
         missed: Step that failed or was late (`Missed`), also after the fallback topic was notified; empty if none was.
         told_at: When the fallback topic was notified of `missed`.
-        questions: Number of the last question to the vendors' APIs about the critical; 0 before the first one. A
-            callback about a delivery causes one of the first EARLY_QUESTIONS. After these, each time limit of the
-            policy (for a device, for an answer) has a number, the shortest limit first. Numbers may be left out.
+        questions: Number of the last question to the vendors' APIs about the critical; 0 before the first one. Numbers
+            up to EARLY_QUESTIONS are for a callback about a delivery. The next numbers are for the policy's time limits
+            (for a device, for an answer), the shortest first. A number may be left out.
         recipients: Names of the first MAX_RECIPIENTS recipients of the signal; empty if the workflow chooses them.
-        others_at: When the policy's `unanswered_recipients` were signalled, since nobody was known to have heard of the
-            critical; or when a snooze made that signal needless.
+        others_at: When the policy's `unanswered_recipients` were signalled, or when a snooze made that needless. They
+            are signalled if nobody is known to have heard of the critical.
     """
 
     since: float = 0.0
@@ -98,12 +98,17 @@ class Receipt(NamedTuple):
     def ended(self) -> "Receipt":
         """Return the receipt after the incident ended, eased or was snoozed: closed, so that no step is awaited.
 
-        If its signal made no page, it stays as it is, since the fallback topic is still to be notified of that.
+        If xMatters made no page of the signal, the receipt stays as it is: the fallback topic is still to be notified
+        of that.
         """
         return replace(self, is_open=False, missed="") if self.is_open and not self.has_no_page else self
 
     def snoozed(self, at: float) -> "Receipt":
-        """Return the receipt after a person snoozed the incident: `ended`, and no further recipients are signalled."""
+        """Return the receipt after a person snoozed the incident at `at` (epoch seconds).
+
+        Further recipients that were about to be signalled are not signalled any more. Otherwise the result is as of
+        `ended`.
+        """
         return replace(self, others_at=at) if self.awaits_others else self.ended()
 
     @property
@@ -132,10 +137,13 @@ class Receipt(NamedTuple):
         )
 
     def missing(self, step: Missed, since: float) -> "Receipt":
-        """Return the receipt after a signal made no page (`step`): the fallback topic has to be notified of that, once.
+        """Return the receipt after a signal made no page (`step`): open until the fallback topic is notified of that.
 
-        `since` is when that signal was sent. The receipt stays as it is if, at that time or later, a person answered,
-        the topic was notified of a step, or the policy's `unanswered_recipients` were signalled.
+        `since` is when that signal was sent. The receipt stays as it is if one of these happened then or later:
+
+        - A person answered.
+        - The topic was notified of a step.
+        - The policy's `unanswered_recipients` were signalled.
         """
         if since <= max(self.answered_at, self.told_at, self.others_at):
             return self
@@ -146,7 +154,8 @@ class Receipt(NamedTuple):
     def after_dead_end(self, policy: Policy) -> "Receipt":
         """Return the critical's receipt after xMatters said that it notifies nobody else.
 
-        The step that `policy` awaits next has failed (`missed`). If no step is awaited, the receipt stays as it is.
+        The step that `policy` awaits next has failed (`missed`). If no step is awaited, or one is missed already, the
+        receipt stays as it is.
         """
         if self.missed or not self.awaits_a_step(policy):
             return self
@@ -182,7 +191,10 @@ class Receipt(NamedTuple):
         return limit > 0 and now >= self._asked_at(limit, policy) + ASKED_BEFORE_SECONDS
 
     def question_at(self, policy: Policy) -> float | None:
-        """Return when to ask the vendors about the next awaited step, shortly before it is late; None for never."""
+        """Return when to ask the vendors about the next awaited step (epoch seconds); None if nothing is to be asked.
+
+        It is shortly before the step is late.
+        """
         if not self.is_open or self.missed or not (left := self._questions(policy)):
             return None
         return self._asked_at(left[0][0], policy)
@@ -204,7 +216,8 @@ class Receipt(NamedTuple):
     def asking(self, policy: Policy, *, is_early: bool = False) -> "Receipt":
         """Return the critical's receipt with a question to the vendors counted; as it is if no question is left.
 
-        It is the question for a callback about a delivery (`is_early`), or else the next awaited step's.
+        `is_early` is True for the question that a callback about a delivery causes. Otherwise the question is about the
+        next awaited step.
         """
         left = [number for _, number in self._questions(policy)]
         number = EARLY_QUESTIONS if is_early else next(iter(left), self.questions)
@@ -213,7 +226,8 @@ class Receipt(NamedTuple):
     def heard(self, heard: Heard, policy: Policy, responses: "ResponseMeanings", now: float) -> "Receipt":
         """Return the critical's receipt after xMatters' API answered `heard` at `now` (epoch seconds).
 
-        A response that escalates is no answer, but proves that a device was notified.
+        `responses` tells which texts escalate. A response that escalates is no answer, but proves that a device was
+        notified.
         """
         for name, text in heard.answers:
             if text.strip().lower() not in responses.escalate:

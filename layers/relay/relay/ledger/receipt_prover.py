@@ -38,10 +38,12 @@ class ReceiptProver:
     ) -> Entry:
         """Ask the vendors about a critical, and return the entry with their answers. Raises SendError, and LedgerError.
 
-        `name` is the entry's key, and xMatters is asked about `pages`. For a callback about a delivery (`is_early`),
-        nobody else is asked. Otherwise BigPanda is asked, too, if the policy awaits an answer and xMatters knows of
-        none. The question is counted in the ledger first, since a surge of questions could take xMatters down. If
-        another function counted it before, or no question is left, nothing is asked, and the stored entry is returned.
+        `name` is the entry's key. `is_early` is True if a callback about a delivery caused the question: then only
+        xMatters is asked, about `pages`. Otherwise BigPanda is asked, too, if the policy awaits an answer and xMatters
+        knows of none.
+
+        The question is first counted in the ledger, since a surge of questions could take xMatters down. If another
+        function counted it before, or no question is left, nothing is asked, and the stored entry is returned.
         """
         is_mine, before, failure = False, entry.receipt.questions, None
 

@@ -49,7 +49,7 @@ class _Seen(NamedTuple):
 
     @classmethod
     def of(cls, found: Text | None) -> "_Seen":
-        """Read the facts from their table item. No facts if there is no item, or if it is unreadable."""
+        """Read the facts about a channel's shares from their table item; no facts if it is missing or unreadable."""
 
         def read(stored: Any) -> _Seen:
             environments = {str(name): float(at) for name, at in stored["environments"].items()}
@@ -84,9 +84,10 @@ class Sources:
     _suggested: dict[str, float] = field(default_factory=dict, init=False, repr=False)
 
     def record(self, channel: Channel, environment_id: str | None, recipients: Recipients, deadline: Deadline) -> None:
-        """Record a share's environment if the channel's secret lacks it, and that its URL named recipients if it did.
+        """Record a share's environment, if the channel's secret lacks it, and that the share's URL named recipients.
 
-        Each fact is recorded once a day, and only for a channel with reconcile runs. Errors of the table are ignored.
+        `recipients` are those of the URL. If they are empty, that fact is not recorded. Each fact is recorded once a
+        day, and only for a channel with reconcile runs. Errors of the table are ignored.
         """
         access = channel.bigpanda
         if access is None or not access.reconcile:
@@ -116,6 +117,7 @@ class Sources:
         """Record the set of recipients in the webhook's URL for an incident. Return False if the table fails.
 
         An incident has one ledger entry for each such set. Callbacks and reconcile runs find all of them by the sets.
+        An empty set is not recorded, and the result is True.
         """
         if not recipients or not (channel.bigpanda or channel.callback):
             return True

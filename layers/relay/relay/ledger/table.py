@@ -44,6 +44,7 @@ class Text(NamedTuple):
     """A document (text) in a table item.
 
     Attributes:
+        key: Key of the item.
         sequence: Version of the item: a number that grows with each conditional write, for optimistic locking.
         others: The item's other attributes by name; numbers as floats.
     """
@@ -66,10 +67,11 @@ def parsed[T](found: Text | None, read: Callable[[Any], T], otherwise: T) -> T:
 
 
 def until_written[T, W](read: Callable[[], T], write: Callable[[T], W | None], known: T | None = None) -> W:
-    """Read and write an item with optimistic locking, again if another writer changed it. Return the result of `write`.
+    """Read and write an item with optimistic locking, until no other writer interferes. Return the result of `write`.
 
-    `write` returns None if the item was changed since it was read. `known` is the item as it was read before; None to
-    read it first. Raises LedgerError if the item was changed in each of MAX_RACES attempts.
+    `write` gets the item, and returns None if another writer changed it since the reading. Then the item is read and
+    written again. `known` is the item as it was read before; None to read it first. Raises LedgerError after MAX_RACES
+    attempts.
     """
     for _ in range(MAX_RACES):
         found, known = read() if known is None else known, None
@@ -101,16 +103,17 @@ class Table:
         return _document(item) if item else None
 
     def attributes(self, key: str) -> dict[str, Any]:
-        """Return the attributes, by name, of an item that `update` changes: numbers as floats, and texts.
+        """Return an item's attributes by name, numbers as floats; empty if there is no item (strongly consistent read).
 
-        Empty if there is no item. The read is strongly consistent.
+        It is for items whose numbers `update` changes.
         """
         return {name: _plain(value) for name, value in self._item(key).items()}
 
     def read_many(self, keys: Collection[str]) -> dict[str, Text | None]:
         """Return the documents at these keys (strongly consistent reads); None for a key without a document.
 
-        Unprocessed keys are read again. Raises LedgerError also if DynamoDB processes none of them.
+        Keys that DynamoDB leaves unprocessed are read again. Raises LedgerError, too, if it processes none of the keys
+        of a call.
         """
         found: dict[str, Text | None] = {}
         left = list(keys)
@@ -131,8 +134,8 @@ class Table:
     def change(self, key: str, change: Callable[[Text | None], str | None]) -> None:
         """Replace the document at the key by `change(document)` with optimistic locking.
 
-        `change` gets None if there is no document, and returns None to leave it as it is. Raises LedgerError, too, if
-        another writer changes the document each time.
+        `change` gets None if there is no document. If it returns None, the document stays as it is. Raises LedgerError,
+        too, if another writer changes the document each time.
         """
 
         def write(found: Text | None) -> int | None:
@@ -152,8 +155,9 @@ class Table:
     ) -> int | None:
         """Write a document if its version is still `before`. Return its new version, or None if the item was changed.
 
-        `before` 0 means that there is no document yet. Attributes beside `others` (to set) and `remove` stay unchanged,
-        since a newer version of this code may have written them.
+        `before` 0 means that there is no document yet. `others` are further attributes to set; `remove` names
+        attributes to delete. Any other attributes stay unchanged, since a newer version of this code may have written
+        them.
         """
         names = {"#text": "text", "#sequence": "sequence", "#expires": "expires"}
         values: dict[str, Any] = {
@@ -319,11 +323,14 @@ def encoded(entry: Entry) -> str:
 def stored_row(entry: Entry) -> Row | None:
     """Return the row with which an entry is stored in the `due` index; None if the index need not have the entry.
 
+    The first case that applies decides:
+
     | entry | row |
     | --- | --- |
     | its debt has a row with a stored job | that row |
     | a critical awaits proof (`Entry.is_awaited`) | a row that is due since the critical's signal was sent |
     | its debt has a row without a job | that row |
+    | any other | None |
 
     The returned row's `is_critical` is True if the newest state is critical, or if a critical awaits proof.
     """
@@ -343,8 +350,8 @@ def stored_row(entry: Entry) -> Row | None:
 def decoded(found: Text) -> Entry:
     """Read an entry from its table item.
 
-    If the item can't be parsed, the entry `is_unreadable`: an unknown state counts as maybe announced, so that the
-    incident's resolve will be signalled.
+    If the item can't be parsed, the result has `is_unreadable` True, and an unknown state among the doubtful ones. So
+    the incident's resolve will be signalled.
     """
     row = Row.of(found.others)
     try:
@@ -503,7 +510,7 @@ class Ledger:
         return decoded(found)
 
     def store(self, name: str, stored_name: str, envelope: str, *, lasts: float) -> None:
-        """Store the envelope (message text) of a job for `lasts` seconds, as a table item of its own (`stored_key`)."""
+        """Store a job's envelope (message text) for `lasts` seconds, in an item of its own (`stored_key`)."""
         self.table.store(stored_key(name, stored_name), envelope, lasts=lasts)
 
     def stored(self, name: str, stored_name: str) -> str | None:
@@ -537,7 +544,7 @@ class Ledger:
         """Replace an entry by `change(entry)` with optimistic locking; return the written entry.
 
         `name` is the entry's key. `entry` is the entry as it was read last; None to read it first. If another writer
-        changed the item, it is read and changed again. Raises LedgerError, also if that happens each time.
+        changed the item, the new entry is read and changed. Raises LedgerError, also if that happens each time.
         """
 
         def write(before: Entry) -> Entry | None:
