@@ -56,7 +56,7 @@ class Flag(StrEnum):
         BELL: The sweeper sent this message, since a state's own message was late or there is none.
         ASKED: BigPanda was asked the job's question at least once.
         ASSIGNED: An earlier attempt at a write-back assigned the incident in BigPanda.
-        VERIFIED: An earlier attempt at a write-back found that xMatters confirms the callback.
+        VERIFIED: In an earlier attempt at a write-back, xMatters confirmed the callback.
         MAY_HAVE_PAGED: xMatters may have accepted a failed attempt of the job.
         WAITS_FOR_LEDGER: The job must wait until the ledger works: while it failed, a critical of the incident was
             sent, or xMatters refused this job's signal for good.
@@ -91,7 +91,7 @@ class Acceptance(NamedTuple):
 
 
 class Stamps(NamedTuple):
-    """Stamps of a job: members for operators. No stamp decides if a signal is sent.
+    """Stamps of a job: facts for operators and logs. No stamp decides if a signal is sent.
 
     Times are ISO 8601 in UTC, None for never.
 
@@ -99,8 +99,10 @@ class Stamps(NamedTuple):
         reason: Reason of the last failure or wait, also of a chore's; `in_flight` before the first attempt.
         correlation_id: Id for log searches: API Gateway's id of the request that brought the share or the callback, or
             a text that names the reconcile run or its incident.
+        status: BigPanda's word for the incident's status; None if unknown.
         transition: The transition against the announced state, or the kind of a callback; None if it was not compared.
         recipients: Recipients of the signal by the channel's routes, when the state woke last.
+        http_status: Status of the vendor's last answer; None without one.
         response_excerpt: Redacted start of the last answer; empty if there was none.
         replays: Number of returns from the dead-letter queue.
         attempts: Number of requests that were really sent.
@@ -138,9 +140,9 @@ class Job(NamedTuple):
         not_before: For a chore, the time before which it must not be attempted; None if it may be attempted now.
         dead_lettered_at: When the relay put the job on the dead-letter queue last; None if it never did. SQS may have
             moved the job there by itself.
-        revived_at: The time from which the job's age counts; None if that is `received_at`. It is the time at which a
-            worker received the job after a replay, at which the job was made from an older job, or at which a waiting
-            follow-up runs next.
+        revived_at: Time from which the job's age counts; None to count from `received_at`. After a replay, it is when a
+            worker received the job. For a chore that was made from another job, it is when it was made; for a follow-up
+            that waits, when it runs next.
         stamps: What operators are shown of the job. It decides nothing about a signal.
     """
 
@@ -166,8 +168,8 @@ class Job(NamedTuple):
         """Id of the delivery (32 hexadecimal digits), the same for all attempts and replays.
 
         A workflow may treat a known id as a repeated signal. Two states of an incident have the same id if their
-        timestamps and contents are the same. Without timestamps, or from BigPanda's API, their arrivals have to be the
-        same, too: the incident may have come back to a state. The id of a callback depends on its contents alone.
+        timestamps and contents are the same. A state without timestamps, or from BigPanda's API, has its arrival in the
+        id, too, since the incident may have come back to it. The id of a callback depends on its contents alone.
         """
         version = None if Flag.BORROWED_VERSION in self.flags else self.version
         is_anew = Flag.FOUND in self.flags or (version is None and self.kind != JobKind.WRITEBACK)
@@ -228,7 +230,7 @@ class Job(NamedTuple):
         return without.without_flags(Flag.BELL, Flag.WAITS_FOR_LEDGER)
 
     def planned(self, plan: int) -> Self:
-        """Return the job for the state's own message with the number `plan`, so without the sweeper's Flag.BELL."""
+        """Return the job for a message with the number `plan`, and without Flag.BELL: the sweeper does not send it."""
         return self._replace(plan=plan).without_flags(Flag.BELL)
 
     def with_flags(self, *flags: str) -> Self:

@@ -291,19 +291,25 @@ def release_job(job: Job, event: str) -> Job:
 def followup_job(job: Job, now: float) -> Job:
     """Return the `followup` job for a signal's job: it finds the signal's page, and terminates pages of past states.
 
-    Its age counts from `now` (epoch seconds), since its signal may have waited for hours or was dead-lettered.
+    The age of the new job counts from `now` (epoch seconds), since the signal may have waited for hours.
     """
     return _chore(job, JobKind.FOLLOWUP, now)
 
 
 def recovery_job(job: Job, now: float) -> Job:
-    """Return the `recovery` job: it wakes the states that waited for the circuit. `job`'s signal closed it at `now`."""
+    """Return the `recovery` job, which wakes the states that waited for an open circuit.
+
+    The signal of `job` closed the circuit. The age of the new job counts from `now` (epoch seconds).
+    """
     stamps = Stamps(Reason.CIRCUIT_OPEN, job.stamps.correlation_id)
     return Job(JobKind.RECOVERY, job.channel, (), job.incident_id, timestamp(now), b"", stamps=stamps)
 
 
 def question_job(job: Job, now: float) -> Job:
-    """Return the `question` job for a resolve's job: it asks if the resolve is true. Its age counts from `now`."""
+    """Return the `question` job for a resolve's job: it asks BigPanda if the resolve is true.
+
+    The age of the new job counts from `now` (epoch seconds).
+    """
     return _chore(job, JobKind.QUESTION, now).waiting(Reason.CLAIMED, now + FIRST_QUESTION_SECONDS)
 
 

@@ -175,8 +175,9 @@ class SendResult(NamedTuple):
 def after_failure(job: Job, result: Result, now: float) -> Job:
     """Return the job with the failure in `result` at `now` (epoch seconds), for its next message.
 
-    It gets the result's attempts, reason, times and excerpt, and a flag if xMatters may have paged. A job that is given
-    up without an attempt (expired, its channel removed or in shadow mode) only gets the reason.
+    The job gets the result's attempts, reason, HTTP status and excerpt, the time, and Flag.MAY_HAVE_PAGED if xMatters
+    may have paged. But it gets only the reason if it is given up without an attempt: it expired, or its channel is
+    removed or in shadow mode.
     """
     if result.reason in {Reason.EXPIRED, Reason.CHANNEL_REMOVED, Reason.SHADOWED}:
         return job.with_reason(result.reason)
