@@ -61,7 +61,12 @@ class Callback(NamedTuple):
         page_id: UUID of the page (xMatters: event).
         page_number: Number of the page, as people see it.
         target: xMatters' name of the person or group (`targetName`).
+        name: First and last name of the person.
+        device: Name of the device that the event is about.
         text: Text of the chosen response, or the status.
+        note: Comment that the person wrote.
+        group: Name of the group that the event is about, such as in an escalation.
+        reason: Reason of a failure or an escalation, in xMatters' words.
         at: Time of the event, as xMatters wrote it.
     """
 

@@ -34,9 +34,10 @@ ENVIRONMENT_ID = r"[A-Za-z0-9][A-Za-z0-9._:-]*"
 
 
 class Fields(dict[str, Any]):
-    """Members of a JSON object by their names in lower case, without hyphens and underscores.
+    """Members of a JSON object by name. The names are in lower case, without hyphens and underscores.
 
-    Very long names stay as they are. Members that are null are left out. Of two spellings, the first is kept.
+    Very long names stay as they are. Members that are null are left out. If a member comes in two spellings, the first
+    is kept.
     """
 
     def __init__(self, members: Mapping[str, Any]) -> None:
@@ -153,7 +154,7 @@ class Share:
 
         Timestamps more than MAX_AHEAD_SECONDS after `came` are not trusted: a timestamp an hour ahead would make every
         share of the next hour seem superseded. A share without trusted timestamps is ordered by its arrival. The
-        arrival is not stored as its timestamp, since BigPanda's timestamps are whole seconds: a later share of the same
+        arrival does not become its timestamp: BigPanda's timestamps are whole seconds, so a later share of the same
         second would seem older.
         """
         version = self.version
@@ -321,11 +322,18 @@ MAX_ALERTS = 1000
 
 
 class Transition(StrEnum):
-    """Change of an incident against its announced state. The table of `compare` has each case.
+    """Change of an incident's state against its announced state.
 
-    `touched` is a change that needs no page, such as a comment, a tag or a snooze. Two transitions are not in the
-    table, since they are for further recipients alone. `rerouted`: a tag that came late chose them. `unanswered`:
-    nobody is known to have heard a critical.
+    Attributes:
+        OPENED: Open, and nothing was announced.
+        WORSENED: Still open, with a worse status.
+        EASED: Still open, with a better status.
+        GREW: Still open with the same status, and with more alerts.
+        RESOLVED: Over, and announced as open.
+        REOPENED: Open, and announced as over.
+        TOUCHED: Any other change, which needs no page, such as a comment, a tag or a snooze.
+        REROUTED: For further recipients alone, whom a tag that came late chose.
+        UNANSWERED: For further recipients alone, since nobody is known to have heard a critical.
     """
 
     OPENED = "opened"
@@ -403,10 +411,11 @@ class State(NamedTuple):
         return self.is_open and self.rank == _CRITICAL
 
     def precedes(self, other: "State | None") -> bool:
-        """True if this state is older: by BigPanda's timestamps, or by arrival if the timestamps are equal or missing.
+        """True if this state is older than `other`. False if `other` is None.
 
-        False if `other` is None. A state with borrowed timestamps (`has_borrowed_version`) is newer than all that came
-        before it. A state that came after it is newer, unless that state's own timestamps are earlier.
+        BigPanda's timestamps are compared; if they are equal or missing, the arrivals are. Borrowed timestamps
+        (`has_borrowed_version`) count less: such a state is newer than each state that came before it. A state that
+        came after it is newer, unless that state's own timestamps are earlier.
         """
         if other is None:
             return False
