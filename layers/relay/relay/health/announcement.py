@@ -124,7 +124,10 @@ class ChannelState(NamedTuple):
         return ChannelState(well_runs=self.well_runs, judged_at=self.judged_at, told_at=now)
 
     def is_over(self, now: float) -> bool:
-        """True if the state need not be kept: the channel is well, people know that, and the last message is old."""
+        """True if the state need not be kept: the channel is well, and people know that.
+
+        The last message to people must also be TOLD_AGAIN_SECONDS old, so that the next one does not come too soon.
+        """
         return not self.told and not self.sick_runs and self._may_tell(now)
 
     def _may_tell(self, now: float) -> bool:

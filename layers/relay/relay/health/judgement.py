@@ -104,10 +104,14 @@ class Debts:
 def with_holds(entry: Entry, policy: Policy, now: float, *, is_policy_known: bool = True) -> Entry:
     """Return the entry with `paused_until` at the end of the debt's last hold: `delay_start` is not earlier than that.
 
-    There are three holds: the pause that a worker recorded for the state, each pause for all incidents since the debt
-    began, and, if people know the critical already, `min_seconds_between_signals` after its last signal. The end of a
-    pause that goes on is read from `policy`, since an operator may move it. Without `is_policy_known`, the end that the
-    entry records counts.
+    There are three kinds of holds:
+
+    - the pause that a worker recorded for the state;
+    - each pause for all incidents since the debt began;
+    - `min_seconds_between_signals` after the last signal, if people know the critical already.
+
+    A pause that still lasts ends as `policy` says, since an operator may move its end. If the channel's policy could
+    not be read (`is_policy_known` False), the end that the entry records counts.
     """
     debt, since = entry.debt, entry.debt.since or entry.receipt.since
     is_recorded_end = debt.paused_until <= now or not is_policy_known
@@ -149,9 +153,15 @@ def refusals(channel: str, kinds: Sequence[ApiKind]) -> list[str]:
 def next_attempt(entry: Entry, now: float) -> float | None:
     """Return the expected time of an entry's next attempt (epoch seconds); None if no stored job waits for one.
 
-    It is the slot that the rate limiter reserved, if there is one. Else it is when the job's message wakes:
-    OVERDUE_SECONDS before the entry's row is due. If the message is late, it is when the row is due, since the sweeper
-    acts then. It is not earlier than the end of a pause or a flap.
+    The first row that applies decides:
+
+    | debt | expected time |
+    | --- | --- |
+    | the rate limiter reserved a slot for it | the slot |
+    | its message is not late | when the message wakes: OVERDUE_SECONDS before its row is due |
+    | its message is late | when its row is due, since the sweeper acts then |
+
+    The time is not earlier than the end of a pause or a flap.
     """
     if not entry.debt.job:
         return None
@@ -281,7 +291,7 @@ class HealthTopics:
         return first or second
 
     def tell(self, health: Health, notices: Sequence[ChannelNotice], now: float) -> bool:
-        """Publish one message that these channels are sick, or well again. Return False if SNS does not accept it."""
+        """Publish one message about channels that are sick, or well again. Return False if SNS does not accept it."""
         is_sick, is_one, [first, *_] = health == "sick", len(notices) == 1, notices
         state = "sick" if is_sick else "well again"
         who = f"Channel {first.channel} is" if is_one else f"{len(notices)} channels are"

@@ -43,7 +43,10 @@ _ESCAPED = re.compile(
 
 
 def redact(text: str, secrets: Iterable[str]) -> str:
-    """Return the text with `secrets` hidden in any spelling, cut at the first value that is named as a credential."""
+    """Return the text with `secrets` hidden, in any spelling.
+
+    The text is cut where the first value begins that has the name of a credential, such as `password`.
+    """
     known = [_pattern(secret) for secret in sorted(filter(None, secrets), key=len, reverse=True)]
     return _without_known(_without_named(_without_known(text, known)), known)
 
