@@ -83,7 +83,10 @@ class Deadline:
 
 
 def limited(deadlines: Deadlines, seconds: float, part: str) -> Run:
-    """Return a function that gives each call its own deadline, `seconds` after the call begins (see `Deadline.run`)."""
+    """Return a function that gives each call a deadline of its own, `seconds` after the call begins.
+
+    `deadlines` makes the deadline. `Deadline.run` makes the call, and notes its duration under the name `part`.
+    """
     return lambda call: deadlines(seconds).run(call, part=part)
 
 

@@ -109,9 +109,15 @@ GONE = frozenset({404, 410})
 def reason_for_status(status: int) -> Reason:
     """Return the reason for the HTTP status of an unexpected answer of a vendor.
 
-    401 and 403 give CREDENTIALS, 429 gives RATE_LIMITED. Any other 4xx gives REFUSED, except 408 (the server did not
-    receive the whole request). All other statuses give UPSTREAM, which is retried: 408, 5xx, and also 2xx and 3xx, such
-    as a maintenance page. A trigger's 404, 410 and 2xx have reasons of their own (`xmatters.trigger`, `_reason`).
+    | status | reason |
+    | --- | --- |
+    | 401, 403 | CREDENTIALS |
+    | 429 | RATE_LIMITED |
+    | 408 (the server did not receive the whole request), 5xx | UPSTREAM, which is retried |
+    | any other 4xx | REFUSED |
+    | 2xx and 3xx, such as a maintenance page | UPSTREAM |
+
+    A trigger's 404, 410 and 2xx have reasons of their own (`xmatters.trigger`, `_reason`).
     """
     if status in {401, 403}:
         return Reason.CREDENTIALS
@@ -149,12 +155,14 @@ def wait_seconds(
     """Return the seconds until the next attempt: the reason's constant wait in HANDLING, if it has one, or a backoff.
 
     The backoff is `jitter` (from 0 to 1) times the `age`: the seconds since the job came, was replayed, or could first
-    be sent. So it grows with each failure, and jobs that failed together spread out. The age counts as at least
-    SHORTEST_SECONDS. It counts as at most LONGEST_WAIT_SECONDS, or CRITICAL_WAIT_SECONDS for a critical signal, since
-    the circuit breaker protects xMatters.
+    be sent. So it grows with each failure, and jobs that failed together spread out.
 
-    After an ambiguous failure (`may_have_acted`), criticals have LONGEST_WAIT_SECONDS, too, and the backoff is at least
-    AMBIGUOUS_WAIT_SECONDS. No backoff is shorter than `retry_after` (seconds), of which LONGEST_WAIT_SECONDS count.
+    | value | at least | at most |
+    | --- | --- | --- |
+    | `age` | SHORTEST_SECONDS | LONGEST_WAIT_SECONDS |
+    | `age` of a critical, unless the failed attempt `may_have_acted` | SHORTEST_SECONDS | CRITICAL_WAIT_SECONDS |
+    | backoff | `retry_after` (seconds), or LONGEST_WAIT_SECONDS if that is less | |
+    | backoff, if the failed attempt `may_have_acted` | AMBIGUOUS_WAIT_SECONDS, too | |
     """
     handling = HANDLING[reason]
     if handling.constant_wait_seconds is not None:

@@ -33,9 +33,10 @@ _LOOK_ALIKES = str.maketrans({**dict.fromkeys(_QUOTES, "'"), "[": "(", "]": ")",
 
 
 def printable(text: str, most: int | None = None) -> str:
-    """Return the text with U+FFFD for each control, format and bidi character, cut to `most` characters if given.
+    """Return the text with U+FFFD for each control, format and bidi character.
 
-    Line breaks are replaced, too. Spaces stay, so columns stay aligned.
+    Line breaks are replaced, too. Spaces stay, so columns stay aligned. The text is cut to `most` characters; None does
+    not cut it.
     """
     shown = text if most is None else cut(text, most)
     return shown if shown.isprintable() else "".join(each if each.isprintable() else "\ufffd" for each in shown)
