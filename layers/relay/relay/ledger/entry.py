@@ -309,8 +309,8 @@ class Entry(NamedTuple):
     def claim_hold(self, state: State) -> float:
         """Return until when `state` waits for BigPanda's answer about a claimed resolve (epoch seconds); 0 for no wait.
 
-        An open state waits until CLAIM_SECONDS after the resolve came, and a debt only once. A closed state does not
-        wait, nor does a state that is newer than the resolve.
+        An open state waits until CLAIM_SECONDS after the resolve came. A debt waits only once for such an answer. A
+        closed state does not wait, nor does a state that is newer than the resolve.
         """
         if not self.end.is_claimed or not state.is_open or self.is_after_claim(state):
             return 0.0
@@ -319,7 +319,7 @@ class Entry(NamedTuple):
     def is_after_claim(self, state: State) -> bool:
         """True if a state is newer than the latest claimed resolve, or if no resolve was ever claimed.
 
-        The timestamps are compared. If the state has none of its own, its arrival is.
+        The timestamps are compared. If the state has none of its own, its arrival counts.
         """
         if state.version is None or state.has_borrowed_version or self.end.version is None:
             # The version of a resolve without timestamps is its arrival.
@@ -498,8 +498,8 @@ class Entry(NamedTuple):
 
         - Nothing is owed any more, unless a newer state is known. No state is doubtful any more.
         - A resolve ends the incident.
-        - A state that opened, worsened, reopened or resolved drops the acknowledgement. If it is critical, it begins a
-          receipt if the channel awaits one. A signal of an open state to the acknowledger alone does neither.
+        - A state that opened, worsened, reopened or resolved drops the acknowledgement. A critical one begins a
+          receipt, if the channel awaits receipts. A signal of an open state to the acknowledger alone does neither.
         - If a newer state is announced already, that one stays announced. `state` becomes doubtful, since people may
           have been notified of it last.
         """

@@ -139,7 +139,7 @@ class Receipt(NamedTuple):
     def missing(self, step: Missed, since: float) -> "Receipt":
         """Return the receipt after a signal made no page (`step`): open until the fallback topic is notified of that.
 
-        `since` is when that signal was sent. The receipt stays as it is if one of these happened then or later:
+        `since` is when that signal was sent. The receipt stays as it is if one of these happened at that time or later:
 
         - A person answered.
         - The topic was notified of a step.
