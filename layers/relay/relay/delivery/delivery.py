@@ -359,7 +359,7 @@ def _record_acceptance(
         return record_or_queue(services, task, result, accepted, "the sent signal could not be recorded", change)
     if task.is_from_webhook:
         # The share's message, whose worker queues a follow-up, wakes long after the pages have to end.
-        _follow_end(services, task, leased, recorded)
+        _follow_end(services, task, leased, recorded, is_repeated=not task.is_kept)
     _wake_other(services, task, recorded)
     owe_to_others(services, task, recorded)
     return result
@@ -549,8 +549,10 @@ def _ended_unannounced(task: Task, entry: Entry, until: float) -> Entry:
     return entry.ended_unannounced(task.state) if is_end and until - task.state.came > UNTOLD_SECONDS else entry
 
 
-def _follow_end(services: Services, task: Task, before: Entry, after: Entry) -> bool:
+def _follow_end(services: Services, task: Task, before: Entry, after: Entry, *, is_repeated: bool = True) -> bool:
     """Queue the follow-up that terminates an incident's pages, if `after` records their end and `before` did not.
+
+    `is_repeated` is False if the state's message queues another follow-up, which repeats what this one could not do.
 
     A caller without another message for that calls this before it writes `after`: it may die between the two, or the
     answer to the write may be lost. Returns False if the queue fails.
@@ -558,7 +560,9 @@ def _follow_end(services: Services, task: Task, before: Entry, after: Entry) -> 
     if task.channel.rest is None or not before.has_live_pages() or after.has_live_pages():
         return True
     now = services.clock()
-    return services.outbox.enqueue(followup_job(task.job, now), until=now + FOLLOW_END_SECONDS)
+    job = followup_job(task.job, now)
+    job = job if is_repeated else job.with_flags(Flag.ONCE)
+    return services.outbox.enqueue(job, until=now + FOLLOW_END_SECONDS)
 
 
 def planned_row(task: Task, until: float, now: float, *, has_message: bool = True) -> Row:

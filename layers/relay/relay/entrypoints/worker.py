@@ -95,9 +95,9 @@ class Chores:
         # An API hangs if a request of this chore failed. The ledger may be slow, or many requests use up the time.
         if result.outcome == Outcome.UNSAFE and result.exchange.attempts and self.clock() - began > SLOW_SECONDS:
             self.silent[api] = self.clock() + SILENT_SECONDS
-        if result.outcome != Outcome.UNSAFE:
-            return result
-        return self.failed(result.job or job, result)
+        if Flag.ONCE in job.flags and own_wait is None:
+            return replace(result, outcome=Outcome.DUPLICATE, queue=None)
+        return self.failed(result.job or job, result) if result.outcome == Outcome.UNSAFE else result
 
     def failed(self, job: Job, result: Result) -> Result:
         """Dead-letter a failed chore if its failure is final. Return the result as `queued`, with its queue.

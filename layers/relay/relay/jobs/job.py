@@ -60,6 +60,7 @@ class Flag(StrEnum):
         MAY_HAVE_PAGED: xMatters may have accepted a failed attempt of the job.
         WAITS_FOR_LEDGER: The job must wait until the ledger works: while it failed, a critical of the incident was
             sent, or xMatters refused this job's signal for good.
+        ONCE: The follow-up runs once, since the message of its state queues another one soon.
     """
 
     FOUND = "found"
@@ -71,6 +72,7 @@ class Flag(StrEnum):
     VERIFIED = "verified"
     MAY_HAVE_PAGED = "may_have_paged"
     WAITS_FOR_LEDGER = "waits_for_ledger"
+    ONCE = "once"
 
 
 class Acceptance(NamedTuple):
