@@ -165,6 +165,15 @@ def test_end_from_before_the_newest_share_is_not_believed_in_the_first_minute(
     assert tenant.ended == (["page-1"] if is_believed else [])
 
 
+def test_end_with_an_impossible_time_is_not_believed_if_an_open_state_came_after_the_resolve(tenant: Tenant) -> None:
+    relay = asking(tenant)
+    relay.play("critical 6 ok 1 warning")
+    said = {"id": "i1", "status": "ok", "active": False, "changed_at": OPENED + 7200}
+    relay.bigpanda.steps = [HttpAnswer(200, {}, json.dumps(said).encode())]
+    relay.wake(12)
+    assert (len(relay.bigpanda.calls), tenant.ended) == (1, [])
+
+
 def test_nothing_that_a_claimed_resolve_says_of_the_incident_is_kept(tenant: Tenant) -> None:
     relay = asking(tenant)
     relay.play("critical 120")

@@ -227,12 +227,13 @@ def _is_behind(share: Share, entry: Entry, now: float) -> bool:
     newest = entry.newest
     if newest is None or not newest.is_open or now - newest.came >= CLAIM_SECONDS:
         return False
-    if newest.version is None or newest.has_borrowed_version or share.version is None:
+    version = share.trusted_version(now)
+    if newest.version is None or newest.has_borrowed_version or version is None:
         return entry.is_after_claim(newest)
-    if share.version == newest.version:
+    if version == newest.version:
         # Whole seconds: of two states within one, the later to arrive is newer.
         return newest.came > entry.end.claimed_at
-    return share.version < newest.version
+    return version < newest.version
 
 
 def _unclaimed(job: Job, entry: Entry, now: float) -> Result:
