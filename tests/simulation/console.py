@@ -67,7 +67,7 @@ class Console(Session):
     commented: Callable[[str], object]
     resolve: Callable[[str], int]
     snooze: Callable[[str, int], int]
-    texts: list[str] = field(default_factory=list)
+    comments: list[tuple[str, str]] = field(default_factory=list)
     written: Counter[str] = field(default_factory=Counter)
     acts: list[Act] = field(default_factory=list)
     asked: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
@@ -75,6 +75,11 @@ class Console(Session):
     remarks: Sequence[tuple[float, str]] = ()
     assigned: list[tuple[float, str, str]] = field(default_factory=list)
     released: set[str] = field(default_factory=set)
+
+    @property
+    def texts(self) -> list[str]:
+        """Texts of all comments, oldest first."""
+        return [text for _, text in self.comments]
 
     def problems(self) -> Iterator[str]:
         """Yield a problem for each endpoint that got more than MOST_CALLS within CALLS_SECONDS."""
@@ -130,7 +135,7 @@ class Console(Session):
         """Comment on an incident, resolve or snooze it; return the status of the answer."""
         *_, incident, deed = urlsplit(url).path.split("/")
         if deed == "comments":
-            self._write(document["comment"])
+            self._write(incident, document["comment"])
             self.commented(incident)
             return DONE
         if deed == "callback":
@@ -165,7 +170,8 @@ class Console(Session):
             said = (at for at, name in self.remarks if name == incident and at <= self.edge.world.now)
             remarks = [{"type": "incident_commented", "created_by": "u7", "timestamp": int(at)} for at in said]
             others = [{"type": "incident_tag_updated"}] * (self.edge.world.seed % 3 * 15)
-            listed = [*others, *remarks, *({"params": {"comment": text}} for text in reversed(self.texts[-60:]))]
+            texts = [text for name, text in reversed(self.comments) if name == incident]
+            listed = [*others, *remarks, *({"params": {"comment": text}} for text in texts)]
             page, size = int(query["page"][0]), int(query["per_page"][0])
             return listed[(page - 1) * size : page * size]
         if last == "incidents":
@@ -182,8 +188,8 @@ class Console(Session):
         place = re.search(r"/environments/([^/]+)/incidents/([^/?]+)", url)
         return place is not None and (place[1] == MOVED_TO) != (place[2] in self.story.moved)
 
-    def _write(self, text: str) -> None:
-        self.texts.append(text)
+    def _write(self, incident: str, text: str) -> None:
+        self.comments.append((incident, text))
         self.written.update(answers_in(text))
         self.edge.world.say(f"bigpanda: {text}")
 
