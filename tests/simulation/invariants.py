@@ -433,14 +433,18 @@ class Invariants(Played):
         """Return the incident's resolved states that a reconcile run may have found.
 
         BigPanda's API has shown these states. A state is left out if one of `others` is surely newer, unless it was
-        BigPanda's answer about a claimed resolve that is newer still.
+        BigPanda's answer about a claimed resolve that is newer still. The webhook may have died after it noted a claim.
         """
 
         def is_older(state: SharedState) -> bool:
             return any(surely_newer(other, state) for other in others)
 
+        def is_claimed(state: SharedState) -> bool:
+            may_be = not state.is_open and not state.answered and bool(state.arrivals) and self.story.confirms_ends
+            return may_be or (incident, state.number) in self.unbelieved
+
         states = self.states_of(incident)
-        claimed = [each for each in states if (incident, each.number) in self.unbelieved and not is_older(each)]
+        claimed = [each for each in states if is_claimed(each) and not is_older(each)]
         asked_at = min((min(each.arrivals) for each in claimed), default=math.inf)
         over = [each for each in states if each.shown and not each.is_open]
         return [state for state in over if not is_older(state) or max(state.shown) > asked_at]
