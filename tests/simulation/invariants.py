@@ -51,9 +51,11 @@ TRIED_SECONDS = 9.0
 BELIEVED_SECONDS = UNREACHABLE_SECONDS + 360.0
 # From a resolve to its signal if BigPanda confirms it: two questions, and a wait for xMatters' flood control.
 CONFIRMED_SECONDS = 180.0
-# The longest time from an incident's end to the end of its page.
-ENDS_SECONDS = 60.0
-# So long after a resolve the pages end, although its signal waits: a minute, and one until the sweeper runs.
+# The longest time from an incident's end to the end of its pages: 5 s and their terminations, of which each takes a
+# second. A page that is found later waits for the next search.
+ENDS_SECONDS = 25.0
+SEARCHED_SECONDS = 60.0
+# So long BigPanda may be asked about a resolve whose signal waits: a minute, and one until the sweeper runs.
 UNTOLD_SECONDS = 121.0
 # Duration of two reconcile runs, with their delays.
 LOOKS_SECONDS = 20.0
@@ -874,8 +876,10 @@ class Invariants(Played):
                 is_late = is_second and page.found_from > min(ends)
                 looked_for = page.ring.at + LOOKED_FOR_SECONDS if is_late else 0.0
                 late = (page.ended_at or math.inf) - max(min(ends), page.found_from, looked_for)
-                # BigPanda may be asked for a minute if a resolve is true.
-                if late > ENDS_SECONDS + (CLAIM_SECONDS if self.story.confirms_ends else 0.0):
+                # BigPanda may be asked for a minute if a resolve is true, which is announced then.
+                is_asked = self.story.confirms_ends and not announced
+                most = SEARCHED_SECONDS if page.found_from > min(ends) - ENDS_SECONDS else ENDS_SECONDS
+                if late > most + (CLAIM_SECONDS if is_asked else 0.0):
                     self._problem(f"{page.name} of {incident} ended {late:.0f} s late")
 
     def _is_open_again(self, page: Page, end: _End) -> bool:
@@ -984,8 +988,9 @@ class Invariants(Played):
             or any(map(self.conditions.may_be_left_out, others))
         ):
             return []
+        asked = UNTOLD_SECONDS if self.story.confirms_ends else 0.0
         return [
-            _End(each, min(each.answered), min(each.answered) + UNTOLD_SECONDS)
+            _End(each, min(each.answered), min(each.answered) + asked)
             for each in others
             if not each.is_open
             and each.answered

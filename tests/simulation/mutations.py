@@ -227,9 +227,9 @@ MUTATIONS = (
     ),
     Mutation(
         "a resolve that nobody announces leaves its pages",
-        "delivery.delivery:_settle",
-        "note is None or not task.is_from_webhook or _follow_end(services, task, entry, note)",
-        "True",
+        "delivery.rules:with_end",
+        "action.note or entry",
+        "entry",
         seed=84,
     ),
     Mutation(
@@ -277,7 +277,7 @@ MUTATIONS = (
     Mutation(
         "each signal of an incident has a chain of follow-ups of its own",
         "delivery.page_followup:Followup._noted",
-        "after.announced is not None and after.announced.came > came + MILLISECOND",
+        "announced_came > came + MILLISECOND",
         "False",
         seed=2003,
     ),
@@ -303,10 +303,10 @@ MUTATIONS = (
         seed=216,
     ),
     Mutation(
-        "a resolve that waits for an open circuit leaves its pages ringing",
-        "delivery.delivery:_held",
-        "math.inf if wait.reason in WAITS_WITHOUT_MESSAGE else wait.until",
-        "wait.until",
+        "a resolve that xMatters does not accept leaves its pages ringing",
+        "delivery.rules:with_end",
+        "entry.ended_unannounced(task.state)",
+        "entry.ended_unannounced(task.state) if isinstance(action, DeadLetter) else entry",
         seed=5218,
     ),
     Mutation(
@@ -318,9 +318,9 @@ MUTATIONS = (
     ),
     Mutation(
         "the pages of an incident that flaps end while its resolve waits for the rate limit",
-        "delivery.delivery:_held",
-        "is_paused or not task.is_flapping",
-        "wait.reason != Reason.FLAPPING",
+        "delivery.rules:with_end",
+        "action.reason != Reason.PAUSED",
+        "action.reason == Reason.FLAPPING",
         seed=20486,
     ),
     Mutation(
@@ -467,10 +467,8 @@ MUTATIONS = (
     Mutation(
         "what xMatters refuses is thrown away",
         "delivery.delivery:dead_letter",
-        "dead_lettered = services.outbox.dead_letter(job) if is_followed or task.is_kept else None",
-        """
-            dead_lettered = replace(job.waiting(job.stamps.reason, 0.0), dead_lettered_at=job.received_at)
-        """,
+        "services.outbox.dead_letter(job)",
+        "replace(job.waiting(job.stamps.reason, 0.0), dead_lettered_at=job.received_at)",
         seed=2,
     ),
     Mutation(

@@ -621,8 +621,9 @@ class Promptness(CautiousJudge):
             # A job that met a lease is woken by the lease's holder, or wakes at the lease's end.
             woken = max((self._wakes(post) for post in self._met(debt.state)), default=0.0)
             allowed_at = max(debt.allowed_at, woken)
-            # An expired debt no longer waits.
+            # A debt that expired or was given up no longer waits.
             first = min(first, debt.begins + self.policies[channel]["max_age_seconds"] - PASSES_SECONDS)
+            first = min(first, self._given_up_at(debt.state))
             for post in self.phones.posts:
                 is_other = post.channel == channel and post.incident != debt.state.incident and not post.is_critical
                 is_other = is_other and not self._has_limit_of_its_own(post, debt)

@@ -347,7 +347,6 @@ def test_end_of_a_signal_with_two_pages_is_tried_again_if_one_failed_in_passing(
             ["page-1", "page-2"],
             "unchanged touched",
         ),
-        (FLAP, (samples.accepted("r1"), *[DOWN] * 20), "critical 36 ok critical ok 3m", [], "unchanged touched"),
         (
             FLAP,
             (samples.accepted("r1"), *[DOWN] * 60),
@@ -356,7 +355,7 @@ def test_end_of_a_signal_with_two_pages_is_tried_again_if_one_failed_in_passing(
             "queued circuit_open",
         ),
     ],
-    ids=["paused", "xMatters is down", "it flaps", "it flaps while xMatters is down", "it is calm again"],
+    ids=["paused", "xMatters is down", "it flaps", "it is calm again"],
 )
 def test_page_ends_before_its_resolve_is_announced_unless_the_incident_flaps(
     policy: dict[str, Any], steps: tuple[Step, ...], events: str, ended: list[str], again: str, tenant: Tenant

@@ -17,7 +17,6 @@ waited in vain, and one that no queue takes are sent without the ledger ("unguar
 out of order is better than a lost page.
 """
 
-import math
 from collections.abc import Callable
 from contextlib import suppress
 from copy import replace
@@ -26,7 +25,6 @@ from typing import TYPE_CHECKING
 
 from relay.channels.policy import Mode
 from relay.delivery.rules import (
-    FLOOD_CONTROL_SECONDS,
     MAX_CATCH_UP_SECONDS,
     Action,
     DeadLetter,
@@ -35,6 +33,7 @@ from relay.delivery.rules import (
     described,
     final_reason,
     step,
+    with_end,
 )
 from relay.delivery.task import UNGUARDED_AFTER_SECONDS, Services, Task, entry_key_of, send_signal, state_of
 from relay.failures import HANDLING, LONGEST_WAIT_SECONDS, MAX_ATTEMPTS, LedgerError, Reason, wait_seconds
@@ -71,10 +70,6 @@ OVERDUE_SECONDS = 180.0
 # The sweeper acts on a debt this long after its age limit. By then the worker has dead-lettered it, if
 # the debt's own message arrived.
 OVERAGE_SECONDS = 15.0
-# A resolve that waits for longer after it came ends its incident's pages before it is announced. Flood control holds it
-# for less: within that time the incident may open again without another page. One that flaps does so again and again:
-# its pages end once it is calm, or if nobody tries to announce its resolve (a pause, the dead-letter queue).
-UNTOLD_SECONDS = FLOOD_CONTROL_SECONDS
 # Delay of the follow-up that terminates an ended incident's pages: by then its sender has written the entry.
 FOLLOW_END_SECONDS = 5.0
 # Stored jobs outlive the debt by this time, so that an operator can find them.
@@ -183,7 +178,12 @@ class Delivery:
             for _ in range(MAX_READS):
                 found = services.ledger.read(task.entry_key)
                 task, entry, action = step(task, found, services.clock())
-                done = _act(services, task, entry, action)
+                ended = with_end(task, entry, action)
+                # Before the end is written: this sender may die between the two, or the answer may be lost.
+                if not _follow_end(services, task, entry, ended):
+                    why = "no queue accepted the job that terminates pages"
+                    return _left_to_queue(services, task, _soon(task, services.clock()), why)
+                done = _act(services, task, entry if isinstance(action, Settle) else ended, action)
                 if isinstance(done, Task):
                     task = done
                 elif found.is_unreadable:
@@ -245,11 +245,8 @@ def _settle(services: Services, task: Task, entry: Entry, action: Settle) -> Res
     result = replace(task.result(action.outcome), queue=action.queue)
     question, note = action.question, action.note
     is_asked = question is None or services.outbox.enqueue(question, until=services.clock() + FIRST_QUESTION_SECONDS)
-    # For a job from the queue, the worker does that once the entry is written.
-    is_followed = note is None or not task.is_from_webhook or _follow_end(services, task, entry, note)
-    if not (is_asked and is_followed):
-        why = "no queue accepted the job that asks BigPanda about the end, or terminates pages"
-        return replace(result, outcome=Outcome.UNSAFE, reason=Reason.INTERNAL, detail=why)
+    if not is_asked:
+        return _not_taken(task, Reason.INTERNAL, "BigPanda can't be asked about the end")
     if action.queue == "ledger":
         result = replace(result, reason=Reason.CLAIMED)
     if note is None:
@@ -357,9 +354,6 @@ def _record_acceptance(
     except LedgerError:
         accepted = Acceptance(lease.began, sent.request_id, only, bool(task.further))
         return record_or_queue(services, task, result, accepted, "the sent signal could not be recorded", change)
-    if task.is_from_webhook:
-        # The share's message, whose worker queues a follow-up, wakes long after the pages have to end.
-        _follow_end(services, task, leased, recorded, is_repeated=not task.is_kept)
     _wake_other(services, task, recorded)
     owe_to_others(services, task, recorded)
     return result
@@ -417,13 +411,9 @@ def _record_failure(
             reason=result.reason or "",
         )
         if at is not None:
-            dead = failed.dead_lettering(task.state, at, result.reason or "", plan=next_plan(task, leased))
-            return _ended_unannounced(task, dead, math.inf)
-        return _ended_unannounced(task, failed, result.until or until) if ends else failed
+            return failed.dead_lettering(task.state, at, result.reason or "", plan=next_plan(task, leased))
+        return failed
 
-    ends = not task.is_flapping
-    # Without the follow-up, the state's next message tries again. `dead_letter` saw to that of a dead letter.
-    ends = ends and (at is not None or _follow_end(services, task, leased, change(leased)))
     try:
         services.ledger.change(task.entry_key, change, leased)
         is_recorded = True
@@ -510,8 +500,7 @@ def let_wait(services: Services, task: Task, entry: Entry, wait: Wait) -> Result
 def _held(services: Services, task: Task, entry: Entry, wait: Wait, *, has_message: bool) -> Entry:
     """Return the entry with the task's state owed, and waiting until the end of `wait`. Raises LedgerError.
 
-    The state's job is stored. A resolve that waits for too long ends the incident's pages now. If no queue takes the
-    follow-up that terminates them, the state wakes soon, and tries again.
+    The state's job is stored.
     """
     now, is_paused = services.clock(), wait.reason == Reason.PAUSED
     # The stored job has to outlive the pause, which may have been prolonged since the job was stored.
@@ -522,14 +511,6 @@ def _held(services: Services, task: Task, entry: Entry, wait: Wait, *, has_messa
     # relayctl shows the reason for the wait of a replayed job. The reason `paused` is replaced after a pause.
     is_shown = entry.debt.revived_at or owed.debt.reason == Reason.PAUSED
     reason = wait.reason if is_shown else owed.debt.reason
-    if is_paused or not task.is_flapping:
-        ended = _ended_unannounced(task, owed, math.inf if wait.reason in WAITS_WITHOUT_MESSAGE else wait.until)
-        if _follow_end(services, task, entry, ended):
-            owed = ended
-        else:
-            # The state wakes soon, and tries again.
-            soon = replace(row, due=min(row.due, now + REFUSED_AGAIN_SECONDS))
-            owed = replace(owed, debt=replace(owed.debt, row=soon))
     debt = replace(owed.debt, slot=wait.slot or entry.debt.slot, reason=reason)
     if wait.reason == Reason.CLAIMED:
         debt = replace(debt, claim_hold_until=wait.until)
@@ -540,28 +521,15 @@ def _held(services: Services, task: Task, entry: Entry, wait: Wait, *, has_messa
     return replace(owed, debt=debt if is_paused else debt.resumed(task.pause_end(now)))
 
 
-def _ended_unannounced(task: Task, entry: Entry, until: float) -> Entry:
-    """Return the entry, with the incident's end noted before it is announced if the task's resolve waits for too long.
-
-    The pages end then. Too long: more than UNTOLD_SECONDS from its arrival to `until` (epoch seconds, maybe infinite).
-    """
-    is_end = task.channel.rest is not None and not task.state.is_open and task.state.is_of_same_share(entry.newest)
-    return entry.ended_unannounced(task.state) if is_end and until - task.state.came > UNTOLD_SECONDS else entry
-
-
-def _follow_end(services: Services, task: Task, before: Entry, after: Entry, *, is_repeated: bool = True) -> bool:
+def _follow_end(services: Services, task: Task, before: Entry, after: Entry) -> bool:
     """Queue the follow-up that terminates an incident's pages, if `after` records their end and `before` did not.
 
-    `is_repeated` is False if the state's message queues another follow-up, which repeats what this one could not do.
-
-    A caller without another message for that calls this before it writes `after`: it may die between the two, or the
-    answer to the write may be lost. Returns False if the queue fails.
+    Returns False if the queue fails.
     """
     if task.channel.rest is None or not before.has_live_pages() or after.has_live_pages():
         return True
     now = services.clock()
-    job = followup_job(task.job, now)
-    job = job if is_repeated else job.with_flags(Flag.ONCE)
+    job = followup_job(task.job, now).with_flags(Flag.EARLY)
     return services.outbox.enqueue(job, until=now + FOLLOW_END_SECONDS)
 
 
@@ -693,8 +661,9 @@ def dead_letter_and_record(services: Services, task: Task, entry: Entry, reason:
     def change(now: Entry) -> Entry:
         if at is None:
             return replace(now, debt=now.debt.postponed(until))
+        # Another writer may have changed the entry that has the end.
         dead = now.dead_lettering(task.state, at, reason, plan=next_plan(task, entry))
-        return _ended_unannounced(task, dead, math.inf)
+        return with_end(task, dead, DeadLetter(reason))
 
     try:
         services.ledger.change(task.entry_key, change, entry)
@@ -718,25 +687,17 @@ def dead_letter(services: Services, task: Task, result: Result, entry: Entry | N
     """Put the job of a state on the dead-letter queue. Return `result` with the queue that has the job.
 
     If the dead-letter queue refuses the job, the retry queue keeps it, and a worker dead-letters it later. If both
-    refuse it, the result stays `unsafe`. For a resolve, a follow-up job that terminates the pages is queued first. If
-    the chore queue refuses that job, a message on the retry queue wakes a worker, which queues the follow-up. `entry`
-    is None if the ledger fails: then no follow-up is queued.
+    refuse it, the result stays `unsafe`. `entry` is None if the ledger fails.
     """
     job = after_failure(task.job, result, services.clock())
     job = job.planned(next_plan(task, entry)) if entry else job
-    ended = _ended_unannounced(task, entry.owing(task.state), math.inf) if entry else None
-    is_followed = entry is None or ended is None or _follow_end(services, task, entry, ended)
-    again = Wait(result.reason or Reason.INTERNAL, services.clock() + REFUSED_AGAIN_SECONDS)
-    if not is_followed:
-        # Its worker finds the state dead-lettered, and queues the follow-up.
-        task = queue_message(services, task, again, plan=task.job.plan)
-    dead_lettered = services.outbox.dead_letter(job) if is_followed or task.is_kept else None
-    if dead_lettered:
+    if dead_lettered := services.outbox.dead_letter(job):
         if task.state.is_critical:
             with suppress(LedgerError):
                 store_job(services.ledger, FALLBACK_DESCRIPTION, task, services.clock())
         return replace(result.queued("dead_letter"), job=dead_lettered)
     if not task.is_from_webhook:
+        again = Wait(result.reason or Reason.INTERNAL, services.clock() + REFUSED_AGAIN_SECONDS)
         task = queue_message(services, replace(task, job=job), again, plan=task.job.plan)
     if task.is_kept:
         return replace(result.queued("retry"), until=task.wakes_at)

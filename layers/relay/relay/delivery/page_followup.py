@@ -16,7 +16,7 @@ from relay.channels.channel import Channel, Rest
 from relay.deadline import Clock, Deadline
 from relay.delivery.task import entry_key_of
 from relay.failures import HANDLING, BadAnswer, LedgerError, Reason, SendError, wait_seconds
-from relay.jobs.job import MILLISECOND, Job, seconds_of, timestamp
+from relay.jobs.job import MILLISECOND, Flag, Job, seconds_of, timestamp
 from relay.jobs.queue import stored_envelope
 from relay.jobs.result import Notices, Outcome, Result
 from relay.ledger.accepted_signal import AcceptedSignal
@@ -235,13 +235,16 @@ class Followup:
         # The follow-up of a newer signal follows all signals of the incident, also if this one failed: while an API is
         # slow, each of them would ask it the same again and again.
         came = seconds_of(job.received_at)
-        is_older = after.announced is not None and after.announced.came > came + MILLISECOND
+        announced_came = after.announced.came if after.announced else 0.0
+        is_older, is_early = announced_came > came + MILLISECOND, Flag.EARLY in job.flags
         # The record of an older signal may come late, once the newer one's follow-up is done.
         own = next((each for each in after.accepted_signals if each.at >= came), None)
         is_unknown = own is not None and not own.pages and not own.is_page_missing
-        if is_older and not ((failure or run.refused) and is_unknown):
+        is_unfinished = failure and failure.reason == Reason.TIMEOUT and after != entry and is_noted
+        has_other = is_early and announced_came > came - MILLISECOND and not is_unfinished
+        if has_other or (is_older and not ((failure or run.refused) and is_unknown)):
             return _result(job, Outcome.DUPLICATE, without_page if is_noted else ())
-        if failure and failure.reason == Reason.TIMEOUT and after != entry and is_noted:
+        if is_unfinished:
             # Time ran out before all pages were terminated. The job continues at once, without a backoff.
             return _result(job, Outcome.QUEUED, without_page).waiting(Reason.IN_FLIGHT, now)
         if failure:

@@ -95,9 +95,9 @@ class Chores:
         # An API hangs if a request of this chore failed. The ledger may be slow, or many requests use up the time.
         if result.outcome == Outcome.UNSAFE and result.exchange.attempts and self.clock() - began > SLOW_SECONDS:
             self.silent[api] = self.clock() + SILENT_SECONDS
-        if Flag.ONCE in job.flags and own_wait is None:
-            return replace(result, outcome=Outcome.DUPLICATE, queue=None)
-        return self.failed(result.job or job, result) if result.outcome == Outcome.UNSAFE else result
+        if result.outcome != Outcome.UNSAFE:
+            return result
+        return self.failed(result.job or job, result)
 
     def failed(self, job: Job, result: Result) -> Result:
         """Dead-letter a failed chore if its failure is final. Return the result as `queued`, with its queue.
@@ -272,10 +272,7 @@ class Worker:
     def _follow(self, job: Job, result: Result, *, is_over: bool) -> bool:
         """Queue a follow-up job for a signal that needs one. Return False if no queue accepts it."""
         now, outcome = self.clock(), result.outcome
-        # A resolve that the policy does not announce, or that was dead-lettered before, maybe without a follow-up.
-        is_dead_lettered = result.queue == "dead_letter" and result.reason is None
-        ends = is_over and (outcome == Outcome.UNCHANGED or is_dead_lettered)
-        if not ends and outcome not in {Outcome.DELIVERED, Outcome.DUPLICATE, Outcome.SUPERSEDED}:
+        if outcome not in {Outcome.DELIVERED, Outcome.DUPLICATE, Outcome.SUPERSEDED}:
             return True
         # A resolve's workflow makes no page that is to be found, and the pages of the incident end at once.
         delay = FOLLOW_SECONDS if outcome == Outcome.DELIVERED and not is_over else 0.0

@@ -60,7 +60,7 @@ class Flag(StrEnum):
         MAY_HAVE_PAGED: xMatters may have accepted a failed attempt of the job.
         WAITS_FOR_LEDGER: The job must wait until the ledger works: while it failed, a critical of the incident was
             sent, or xMatters refused this job's signal for good.
-        ONCE: The follow-up runs once, since the message of its state queues another one soon.
+        EARLY: The follow-up was queued before its resolve was announced. Once that is announced, it has another one.
     """
 
     FOUND = "found"
@@ -72,7 +72,7 @@ class Flag(StrEnum):
     VERIFIED = "verified"
     MAY_HAVE_PAGED = "may_have_paged"
     WAITS_FOR_LEDGER = "waits_for_ledger"
-    ONCE = "once"
+    EARLY = "early"
 
 
 class Acceptance(NamedTuple):
