@@ -153,7 +153,7 @@ MUTATIONS = (
         "failures:",
         "AMBIGUOUS_WAIT_SECONDS = 30.0",
         "AMBIGUOUS_WAIT_SECONDS = 3.0",
-        seed=117,
+        seed=119,
     ),
     Mutation(
         "the circuit never opens",
@@ -286,7 +286,7 @@ MUTATIONS = (
         "entrypoints.worker:Worker._follow",
         "is_queued = self.outbox.enqueue(followup_job(result.job or job, now), until=now + delay)",
         "is_queued = True",
-        seed=24,
+        seed=11,
     ),
     Mutation(
         "the pages of an end that nobody was told of are followed by nobody",
@@ -690,7 +690,7 @@ MUTATIONS = (
         "channels.authentication:Authenticator._looked_up",
         "self.channels.for_refusal",
         "self.channels.for_authentication",
-        seed=24,
+        seed=38,
     ),
     Mutation(
         "a key that was refused is not read again",
