@@ -55,6 +55,8 @@ CONFIRMED_SECONDS = 180.0
 # second. A page that is found later waits for the next search.
 ENDS_SECONDS = 25.0
 SEARCHED_SECONDS = 60.0
+# From a follow-up's read of the ledger to the end of a page.
+READ_SECONDS = 3.0
 # So long BigPanda may be asked about a resolve whose signal waits: a minute, and one until the sweeper runs.
 UNTOLD_SECONDS = 121.0
 # Duration of two reconcile runs, with their delays.
@@ -856,6 +858,8 @@ class Invariants(Played):
             if page.ended_at is not None and (page not in told or not is_old):
                 self._problem(f"{page.name} of {incident} ended, and nothing took its place")
             is_open = self.told_by(page.ring).is_open
+            if is_open and page.ended_at is not None and self._is_left_alone(page, rings):
+                self._problem(f"{page.name} of {incident} ended, although the incident was open again and had no other")
             announced = [_End(self.told_by(ring), ring.began, ring.at) for ring in later if ring in over]
             resolves = [*announced, *self._silent_ends(page)] or self._untold_ends(page)
             ends = [end.at for end in resolves if not self._is_open_again(page, end)]
@@ -928,22 +932,46 @@ class Invariants(Played):
             for arrival in state.arrivals
         )
 
+    def _is_left_alone(self, page: Page, rings: Sequence[Ring]) -> bool:
+        """Return True if a page ended while a later open state waited for its signal, and AWS works."""
+        ended_at, states = page.ended_at or 0.0, self.states_of(page.ring.incident)
+        came = [each for each in states if min(each.arrivals, default=math.inf) < ended_at]
+        last = newest(came)
+        if len(last) != 1 or not last[0].is_open or not last[0].answered or last[0] is self.told_by(page.ring):
+            return False
+        over = [each for each in came if not each.is_open and surely_newer(last[0], each)]
+        opened = [each for each in came if each.is_open and all(surely_newer(each, other) for other in over)]
+        first = min(min(each.arrivals) for each in opened)
+        is_owed = any(changed(each, last[0]) in self.wanted(page.ring.incident) for each in over)
+        has_rung = any(first < ring.began for ring in rings if ring.began < ended_at)
+        is_known = min(min(each.answered, default=math.inf) for each in opened) < ended_at - READ_SECONDS
+        is_calm = self.is_steady("dynamodb", "sqs", "secrets", "lambda") and not self.has_operators
+        return is_owed and is_known and not has_rung and is_calm and not self._is_on_a_queue(last[0])
+
     def _is_quietly_over(self, page: Page) -> bool:
         """Return True if a resolve without a signal may have ended the page: it was left out, or its signal waits."""
         state, ended_at = self.told_by(page.ring), page.ended_at or 0.0
         is_unwanted = "resolved" not in self.wanted(state.incident)
-        # The pages of a flapping incident go on until it is calm.
         is_dark = bool(self.weather.spells) or self.story.rotates_at is not None
-        waits = is_dark or not self.policy(state.incident).get("flap")
+        states, flap = self.states_of(state.incident), self.policy(state.incident).get("flap")
+
+        def may_be_calm(over: SharedState) -> bool:
+            """The pages of a flapping incident go on until it is calm."""
+            if is_dark or not flap:
+                return True
+            by = min(over.arrivals, default=0.0)
+            lately = [at for each in states for at in each.arrivals if by - flap["minutes"] * 60 < at < by]
+            return len(lately) < int(flap["transitions"])
+
         # A resolve that BigPanda has not confirmed is believed after ten minutes.
         asked = UNREACHABLE_SECONDS if self.story.confirms_ends else 0.0
         return state.is_open and any(
             any(at <= ended_at for at in each.shown)
             or (
-                (waits or is_unwanted or self.conditions.may_be_left_out(each))
+                (may_be_calm(each) or is_unwanted or self.conditions.may_be_left_out(each))
                 and min(each.arrivals, default=math.inf) + asked <= ended_at
             )
-            for each in self.states_of(state.incident)
+            for each in states
             if not each.is_open and not surely_newer(state, each)
         )
 

@@ -289,6 +289,13 @@ MUTATIONS = (
         seed=11,
     ),
     Mutation(
+        "the page of an incident that opens again ends before the new one",
+        "delivery.page_followup:signals_to_terminate",
+        "is_resolved and not entry.opens_again",
+        "is_resolved",
+        seed=216,
+    ),
+    Mutation(
         "the pages of an end that nobody was told of are followed by nobody",
         "delivery.delivery:_follow_end",
         "task.channel.rest is None or not before.has_live_pages() or after.has_live_pages()",

@@ -374,6 +374,24 @@ def test_page_ends_seconds_after_its_resolve_is_announced_although_the_resolves_
     assert tenant.ended == ["page-1"]
 
 
+def test_page_of_an_incident_that_opens_again_stays_until_the_new_signal_is_accepted(tenant: Tenant) -> None:
+    relay = new_relay(tenant, tenant.accept, tenant.accept, *[DOWN] * 30)
+    relay.play("critical 36 ok 2 critical 4m")
+    assert tenant.ended == []
+    relay.session.steps = [tenant.accept]
+    relay.close_circuits()
+    relay.play("3m")
+    assert tenant.ended == ["page-1", "page-2"]
+
+
+def test_page_ends_although_the_critical_that_opened_its_incident_again_is_never_announced(tenant: Tenant) -> None:
+    relay = new_relay(tenant, tenant.accept, tenant.accept, *[DOWN] * 60, policy={"max_age_seconds": 100})
+    relay.play("critical 36 ok 2 critical 60")
+    assert tenant.ended == []
+    relay.play("4m")
+    assert (tenant.ended, len(relay.dead_letters.messages)) == (["page-1"], 1)
+
+
 @pytest.mark.parametrize("status", [503, 400])
 def test_pages_of_an_announced_resolve_have_one_followup_while_xmatters_does_not_end_them(
     status: int, tenant: Tenant

@@ -66,9 +66,10 @@ def terminated(
 def signals_to_terminate(entry: Entry, *, replaces: bool, young_since: float) -> Iterator[AcceptedSignal]:
     """Yield the signals whose pages must be terminated, and whose pages are known or were searched in vain.
 
-    Pages must be terminated if the incident ended after their signal. If the policy says so (`replaces`), a newer page
-    for the same recipients is a reason, too. A signal whose known pages are over is left out, unless it was sent after
-    `young_since` (epoch seconds): its workflow may still make further pages.
+    Pages must be terminated if the incident ended after their signal. If it is open again, and a state is still owed,
+    they stay until that is announced, so that people are not left without a page. If the policy says so (`replaces`), a
+    newer page for the same recipients is a reason, too. A signal whose known pages are over is left out, unless it was
+    sent after `young_since` (epoch seconds): its workflow may still make further pages.
     """
     for index, signal in enumerate(entry.accepted_signals):
         # The page of a resolve replaces no other page, since the resolve may be forged.
@@ -78,7 +79,8 @@ def signals_to_terminate(entry: Entry, *, replaces: bool, young_since: float) ->
         is_resolved = signal.is_open and signal.at < entry.end.at
         is_replaced = replaces and bool(newer_ones)
         is_due = not signal.is_over or (signal.at > young_since and not signal.is_page_missing)
-        if (signal.pages or signal.is_page_missing) and is_due and (is_resolved or is_replaced):
+        has_to_end = is_replaced or (is_resolved and not entry.opens_again)
+        if (signal.pages or signal.is_page_missing) and is_due and has_to_end:
             yield signal
 
 
@@ -279,6 +281,8 @@ class Followup:
             since = now - channel.policy.page_within_seconds
             ended = signals_to_terminate(entry, replaces=channel.policy.replace, young_since=since)
             times += [each.at - since + now for each in ended if each.is_over]
+            if entry.opens_again and any(each.is_open and not each.is_over for each in entry.accepted_signals):
+                times.append(now + LONGEST_SEARCH_WAIT_SECONDS)
         if (question_at := _question_at(entry, channel)) is not None:
             times.append(question_at)
         return max(min(times), now + SHORTEST_SEARCH_WAIT_SECONDS) if times else None

@@ -299,6 +299,12 @@ class Entry(NamedTuple):
     def is_over(self) -> bool:
         return self.newest is not None and not self.newest.is_open
 
+    @property
+    def opens_again(self) -> bool:
+        """True if an open state is owed, not dead-lettered, and came after the end of all signalled open states."""
+        is_owed = self.debt.is_owed and not self.debt.is_given_up and self.newest is not None and self.newest.is_open
+        return is_owed and all(each.at < self.end.at for each in self.accepted_signals if each.is_open)
+
     def claiming(self, state: State) -> "Entry":
         """Return the ledger entry with the resolve `state` noted as claimed: it counts only once BigPanda confirms it.
 
