@@ -1,8 +1,7 @@
 """Decisions when people are told that a channel is sick or well again. Pure code.
 
-People are told that a channel is sick after RUNS_SICK consecutive runs of the sweeper found it sick. They are told that
-it is well again after RUNS_WELL consecutive runs found it well. So a channel that gets sick and well every minute does
-not cause a message each time. Two messages about a channel are at least TOLD_AGAIN_SECONDS apart.
+People are told after RUNS_SICK consecutive runs of the sweeper found the channel sick, or RUNS_WELL found it well. Two
+messages about a channel are at least TOLD_AGAIN_SECONDS apart.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,7 +23,7 @@ IN_A_ROW_SECONDS = 180.0
 
 
 class Told(StrEnum):
-    """The last message that told people of a channel's present sickness: none, a notice, or one that wakes people."""
+    """The last message that told people of a channel's present sickness."""
 
     NOTHING = ""
     # The channel is sick; on the topic for notices.
@@ -34,19 +33,17 @@ class Told(StrEnum):
 
 
 class ChannelState(NamedTuple):
-    """State of a channel that is sick, or was a short time ago, between runs of the sweeper.
+    """A channel's sickness, and what people were told of it, between runs of the sweeper.
 
     Times are epoch seconds, 0 for never.
 
     Attributes:
-        since: Start of the sickness: the time of the first run that found it.
+        since: Time of the first run that found the sickness.
         why: Reasons of the last run that found the channel sick, in words.
         sick_runs: Consecutive runs that found the channel sick.
         urgent_runs: Consecutive runs that found it sick and urgent.
         well_runs: Consecutive runs that found it well.
         judged_at: Time of the last run.
-        told: Kind of the last message to people.
-        told_at: Time of the last message to people.
         momentary: Reasons that only one run found, such as a critical without a page, in words.
         momentary_at: Time of the last run that found such reasons.
     """
@@ -64,7 +61,7 @@ class ChannelState(NamedTuple):
 
     @classmethod
     def of(cls, members: Mapping[str, Any]) -> Self:
-        """Read a state from the members of its JSON object. Members that this version does not know are left out."""
+        """Read a state from the members of its JSON object. Unknown members are ignored."""
         return cls(**{name: members[name] for name in cls._fields if name in members})
 
     def members(self) -> dict[str, Any]:
@@ -75,10 +72,10 @@ class ChannelState(NamedTuple):
     def judged(
         self, now: float, ongoing: Sequence[str] = (), momentary: Sequence[str] = (), *, is_urgent: bool = False
     ) -> "ChannelState":
-        """Return the state after one run of the sweeper found these reasons. Without reasons the channel is well.
+        """Return the state after a run of the sweeper. Without reasons, the run found the channel well.
 
-        Every run finds an `ongoing` reason until its cause is mended. Only one run finds a `momentary` reason (a
-        critical without a page). `is_urgent` is True if a critical has not rung anybody, or if no share comes.
+        A `momentary` reason is found by one run only: it keeps the channel sick and urgent for MOMENTARY_SECONDS.
+        `is_urgent` is True if the sickness has to wake a person.
         """
         state = self._replace(judged_at=now)
         if now - self.judged_at > IN_A_ROW_SECONDS:
@@ -90,7 +87,7 @@ class ChannelState(NamedTuple):
         return state._sick([*ongoing, *lasting], now, is_urgent=is_urgent or bool(lasting))
 
     def unjudged(self, now: float) -> "ChannelState":
-        """Return the state after a run that found the channel neither sick nor well, since it is paused."""
+        """Return the state after a run that did not judge the channel: the counts of consecutive runs begin anew."""
         return self._replace(judged_at=now, sick_runs=0, urgent_runs=0, well_runs=0)
 
     def _sick(self, why: list[str], now: float, *, is_urgent: bool) -> "ChannelState":
@@ -124,10 +121,7 @@ class ChannelState(NamedTuple):
         return ChannelState(well_runs=self.well_runs, judged_at=self.judged_at, told_at=now)
 
     def is_over(self, now: float) -> bool:
-        """True if the state need not be kept: the channel is well, and people know that.
-
-        The last message to people must also be TOLD_AGAIN_SECONDS old, so that the next one does not come too soon.
-        """
+        """True if the state need not be kept: people know that the channel is well, and the next message may come."""
         return not self.told and not self.sick_runs and self._may_tell(now)
 
     def _may_tell(self, now: float) -> bool:

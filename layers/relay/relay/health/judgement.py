@@ -1,7 +1,4 @@
-"""Health of a channel: its debts, the limits that make it sick, and the messages to SNS topics about it.
-
-The sweeper and `relayctl status` both judge by this module.
-"""
+"""Health of a channel: its debts, the limits that make it sick, and the messages to SNS topics about it."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -39,15 +36,14 @@ class Debts:
     """Counts of a channel's debts (owed states), and of criticals that nobody is known to have heard of.
 
     Attributes:
-        critical: Number of owed criticals.
-        other: Number of other owed states.
-        given_up: Number of criticals that were dead-lettered, and not replayed, superseded or dropped since.
+        critical: Owed criticals that are not given up.
+        other: Other owed states that are not given up.
+        given_up: Dead-lettered criticals, until they are replayed, dropped, or superseded by a newer state.
         given_up_other: The same for states that are not critical.
-        unnotified: Number of given-up criticals that the fallback topic was not notified of yet.
-        awaited: Number of announced criticals of which nobody is known to have heard (`Entry.is_awaited`).
-        pages_missing: Number of criticals whose signal made no page, of which the fallback topic was not notified yet.
-        oldest: Earliest time from which the delay of an owed state counts (`Entry.delay_start`, epoch seconds); None if
-            nothing is owed.
+        unnotified: Given-up criticals that the fallback topic was not notified of yet.
+        awaited: Announced criticals of which nobody is known to have heard (`Entry.is_awaited`).
+        pages_missing: Criticals whose signal made no page, of which the fallback topic was not notified yet.
+        oldest: Earliest time from which the delay of an owed state counts (epoch seconds); None if nothing is owed.
         oldest_critical: The same for owed criticals.
         reasons: Number of owed states by the reason of their last failure or wait.
     """
@@ -102,16 +98,16 @@ class Debts:
 
 
 def with_holds(entry: Entry, policy: Policy, now: float, *, is_policy_known: bool = True) -> Entry:
-    """Return the entry with `paused_until` at the end of the debt's last hold: `delay_start` is not earlier than that.
+    """Return the entry with `paused_until` at the end of the debt's last hold, so that its delay counts from then.
 
     There are three kinds of holds:
 
-    - the pause that a worker recorded for the state;
-    - each pause for all incidents since the debt began;
-    - `min_seconds_between_signals` after the last signal, if people know the critical already.
+    - the pause that a worker recorded for the state
+    - each pause for all incidents since the debt began
+    - `min_seconds_between_signals` after the last signal, if people know the critical already
 
-    A pause that still lasts ends as `policy` says, since an operator may move its end. If the channel's policy could
-    not be read (`is_policy_known` False), the end that the entry records counts.
+    A pause that still lasts ends as `policy` says, since an operator may have moved its end. With `is_policy_known`
+    False, its end in the entry counts.
     """
     debt, since = entry.debt, entry.debt.since or entry.receipt.since
     is_recorded_end = debt.paused_until <= now or not is_policy_known
@@ -133,9 +129,9 @@ class ShareWatch(NamedTuple):
     """Expectation that shares come to a channel, by `expect_share_every` of its policy.
 
     Attributes:
-        every: Longest time between two shares that the policy allows (seconds).
-        since: Time of the last share with the right credentials (epoch seconds). The record can be up to an hour older
-            than the share. If no share came yet, the time from which one is expected.
+        every: Longest time between two shares (seconds).
+        since: Recorded time of the last share, up to an hour too early; before the first, when one is expected from
+            (epoch seconds).
     """
 
     every: float
@@ -161,7 +157,7 @@ def next_attempt(entry: Entry, now: float) -> float | None:
     | its message is not late | when the message wakes: OVERDUE_SECONDS before its row is due |
     | its message is late | when its row is due, since the sweeper acts then |
 
-    The time is not earlier than the end of a pause or a flap.
+    The end of a pause or a flap replaces an earlier time.
     """
     if not entry.debt.job:
         return None
@@ -180,11 +176,10 @@ def ongoing_reasons(
     refused: Sequence[str] = (),
     canary: str = "",
 ) -> list[str]:
-    """Return the causes of a channel's sickness that last until they are mended, as texts; empty if it is not sick.
+    """Return the causes of sickness that last until they are mended, as texts, the most important first.
 
-    The most important cause is the first. An argument is None if it could not be read. `shares` is also None if the
-    policy expects no shares. `refused` has the texts of `refusals`. `canary` says why the last test of the channel with
-    an invented incident failed; empty if it did not. `now` is in epoch seconds.
+    An argument is None if it could not be read; `shares` also if the policy expects none. `now` is in epoch seconds.
+    `refused` has the texts of `refusals`. `canary` says why the channel's last canary failed; empty if it did not.
     """
     found = []
     if circuit and circuit.is_open(now):
@@ -203,10 +198,7 @@ def ongoing_reasons(
 
 
 def momentary_reasons(debts: Debts) -> list[str]:
-    """Return the causes of sickness that only one run of the sweeper finds: critical signals that made no page.
-
-    Such criticals leave the `due` index once the fallback topic is notified, so the sweeper remembers the causes.
-    """
+    """Return the causes of sickness that only one run of the sweeper finds: critical signals that made no page."""
     return [f"{debts.pages_missing} critical signals made no page"] if debts.pages_missing else []
 
 
@@ -217,7 +209,7 @@ def owed_reasons(debts: Debts) -> str:
 
 
 def age(seconds: float) -> str:
-    """Return a duration in its largest unit, rounded down; a negative one is 0s."""
+    """Return a duration in its largest unit, rounded down, such as `3h`; a negative one is `0s`."""
     whole = max(0, int(seconds))
     for unit, length in _LENGTHS:
         if whole >= length:
@@ -261,7 +253,7 @@ class ChannelNotice(NamedTuple):
     Attributes:
         since: Start of the sickness (epoch seconds), also of one that is over.
         why: Reasons of the sickness.
-        is_urgent: True if the message about the sickness is to wake a person.
+        is_urgent: True if the message is to wake a person.
     """
 
     channel: str
@@ -308,7 +300,7 @@ class HealthTopics:
     def tell_unreachable(self, channel: str, recipients: Mapping[str, str]) -> bool:
         """Publish a message about recipients whom xMatters would not notify. Return False if SNS does not accept it.
 
-        `recipients` maps each name to the reason why.
+        `recipients` has the reason why, by the recipient's name.
         """
         many = f"{len(recipients)} recipient(s)"
         named = [f"{quoted(name, MAX_RECIPIENT)}: {why}" for name, why in sorted(recipients.items())]
@@ -348,7 +340,7 @@ def _many(what: str, notices: Sequence[ChannelNotice]) -> str:
 
 
 def _counts(notices: Sequence[ChannelNotice], what: str = "") -> str:
-    """Return the numbers of incidents that wait and, apart from these, of those that the relay gave up."""
+    """Return the numbers of incidents that wait, and of those that were given up."""
     debts = [each.debts for each in notices]
     waiting = f"{sum(each.critical for each in debts)} critical, {sum(each.other for each in debts)} other{what} wait"
     critical, other = sum(each.given_up for each in debts), sum(each.given_up_other for each in debts)
