@@ -1,4 +1,1 @@
-"""Sweeper: a function that looks after debts and channels every minute, independently of the queues.
-
-It notifies the fallback topic, replaces messages that vanished, ends long waits, and judges the health of channels.
-"""
+"""Sweeper: the function of each minute that looks after debts and channels, independently of the queues."""

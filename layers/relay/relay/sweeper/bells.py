@@ -1,8 +1,7 @@
 """Bells: messages of the sweeper, which wake debts (owed states) whose own message is late, or that have none.
 
-A debt has no message if it waits for long, for the end of a pause or flap, or for an open circuit breaker. A message
-can vanish or wait for a busy worker. The sweeper invokes the job worker directly if SQS fails, or for a state that is
-too old, which the worker then dead-letters. The sweeper itself dead-letters a job that workers began too often.
+If SQS fails, or a state is too old, the sweeper invokes the job worker directly. The sweeper itself dead-letters a job
+that workers began too often.
 """
 
 import math
@@ -51,7 +50,7 @@ BACKLOG = 200
 class Bells:
     """Wakes overdue debts, and dead-letters debts at which workers keep failing.
 
-    `invoke` invokes the job worker directly with a message's text (envelope). It returns False if that fails.
+    `invoke` invokes the job worker with a message's text (envelope), and returns False if that fails.
     """
 
     tools: Tools
@@ -63,14 +62,10 @@ class Bells:
     def ring_overdue(self, run: SweeperRun, rows: Iterable[DueRow], deadline: Deadline, *, ahead: float = 0.0) -> int:
         """Send messages for overdue debts (owed states), criticals first; return their number.
 
-        In one run, a channel gets at most the messages that its rate limit allows in a minute. It gets none while its
-        circuit breaker is open. After the open time it gets at most HALF_OPEN_BELLS, until a signal closes the circuit.
-        Channels take turns, so that the many debts of one channel do not use up the time of the others. If the retry
-        queue has more than BACKLOG messages, only criticals are woken. A debt counts as overdue `ahead` seconds before
-        its row is due.
-
-        States that expired are woken, too, to be dead-lettered. They are not counted in the result, and the limits do
-        not apply to them.
+        A debt counts as overdue `ahead` seconds before its row is due. A run sends a channel at most the messages that
+        its rate limit allows in a minute, and none while its circuit is open. If the retry queue has more than BACKLOG
+        messages, only criticals are woken. Expired states are woken in spite of the rate limit and the circuit, to be
+        dead-lettered, and are not counted.
         """
         overdue = [each for each in rows if self._is_overdue(each, ahead)]
         if not overdue:
@@ -104,10 +99,7 @@ class Bells:
         return sum(woken.values())
 
     def _most_in_a_run(self, channel: str) -> int:
-        """Return how many of a channel's debts may be woken in one run.
-
-        A channel that was removed, or is in shadow mode, sends nothing: its debts are woken to be dead-lettered.
-        """
+        """Return how many of a channel's debts may be woken in one run; of a removed one, to be dead-lettered."""
         policy = self.policies.of(channel)
         if channel in self.policies.removed or policy.mode is Mode.SHADOW:
             return policy.max_per_minute
@@ -130,10 +122,9 @@ class Bells:
         return bool(entry.debt.job) and is_due and not entry.is_busy(now)
 
     def _expires_at(self, row: DueRow) -> float:
-        """Return the time after which the worker dead-letters a state, whatever it waits for (epoch seconds).
+        """Return when the worker will dead-letter a state (epoch seconds); infinity if the policy can't be read.
 
-        The age counts from the latest of the state's arrival, its replay, and the end of its pause or flap. A result
-        that is too early does no harm: the worker judges the age itself. Infinity if the policy can't be read.
+        A time that is too early does no harm: the worker judges the age itself.
         """
         newest, debt = row.entry.newest, row.entry.debt
         if newest is None or row.channel in self.policies.unread:
@@ -142,11 +133,9 @@ class Bells:
         return since + self.policies.of(row.channel).max_age_seconds
 
     def _ring_one(self, run: SweeperRun, row: DueRow, delay: float, *, may_ring: bool) -> bool:
-        """Wake a debt by its stored job. Return True if the debt counts against the channel's limit in this run.
+        """Wake a debt by its stored job, also above the limit (not `may_ring`) if the state is too old.
 
-        The job goes to the retry queue with a delay of `delay` seconds. The worker is invoked directly if SQS fails, if
-        no worker began the last bell, or if the state is too old to be signalled. A job that workers began too often is
-        dead-lettered instead. A state that is too old never counts: it is woken also above the limit (not `may_ring`).
+        Returns True if the debt counts against the limit.
         """
         job = self.rows.stored_job(row, row.entry.debt.job)
         if job is None:
@@ -181,7 +170,6 @@ class Bells:
         return False
 
     def _dead_letter(self, row: DueRow, job: Job, reason: Reason) -> None:
-        """Dead-letter a stored job that no worker finished."""
         newest = row.entry.newest
         if newest is None or not newest.is_same(recorded_state(job, newest)):
             # A newer state is owed, and has a message of its own.
@@ -214,12 +202,10 @@ class Bells:
 
 
 def _interleaved(rows: Iterable[DueRow]) -> list[DueRow]:
-    """Return the rows with criticals first. Among the criticals, and among the others, the channels take turns.
-
-    Of a channel's rows, those whose bell no worker began come first: the worker is invoked directly for them.
-    """
+    """Return the rows with criticals first. Among the criticals, and among the others, the channels take turns."""
     ranks: dict[tuple[bool, str], int] = defaultdict(int)
     placed: list[tuple[bool, int, DueRow]] = []
+    # First those whose bell no worker began: the worker is invoked directly for them.
     for each in sorted(rows, key=lambda row: not (row.entry.debt.row and row.entry.debt.row.is_unbegun)):
         is_other = not each.entry.debt.has_critical_row
         ranks[is_other, each.channel] += 1

@@ -1,8 +1,7 @@
 """Canary: shares an invented incident with each channel that has `policy.canary`, about once an hour.
 
-The sweeper posts the shares to the stack's own webhook, with the channel's credentials. It resolves the incident once a
-device got the notification, and then waits for the end of its page. So people learn of an outage in which xMatters
-accepts signals and notifies nobody, even if no real incident happens.
+The sweeper posts the share to the stack's own webhook, with the channel's credentials. It posts the resolve once a
+device got the notification, and then waits for the end of the page.
 """
 
 import json
@@ -37,7 +36,7 @@ type Post = Callable[[str, Mapping[str, str], bytes, Deadline], str]
 
 
 class Phase(StrEnum):
-    """Phase of a canary (a test by an invented incident): what has to happen next.
+    """Phase of a canary: what has to happen next.
 
     Attributes:
         OPENING: The webhook has to take the share.
@@ -55,13 +54,13 @@ class Phase(StrEnum):
 
 
 class Canary(NamedTuple):
-    """State of a canary (test of a channel by an invented incident) between runs of the sweeper; times: epoch seconds.
+    """State of a channel's canary between runs of the sweeper. Times are epoch seconds.
 
     Attributes:
-        began: Beginning of the incident, which is also a part of its id; 0 for none yet.
-        ended: Time from which its resolve is sent, until the webhook takes it; 0 before.
-        is_decided: True if the test ended early, by a failure, a pause or shadow mode. Then nothing but the incident's
-            resolve is still sent.
+        began: Start of the incident, which is a part of its id; 0 for none yet.
+        ended: Time from which the resolve is sent; 0 before.
+        is_decided: True if the incident ended early, by a failure, a pause or shadow mode: only the resolve is still
+            sent.
         failure: Why the last incident failed, in words; empty if it succeeded.
         judged_at: When the last incident failed or succeeded; 0 for none yet.
     """
@@ -78,11 +77,8 @@ class Canary(NamedTuple):
         return f"{CANARY_PREFIX}{self.began:.0f}"
 
     def is_due(self, now: float) -> bool:
-        """True if the channel's next incident has to begin: EVERY_SECONDS passed, and the last one is over or decided.
-
-        A decided incident (`is_decided`) need not be over. Its resolve was sent once at least, and that is enough, even
-        if the webhook did not take it.
-        """
+        """True if the next incident has to begin: EVERY_SECONDS passed, and the last one is over, or ended early."""
+        # The resolve of an incident that ended early was sent once at least, which is enough.
         is_stopped = self.phase == Phase.OVER or (self.is_decided and now > self.ended)
         return is_stopped and now - self.began >= EVERY_SECONDS
 
@@ -90,11 +86,11 @@ class Canary(NamedTuple):
         return replace(self, phase=Phase.OPENING, began=round(now), ended=0.0, is_decided=False)
 
     def failed(self, why: str, now: float) -> "Canary":
-        """Return the test (canary) after its incident failed. A decided incident (`is_decided`) stays as it is."""
+        """Return the canary after its incident failed. An incident that ended early (`is_decided`) stays as it is."""
         return self if self.is_decided else replace(self.held(now), failure=why, judged_at=now)
 
     def held(self, now: float) -> "Canary":
-        """Return the test (canary) after a pause or shadow mode began: its incident ends without success or failure."""
+        """Return the canary after a pause or shadow mode began: its incident ends without success or failure."""
         if self.phase in {Phase.OPENING, Phase.OPEN}:
             return replace(self, phase=Phase.CLOSING, ended=now, is_decided=True)
         return replace(self, phase=self.phase if self.phase == Phase.CLOSING else Phase.OVER, is_decided=True)
@@ -102,8 +98,8 @@ class Canary(NamedTuple):
     def answered(self, refusal: str, now: float) -> "Canary":
         """Return the canary after the webhook answered: in its next phase if `refusal` is empty.
 
-        Else `refusal` says why the webhook did not take the share. Then the canary stays as it is, so that the share is
-        sent again. The canary fails when the webhook has refused the share for ACCEPTED_SECONDS.
+        Otherwise `refusal` is the reason why the webhook did not take the share. The canary then stays in its phase, so
+        that the share is sent again. It fails ACCEPTED_SECONDS after the share was due.
         """
         is_opening = self.phase == Phase.OPENING
         if not refusal:
@@ -113,7 +109,7 @@ class Canary(NamedTuple):
         return self.failed(f"the webhook did not take its share: {refusal}", now) if is_late else self
 
     def followed(self, entry: Entry, channel: Channel, now: float) -> "Canary":
-        """Return the test (canary) in its next phase, or as failed, if the ledger's `entry` of its incident says so."""
+        """Return the canary in its next phase, or as failed, if the ledger's `entry` of its incident says so."""
         if self.phase == Phase.OPEN:
             return self._followed_open(entry, now)
         # Without the REST API, nobody knows of pages.
@@ -139,7 +135,7 @@ class Canary(NamedTuple):
         return self.failed("no device got its notification", now) if is_late else self
 
     def share(self) -> bytes:
-        """Return the body of the canary's share: an open critical in the phase OPENING, else its resolve."""
+        """Return the body of the canary's share: an open critical in the phase OPENING, else the resolve."""
         is_open = self.phase == Phase.OPENING
         status, at = ("critical", self.began) if is_open else ("ok", self.ended)
         alert = {"id": "canary", "status": status, "active": is_open, "description": "Canary of the relay: ignore it"}
@@ -150,14 +146,14 @@ class Canary(NamedTuple):
 
 @dataclass(frozen=True)
 class CanaryWatch:
-    """Runs canaries (tests of channels by invented incidents): each run of the sweeper takes the next steps of each."""
+    """Runs the canaries of all channels."""
 
     tools: "Tools"
     ledger: Ledger
     post: Post
 
     def run(self, run: "SweeperRun", deadline: Deadline) -> None:
-        """Follow the canaries' incidents, begin those that are due, and send the shares. Raises LedgerError."""
+        """Take the next step of each canary: follow its incident, begin one, or send a share. Raises LedgerError."""
         channels: dict[str, Channel] = {}
         before = dict(run.canaries)
         for name, canary in before.items():

@@ -1,8 +1,7 @@
-"""Hourly probe of the credentials for the vendors' APIs: one harmless GET each, which notifies no person.
+"""Hourly probe of the credentials for the vendors' REST APIs: one harmless GET each, which notifies no person.
 
-Without a probe, a revoked credential is noticed only when the relay needs it, for example to write a callback into
-BigPanda or to find a page. The credential for the trigger is not probed, since only a signal can test it. If xMatters
-refuses that credential, the signal's debt has the reason `credentials`.
+The credential for xMatters' trigger is not probed, since only a signal can test it. If xMatters refuses that
+credential, the signal's debt has the reason `credentials`.
 """
 
 import json
@@ -31,7 +30,7 @@ _KINDS: tuple[ApiKind, ...] = ("rest", "bigpanda")
 
 
 class Probe(NamedTuple):
-    """Result of the last probe of a channel's credentials: a harmless GET to each vendor's API.
+    """Result of the last probe of a channel's credentials.
 
     Attributes:
         at: Time of the probe (epoch seconds); 0 for none yet.
@@ -42,7 +41,7 @@ class Probe(NamedTuple):
     refused: Mapping[ApiKind, str] = {}
 
     def refused_among(self, current: Mapping[ApiKind, str]) -> tuple[ApiKind, ...]:
-        """Return the APIs whose refused credential is still in use. `current` has the fingerprint in use, by API."""
+        """Return the APIs whose refused credential is still in use. `current` has the fingerprints in use."""
         return tuple(kind for kind, fingerprint in self.refused.items() if current.get(kind) == fingerprint)
 
 
@@ -57,7 +56,7 @@ class Probes:
 def read_probes(table: Table, now: float) -> Probes:
     """Return the results of the last probes. Raises LedgerError.
 
-    A result that can't be read, or is too old, is left out, so that the channel is probed again.
+    A result that is malformed, or older than PROBES_KEPT_SECONDS, is left out, so that the channel is probed again.
     """
 
     def read(document: Any) -> Probes:
@@ -95,10 +94,10 @@ LIST_FAILED_SECONDS = 300.0
 
 @dataclass(frozen=True)
 class CredentialProbe:
-    """Tests ("probes") the channels' credentials for the REST APIs of xMatters and BigPanda, by a request with each.
+    """Probes the channels' credentials for the REST APIs of xMatters and BigPanda.
 
-    A channel is due an hour after its last test, or at once if a refused credential was changed. Channels in shadow
-    mode and paused channels are tested as well. The clients are made at their first use.
+    A channel is due an hour after its last probe, or at once if a refused credential was changed. Channels in shadow
+    mode and paused channels are probed as well.
     """
 
     tools: "Tools"
@@ -106,9 +105,9 @@ class CredentialProbe:
     lister: "Callable[[], Lister]"
 
     def refused(self) -> dict[str, tuple[ApiKind, ...]]:
-        """Return, by channel, the APIs that refused its credential in the last test with a clear answer (yes or no).
+        """Return, by channel, the APIs that refused its credential in their last clear answer.
 
-        Empty if the results can't be read now, so that the caller can judge the other reasons of a channel's sickness.
+        Empty if the results can't be read.
         """
         try:
             probes = read_probes(self.tools.table, self.tools.clock())
@@ -119,7 +118,7 @@ class CredentialProbe:
         return {name: tuple(each.refused) for name, each in refused.items() if self._in_use(name, each) is not None}
 
     def run(self, deadline: Deadline) -> tuple[list[str], list[str], bool]:
-        """Test the API credentials of the channels that are due, the longest untested first. Raises LedgerError.
+        """Probe the credentials of the channels that are due, the longest unprobed first. Raises LedgerError.
 
         Returns three things: the names of all channels, the names of those that were due, and True if this run listed
         all channels anew.
@@ -148,7 +147,6 @@ class CredentialProbe:
         return True
 
     def _due(self, probes: Probes) -> list[str]:
-        """Return the channels whose probe is old, or of which a refused credential was changed since."""
         now, known = self.tools.clock(), probes.channels
         due = [
             name
@@ -200,10 +198,7 @@ class CredentialProbe:
             return None
 
     def _is_refused(self, access: Rest | BigPandaAccess, deadline: Deadline) -> bool | None:
-        """Send one request with the channel's credential. Return True if the vendor refused it, such as with a 401.
-
-        None if that is unknown: there was no time or no room in the rate limit, or the request failed otherwise.
-        """
+        """Return True if the vendor refuses the credential; None if that is unknown, such as after a time-out."""
         if deadline.remaining() < SHORTEST_SECONDS:
             return None
         try:
@@ -229,8 +224,7 @@ class CredentialProbe:
 def _refused(channel: Channel, found: Mapping[ApiKind, bool | None], known: Probe) -> dict[ApiKind, str]:
     """Return the fingerprints of the channel's refused credentials, by kind.
 
-    If this probe did not tell (None in `found`), what the last probe (`known`) found refused stays. So a credential
-    that was changed since is tested again by the next run.
+    If this probe did not tell (None in `found`), what the last probe (`known`) found refused stays.
     """
     prints = channel.api_fingerprints()
     refused = {kind: prints[kind] for kind, is_refused in found.items() if is_refused}

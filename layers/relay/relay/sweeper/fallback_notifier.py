@@ -1,7 +1,7 @@
 """Notifications of the last resort about criticals that are overdue, or that nobody is known to have heard of.
 
-The fallback topic gets one message for a channel. Then phones, if there are any, are called and texted once about all
-channels. The texts of the messages are in `delivery.fallback_messages`.
+The fallback topic gets one message for each channel. Then the phones, if there are any, are called and texted once
+about all channels.
 """
 
 import json
@@ -45,7 +45,7 @@ MAX_REQUEST_IDS = 3
 
 @dataclass(frozen=True)
 class FallbackNotifier:
-    """Notifies the fallback topic and phones of criticals that are overdue, or that nobody seems to have heard of."""
+    """Notifies topic and phones of criticals that are overdue, or that nobody is known to have heard of."""
 
     tools: Tools
     rows: DueRows
@@ -53,11 +53,9 @@ class FallbackNotifier:
     fallback: Fallback
 
     def notify(self, run: SweeperRun, rows: Sequence[DueRow], deadline: Deadline) -> int:
-        """Notify people of criticals that are overdue or unheard. Return the number of channels in the messages.
+        """Notify people of overdue or unheard criticals. Return the number of channels of which people were notified.
 
-        The fallback topic gets one message for each channel, and then the phones are called. Channels with few debts
-        come first, and entries are marked as notified after all messages are sent. So a channel with many debts does
-        not delay the messages of the others. The entry of a canary is marked, too, but people are not notified of it.
+        People are not notified of a canary's incident, but its entry is marked as if they were.
         """
         self.policies.read(each.channel for each in rows)
         overdue = [each for each in rows if self._is_to_notify(each)]
@@ -105,7 +103,6 @@ class FallbackNotifier:
         return bool(self._missed(row)) and not _owes_critical(row.entry)
 
     def _awaits_nothing(self, channel: str, entry: Entry) -> bool:
-        """True if a receipt is open, but nothing is awaited now: the policy changed, or the channel is gone."""
         policy = self.policies.of(channel)
         # A channel that was removed by mistake may come back.
         age = self.tools.clock() - entry.receipt.since
@@ -123,10 +120,7 @@ class FallbackNotifier:
     def _notify_some(
         self, run: SweeperRun, due: Mapping[str, list[DueRow]], unchecked: Mapping[str, int]
     ) -> dict[str, list[DueRow]]:
-        """Publish one message for each channel in `due`. Returns the debts of each channel whose message SNS accepted.
-
-        `unchecked` has the number of further overdue debts, by channel: counted in the index, not read from the table.
-        """
+        """Publish a message for each channel in `due`. Return the debts of each channel whose message SNS accepted."""
         publish = (partial(self._publish, channel, rows, unchecked[channel]) for channel, rows in due.items())
         answers = self.tools.at_once(
             [partial(self.tools.run_logging_failure, each, otherwise=False) for each in publish]
@@ -141,11 +135,7 @@ class FallbackNotifier:
         return {channel: due[channel] for channel in notified}
 
     def _call_phones(self, run: SweeperRun, due: Mapping[str, list[DueRow]], others: int) -> dict[str, list[DueRow]]:
-        """Call and text the phones about the channels in `due`.
-
-        Returns the debts of which the phones were told, by channel; none if the service accepted nothing. `others` is
-        the number of further overdue debts.
-        """
+        """Call and text the phones about the channels in `due`. Return their debts if AWS accepted any of it."""
         debts = [self._brief_debt(each) for rows in due.values() for each in rows]
         failures = self.fallback.call(list(due), debts, others) if debts else {}
         accepted = [way for way, failure in failures.items() if not failure]
@@ -165,10 +155,8 @@ class FallbackNotifier:
         return dict(due)
 
     def _mark(self, row: DueRow, now: float, deadline: Deadline) -> None:
-        """Record that people were told of a critical; if nobody heard it, owe it to the `unanswered_recipients`, too.
-
-        If no time is left, nothing is recorded, so that the next message repeats the incident.
-        """
+        """Record that people were told of a critical; if nobody heard it, owe it to `unanswered_recipients`, too."""
+        # Without time nothing is recorded, so that the next message repeats the incident.
         if deadline.remaining():
             missed = self._missed(row)
             # If the policy can't be read, the worker that has one decides.
@@ -186,14 +174,14 @@ class FallbackNotifier:
     def _row_for_others(self, row: DueRow, now: float) -> Row | None:
         """Store the job that signals the policy's `unanswered_recipients`, and return the row that wakes it.
 
-        None if the ledger has no job of the newest state. The job is marked as replayed, so that no worker sends it
-        while the ledger fails: only the ledger says that it is for further recipients.
+        None if the ledger has no job of the newest state.
         """
         policy, newest = self.policies.of(row.channel), row.entry.newest
         job = self.rows.stored_job(row, FOR_OTHERS)
         if job is None or newest is None or (job.version, job.digest) != (newest.version, newest.digest):
             return None
         lasts = policy.max_age_seconds + STORED_SECONDS
+        # Marked as replayed: no worker sends it without the ledger, which alone knows whom it is for.
         self.rows.store(row, job._replace(revived_at=timestamp(now)), lasts=lasts)
         return Row(now, job.stored_name)
 
@@ -219,11 +207,9 @@ class FallbackNotifier:
         return row.entry.receipt.missed_step(policy, self.tools.clock()) if row.entry.is_awaited else ""
 
     def _is_held(self, row: DueRow) -> bool:
-        """True if an active pause with conditions holds a row's state. The entry, which records one pause, may lack it.
-
-        A given-up state is not held, since nothing signals it after the pause. A receipt is not: its critical rang.
-        """
+        """True if an active pause with conditions holds a row's state. The entry may not record that pause."""
         active = [each for each in self.policies.of(row.channel).pauses if each.is_active(self.tools.clock())]
+        # Nothing signals a given-up state after the pause, and the critical of a receipt rang.
         if row.entry.debt.is_given_up or not _owes_critical(row.entry) or not any(each.when for each in active):
             return False
         if (job := self._stored_job(row)) is None:
@@ -263,10 +249,8 @@ class FallbackNotifier:
         return OverdueDebt(row.incident_id, row.since, missed=missed, description=row.entry.about.title)
 
     def _stored_job(self, row: DueRow) -> Job | None:
-        """Return the job that describes a critical; None if none is stored.
-
-        The one that is stored as a description may be of an earlier critical, unless this one made no page.
-        """
+        """Return the job that describes a critical; None if none is stored."""
+        # A job that is stored as a description may be of an earlier critical, unless this one made no page.
         if not _owes_critical(row.entry) and not row.entry.receipt.has_no_page:
             return None
         name = row.entry.debt.job if _owes_critical(row.entry) else ""
@@ -287,12 +271,12 @@ NUMBERS = range(1000, 10_000)
 
 
 def carry_out(asked: Mapping[str, Any], fallback: Fallback, table: Table, clock: Clock) -> dict[str, Any]:
-    """Test the last resort (topic and phones) for `relayctl fallback test`, from within the sweeper's own function.
+    """Test the last resort (topic and phones) for `relayctl fallback test`, in two requests of relayctl (`asked`).
 
-    `asked` is relayctl's request. The first request sends a short number by each way, such as a phone call. Its result
-    has a list `ways`, with the name (`way`), `number` and `failure` of each; `failure` is empty if AWS accepted the
-    test. The second request has a list `confirmed`: the ways whose number reached people. This list is recorded,
-    nothing is sent, and the result is empty. Raises LedgerError.
+    The first request sends a short number by each way, such as a phone call. Its result has a list `ways`, with `way`
+    (the name), `number` and `failure` of each; `failure` is empty if AWS accepted the test. The second request has a
+    list `confirmed`: the ways whose number reached people. The list is recorded, and the result is empty. Raises
+    LedgerError.
     """
     if "confirmed" in asked:
         record = {"at": clock(), "ways": list(asked["confirmed"])}

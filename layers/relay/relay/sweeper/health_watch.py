@@ -1,12 +1,8 @@
 """Watch over channels' health: judges them in each run of the sweeper, and tells people when one gets sick or well.
 
-A topic for these messages that hangs or fails does not delay the waking of debts or the fallback topic. The watch runs
-after both, with a deadline of its own. A message that SNS does not accept is sent again by the next run.
-
-A silent channel (no share came for longer than `expect_share_every` of its policy) that owes nothing has no row in the
-ledger's `due` index. So each channel's policy is read when its credentials are probed: once an hour, or less often if
-there are more than 600 channels. The last use of a channel's credentials is recorded once an hour, too. So
-`expect_share_every` is two hours at least.
+The watch has a deadline of its own, after debts were woken and the fallback topic was notified. The next run repeats a
+message that SNS did not accept. A silent channel that owes nothing has no row in the ledger's `due` index, so each
+channel's policy is read when its credentials are probed, about once an hour.
 """
 
 import json
@@ -71,11 +67,10 @@ class ShareSurvey:
     def learn(
         self, run: SweeperRun, probed: Sequence[str], deadline: Deadline, *, among: Collection[str] | None
     ) -> None:
-        """Record in `run` how often each `probed` channel expects shares, its last share, and if it has a canary.
+        """Record in `run` how often each `probed` channel expects shares, its last share, and its canary.
 
-        `probed` are the channels whose credentials the caller has just tested. A channel that can't be read keeps its
-        record. `among` has the names of all channels: the records of other names are dropped. If `among` is None, this
-        run did not list the channels, and all records stay. Raises LedgerError.
+        Raises LedgerError. A channel that can't be read keeps its record. `among` has the names of all channels: the
+        records of others are dropped. None if they are unknown: all records stay.
         """
         if among is not None:
             run.expected = {name: each for name, each in run.expected.items() if name in among}
@@ -83,11 +78,9 @@ class ShareSurvey:
         self.tools.at_once([partial(self._read, run, name, deadline) for name in probed])
 
     def _read(self, run: SweeperRun, name: str, deadline: Deadline) -> bool:
-        """Record in `run` if a channel has a canary, how often it expects shares, and the time of the last share.
+        """Read a channel into `run`, as `learn` says. Return False if the channel can't be read, or no time is left.
 
-        The last share is the latest recorded use of the webhook credentials in the cached copy of the secret. A known
-        time is not replaced by an earlier one. Returns False if the channel can't be read, or no time is left. Raises
-        LedgerError.
+        Raises LedgerError.
         """
         if not deadline.remaining():
             return False
@@ -139,9 +132,8 @@ TOLD_AGAIN_SECONDS = 86_400.0
 class RecipientWatch:
     """Checks recipients once an hour, and tells people the names of those whom xMatters would not notify.
 
-    A person can be absent, inactive or without devices, and a group without anybody on call. Nobody sees that before a
-    page is needed. Only channels with access to xMatters' REST API are checked. One run of the sweeper checks one
-    channel: the one whose check is due for longest.
+    Such a recipient is a person who is absent, inactive or without devices, or a group without anybody on call. Only
+    channels with access to xMatters' REST API are checked.
     """
 
     tools: Tools
@@ -195,7 +187,7 @@ PUBLISH_SECONDS = 5.0
 
 
 class Message(NamedTuple):
-    """A health message that is due. Its channels are all sick, or all well again, as `health` says."""
+    """A health message that is due. Its channels are all sick, or all well again."""
 
     health: Health
     notices: Sequence[ChannelNotice]
@@ -225,11 +217,10 @@ class HealthWatch:
         *,
         paused: Collection[str],
     ) -> None:
-        """Judge channels that owe states, are silent, have a refused credential or a failed canary, or were sick.
+        """Judge the channels' health, and tell people of changes. Raises LedgerError.
 
-        `owed` has the entries of the ledger's `due` index, by channel. If the run could not read the whole index, no
-        channel is judged well. The channels in `paused` send nothing, and are never judged well. People are told of
-        changes. Raises LedgerError.
+        `owed` has the entries of the ledger's `due` index, by channel. No channel is judged well if the run could not
+        read the whole index (`SweeperRun.is_whole`), nor is a channel in `paused`.
         """
         debts = {name: Debts.of(entries) for name, entries in owed.items()}
         silent = self.survey.silent(run, deadline)

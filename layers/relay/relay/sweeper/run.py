@@ -1,9 +1,4 @@
-"""A run of the sweeper: the rows of the `due` index, the channels' policies, and the state between two runs.
-
-Each policy is read once in a run. The delay and the age of a debt (a state that is owed) count from the end of a pause
-or flap that made it wait. Between runs these are kept: the lease, the last notifications, the channels above their rate
-limits, and the sick channels.
-"""
+"""A run of the sweeper: the rows of the `due` index, the channels' policies, and the state between two runs."""
 
 import json
 from collections import defaultdict
@@ -54,20 +49,17 @@ class DueRow(NamedTuple):
 
     @property
     def is_canary(self) -> bool:
-        """True if the incident is invented, to test the channel (a canary). The incident's id tells, not the policy."""
+        """True if the incident is a canary's, by its id."""
         return self.incident_id.startswith(CANARY_PREFIX)
 
     @property
     def is_waiting(self) -> bool:
-        """True if the entry's state is owed and not given up. False if it only awaits proof that people heard."""
+        """True if the entry's state is owed and not given up; False if only proof is awaited that people heard."""
         return self.entry.debt.is_owed and not self.entry.debt.is_given_up
 
     @property
     def since(self) -> float:
-        """Time since which the state is owed (epoch seconds).
-
-        If no state is owed, and only proof is awaited: time at which the critical was sent.
-        """
+        """Start of the debt (epoch seconds); if only proof is awaited, time at which the critical was sent."""
         return self.entry.debt.since or self.entry.receipt.since
 
 
@@ -79,7 +71,10 @@ class DueRows:
     telemetry: "Telemetry"
 
     def read(self, run: "SweeperRun", kind: str) -> Iterator[DueRow]:
-        """Yield the rows of that kind (CRITICAL or OTHER), at most MAX_ROWS of each shard of the index."""
+        """Yield the rows of that kind (CRITICAL or OTHER), at most MAX_ROWS of each shard of the index.
+
+        If a shard has more, `run.is_whole` becomes False.
+        """
         for shard in shards(kind):
             found = [DueRow(key, entry) for key, entry in self.ledger.due(shard, MAX_ROWS)]
             yield from found
@@ -154,7 +149,7 @@ class Tools(NamedTuple):
             return None
 
     def run_logging_failure[T](self, call: Callable[[], T], otherwise: T) -> T:
-        """Return the result of a call, or log its failure and return `otherwise`, so that the run goes on."""
+        """Return the result of a call; if it fails, log that and return `otherwise`."""
         try:
             return call()
         except LedgerError as error:
@@ -181,8 +176,8 @@ class SweeperRun:
         above: Times of the first and of the last of the consecutive runs that found a channel above its rate limit
             (epoch seconds), by channel.
         health: State of each channel that is sick, or was a short time ago.
-        expected: Expectation of shares (`ShareWatch`) of each channel whose policy has `expect_share_every`.
-        canaries: Canary (test by an invented incident) of each channel whose policy has `canary`.
+        expected: Expectation of shares of each channel whose policy has `expect_share_every`.
+        canaries: Canary of each channel whose policy has `canary`.
         is_whole: False if a shard of the `due` index has more rows than this run reads.
         has_queue: False if the retry queue failed in this run.
         invocations: Number of times that the run invoked the worker directly.
@@ -226,7 +221,7 @@ class SweeperRun:
         self.record(table)
 
     def above_since(self, channels: Collection[str], now: float) -> dict[str, float]:
-        """Record that these channels owe more than their rate limits let through at `now`. `end` stores the record.
+        """Note that these channels owe more than their rate limits let through at `now`; `record` stores that.
 
         Returns, by channel, the time of the first of the consecutive runs that found it so (epoch seconds).
         """
@@ -236,7 +231,7 @@ class SweeperRun:
         return since
 
     def end(self, table: Table) -> None:
-        """Give the sweeper's lease back, and write the state for the next run. Raises LedgerError."""
+        """Give the sweeper's lease back, and store the state for the next run. Raises LedgerError."""
         self.until = 0.0
         self.record(table)
 
@@ -256,7 +251,7 @@ class SweeperRun:
 
 
 def canaries_of(members: Mapping[str, Any]) -> dict[str, Canary]:
-    """Return the canary of each channel. `members` is the stored state of the sweeper's runs (see `SweeperRun`)."""
+    """Return the canary of each channel. `members` is the stored state of the sweeper's runs."""
     return {name: Canary(*each[: len(Canary._fields)]) for name, each in members.get("canaries", {}).items()}
 
 
@@ -272,10 +267,8 @@ class SweepPolicies:
     """The policies of channels, each read once in a run of the sweeper.
 
     Attributes:
-        known: The policies that were read in this run, by channel.
         unread: Channels whose secret could not be read in this run, so that their policy is not known.
-        removed: Channels that do not exist.
-        unread_since: Time of the first run that could not read a channel's policy, by channel (epoch seconds).
+        unread_since: Time of the first run that could not read a channel's policy (epoch seconds).
     """
 
     tools: Tools
@@ -290,9 +283,9 @@ class SweepPolicies:
         self.removed.clear()
 
     def read(self, channels: Iterable[str]) -> None:
-        """Read the policies of these channels in parallel, since many reads in turn could use up the run's time.
+        """Read the policies of these channels in parallel.
 
-        If no time is left for a channel, it has the policy of the cached copy of its secret; without a copy, the
+        If no time is left for a channel, it counts as unread. It has the policy of its cached copy, or else the
         default.
         """
         deadline = self.tools.deadlines(POLICY_SECONDS)
@@ -322,9 +315,9 @@ class SweepPolicies:
         return self.known[channel]
 
     def with_holds(self, row: DueRow, now: float) -> Entry:
-        """Return a row's entry, in which `debt.paused_until` is the end of the last hold.
+        """Return a row's entry, in which `debt.paused_until` is the end of its last hold, also of a past one.
 
-        A hold is a pause, or the least time between two signals. Holds of the past count, too.
+        A hold is a pause, or the least time between two signals.
         """
         policy = self.of(row.channel)
         return judgement.with_holds(row.entry, policy, now, is_policy_known=row.channel not in self.unread)
@@ -347,7 +340,7 @@ class SweepPolicies:
 
 
 def is_resumed(policies: SweepPolicies, row: DueRow, now: float) -> bool:
-    """True if a state waits for a pause that was ended early, and the sweeper has not sent the state's job since.
+    """True if a state waits for a pause that was ended early, and the sweeper has not woken the state since.
 
     False if the channel's policy can't be read: then the pause lasts until the end that the entry records.
     """

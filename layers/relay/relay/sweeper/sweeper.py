@@ -1,9 +1,7 @@
 """Sweeper: works from the rows of all debts every minute.
 
 The ledger's `due` index has a row for each state that waits, failed or was given up, and for each critical that awaits
-proof of its page (an open receipt). From the rows the sweeper notifies the fallback topic
-(`sweeper.fallback_notifier`), wakes debts (`sweeper.bells`), and judges rates and health of channels. A lease keeps two
-runs from working at the same time.
+proof that people heard of it (an open receipt).
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -70,7 +68,7 @@ OVERLOADED_SECONDS = 100.0
 
 @dataclass(frozen=True)
 class Sweeper:
-    """The sweeper: notifies the fallback topic, and wakes debts (owed states) that are overdue, every minute.
+    """The sweeper: notifies the fallback topic, wakes overdue debts, and judges channels, every minute.
 
     Attributes:
         health: Watch over channels' health; None without a topic for it.
@@ -124,17 +122,16 @@ class Sweeper:
         return {"owed": len(rows), "notified": notified, "healed": healed}
 
     def recover(self, closed_at: float) -> None:
-        """Wake overdue debts, after a channel's circuit breaker closed at `closed_at` (epoch seconds).
+        """Wake the overdue debts of all channels, after a channel's circuit closed at `closed_at` (epoch seconds).
 
-        A call wakes the debts of all channels, so it does nothing if another call began after `closed_at`. After an
-        outage of many channels, this keeps the number of calls that read the index small. A failure of the ledger
-        raises nothing.
+        Does nothing if another call began after `closed_at`. A failure of the ledger is logged.
         """
         now = self.tools.clock()
         self.policies.begin_run()
         try:
             # One that began in the same millisecond may have read the rows before the circuit closed.
             since = closed_at + MILLISECOND
+            # Few calls read the index after an outage of many channels.
             if self.tools.table.update(RECOVERY_KEY, put={"began": now}, below=("began", since)) is None:
                 return
             deadline = self.tools.deadlines(RECOVER_SECONDS)
@@ -151,10 +148,8 @@ class Sweeper:
             self.tools.telemetry.notice("sweeper_failed", str(error))
 
     def _begins_recovery(self, channel: str) -> bool:
-        """Return True at most once a minute for a channel, so that several recoveries do not exceed its rate limit.
-
-        While a channel's circuit is not closed, few of its states are woken: its own recovery is still to come.
-        """
+        """Return True at most once a minute for a channel, so that several recoveries do not exceed its rate limit."""
+        # Few states are woken then: the channel's own recovery is still to come.
         if circuit_of(self.tools.table, channel).open_until is not None:
             return True
         now = self.tools.clock()
@@ -162,7 +157,6 @@ class Sweeper:
         return self.tools.table.update(gate_of(channel), put=begun, below=("recovered_at", now - MINUTE)) is not None
 
     def _judge_loads(self, run: SweeperRun, rows: Sequence[DueRow]) -> None:
-        """Log and count the channels that were above their rate limits in several consecutive runs."""
         self.policies.read(each.channel for each in rows)
         now = self.tools.clock()
         # What waits for the end of a pause or a flap does not wait for the rate limit.
@@ -181,9 +175,9 @@ class Sweeper:
     def _overload(self, channel: str, rows: Sequence[DueRow], now: float) -> dict[str, Any] | None:
         """Return a channel's load in the last minute, for the log; None if the channel is within its rate limit.
 
-        The channel is above its limit if more states became owed in the minute, as far as this run read the `due`
-        index. It is also above if more states wait than the limit lets through in five minutes. These count only if
-        the circuit is known to be closed: else they may wait because signals fail.
+        The channel is above its limit if more states became owed in the minute, or if more wait than the limit lets
+        through in five minutes. The latter counts only if the circuit is known to be closed: else they may wait because
+        signals fail.
         """
         limit = self.policies.of(channel).max_per_minute
         since = [each.entry.debt.since for each in rows if each.entry.debt.job and not each.entry.is_unreadable]
