@@ -4,13 +4,12 @@ A loop reads the incident's ledger entry, decides on the next action and perform
 that conflicts with another sender's starts the next pass of the loop (optimistic locking).
 
 One attempt at a signal: queue a message, take the incident's lease, send, record the result. The message is queued
-before the signal is sent, so a crash at any point loses nothing: the worker sends the state if the entry says that it
-is still owed. The lease is taken by a conditional write, so one sender at a time announces an incident.
+before the signal is sent, so a crash at any point loses nothing: the worker sends the state if the entry says that the
+state is still owed.
 
-A debt is an owed state that waits: by a message on the retry queue, a row in the ledger's `due` index, or both. Each
-message has a number, its *plan*, so that only the last message of a state counts (docs/architecture.md). The row is
-written when the first attempts failed, or when the state has to wait before them. The sweeper, a function of each
-minute, reads the rows, and wakes a state whose message vanished.
+A debt is an owed state that waits: by a message on the retry queue, a row in the ledger's `due` index, or both. The row
+is written when the first attempts failed, or when the state has to wait before them. From the rows, the sweeper wakes a
+state whose message vanished.
 
 While the ledger fails, a state waits for it on the retry queue for some time. A critical that just came, a state that
 waited in vain, and one that no queue takes are sent without the ledger ("unguarded"), and recorded afterwards. A page
@@ -102,10 +101,9 @@ class Delivery:
     ) -> Result:
         """Announce a share's state to xMatters if it is owed, or queue it. In shadow mode, only record the share.
 
-        `body` holds BigPanda's bytes, which xMatters gets unchanged unless the channel has a body of its own.
-        `recipients` are those of the webhook's URL, in addition to the channel's own. `correlation_id` is for log
-        searches. The result is `unsafe` if BigPanda has to send the share again: nothing here has the state, or no
-        queue accepts a job that the state needs (a question to BigPanda, or a follow-up that terminates pages).
+        `body` holds BigPanda's bytes. `recipients` are those of the webhook's URL, in addition to the channel's own.
+        `correlation_id` is for log searches. If the result is `unsafe`, no queue took the state's job or a chore of it:
+        BigPanda has to send the share again.
         """
         # To the millisecond, as a message has it.
         state = State.of(share, round(self.services.clock(), 3))
@@ -129,9 +127,9 @@ class Delivery:
     ) -> Result:
         """Announce the state of a job to xMatters if it is still owed. If the state must wait, queue its next message.
 
-        `share` is parsed from the job's body. With a `dead_letter_reason`, an owed state is dead-lettered instead: its
-        channel was removed, or the state expired while its channel can't be read. If the result is `unsafe`, only the
-        job's own message has the state: the caller must leave that message on its queue.
+        `share` is parsed from the job's body. With a `dead_letter_reason`, an owed state is dead-lettered instead of
+        sent. If the result is `unsafe`, the caller must leave the job's own message on its queue: no other has the
+        state.
         """
         task = Task.of(channel, share, job, state_of(job, share), deadline)
         task = task._replace(dead_letter_reason=dead_letter_reason)
@@ -145,10 +143,7 @@ class Delivery:
         return result
 
     def record_begun_bell(self, job: Job) -> None:
-        """Record in the ledger that a worker began a job whose message the sweeper sent to wake a debt (a "bell").
-
-        Errors of the ledger are ignored.
-        """
+        """Record that a worker began a job whose message is a bell. Errors of the ledger are ignored."""
         self._change_debt(job, Debt.bell_begun)
 
     def postpone(self, job: Job, until: float) -> None:
@@ -169,10 +164,7 @@ class Delivery:
             self.services.ledger.change(entry_key_of(job), changed)
 
     def _attend(self, task: Task) -> Result:
-        """Read the task's entry, decide on the next action and perform it, until there is a result.
-
-        If the ledger fails, the state is sent or queued without it.
-        """
+        """Read the task's entry, decide on the next action and perform it, until there is a result."""
         services = self.services
         try:
             for _ in range(MAX_READS):
@@ -226,7 +218,7 @@ def _entered(services: Services, task: Task, entry: Entry) -> tuple[Task, Ticket
     """Ask the rate limiter for a ticket (the permission to send now) or a wait. Return it with the updated task.
 
     The rate limiter fails open: if its table can't be read, a critical of a share that just came gets a ticket at once.
-    Other states wait for UNGUARDED_AFTER_SECONDS first. The ledger's lease still applies.
+    Other states wait for UNGUARDED_AFTER_SECONDS first.
     """
     is_critical, slot = task.state.is_critical, entry.debt.slot
     try:
@@ -267,8 +259,7 @@ def attempt(services: Services, task: Task, entry: Entry, send: Send, ticket: Ti
     """Announce a task's state: take the incident's lease, send the signal, and record the result.
 
     If another writer changed the entry, nothing is sent, and the task is returned: the caller reads the entry again,
-    and decides anew. `send` has the recipients and the largest number of attempts. `ticket` is the rate limiter's
-    permission; it is given back if nothing is sent.
+    and decides anew. `ticket` is the rate limiter's permission; it is given back if nothing is sent.
     """
     if task.is_from_webhook:
         wait = Wait(Reason.IN_FLIGHT, services.clock() + FIRST_WAKE_SECONDS)
@@ -360,10 +351,7 @@ def _record_acceptance(
 
 
 def _wake_replaced(services: Services, task: Task, unreadable: Entry) -> None:
-    """Wake the state that an unreadable entry owed, once another entry has taken its place.
-
-    Only the row of the unreadable entry named that state. If the write failed, the row is still there.
-    """
+    """Wake the state that an unreadable entry owed, once another entry has taken its place."""
     with suppress(LedgerError):
         if not services.ledger.read(task.entry_key).is_unreadable:
             _wake_other(services, task, unreadable)
@@ -372,8 +360,8 @@ def _wake_replaced(services: Services, task: Task, unreadable: Entry) -> None:
 def _wake_other(services: Services, task: Task, entry: Entry) -> None:
     """Wake the state whose stored job the entry's row names, if that is not the task's state.
 
-    If the other state came while this sender had the lease, its message is delayed past the lease's planned end. The
-    lease has ended earlier. So a copy with the same plan is queued now: the first of the two that wakes acts.
+    If the other state came while this sender had the lease, its message is delayed past the lease's planned end. A copy
+    with the same plan is queued now: the first of the two that wakes acts.
     """
     if not entry.debt.is_owed or entry.lease or entry.debt.job in {"", task.job.stored_name}:
         return
@@ -436,18 +424,15 @@ def _record_failure(
 
 
 def next_plan(task: Task, entry: Entry) -> int:
-    """Return the number (plan) for a state's next message. It is higher than that of each earlier message.
-
-    So workers drop the state's earlier messages.
-    """
+    """Return the number (plan) for a state's next message. It is higher than that of each earlier message."""
     return max(task.job.plan, entry.debt.plan) + 1
 
 
 def queue_message(services: Services, task: Task, wait: Wait, *, plan: int | None = None) -> Task:
-    """Queue a message that wakes the state at the end of `wait`. Return the task, which notes when a message wakes it.
+    """Queue a message that wakes the state at the end of `wait`. Return the task with its new `wakes_at`.
 
-    `plan` is the number of the message; None keeps the number that the task's job has. No further message is queued if
-    this sender queued one before that wakes no later. If the queue refuses the message, the task is returned unchanged.
+    Nothing is queued if this sender's earlier message wakes the state by then. If the queue refuses the message, the
+    task is returned unchanged. `plan` is the number of the message; None for the one in the task's job.
     """
     if task.wakes_at <= wait.until + 1:
         return task
@@ -536,9 +521,8 @@ def _follow_end(services: Services, task: Task, before: Entry, after: Entry) -> 
 def planned_row(task: Task, until: float, now: float, *, has_message: bool = True) -> Row:
     """Return the row in the `due` index for a state that waits until `until`. Times are epoch seconds.
 
-    `has_message` is True if a message wakes the state. Then the row is due OVERDUE_SECONDS after `until`, so that the
-    sweeper acts only if the message is late. Otherwise the row is due at `until`. If the state expires earlier, the row
-    is due about OVERAGE_SECONDS after that.
+    The row is due at `until`; with `has_message` OVERDUE_SECONDS later, so that the sweeper acts only if the message is
+    late. If the state expires earlier, the row is due about OVERAGE_SECONDS after that.
     """
     due = until + OVERDUE_SECONDS if has_message else until
     return Row(min(due, task.wake_at(due, now) + OVERAGE_SECONDS), task.job.stored_name)
@@ -556,9 +540,8 @@ def store_job(ledger: "Ledger", name: str, task: Task, now: float) -> None:
 def store_for_others(services: Services, task: Task, entry: Entry) -> None:
     """Store the job of an announced critical, so that the sweeper can signal `unanswered_recipients` later.
 
-    These are the recipients that the policy names for a critical of which nobody is known to have heard. Nothing is
-    stored if there are none, if the critical's receipt is closed, or if a newer state is known. Errors of the ledger
-    are ignored: without the job, the sweeper can only notify the fallback topic.
+    Nothing is stored if the policy names none, if the critical's receipt is closed, or if a newer state is known.
+    Errors of the ledger are ignored: the sweeper then can only notify the fallback topic.
     """
     is_newest = task.state.is_of_same_share(entry.newest)
     if task.channel.policy.unanswered_recipients and entry.receipt.is_open and is_newest:
@@ -567,11 +550,10 @@ def store_for_others(services: Services, task: Task, entry: Entry) -> None:
 
 
 def owe_to_others(services: Services, task: Task, entry: Entry) -> None:
-    """Record that a critical is owed to `unanswered_recipients`, if the fallback topic was already notified of it.
+    """Owe an announced critical to `unanswered_recipients`, if the fallback topic was notified of it already.
 
-    Usually the sweeper records this debt when it notifies the topic. This function is for a critical whose signal was
-    recorded only after that. The sweeper then wakes the critical's job. `entry` has the task's state as announced.
-    Errors of the ledger are ignored.
+    Otherwise only its job is stored for them. `entry` has the task's state as announced. Errors of the ledger are
+    ignored.
     """
     store_for_others(services, task, entry)
     if not task.channel.policy.unanswered_recipients or not entry.awaits_others(task.state):
@@ -601,8 +583,8 @@ def try_store(services: Services, task: Task, entry: Entry) -> bool:
 def retry_later(services: Services, task: Task, result: Result, entry: Entry | None) -> tuple[Task, Result]:
     """Queue the next message of a state whose signal failed, or dead-letter its job if the failure is final.
 
-    Return the updated task, and `result` with the queue that has the job. If no queue took the job, the result stays
-    `unsafe`. The first row that applies decides:
+    Return the updated task, and `result` with the queue that has the job; `unsafe` if no queue took it. The first row
+    that applies decides:
 
     | state | its job |
     | --- | --- |
@@ -610,11 +592,11 @@ def retry_later(services: Services, task: Task, result: Result, entry: Entry | N
     | of a new share | waits FIRST_WAKE_SECONDS, mostly by the message that was queued before the first attempt |
     | of a queued job | waits for its backoff |
 
-    `entry` is None if the ledger fails. Nothing is dead-lettered then, since the sweeper finds a dead-lettered critical
-    by its entry alone.
+    `entry` is None if the ledger fails.
     """
     now, reason = services.clock(), result.reason or Reason.INTERNAL
     if HANDLING[reason].is_final:
+        # Without an entry, the sweeper would not find a dead-lettered critical.
         if entry:
             return task, dead_letter(services, task, result, entry)
         task = replace(task, job=task.job.with_flags(Flag.WAITS_FOR_LEDGER))
@@ -643,10 +625,10 @@ def retry_later(services: Services, task: Task, result: Result, entry: Entry | N
 def dead_letter_and_record(services: Services, task: Task, entry: Entry, reason: Reason) -> Result | Task:
     """Dead-letter an owed state for `reason`, such as `expired`, and record that in its entry. Return the result.
 
-    If the entry does not have the state as owed yet, that is recorded first: by the entry the sweeper notifies people
-    of a dead-lettered critical. If this first record fails, the state is not dead-lettered, and its message waits for
-    the ledger. If another writer changed the entry, nothing is done, and the task is returned.
+    If the entry lacks the debt, the debt is recorded first. If the ledger fails then, the state is not dead-lettered,
+    and its message waits. If another writer changed the entry, nothing is done, and the task is returned.
     """
+    # By the entry, the sweeper notifies people of a dead-lettered critical.
     if not task.is_from_webhook and not entry.debt.row:
         try:
             written = services.ledger.write(task.entry_key, entry, entry.owing(task.state, task.job.plan))
@@ -722,13 +704,12 @@ def without_ledger(services: Services, task: Task, why: str) -> Result:
     | its channel is paused | wait |
     | a resolve that BigPanda has to confirm | wait |
     | of a job that was replayed, refused by xMatters, or is to be dead-lettered (`final_reason`) | wait |
-    | a new share's critical, less than UNGUARDED_AFTER_SECONDS after an earlier signal | wait |
+    | a new share's critical, soon after this process signalled its incident without the ledger | wait |
     | a new share's critical | send at once; it may repeat a page |
     | any other | wait for UNGUARDED_AFTER_SECONDS, then send |
 
-    The earlier signal is one of the same incident that this process sent without the ledger. If the queue refuses the
-    message of a new share, the result is `unsafe` in the first two rows; else the state is sent at once. If it refuses
-    the next message of a queued job, the result is `unsafe`, and the job's old message stays on its queue.
+    Soon is less than UNGUARDED_AFTER_SECONDS. If the queue refuses the message of a wait, a new share's state is sent
+    at once, except in the first two rows; else the result is `unsafe`.
     """
     now = services.clock()
     if task.is_from_webhook and not task.state.is_critical:
@@ -771,7 +752,7 @@ def _waits_for_ledger(task: Task, now: float) -> bool:
 
 
 def can_wait(task: Task, now: float) -> bool:
-    """True if a state has waited for a failing ledger or rate limiter for less than UNGUARDED_AFTER_SECONDS."""
+    """True if the ledger or the rate limiter has failed for less than UNGUARDED_AFTER_SECONDS, by the task's job."""
     since = seconds_of(task.job.ledger_down_since or timestamp(now))
     return now - since < UNGUARDED_AFTER_SECONDS
 
@@ -785,8 +766,8 @@ def _queued(services: Services, task: Task, wait: Wait, why: str, *, plan: int |
 def _paused(services: Services, task: Task, pause: "Pause", why: str) -> Result:
     """Queue a state's job while the channel is paused and the ledger fails.
 
-    The job is needed even if the pause leaves the state out: it records the state once the ledger works. Without that
-    record, an older state would be sent after the pause, and a resolve would not end the incident's pages.
+    The job is needed even if the pause leaves the state out. Without its record, an older state would be sent after the
+    pause, and a resolve would not end the incident's pages.
     """
     until = min(pause.until, services.clock() + UNGUARDED_WAIT_SECONDS)
     return _left_to_queue(services, task, Wait(Reason.PAUSED, until), why)
@@ -812,9 +793,9 @@ def record_or_queue(
 ) -> Result:
     """Record an accepted signal in its incident's entry. If the ledger fails, queue a job that records it later.
 
-    Return `result` with the notice `unguarded`, whose text is `why`. If a job had to be queued, the result has the job,
-    and `queue` is `retry`, or None if the queue refused it. `change` makes the entry to write. It is None if the signal
-    was sent without a lease: then the task's state is recorded as announced.
+    Return `result` with the notice `unguarded` (`why`), and with the job if one was needed; its `queue` is None if the
+    queue refused that job. `change` makes the entry to write. If it is None, since the signal was sent without a lease,
+    the task's state is recorded as announced.
     """
     try:
         owe_to_others(services, task, services.ledger.change(task.entry_key, change or _announced(task, accepted)))
@@ -839,10 +820,10 @@ def _announced(task: Task, accepted: Acceptance) -> Callable[[Entry], Entry]:
 
 
 def catch_up(services: Services, task: Task, accepted: Acceptance) -> Result:
-    """Write the missing ledger record of a state that was announced while the ledger failed. Nothing is sent.
+    """Record a signal that xMatters accepted (`accepted`) while the ledger failed. Nothing is sent.
 
-    `accepted` is xMatters' acceptance of the signal. The result is `duplicate` if the record is written. If the ledger
-    still fails, the job waits on the retry queue, or is dead-lettered if it is too old.
+    The result is `duplicate` if the record is written. If the ledger still fails, the job waits on the retry queue, or
+    is dead-lettered if its state has expired.
     """
     try:
         owe_to_others(services, task, services.ledger.change(task.entry_key, _announced(task, accepted)))
@@ -860,13 +841,13 @@ def catch_up(services: Services, task: Task, accepted: Acceptance) -> Result:
 def note_later(services: Services, task: Task, why: str) -> Result:
     """Queue a job that records a state which needs no signal, since the ledger fails now. Return the result.
 
-    Without the record, an older state that this one supersedes could still be sent. A state with a `final_reason`, such
-    as an expired one, is not recorded: nothing is queued, and the result is `unchanged`. If the queue refuses the job,
-    the result is `unsafe`.
+    The result is `unsafe` if the queue refuses the job. A state with a `final_reason`, such as an expired one, needs no
+    record: nothing is queued, and the result is `unchanged`.
     """
     now = services.clock()
     if final_reason(task, now):
         return task.result(Outcome.UNCHANGED)
+    # Without the record, an older state that this one supersedes could still be sent.
     return _left_to_queue(services, task, _soon(task, now), why)
 
 
