@@ -1,7 +1,6 @@
 """The next step for a state: one table of rules, of which the first that applies decides. Pure code.
 
-The first rule, about resolves that BigPanda has to confirm, is applied before the entry's memory of flapping changes.
-`RULES` has the rules, and `HOLDS` what may let an owed state wait. docs/architecture.md shows both tables.
+docs/architecture.md shows RULES, and HOLDS: the reasons for which an owed state may wait.
 """
 
 from collections.abc import Callable
@@ -36,9 +35,9 @@ class Standing(StrEnum):
         OWED: The policy says to announce the state: for the first time, again, or to further recipients.
         DUPLICATE: The same state came before, and is announced or queued.
         SUPERSEDED: A newer state of the incident is announced or queued.
-        UNCHANGED: Nothing to announce: the policy does not announce the transition of the state, if there is one.
-        REPLACED: The state is owed, but another message wakes it: a later one, or the one on the dead-letter queue,
-            once an operator replays that.
+        UNCHANGED: Nothing to announce: `notify_on` of the policy lacks the transition of the state.
+        REPLACED: The state is owed, but another message wakes it: a later one, or its replay from the dead-letter
+            queue.
     """
 
     OWED = "owed"
@@ -61,8 +60,8 @@ class Judgement(NamedTuple):
 def judge_share(entry: Entry, state: State, notify_on: AbstractSet[Transition]) -> Judgement:
     """Return the standing of a new share's state: DUPLICATE, SUPERSEDED, or else by its change (`judge_change`).
 
-    `notify_on` has the transitions that the policy announces. A share without timestamps is never a duplicate, even if
-    its state equals the newest one: the incident may have changed and come back in between.
+    `notify_on` has the transitions that the policy announces. A share without timestamps is never a duplicate: the
+    incident may have changed and come back in between.
     """
     if state.has_own_version and _is_late_copy(entry, state):
         return Judgement(Standing.DUPLICATE)
@@ -77,7 +76,7 @@ def judge_job(
     """Return the standing of the state of a job from the queue. `notify_on` has the transitions to announce.
 
     `plan` is the number of the job's message. `dead_lettered_at` is when this job was dead-lettered last (epoch
-    seconds); None for never. An owed state is REPLACED in two cases, since another message wakes it:
+    seconds); None for never. An owed state is REPLACED in two cases:
 
     - The state is not dead-lettered, and the entry has a number for it that is higher than `plan`.
     - The state is dead-lettered, and this job is not the one that was dead-lettered last.
@@ -102,11 +101,11 @@ def judge_job(
 
 
 def judge_change(entry: Entry, state: State, notify_on: AbstractSet[Transition]) -> Judgement:
-    """Judge a state by its change: OWED if `notify_on`, the policy's transitions to announce, has the change.
+    """Judge a state by its change: OWED if `notify_on` (the policy's) has the transition, else UNCHANGED.
 
-    Otherwise the standing is UNCHANGED. The state is compared with each state that may have been announced. If a better
-    state came in between without a signal (`entry.eased`), a worsening from that one counts, too. So a critical that
-    follows an unannounced warning is owed, although an earlier critical was announced.
+    The state is compared with each state that may have been announced. A worsening from a better state that was not
+    announced (`entry.eased`) counts, too: a critical is owed after such a warning, although an earlier critical was
+    announced.
     """
     changes = [compare(announced, state) for announced in entry.maybe_announced()]
     if entry.eased is not None:
@@ -123,10 +122,10 @@ def judge_change(entry: Entry, state: State, notify_on: AbstractSet[Transition])
 
 
 def with_superseded_ease(entry: Entry, state: State, notify_on: AbstractSet[Transition]) -> Entry:
-    """Return the entry before `state` replaces its newest state. The newest state is kept as `eased` if it is needed.
+    """Return the entry, with its newest state kept as `eased` if that is needed before `state` replaces it.
 
-    It is needed in one case: it is better than the announced state and recorded as owed, but the policy (`notify_on`)
-    no longer wants a signal of it. Without it, a `state` as bad as the announced one would not be announced.
+    It is needed if the newest state is better than the announced one and recorded as owed, but `notify_on` no longer
+    has its transition. Without `eased`, a `state` as bad as the announced one would not be announced.
     """
     newest = entry.newest
     if newest is None or not entry.debt.is_owed or not newest.precedes(state) or not entry.is_eased_by(newest):
@@ -172,7 +171,7 @@ def _is_announced(entry: Entry, state: State) -> bool:
 def _is_simultaneous_copy(entry: Entry, state: State) -> bool:
     """True if the state was seen with the newest state's timestamps, and came at most slightly later than that state.
 
-    Both copies may be queued. The entry has one arrival time, maybe the other copy's, which may be earlier or later.
+    Both copies may be queued. The entry has one arrival time, maybe the other copy's.
     """
     newest = entry.newest
     return newest is not None and entry.has_seen(state) and state.came < newest.came + CLOCKS_DIFFER_SECONDS
@@ -181,8 +180,7 @@ def _is_simultaneous_copy(entry: Entry, state: State) -> bool:
 def _is_late_copy(entry: Entry, state: State) -> bool:
     """True if the same state arrived before, with the timestamps (version) of the newest state.
 
-    Timestamps have a resolution of a second, so the incident may have returned to the state within that second. A state
-    that is worse than the newest one counts as new, so that no page is lost.
+    A state that is worse than the newest one counts as new: within a second, the incident may have returned to it.
     """
     return entry.has_seen(state) and entry.newest is not None and not state.is_worse_than(entry.newest)
 
@@ -199,8 +197,8 @@ _UNSPACED = frozenset({Transition.WORSENED, Transition.RESOLVED, Transition.UNAN
 def earliest_send_time(entry: Entry, transition: Transition, min_seconds: float) -> float:
     """Return the earliest time of the incident's next signal (epoch seconds). A time in the past, or 0, means at once.
 
-    Two limits count. xMatters' flood control permits 4 signals in a minute. The policy keeps signals `min_seconds`
-    apart, except for a worsening, a resolve, and a signal to `unanswered_recipients`.
+    xMatters' flood control permits 4 signals in a minute. The policy keeps signals `min_seconds` apart, except for a
+    worsening, a resolve, and a signal to `unanswered_recipients`.
     """
     since_last = entry.signal_times[-1] + min_seconds if entry.signal_times and transition not in _UNSPACED else 0.0
     if len(entry.signal_times) < FLOOD_CONTROL_SIGNALS:
@@ -224,7 +222,6 @@ class Settle(NamedTuple):
     """Action: send nothing. The state is announced, queued, dead-lettered or superseded already, or changes nothing.
 
     Attributes:
-        outcome: Outcome of the share or job.
         note: Ledger entry to write; None to write nothing.
         question: Job to queue, which asks BigPanda if the incident is over; None for none.
         queue: Place where the state waits: `retry`, `dead_letter`, or `ledger` if BigPanda must confirm a resolve; None
@@ -246,8 +243,7 @@ class Send(NamedTuple):
 
     Attributes:
         max_attempts: Largest number of attempts now, before the state waits again.
-        only: The only recipients: the acknowledger, or the further recipients that a late tag or a missing answer
-            brings in. Empty for all recipients.
+        only: The only recipients: the acknowledger, or further recipients. Empty for all recipients.
     """
 
     max_attempts: int
@@ -258,13 +254,7 @@ type Action = Settle | DeadLetter | Wait | Send
 
 
 class Case(NamedTuple):
-    """A state, and all that decides what is done about it.
-
-    Attributes:
-        standing: The state's relation to the entry.
-        now: The time in epoch seconds.
-        pause: The channel's pause that applies to the incident now; None if there is none.
-    """
+    """A state, and all that decides what is done about it. `now`: epoch seconds; `pause`: the one that applies now."""
 
     task: Task
     entry: Entry
@@ -278,8 +268,8 @@ class Rule(NamedTuple):
 
     Attributes:
         why: The condition of the rule and the reason for its action, in words.
-        phase: Situation of the state after the action, for the diagram in docs/architecture.md: such as `owed`,
-            `sending` or `idle`, with a condition if there is one.
+        phase: Situation of the state after the action, for the diagram in docs/architecture.md, such as `owed` or
+            `idle`, with a condition if there is one.
         action: Returns the action; None if the rule does not apply.
     """
 
@@ -293,7 +283,7 @@ class Hold(NamedTuple):
     """Possible reason for an owed state to wait.
 
     Attributes:
-        why: Why the state waits, in words.
+        why: The reason in words.
         until: Returns the time until which the state waits (epoch seconds); a past time if it need not wait.
     """
 
@@ -306,8 +296,8 @@ def step(task: Task, entry: Entry, now: float) -> tuple[Task, Entry, Action]:
     """Decide on the next action for a state. Return the updated task and entry, and the action. `now`: epoch seconds.
 
     The task gets what the entry knows of its state, such as the number of attempts. The entry gets what the share says
-    besides its state (`described`). If the state was dead-lettered and replayed, the entry gets that, too. A resolve
-    that BigPanda has to confirm may be forged, so nothing of it gets into the entry.
+    besides its state (`described`), and the replay of a dead-lettered state. The entry gets nothing of a resolve that
+    BigPanda has to confirm, since the resolve may be forged.
     """
     state, notify_on = _state_after_newest(task, entry), task.channel.policy.notify_on
     entry = with_superseded_ease(entry, state, notify_on)
@@ -378,8 +368,7 @@ def _judged(task: Task, entry: Entry, state: State) -> tuple[Task, Standing]:
 def _is_owed_to_gone(task: Task, entry: Entry, state: State, standing: Standing) -> bool:
     """True if an announced state is owed to further recipients whom only its channel could name, and that is gone.
 
-    `_further` can't tell, since a channel that is removed, or can't be read, names nobody. The state is dead-lettered
-    then, so that a replay rings. False if a person acknowledged the incident: nothing is owed then.
+    `_further` can't tell, since such a channel names nobody. The state is dead-lettered then, so that a replay rings.
     """
     is_known = bool(task.dead_letter_reason) and standing in {Standing.DUPLICATE, Standing.UNCHANGED}
     return is_known and state.is_open and entry.acknowledgement is None and _is_own_debt(task, entry, state)
@@ -404,12 +393,12 @@ def _rerouted(task: Task, entry: Entry, state: State) -> tuple[str, ...]:
     """Return the recipients whom a late tag brings in: a route names them, and no signal of the incident had them.
 
     The incident must be as announced, since a route by status is no late tag. A state from BigPanda's API is not routed
-    anew, since its tags may have other names there. If xMatters' last answer had no request id, the result is empty:
-    the entry lacks that signal's recipients, and nobody is to be signalled again.
+    anew, since its tags may have other names there.
     """
     policy, signals, announced = task.channel.policy, entry.open_signals, entry.announced
     is_routed = task.route is not None and not task.route.is_undecided and Flag.FOUND not in task.job.flags
     is_quiet = entry.acknowledgement is not None and task.channel.signals_acknowledger_only
+    # Without `signals`, their recipients are unknown, and nobody is to be signalled again.
     if not is_routed or not signals or is_quiet or task.share.snoozed:
         return ()
     came = entry.debt.earliest_since(state.came)
@@ -427,9 +416,9 @@ def _rerouted(task: Task, entry: Entry, state: State) -> tuple[str, ...]:
 def described(entry: Entry, task: Task) -> Entry:
     """Return the entry with what the share says besides its state: title, environment, facts, and if it is snoozed.
 
-    Facts are values that routes and pauses ask about. If the share lacks a title or an environment, the entry keeps the
-    one that it has. If the share is from BigPanda's API, which lacks the facts, the entry keeps its facts, too. If a
-    person snoozed the incident, the entry's receipt ends, since no answer is awaited.
+    Facts are values that routes and pauses ask about. A title or environment that the share lacks stays, and so do the
+    facts if the share is from BigPanda's API. A snooze by a person ends the entry's receipt, since no answer is
+    awaited.
     """
     known, own = entry.about, task.about
     is_silent = Flag.FOUND in task.job.flags or task.dead_letter_reason is not None
@@ -442,8 +431,7 @@ def described(entry: Entry, task: Task) -> Entry:
 def _flapping(task: Task, entry: Entry, standing: Standing, now: float) -> tuple[Task, Entry]:
     """Update the entry's memory of flapping by the task's state, and return the task and the entry.
 
-    An incident flaps by the policy's rule, or if BigPanda says so. Without a rule, the memory is cleared. A signal to
-    `unanswered_recipients` does not wait for calm: nobody is known to have heard of the critical.
+    A signal to `unanswered_recipients` does not wait for calm: nobody is known to have heard of the critical.
     """
     rule = task.channel.policy.flap
     if rule is None:
@@ -462,8 +450,7 @@ def _state_after_newest(task: Task, entry: Entry) -> State:
     """Return the task's state, ordered after the newest state of its ledger entry in spite of clock skew.
 
     A state without timestamps takes over those of the newest state, so that an older share that comes late does not
-    count as newer. A queued job's state did that before it was queued, unless the ledger failed then. A state without a
-    status takes over that of the newest state, too.
+    count as newer. A queued job's state did that before it was queued, unless the ledger failed then.
     """
     newest, state = entry.newest, task.state
     if newest is None:
@@ -508,10 +495,7 @@ def _explained(task: Task, why: str) -> Task:
 
 
 def _claimed(case: Case) -> Settle | None:
-    """Return the action for a claimed resolve: record it, and ask BigPanda once about all resolves that come soon.
-
-    The incident stays as it is. None for a state of a share or a job about which BigPanda need not be asked.
-    """
+    """Return the action for a claimed resolve: record it, and ask BigPanda once about all resolves that come soon."""
     task, entry, state = case.task, case.entry, case.task.state
     is_news = case.standing in {Standing.OWED, Standing.UNCHANGED}
     if not is_news or state.is_open or state.is_same(entry.newest) or not task.needs_question:
@@ -559,8 +543,7 @@ def _unwanted(case: Case) -> Settle:
 def final_reason(task: Task, now: float) -> Reason | None:
     """Return the reason why a state must be dead-lettered at `now` (epoch seconds); None if it need not be.
 
-    The reason is the caller's (`dead_letter_reason`), the channel's shadow mode, or the state's age. For a state in a
-    request from BigPanda, only the caller's reason counts.
+    For a state in a request from BigPanda, only the caller's `dead_letter_reason` counts.
     """
     if task.is_from_webhook or task.dead_letter_reason:
         return task.dead_letter_reason
@@ -638,11 +621,7 @@ def _slot(case: Case) -> float:
 
 
 def _only_acknowledger(task: Task, entry: Entry) -> tuple[str, ...]:
-    """Return the acknowledger's name if the signal is for them only; empty if it is for all recipients.
-
-    It is for all if the incident opened, reopened, or worsened (unless `_is_known_as_bad`) against any state that may
-    have been announced.
-    """
+    """Return the acknowledger's name if the signal is for them only; empty if it is for all recipients."""
     change, known = task.change, entry.acknowledgement
     if change is None or known is None or not task.channel.signals_acknowledger_only:
         return ()

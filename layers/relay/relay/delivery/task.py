@@ -53,12 +53,11 @@ class Unguarded:
 
 @dataclass(frozen=True)
 class Services:
-    """Adapters that the steps of a delivery call, and the memory of what this process sent without the ledger.
+    """Adapters that the steps of a delivery call, and the memory of signals that this process sent without the ledger.
 
     Attributes:
-        outbox: The queues of jobs.
         random: Returns a random number from 0 to 1.
-        owner: Returns a unique name for a sender, as the owner of an incident's lease (the right to send).
+        owner: Returns a unique name for a sender, as the owner of an incident's lease.
     """
 
     xmatters: "XMatters"
@@ -83,25 +82,21 @@ class Task(NamedTuple):
     Attributes:
         entry_key: Key of the incident's entry in the ledger.
         deadline: Time limit of the request or job: no attempt is made after it.
-        share: The share of the job's body.
         recipients: Names of the signal's recipients; empty if the xMatters workflow chooses them.
-        own_recipients: `recipients` without the policy's `unanswered_recipients`, whom a signal includes only once
-            nobody is known to have heard of a critical.
+        own_recipients: `recipients` without the policy's `unanswered_recipients`.
         route: The channel's route that chose `recipients`; None if no route matched. If the routes took too much work
-            to evaluate, it stands for several (`Route.is_undecided`).
-        is_from_webhook: True if the state came in a request that BigPanda waits for; False for a job from the queue.
-        wakes_at: Time at which this sender's message on the retry queue wakes (epoch seconds); infinity if this sender
-            put none there.
+            to evaluate, it is undecided (`Route.is_undecided`).
+        is_from_webhook: True if BigPanda waits for the answer to the state's request; False for a job from the queue.
+        wakes_at: Time at which this sender's message on the retry queue wakes (epoch seconds); infinity without one.
         dead_letter_reason: The caller's reason to dead-letter the state, such as a removed channel; None without one.
         change: Transition of the state and its explanation; None if the state was not compared with the ledger.
-        further: The only recipients, if the state is owed to further recipients alone: those whom a late tag or a
-            missing answer brings in. Else empty.
-        about: What the entry keeps of the share besides its state.
+        further: The only recipients, if the state is owed to further recipients alone; else empty.
+        about: Facts of the share that the entry keeps besides the state.
         is_first: True if the ledger had no entry of the incident before.
         pauses: The channel's pauses that apply to the incident: past, present and future ones.
         is_flapping: True if the incident flaps by the policy, so that its signal says so.
-        quiet_until: Time until which the state waits, since the incident flaps (epoch seconds); 0 if it does not. The
-            age of a state that waits counts from then.
+        quiet_until: Time until which the state waits for calm (epoch seconds), from which its age counts; 0 if the
+            incident does not flap.
     """
 
     job: Job
@@ -135,10 +130,7 @@ class Task(NamedTuple):
         *,
         is_from_webhook: bool = False,
     ) -> Self:
-        """Return the task that announces the `state` of a job.
-
-        The recipients are chosen here, by the channel's routes as they are now: each attempt of a job chooses anew.
-        """
+        """Return the task that announces the `state` of a job. The channel's present routes choose the recipients."""
         route, about, name = _route(channel, share), _about(channel, share), entry_key_of(job)
         own = () if route and not route.is_undecided else channel.recipients
         routed = route.recipients if route else ()
@@ -171,8 +163,7 @@ class Task(NamedTuple):
     def needs_question(self) -> bool:
         """True for a resolve that BigPanda must confirm.
 
-        False if the channel asks no such questions, if the state was read from BigPanda's API, or if it is of a test by
-        relayctl.
+        False if the channel asks no such questions, and for states from BigPanda's API and tests by relayctl.
         """
         is_test, is_found = self.job.incident_id.startswith(TEST_PREFIX), Flag.FOUND in self.job.flags
         return not self.state.is_open and not (is_found or is_test) and self.channel.asks_about_ends
@@ -186,7 +177,7 @@ class Task(NamedTuple):
         return active_pause(self.pauses, now)
 
     def audience(self, only: tuple[str, ...] = ()) -> Audience:
-        """Return the audience to record with a signal of the task: its recipients, and for whom it was.
+        """Return the audience to record with a signal: its recipients, and for whom it was.
 
         `only` has the recipients of a signal that was not for all; it is empty for a signal to all.
 
@@ -229,23 +220,16 @@ class Task(NamedTuple):
         return min(until, max(self.expires_at + PAST_AGE_SECONDS, now + SOON_SECONDS))
 
     def pause_end(self, now: float) -> float:
-        """Return the time to record as the end of a pause that no longer holds the state (epoch seconds).
-
-        It is when the last of the incident's past pauses ended. If no pause is past, the policy no longer has the one
-        that held the state: the result is `now`.
-        """
+        """Return when the last of the incident's past pauses ended (epoch seconds); `now` if none is past."""
         return max((pause.until for pause in self.pauses if pause.until <= now), default=now)
 
     def ledger_failed(self, now: float) -> "Task":
-        """Return the task, whose job records since when the ledger fails (`ledger_down_since`).
-
-        That is `now` (epoch seconds). A time that the job has already stays, so that it is the first failure's.
-        """
+        """Return the task, whose job records the ledger's first failure: an earlier one, or `now` (epoch seconds)."""
         since = self.job.ledger_down_since or timestamp(now)
         return replace(self, job=self.job._replace(ledger_down_since=since))
 
     def ledger_works(self) -> "Task":
-        """Return the task whose job records no failure of the ledger."""
+        """Return the task, whose job records no failure of the ledger."""
         if not self.job.ledger_down_since and Flag.WAITS_FOR_LEDGER not in self.job.flags:
             return self
         return replace(self, job=self.job._replace(ledger_down_since=None).without_flags(Flag.WAITS_FOR_LEDGER))
@@ -285,7 +269,7 @@ class Task(NamedTuple):
 def state_of(job: Job, share: Share) -> State:
     """Return the state of a job. `share` is parsed from the job's body.
 
-    A state that was read from BigPanda's API has no alerts, since their ids may differ from those in webhooks.
+    A state from BigPanda's API has no alerts, since their ids may differ from those in webhooks.
     """
     state = recorded_state(job, State.of(share, seconds_of(job.received_at), digest=job.digest))
     return state.without_alerts() if Flag.FOUND in job.flags else state
@@ -294,19 +278,14 @@ def state_of(job: Job, share: Share) -> State:
 def recorded_state(job: Job, state: State) -> State:
     """Return `state`, which was read from the job's body, with the timestamps and the hash that the job recorded.
 
-    If the job has no timestamps, the result has none, even if `state` has some. If the job has no hash, that of `state`
-    stays.
+    If the job has no timestamps, the result has none. If the job has no hash, that of `state` stays.
     """
     is_borrowed = Flag.BORROWED_VERSION in job.flags
     return replace(state, version=job.version, digest=job.digest or state.digest, has_borrowed_version=is_borrowed)
 
 
 def entry_key_of(job: Job) -> str:
-    """Return the key of the ledger entry of a job's incident.
-
-    The key has the recipients that the webhook's URL named. It does not have the channel's own recipients, since these
-    may change while an incident is open.
-    """
+    """Return the key of the ledger entry of a job's incident, with the recipients that the webhook's URL named."""
     return entry_key(job.channel, job.url_recipients, job.incident_id)
 
 
@@ -351,9 +330,8 @@ def send_signal(
 ) -> SendResult:
     """Send the signal of a task, in at most `max_attempts` attempts, to `only` these recipients; empty for all.
 
-    If xMatters may have accepted an attempt, the next one may page twice. So only a critical gets a next attempt then,
-    but not after a time-out. `entry` is None while the ledger fails. Then the signal of a queued job is marked as a
-    possible repetition, since another function may have sent the state without recording it.
+    If xMatters may have accepted an attempt, another follows for a critical only, and never after a time-out. `entry`
+    is None while the ledger fails: the signal of a queued job is then marked as a possible repetition.
     """
     job, is_repeat = task.job, not task.is_from_webhook
     if entry:
@@ -398,7 +376,7 @@ def decision_of(task: Task) -> Decision:
 def content(task: Task, recipients: tuple[str, ...]) -> bytes:
     """Return the request body for xMatters: BigPanda's bytes, or the relay's own body if the policy has one.
 
-    The relay's own body names `recipients`.
+    `recipients` are named in the relay's own body only.
     """
     rule = task.channel.policy.own_body
     if rule is None:
