@@ -1,8 +1,7 @@
 """Last resort: the fallback topic, and phones, for overdue critical incidents that xMatters has not announced.
 
-Topic and phones share no credential with xMatters. One message of the topic (SNS) covers all overdue criticals of a
-channel: up to ten are named, the others are counted. Subscriptions can filter by the message attribute `channel`. The
-phones (`delivery.fallback_phones`) are those of the stack, so they are called and texted once about all channels.
+Topic and phones share no credential with xMatters. The topic gets one message about a channel, which subscribers can
+filter by the attribute `channel`. The phones are called and texted once about all channels.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -37,11 +36,9 @@ class OverdueDebt(NamedTuple):
     Attributes:
         since: When the incident became owed; if a signal was accepted, when that was sent (epoch seconds).
         reason: Reason of the last failed attempt; empty if none failed.
-        is_dead_lettered: True if its job is dead-lettered, so that only an operator can have it sent.
-        missed: Step (`Missed`) after the acceptance that is late or failed, such as an answer; empty if xMatters
-            accepted no signal.
+        missed: Step (`Missed`) after the acceptance that is late or failed; empty if xMatters accepted no signal.
         page: Number of its page; empty if unknown.
-        request_ids: xMatters' ids of the signals without a page; empty if there are none.
+        request_ids: xMatters' ids of the signals without a page.
         description: Description of one of its alerts, or of the incident; empty if unknown.
         recipients: Names of the signal's recipients; empty if the workflow chooses them.
         link: URL of the incident in BigPanda's console; empty if unknown.
@@ -110,8 +107,6 @@ class OverdueDebt(NamedTuple):
 class Fallback:
     """Notifies people by the fallback topic (SNS) and by phones.
 
-    People hear of criticals that are overdue, that nobody is known to have heard of, or of which no share came.
-
     Attributes:
         client: Returns the SNS client, which is created at its first use.
         phones: The phones to call and text; None if there are none, or if the function does not use them.
@@ -129,8 +124,8 @@ class Fallback:
     def notify(self, channel: str, debts: Sequence[OverdueDebt], others: int = 0) -> bool:
         """Publish one message about a channel's overdue criticals. Return False if SNS does not accept it.
 
-        `debts` has one critical at least: the message describes the first ten, and counts the rest. `others` is the
-        number of overdue criticals that are not in `debts`; they are counted, too.
+        `debts` must not be empty; the message describes the first MAX_NAMED. `others` is the number of further overdue
+        criticals, which are only counted.
         """
         texts = _texts(channel, debts, others)
         return self._publish(_subject(channel, debts, others), texts, {"channel": channel})
@@ -138,9 +133,9 @@ class Fallback:
     def call(self, channels: Sequence[str], debts: Sequence[OverdueDebt], others: int) -> dict[str, str]:
         """Call and text all phones once about the overdue criticals of `channels`. Return failures by the way's name.
 
-        A failure is an empty text if AWS took the call or text. Without phones, the result is empty. `debts` has one
-        critical at least, the worst first: the call describes that one. `others` is the number of overdue criticals
-        that are not in `debts`.
+        A failure is an empty text if AWS took the call or text. Without phones, the result is empty. `debts` must not
+        be empty; the call describes the first, which should be the worst. `others` is the number of further overdue
+        criticals.
         """
         if not self.phones:
             return {}
@@ -155,8 +150,7 @@ class Fallback:
     def test(self, numbers: Mapping[str, str]) -> dict[str, str]:
         """Send a test message over each of `ways`. Return each way's failure by the way's name; an empty text for none.
 
-        `numbers` has a short number for each way, by the way's name. The message says the number, and the person who
-        gets the message tells the number to the operator.
+        `numbers` has a short number for each way. People tell it to the operator, which shows that the message came.
         """
         about = "This is a test of the relay's last resort: nothing is wrong."
         written = f"{about} The number is {numbers[TOPIC]}."
@@ -176,8 +170,8 @@ class Fallback:
     def notify_of_unknown(self, channels: Sequence[str], found: Sequence[Share]) -> bool:
         """Publish one message about open criticals in BigPanda of which no share came. Return False if SNS fails.
 
-        `found` has these incidents, as BigPanda's API shows them. `channels` are all channels to which they may belong,
-        since the API does not name the channel.
+        `found` has these incidents, from BigPanda's API. They may belong to any of `channels`: the API does not name
+        the channel.
         """
         subject = f"CRITICAL, not paged: incident {first_of([_id(each.incident_id) for each in found], 1)}"
         return self._publish(subject, _unknown_texts(channels, found), {})

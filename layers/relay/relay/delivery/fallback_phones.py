@@ -1,7 +1,6 @@
 """Phones of the last resort: a voice call and a text message to each, by AWS End User Messaging.
 
-Telephone numbers reach no log line and no error: a way to a phone is named by the phone's place in the stack's list,
-and by the number's last two digits.
+Telephone numbers reach no log line and no error: only the last two digits are named.
 """
 
 from collections.abc import Callable, Sequence
@@ -50,7 +49,6 @@ class Phones:
 
     Attributes:
         client: Returns the client of AWS End User Messaging, which is created at its first use.
-        ways: The ways to reach the phones: a call and a text for each.
         at_once: Runs functions in parallel, and returns their results in order.
     """
 
@@ -61,8 +59,7 @@ class Phones:
     def send(self, text_for: Callable[[Way], str]) -> dict[str, str]:
         """Call and text all phones. Return the failure of each way, by the way's name; an empty text for none.
 
-        `text_for` returns the text for a way. A way succeeds if the service accepts the call or text: whether a person
-        heard it is not known.
+        A way succeeds if the service accepts the call or text: whether a person heard it is not known.
         """
         # Made before the threads: boto3 must not make clients in several at once.
         client = self.client()

@@ -2,8 +2,8 @@
 
 A 202 does not say if the workflow made a page of the signal. So the follow-up job searches for the page by the signal's
 request id, several times within three minutes. Then it terminates the pages of past states: those that ended, or that a
-newer page replaces. Shortly before a step of a critical's receipt is late (the proof that people know of it), it asks
-xMatters who was notified and who answered, and BigPanda who answered there.
+newer page replaces. Shortly before a step of a critical's receipt is late, it asks xMatters and BigPanda who was
+notified and who answered.
 """
 
 import math
@@ -38,10 +38,9 @@ def terminated(
 ) -> AcceptedSignal | None:
     """Terminate all pages of a signal whose state is past. Return the signal with its pages, marked as over.
 
-    If the signal has no page, it is marked as over only if the incident ended after it, and nothing is owed. Otherwise
-    the workflow may still make a page that people need, and the result is None. `rest` is the access to xMatters' REST
-    API. Raises SendError. If xMatters refuses to end one page, the others are terminated first, except after a 401 or
-    429.
+    None if the signal has no page, and its workflow may still make one that people need: the incident did not end after
+    the signal, or a state is owed. Raises SendError. If xMatters refuses to end one page, the others are terminated
+    first, except after a 401 or 429.
     """
     # Searched again: the workflow may have made a page later, or a second one.
     found = pages.of_request(rest, signal.request_id, deadline)
@@ -87,7 +86,7 @@ def signals_to_terminate(entry: Entry, *, replaces: bool, young_since: float) ->
 def _takes_over(newer: AcceptedSignal, older: AcceptedSignal) -> bool:
     """True if the newer signal has an active page for all recipients of the older signal.
 
-    A page that is over when it is found may have reached no recipient. The page of a signal to other recipients stays.
+    A page that is over when it is found may have reached no recipient.
     """
     return bool(newer.pages) and not newer.is_over and newer.reaches_all_of(older)
 
@@ -131,12 +130,7 @@ class _Run:
 
 @dataclass(frozen=True)
 class Followup:
-    """Follow-up of accepted signals: finds their pages, ends outdated ones, and asks who heard of a critical.
-
-    Attributes:
-        pages: Finds and terminates pages by xMatters' REST API.
-        prover: Asks the vendors who heard of a critical, and records the answer.
-    """
+    """Follow-up of accepted signals: finds their pages, ends outdated ones, and asks who heard of a critical."""
 
     pages: Pages
     ledger: Ledger
@@ -333,12 +327,13 @@ def _failed(run: _Run, failure: SendError, without_page: tuple[str, ...], now: f
 def _asked_again_at(run: _Run, failure: SendError, now: float) -> float | None:
     """Return when a failed run is followed by the next one, so that its question is asked in time (epoch seconds).
 
-    After the usual backoff the step could be late, and the fallback topic would be notified for nothing. None for the
-    usual backoff: no question is left, the next run would be too late for it, or the vendor named a time itself.
+    None for the usual backoff: no question is left, the next run would be too late for it, or the vendor named a time
+    itself.
     """
     question_at, again = run.followed.receipt.question_at(run.channel.policy), now + QUESTION_AGAIN_SECONDS
     if question_at is None or failure.retry_after:
         return None
+    # After the usual backoff the step could be late, and the fallback topic would be notified for nothing.
     if question_at > now:
         wait = wait_seconds(failure.reason, now - run.job.age_counts_from, None, 0.5)
         return max(min(question_at, now + wait), again)

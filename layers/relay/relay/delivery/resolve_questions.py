@@ -1,8 +1,7 @@
 """Questions to BigPanda after a resolve came: is the incident really over?
 
 Anyone who has the webhook's token can forge a resolve. So, if the channel has an API key, BigPanda is asked before
-anything is announced, ended or dropped: after 3, 15 and 60 s. Each later question waits for as long as has passed since
-the last resolve, from one to five minutes.
+anything is announced, ended or dropped: after 3, 15 and 60 s, and then every one to five minutes.
 
 | BigPanda's answer | what follows |
 | --- | --- |
@@ -11,8 +10,8 @@ the last resolve, from one to five minutes.
 | open within that minute, or an end older than the newest share | asked again: BigPanda's API may lag its webhook |
 | none for ten minutes or more | as "over", by the resolve's own body; counted, and an alarm goes off |
 
-No answer is: a time-out, a 5xx, a 401, a 403, or a 404 from every environment. A question that a rate limit delays,
-BigPanda's or the relay's own, does not count as one without an answer: it is asked later.
+No answer is: a time-out, a 5xx, a 401, a 403, or a 404 from every environment. A question that a rate limit delays is
+asked later, and does not count as one without an answer.
 """
 
 import json
@@ -68,11 +67,7 @@ class _Answer(NamedTuple):
 
 
 class _Question(NamedTuple):
-    """A question that is being asked.
-
-    Attributes:
-        asked_at: Time before the first request (epoch seconds). A share that comes later is newer than the answer.
-    """
+    """A question that is being asked. A share that came after `asked_at` (epoch seconds) is newer than the answer."""
 
     job: Job
     entry: Entry
@@ -87,12 +82,7 @@ class _Question(NamedTuple):
 
 @dataclass(frozen=True)
 class ResolveQuestions:
-    """Asks BigPanda if incidents are really over after a resolve came (a "claimed" end), and acts on the answers.
-
-    Attributes:
-        lister: Reads incidents from BigPanda's API.
-        outbox: The queues of jobs.
-    """
+    """Asks BigPanda if incidents are really over after a resolve came (a "claimed" end), and acts on the answers."""
 
     lister: "Lister"
     ledger: Ledger
@@ -103,8 +93,8 @@ class ResolveQuestions:
         """Ask BigPanda if the resolve of a `question` job is true, and record the answer. If it is, queue its signal.
 
         The result is `queued` if the job has to run again, `duplicate` if nothing is left to ask, and `unsafe` if the
-        ledger fails. Its notice `end` is `refuted` if BigPanda denies the resolve. It is `unreachable` if BigPanda left
-        the question unanswered for so long that the resolve is believed. Otherwise it is None.
+        ledger fails. Its notice `end` is `refuted` if BigPanda denies the resolve, and `unreachable` if the resolve is
+        believed since BigPanda left the question unanswered for too long. Otherwise `end` is None.
         """
         try:
             entry, now = self.ledger.read(entry_key_of(job)), self.clock()
@@ -192,7 +182,7 @@ class ResolveQuestions:
         """Record that an incident is over, and queue the signal of that. Raises LedgerError.
 
         `share` is the incident as BigPanda has it, or the claimed resolve. If the entry changed since it was read,
-        nothing is recorded, and BigPanda is asked again. In shadow mode the end is recorded without a signal.
+        nothing is recorded, and BigPanda is asked again.
         """
         job, entry, channel, deadline, _ = question
         now, signal = self.clock(), _signal_job(question, share).planned(entry.debt.plan + 1)

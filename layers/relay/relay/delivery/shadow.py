@@ -1,10 +1,7 @@
 """Shadow mode: a share is compared with ledger entries that only shadow mode uses. Nothing is sent or queued.
 
-A signal that would be sent is recorded in these entries as if xMatters had accepted it. So the next share is compared
-as if the channel were live. The log line of each share says what would have happened, for `relayctl shadow report`.
-
-The channel's own entry records the state, too, and owes nothing any more. So a state that the share replaced is not
-announced, notified or replayed after the mode, and a reconcile run knows the incident.
+A signal that would be sent is recorded in these entries as if xMatters had accepted it. The channel's own entry records
+the state, too, and owes nothing any more: no state from before is announced, notified or replayed after the mode.
 """
 
 from copy import replace
@@ -23,9 +20,9 @@ from relay.ledger.table import until_written
 def observe(services: Services, task: Task) -> Result:
     """Record, in shadow mode, what the channel would do with a share, and return that as its result.
 
-    The outcome is `shadowed` if a live channel would send a signal, now or after a wait. But it is `unchanged` if the
-    signal would wait for a flapping incident to be calm, since nothing wakes the state in shadow mode. If the ledger
-    fails, the announced state is unknown: the outcome is `shadowed`, with the notice `unguarded`.
+    The outcome is `shadowed` if a live channel would send a signal, now or after a wait. It is `unchanged` if the
+    signal would wait for a flapping incident to be calm. If the ledger fails, the outcome is `shadowed`, with the
+    notice `unguarded`.
     """
     entry_key = shadow_key(task.entry_key)
     try:
