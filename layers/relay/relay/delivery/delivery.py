@@ -4,15 +4,12 @@ A loop reads the incident's ledger entry, decides on the next action and perform
 that conflicts with another sender's starts the next pass of the loop (optimistic locking).
 
 One attempt at a signal: queue a message, take the incident's lease, send, record the result. The message is queued
-before the signal is sent, so a crash at any point loses nothing: the worker sends the state if the entry says that the
-state is still owed.
+first, so a crash at any point loses nothing.
 
-A debt is an owed state that waits: by a message on the retry queue, a row in the ledger's `due` index, or both. The row
-is written when the first attempts failed, or when the state has to wait before them. From the rows, the sweeper wakes a
-state whose message vanished.
+A debt is an owed state that waits: by a message on the retry queue, a row in the ledger's `due` index, or both.
 
 While the ledger fails, a state waits for it on the retry queue for some time. A critical that just came, a state that
-waited in vain, and one that no queue takes are sent without the ledger ("unguarded"), and recorded afterwards. A page
+waited in vain, and one that no queue takes are sent without the ledger ("unguarded"), and recorded afterwards: a page
 out of order is better than a lost page.
 """
 
@@ -127,8 +124,8 @@ class Delivery:
     ) -> Result:
         """Announce the state of a job to xMatters if it is still owed. If the state must wait, queue its next message.
 
-        `share` is parsed from the job's body. With a `dead_letter_reason`, an owed state is dead-lettered instead of
-        sent. If the result is `unsafe`, the caller must leave the job's own message on its queue: no other has the
+        `share` is parsed from the job's body. With a `dead_letter_reason`, an owed state is dead-lettered, not sent. If
+        the result is `unsafe`, the caller must leave the job's own message on its queue: no other message has the
         state.
         """
         task = Task.of(channel, share, job, state_of(job, share), deadline)
@@ -194,10 +191,7 @@ class Delivery:
 
 
 def _act(services: Services, task: Task, entry: Entry, action: Action) -> Result | Task:
-    """Perform an action for the task's state, and return the result. Raises LedgerError.
-
-    Returns the updated task instead if another writer changed the entry: nothing was sent, the caller decides anew.
-    """
+    """Perform an action. Return the result, or the task if another writer changed the entry. Raises LedgerError."""
     match action:
         case Settle():
             return _settle(services, task, entry, action) or task
@@ -217,8 +211,7 @@ def _act(services: Services, task: Task, entry: Entry, action: Action) -> Result
 def _entered(services: Services, task: Task, entry: Entry) -> tuple[Task, Ticket | Wait]:
     """Ask the rate limiter for a ticket (the permission to send now) or a wait. Return it with the updated task.
 
-    The rate limiter fails open: if its table can't be read, a critical of a share that just came gets a ticket at once.
-    Other states wait for UNGUARDED_AFTER_SECONDS first.
+    If its table can't be read, a new share's critical gets a ticket at once, others after UNGUARDED_AFTER_SECONDS.
     """
     is_critical, slot = task.state.is_critical, entry.debt.slot
     try:
@@ -258,8 +251,8 @@ def _settle(services: Services, task: Task, entry: Entry, action: Settle) -> Res
 def attempt(services: Services, task: Task, entry: Entry, send: Send, ticket: Ticket) -> Result | Task:
     """Announce a task's state: take the incident's lease, send the signal, and record the result.
 
-    If another writer changed the entry, nothing is sent, and the task is returned: the caller reads the entry again,
-    and decides anew. `ticket` is the rate limiter's permission; it is given back if nothing is sent.
+    If another writer changed the entry, nothing is sent, and the task is returned for a new decision. If nothing is
+    sent, the rate limiter gets its `ticket` back.
     """
     if task.is_from_webhook:
         wait = Wait(Reason.IN_FLIGHT, services.clock() + FIRST_WAKE_SECONDS)
@@ -360,8 +353,7 @@ def _wake_replaced(services: Services, task: Task, unreadable: Entry) -> None:
 def _wake_other(services: Services, task: Task, entry: Entry) -> None:
     """Wake the state whose stored job the entry's row names, if that is not the task's state.
 
-    If the other state came while this sender had the lease, its message is delayed past the lease's planned end. A copy
-    with the same plan is queued now: the first of the two that wakes acts.
+    Its own message may be delayed past the lease's planned end. The first of the two messages that wakes acts.
     """
     if not entry.debt.is_owed or entry.lease or entry.debt.job in {"", task.job.stored_name}:
         return
@@ -375,10 +367,7 @@ def _wake_other(services: Services, task: Task, entry: Entry) -> None:
 def _record_failure(
     services: Services, task: Task, leased: Entry, lease: Lease, sent: SendResult, until: float
 ) -> Result:
-    """Queue a state that was not accepted, and record the failure; `until` is the end of the attempts (epoch seconds).
-
-    Afterwards the state is on a queue, in the ledger's `due` index, or both. If neither has it, it is dead-lettered.
-    """
+    """Queue a state that was not accepted, and record the failure. If neither succeeds, dead-letter the state."""
     before = task
     task, result = retry_later(services, task, task.sent(sent), leased)
     row, at = None, dead_lettered_at(result)
@@ -552,8 +541,7 @@ def store_for_others(services: Services, task: Task, entry: Entry) -> None:
 def owe_to_others(services: Services, task: Task, entry: Entry) -> None:
     """Owe an announced critical to `unanswered_recipients`, if the fallback topic was notified of it already.
 
-    Otherwise only its job is stored for them. `entry` has the task's state as announced. Errors of the ledger are
-    ignored.
+    Otherwise only its job is stored. `entry` has the task's state as announced. Errors of the ledger are ignored.
     """
     store_for_others(services, task, entry)
     if not task.channel.policy.unanswered_recipients or not entry.awaits_others(task.state):
@@ -583,16 +571,14 @@ def try_store(services: Services, task: Task, entry: Entry) -> bool:
 def retry_later(services: Services, task: Task, result: Result, entry: Entry | None) -> tuple[Task, Result]:
     """Queue the next message of a state whose signal failed, or dead-letter its job if the failure is final.
 
-    Return the updated task, and `result` with the queue that has the job; `unsafe` if no queue took it. The first row
-    that applies decides:
+    Return the updated task, and `result` with the queue that has the job; `unsafe` if no queue took it. `entry` is None
+    if the ledger fails. The first row that applies decides:
 
     | state | its job |
     | --- | --- |
     | the failure is final, and the ledger works | is dead-lettered |
-    | of a new share | waits FIRST_WAKE_SECONDS, mostly by the message that was queued before the first attempt |
+    | of a new share | waits FIRST_WAKE_SECONDS |
     | of a queued job | waits for its backoff |
-
-    `entry` is None if the ledger fails.
     """
     now, reason = services.clock(), result.reason or Reason.INTERNAL
     if HANDLING[reason].is_final:
@@ -656,10 +642,8 @@ def dead_letter_and_record(services: Services, task: Task, entry: Entry, reason:
 
 
 def _give_up_again(services: Services, task: Task, entry: Entry, result: Result) -> None:
-    """Queue a message of a dead-lettered state, since the ledger could not record that the state is given up.
-
-    With it, a worker gives the state up again, and records that. If the entry has a row, the sweeper wakes the state.
-    """
+    """Queue a message of a dead-lettered state, whose worker records that the state is given up: the ledger failed."""
+    # By a row, the sweeper wakes the state.
     if not entry.debt.row:
         again = Wait(result.reason or Reason.INTERNAL, services.clock() + REFUSED_AGAIN_SECONDS)
         queue_message(services, task, again, plan=task.job.plan)
@@ -708,8 +692,8 @@ def without_ledger(services: Services, task: Task, why: str) -> Result:
     | a new share's critical | send at once; it may repeat a page |
     | any other | wait for UNGUARDED_AFTER_SECONDS, then send |
 
-    Soon is less than UNGUARDED_AFTER_SECONDS. If the queue refuses the message of a wait, a new share's state is sent
-    at once, except in the first two rows; else the result is `unsafe`.
+    Soon: within UNGUARDED_AFTER_SECONDS. If the queue refuses the message of a new share that waits, the state is sent
+    at once. In the first two rows, and for a queued job, the result is `unsafe` instead.
     """
     now = services.clock()
     if task.is_from_webhook and not task.state.is_critical:
@@ -764,10 +748,9 @@ def _queued(services: Services, task: Task, wait: Wait, why: str, *, plan: int |
 
 
 def _paused(services: Services, task: Task, pause: "Pause", why: str) -> Result:
-    """Queue a state's job while the channel is paused and the ledger fails.
+    """Queue a state's job while the channel is paused and the ledger fails, also if the pause leaves the state out.
 
-    The job is needed even if the pause leaves the state out. Without its record, an older state would be sent after the
-    pause, and a resolve would not end the incident's pages.
+    Without a record of the state, an older one would be sent after the pause, and a resolve would not end the pages.
     """
     until = min(pause.until, services.clock() + UNGUARDED_WAIT_SECONDS)
     return _left_to_queue(services, task, Wait(Reason.PAUSED, until), why)

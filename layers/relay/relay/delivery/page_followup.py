@@ -84,10 +84,8 @@ def signals_to_terminate(entry: Entry, *, replaces: bool, young_since: float) ->
 
 
 def _takes_over(newer: AcceptedSignal, older: AcceptedSignal) -> bool:
-    """True if the newer signal has an active page for all recipients of the older signal.
-
-    A page that is over when it is found may have reached no recipient.
-    """
+    """True if the newer signal has an active page for all recipients of the older signal."""
+    # A page that is over when it is found may have reached no recipient.
     return bool(newer.pages) and not newer.is_over and newer.reaches_all_of(older)
 
 
@@ -327,8 +325,7 @@ def _failed(run: _Run, failure: SendError, without_page: tuple[str, ...], now: f
 def _asked_again_at(run: _Run, failure: SendError, now: float) -> float | None:
     """Return when a failed run is followed by the next one, so that its question is asked in time (epoch seconds).
 
-    None for the usual backoff: no question is left, the next run would be too late for it, or the vendor named a time
-    itself.
+    None for the usual backoff: no question is left, the next run would be too late, or the vendor named a time itself.
     """
     question_at, again = run.followed.receipt.question_at(run.channel.policy), now + QUESTION_AGAIN_SECONDS
     if question_at is None or failure.retry_after:
@@ -341,10 +338,7 @@ def _asked_again_at(run: _Run, failure: SendError, now: float) -> float | None:
 
 
 def _unpaged_criticals(entry: Entry, checked: Mapping[str, AcceptedSignal]) -> list[float]:
-    """Return the times of an open incident's critical signals for which this follow-up found no page in time.
-
-    A signal without a page does not count if a later signal has a page for the same recipients.
-    """
+    """Return the times of an open incident's critical signals for which this follow-up found no page in time."""
     if entry.announced is None or not entry.announced.is_open:
         return []
     return [

@@ -120,8 +120,7 @@ class ResolveQuestions:
     def _answer(self, access: BigPandaAccess, question: _Question) -> _Answer:
         """Ask BigPanda in the environment that the entry names, then in the channel's others. Raises LedgerError.
 
-        The first call about a claim needs no room under the rate limit of repeated calls, which all channels with the
-        same API key share. So a flood of invented incidents delays no question about a true one.
+        The first call about a claim needs no room under the rate limit of repeated calls.
         """
         own, job = access.allowed_environment(question.entry.about.environment_id), question.job
         environment_ids = list(dict.fromkeys(filter(None, (own, *access.environments))))
@@ -130,6 +129,7 @@ class ResolveQuestions:
             # or, if a slow last call of each was in vain, at another.
             begin = (job.stamps.attempts + int((question.asked_at - silent_since) // 60)) % len(environment_ids)
             environment_ids = [*environment_ids[begin:], *environment_ids[:begin]]
+        # All channels with the same API key share the limit: a flood of invented incidents delays no first call.
         first, calls = Flag.ASKED not in job.flags, 0
         is_known = any(question.entry.maybe_announced()) or question.entry.debt.is_owed
         room = partial(self.lister.rate_limit.take_room_to_repeat, access, is_known=is_known)
@@ -181,8 +181,7 @@ class ResolveQuestions:
     def _over(self, question: _Question, share: Share, *, notice: str | None = None) -> Result:
         """Record that an incident is over, and queue the signal of that. Raises LedgerError.
 
-        `share` is the incident as BigPanda has it, or the claimed resolve. If the entry changed since it was read,
-        nothing is recorded, and BigPanda is asked again.
+        If the entry changed since it was read, nothing is recorded, and BigPanda is asked again.
         """
         job, entry, channel, deadline, _ = question
         now, signal = self.clock(), _signal_job(question, share).planned(entry.debt.plan + 1)

@@ -158,30 +158,24 @@ def was_shared(entry: Entry, state: State, now: float) -> bool:
 
 
 def _is_announced(entry: Entry, state: State) -> bool:
-    """True if the state is the announced one.
-
-    Without timestamps, an equal state that arrived later is new: the incident may have changed in between.
-    """
+    """True if the state is the announced one."""
     announced = entry.announced
     if announced is None or not state.is_same(announced):
         return False
+    # Without timestamps, an equal state that arrived later is new: the incident may have changed in between.
     return state.has_own_version or not announced.precedes(state)
 
 
 def _is_simultaneous_copy(entry: Entry, state: State) -> bool:
-    """True if the state was seen with the newest state's timestamps, and came at most slightly later than that state.
-
-    Both copies may be queued. The entry has one arrival time, maybe the other copy's.
-    """
+    """True if the state was seen with the newest state's timestamps, and came slightly later at most."""
     newest = entry.newest
+    # Both copies may be queued: the entry's arrival time may be the other copy's.
     return newest is not None and entry.has_seen(state) and state.came < newest.came + CLOCKS_DIFFER_SECONDS
 
 
 def _is_late_copy(entry: Entry, state: State) -> bool:
-    """True if the same state arrived before, with the timestamps (version) of the newest state.
-
-    A state that is worse than the newest one counts as new: within a second, the incident may have returned to it.
-    """
+    """True if the same state arrived before, with the timestamps of the newest state, and is no worse than that."""
+    # Timestamps have whole seconds: the incident may have become worse again within one.
     return entry.has_seen(state) and entry.newest is not None and not state.is_worse_than(entry.newest)
 
 
@@ -254,7 +248,7 @@ type Action = Settle | DeadLetter | Wait | Send
 
 
 class Case(NamedTuple):
-    """A state, and all that decides what is done about it. `now`: epoch seconds; `pause`: the one that applies now."""
+    """A state, and all that decides on its action. `now`: epoch seconds; `pause`: one that applies now, or None."""
 
     task: Task
     entry: Entry
@@ -280,12 +274,7 @@ class Rule(NamedTuple):
 
 
 class Hold(NamedTuple):
-    """Possible reason for an owed state to wait.
-
-    Attributes:
-        why: The reason in words.
-        until: Returns the time until which the state waits (epoch seconds); a past time if it need not wait.
-    """
+    """Possible reason for an owed state to wait. `until` returns the end (epoch seconds); past if it need not wait."""
 
     reason: Reason
     why: str
@@ -375,10 +364,7 @@ def _is_owed_to_gone(task: Task, entry: Entry, state: State, standing: Standing)
 
 
 def _further(task: Task, entry: Entry, state: State, standing: Standing) -> tuple[Change, tuple[str, ...]] | None:
-    """Return the change to announce to further recipients alone, and these; None if the state is not owed to them.
-
-    If both a late tag and a missing answer bring in recipients, one signal for the missing answer goes to all of them.
-    """
+    """Return the change to announce to further recipients alone, and these; None if the state is not owed to them."""
     is_own_debt = standing == Standing.DUPLICATE and _is_own_debt(task, entry, state)
     if not state.is_open or not (standing == Standing.UNCHANGED or is_own_debt):
         return None
@@ -416,9 +402,8 @@ def _rerouted(task: Task, entry: Entry, state: State) -> tuple[str, ...]:
 def described(entry: Entry, task: Task) -> Entry:
     """Return the entry with what the share says besides its state: title, environment, facts, and if it is snoozed.
 
-    Facts are values that routes and pauses ask about. A title or environment that the share lacks stays, and so do the
-    facts if the share is from BigPanda's API. A snooze by a person ends the entry's receipt, since no answer is
-    awaited.
+    A title or environment that the share lacks stays. Facts, the values that routes and pauses ask about, stay if the
+    share is from BigPanda's API. A snooze ends the entry's receipt: no answer is awaited.
     """
     known, own = entry.about, task.about
     is_silent = Flag.FOUND in task.job.flags or task.dead_letter_reason is not None
@@ -429,10 +414,7 @@ def described(entry: Entry, task: Task) -> Entry:
 
 
 def _flapping(task: Task, entry: Entry, standing: Standing, now: float) -> tuple[Task, Entry]:
-    """Update the entry's memory of flapping by the task's state, and return the task and the entry.
-
-    A signal to `unanswered_recipients` does not wait for calm: nobody is known to have heard of the critical.
-    """
+    """Update the entry's memory of flapping by the task's state, and return the task and the entry."""
     rule = task.channel.policy.flap
     if rule is None:
         return task, replace(entry, flap=Flap())
@@ -450,12 +432,13 @@ def _state_after_newest(task: Task, entry: Entry) -> State:
     """Return the task's state, ordered after the newest state of its ledger entry in spite of clock skew.
 
     A state without timestamps takes over those of the newest state, so that an older share that comes late does not
-    count as newer. A queued job's state did that before it was queued, unless the ledger failed then.
+    count as newer.
     """
     newest, state = entry.newest, task.state
     if newest is None:
         return state
     state = state.with_status_of(newest)
+    # Before it was queued, a queued state did as below, unless the ledger failed then.
     if task.is_on_queue:
         return state.with_version_of(newest) if _inherits_later_version(state, newest) else state
     state = replace(state, came=max(state.came, seconds_of(timestamp(newest.came + 0.001))))
@@ -465,12 +448,10 @@ def _state_after_newest(task: Task, entry: Entry) -> State:
 
 
 def _inherits_later_version(state: State, newest: State) -> bool:
-    """True if a queued state has to take over the timestamps of the ledger's newest state, which it does not know yet.
-
-    The newest state came before the queued one, but was recorded later, or could not be read then.
-    """
+    """True if a queued state has to take over the newest state's timestamps, which came before it but were unknown."""
     if newest.version is None or state.precedes(newest):
         return False
+    # The newest state was recorded later than the queued one, or could not be read then.
     return state.version is None or (state.has_borrowed_version and state.version < newest.version)
 
 

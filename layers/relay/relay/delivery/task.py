@@ -224,7 +224,7 @@ class Task(NamedTuple):
         return max((pause.until for pause in self.pauses if pause.until <= now), default=now)
 
     def ledger_failed(self, now: float) -> "Task":
-        """Return the task, whose job records the ledger's first failure: an earlier one, or `now` (epoch seconds)."""
+        """Return the task, whose job records since when the ledger fails: `now` (epoch seconds) if no time before."""
         since = self.job.ledger_down_since or timestamp(now)
         return replace(self, job=self.job._replace(ledger_down_since=since))
 
@@ -249,10 +249,7 @@ class Task(NamedTuple):
         return Result(outcome, subject, notices=Notices(routes_undecided=is_undecided), job=job)
 
     def sent(self, sent: SendResult) -> Result:
-        """Return the result of sending a signal: `delivered` if xMatters accepted it, else `unsafe`.
-
-        The caller changes `unsafe` once a queue has the state for a retry.
-        """
+        """Return the result of a sent signal: `delivered` if xMatters accepted it, else `unsafe` until it is queued."""
         failure = sent.failure
         if failure is None:
             return replace(self.result(Outcome.DELIVERED), exchange=Exchange(sent.attempts, sent.request_id))
@@ -267,11 +264,9 @@ class Task(NamedTuple):
 
 
 def state_of(job: Job, share: Share) -> State:
-    """Return the state of a job. `share` is parsed from the job's body.
-
-    A state from BigPanda's API has no alerts, since their ids may differ from those in webhooks.
-    """
+    """Return the state of a job, without alerts if it was read from BigPanda's API. `share` is of the job's body."""
     state = recorded_state(job, State.of(share, seconds_of(job.received_at), digest=job.digest))
+    # In BigPanda's API, alerts' ids may differ from those in webhooks.
     return state.without_alerts() if Flag.FOUND in job.flags else state
 
 
@@ -374,10 +369,7 @@ def decision_of(task: Task) -> Decision:
 
 
 def content(task: Task, recipients: tuple[str, ...]) -> bytes:
-    """Return the request body for xMatters: BigPanda's bytes, or the relay's own body if the policy has one.
-
-    `recipients` are named in the relay's own body only.
-    """
+    """Return the request body for xMatters: BigPanda's bytes, or the policy's own body, which names `recipients`."""
     rule = task.channel.policy.own_body
     if rule is None:
         return task.job.body

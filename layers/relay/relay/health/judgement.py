@@ -100,14 +100,8 @@ class Debts:
 def with_holds(entry: Entry, policy: Policy, now: float, *, is_policy_known: bool = True) -> Entry:
     """Return the entry with `paused_until` at the end of the debt's last hold, so that its delay counts from then.
 
-    There are three kinds of holds:
-
-    - the pause that a worker recorded for the state
-    - each pause for all incidents since the debt began
-    - `min_seconds_between_signals` after the last signal, if people know the critical already
-
-    A pause that still lasts ends as `policy` says, since an operator may have moved its end. With `is_policy_known`
-    False, its end in the entry counts.
+    A hold is a pause that the state met, or `min_seconds_between_signals` after the last signal, if people know the
+    critical already. A pause that still lasts ends as `policy` says; with `is_policy_known` False, as the entry says.
     """
     debt, since = entry.debt, entry.debt.since or entry.receipt.since
     is_recorded_end = debt.paused_until <= now or not is_policy_known
@@ -130,8 +124,8 @@ class ShareWatch(NamedTuple):
 
     Attributes:
         every: Longest time between two shares (seconds).
-        since: Recorded time of the last share, up to an hour too early; before the first, when one is expected from
-            (epoch seconds).
+        since: Recorded time of the last share (epoch seconds), up to an hour before the true one. Without a share yet,
+            the time from which one is expected.
     """
 
     every: float
@@ -149,15 +143,8 @@ def refusals(channel: str, kinds: Sequence[ApiKind]) -> list[str]:
 def next_attempt(entry: Entry, now: float) -> float | None:
     """Return the expected time of an entry's next attempt (epoch seconds); None if no stored job waits for one.
 
-    The first row that applies decides:
-
-    | debt | expected time |
-    | --- | --- |
-    | the rate limiter reserved a slot for it | the slot |
-    | its message is not late | when the message wakes: OVERDUE_SECONDS before its row is due |
-    | its message is late | when its row is due, since the sweeper acts then |
-
-    The end of a pause or a flap replaces an earlier time.
+    It is the slot that the rate limiter reserved, or else the time at which the debt's message wakes. For a message
+    that is late, it is the time at which the sweeper acts. The end of a pause or flap replaces an earlier time.
     """
     if not entry.debt.job:
         return None

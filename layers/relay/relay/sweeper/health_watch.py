@@ -69,8 +69,8 @@ class ShareSurvey:
     ) -> None:
         """Record in `run` how often each `probed` channel expects shares, its last share, and its canary.
 
-        Raises LedgerError. A channel that can't be read keeps its record. `among` has the names of all channels: the
-        records of others are dropped. None if they are unknown: all records stay.
+        A channel that can't be read keeps its record. `among` has the names of all channels: the records of others are
+        dropped. With None, all records stay. Raises LedgerError.
         """
         if among is not None:
             run.expected = {name: each for name, each in run.expected.items() if name in among}

@@ -285,8 +285,7 @@ class SweepPolicies:
     def read(self, channels: Iterable[str]) -> None:
         """Read the policies of these channels in parallel.
 
-        If no time is left for a channel, it counts as unread. It has the policy of its cached copy, or else the
-        default.
+        If no time is left for a channel, it counts as unread, with the policy of its cached copy or the default.
         """
         deadline = self.tools.deadlines(POLICY_SECONDS)
 
