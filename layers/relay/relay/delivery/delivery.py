@@ -434,7 +434,7 @@ def queue_message(services: Services, task: Task, wait: Wait, *, plan: int | Non
 def let_wait(services: Services, task: Task, entry: Entry, wait: Wait) -> Result | Task:
     """Let the state wait: record in its entry that it is owed, and queue a message if one is needed. Return the result.
 
-    The first row that applies decides which of the two wakes the state:
+    The first row that applies decides what wakes the state:
 
     | wait | the state is woken by |
     | --- | --- |
@@ -539,7 +539,7 @@ def store_for_others(services: Services, task: Task, entry: Entry) -> None:
 
 
 def owe_to_others(services: Services, task: Task, entry: Entry) -> None:
-    """Owe an announced critical to `unanswered_recipients`, if the fallback topic was notified of it already.
+    """Owe an announced critical to the policy's `unanswered_recipients`, if the fallback topic was notified of it.
 
     Otherwise only its job is stored. `entry` has the task's state as announced. Errors of the ledger are ignored.
     """
@@ -777,8 +777,8 @@ def record_or_queue(
     """Record an accepted signal in its incident's entry. If the ledger fails, queue a job that records it later.
 
     Return `result` with the notice `unguarded` (`why`), and with the job if one was needed; its `queue` is None if the
-    queue refused that job. `change` makes the entry to write. If it is None, since the signal was sent without a lease,
-    the task's state is recorded as announced.
+    queue refused the job. `change` makes the entry to write; None, for a signal without a lease, records the task's
+    state as announced.
     """
     try:
         owe_to_others(services, task, services.ledger.change(task.entry_key, change or _announced(task, accepted)))

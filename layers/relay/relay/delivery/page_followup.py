@@ -63,7 +63,7 @@ def terminated(
 
 
 def signals_to_terminate(entry: Entry, *, replaces: bool, young_since: float) -> Iterator[AcceptedSignal]:
-    """Yield the signals whose pages must be terminated, and whose pages are known or were searched in vain.
+    """Yield the signals whose pages must be terminated: known pages, or pages that were searched in vain.
 
     Pages must be terminated if the incident ended after their signal. If it is open again, and a state is still owed,
     they stay until that is announced, so that people are not left without a page. If the policy says so (`replaces`), a

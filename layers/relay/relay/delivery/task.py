@@ -91,7 +91,7 @@ class Task(NamedTuple):
         dead_letter_reason: The caller's reason to dead-letter the state, such as a removed channel; None without one.
         change: Transition of the state and its explanation; None if the state was not compared with the ledger.
         further: The only recipients, if the state is owed to further recipients alone; else empty.
-        about: Facts of the share that the entry keeps besides the state.
+        about: Title, environment and facts of the share, which the entry keeps.
         is_first: True if the ledger had no entry of the incident before.
         pauses: The channel's pauses that apply to the incident: past, present and future ones.
         is_flapping: True if the incident flaps by the policy, so that its signal says so.
@@ -224,7 +224,7 @@ class Task(NamedTuple):
         return max((pause.until for pause in self.pauses if pause.until <= now), default=now)
 
     def ledger_failed(self, now: float) -> "Task":
-        """Return the task, whose job records since when the ledger fails: `now` (epoch seconds) if no time before."""
+        """Return the task, whose job records `now` (epoch seconds) as the ledger's first failure, if it has none."""
         since = self.job.ledger_down_since or timestamp(now)
         return replace(self, job=self.job._replace(ledger_down_since=since))
 
