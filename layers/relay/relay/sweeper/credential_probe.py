@@ -56,7 +56,7 @@ class Probes:
 def read_probes(table: Table, now: float) -> Probes:
     """Return the results of the last probes. Raises LedgerError.
 
-    A result that is malformed, or older than PROBES_KEPT_SECONDS, is left out, so that the channel is probed again.
+    Malformed results, and those older than PROBES_KEPT_SECONDS, are left out: their channels are probed again.
     """
 
     def read(document: Any) -> Probes:
