@@ -472,10 +472,7 @@ def let_wait(services: Services, task: Task, entry: Entry, wait: Wait) -> Result
 
 
 def _held(services: Services, task: Task, entry: Entry, wait: Wait, *, has_message: bool) -> Entry:
-    """Return the entry with the task's state owed, and waiting until the end of `wait`. Raises LedgerError.
-
-    The state's job is stored.
-    """
+    """Return the entry with the task's state owed, and waiting until the end of `wait`. Raises LedgerError."""
     now, is_paused = services.clock(), wait.reason == Reason.PAUSED
     # The stored job has to outlive the pause, which may have been prolonged since the job was stored.
     if is_paused or entry.debt.job != task.job.stored_name:

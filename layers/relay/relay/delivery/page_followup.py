@@ -65,10 +65,10 @@ def terminated(
 def signals_to_terminate(entry: Entry, *, replaces: bool, young_since: float) -> Iterator[AcceptedSignal]:
     """Yield the signals whose pages must be terminated: known pages, or pages that were searched in vain.
 
-    Pages must be terminated if the incident ended after their signal. If it is open again, and a state is still owed,
-    they stay until that is announced, so that people are not left without a page. If the policy says so (`replaces`), a
-    newer page for the same recipients is a reason, too. A signal whose known pages are over is left out, unless it was
-    sent after `young_since` (epoch seconds): its workflow may still make further pages.
+    The incident ended after such a signal; with `replaces`, a newer page for the same recipients is a reason, too. If
+    the incident is open again, the pages stay until people are told of that. A signal whose known pages are over is
+    left out if it was sent before `young_since` (epoch seconds): only the workflow of a younger one may make further
+    pages.
     """
     for index, signal in enumerate(entry.accepted_signals):
         # The page of a resolve replaces no other page, since the resolve may be forged.
