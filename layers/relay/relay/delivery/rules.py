@@ -303,15 +303,15 @@ def step(task: Task, entry: Entry, now: float) -> tuple[Task, Entry, Action]:
 
 
 def with_end(task: Task, entry: Entry, action: Action) -> Entry:
-    """Return the entry as the action begins with it: if the state is a resolve, its incident's pages end now.
+    """Return the entry with which the action begins: if the state is a resolve, its incident's pages end now.
 
-    They do not wait until xMatters accepts the resolve. The pages of a flapping incident stay until it is calm, unless
-    the resolve is dead-lettered, or a pause holds it. Without access to xMatters' REST API no page can be ended.
+    They do not wait until xMatters accepts the resolve, but until a flapping incident is calm.
     """
     if isinstance(action, Settle):
         return action.note or entry
-    is_restless = task.is_flapping and isinstance(action, Wait) and action.reason != Reason.PAUSED
-    if task.state.is_open or task.channel.rest is None or is_restless or task.state.precedes(entry.newest):
+    is_flapping = isinstance(action, Wait) and action.reason == Reason.FLAPPING
+    # Without access to xMatters' REST API no page can be ended.
+    if task.state.is_open or task.channel.rest is None or is_flapping or task.state.precedes(entry.newest):
         return entry
     return entry.ended_unannounced(task.state)
 
