@@ -13,16 +13,15 @@ _HASH_LENGTH = 8
 
 
 class Audience(NamedTuple):
-    """Recipients of a signal, with what the ledger has to know of them when it records the signal.
+    """Recipients of a signal, with what the ledger records of them.
 
     Attributes:
-        recipients: Names of the recipients; empty if xMatters' workflow chooses them. With `is_for_acknowledger`, these
-            are the recipients that the signal would have had otherwise.
+        recipients: Names; empty if xMatters' workflow chooses. With `is_for_acknowledger`, these are the recipients
+            that the signal would have had otherwise.
         is_for_acknowledger: True if the signal was only for the person who acknowledged the incident.
         awaits_receipt: True if the channel awaits a proof that people know of a critical.
         has_others: True if the policy has `unanswered_recipients`, and all of them were among the recipients.
-        is_further: True if the signal was for further recipients alone: a late tag or a missing answer brought them in,
-            and all others knew the state.
+        is_further: True if the signal was for further recipients alone.
     """
 
     recipients: tuple[str, ...] = ()
@@ -45,12 +44,10 @@ class AcceptedSignal(NamedTuple):
         page_number: The first page's number, as people see it; empty if unknown.
         is_over: True if the pages are known, and none of them is active any more.
         is_page_missing: True if the signal's `followup` job found no page before its time limit.
-        is_for_acknowledger: True if the signal was only for the person who acknowledged the incident.
-        recipients: Short hashes of the names in `Audience.recipients`, concatenated, as `hashes_of` makes them; empty
-            if the workflow chooses the recipients.
+        is_for_acknowledger, is_further: As in `Audience`.
+        recipients: Hashes (`hashes_of`) of `Audience.recipients`; empty if the workflow chooses the recipients.
         is_critical: True if the signal announced an open and critical incident.
-        failed: Short hashes of the recipients that xMatters could not notify, in the form of `recipients`.
-        is_further: True if the signal was for further recipients alone (`Audience.is_further`).
+        failed: Hashes of the recipients that xMatters could not notify, in the form of `recipients`.
     """
 
     request_id: str
@@ -80,10 +77,9 @@ class AcceptedSignal(NamedTuple):
         )
 
     def with_failed(self, names: Iterable[str]) -> "AcceptedSignal":
-        """Return the signal with a recipient recorded as failed: the one that has one of `names`.
+        """Return the signal with the recipient that has one of `names` recorded as failed; as it is if none has.
 
-        xMatters may spell a recipient's name in several ways. If the signal has only one recipient, that recipient
-        failed, whatever the names are. If no recipient has any of the names, the signal stays as it is.
+        A signal's only recipient failed, whatever `names` are: xMatters may spell a name in several ways.
         """
         known, failed = _split(self.recipients), _split(self.failed)
         failed += known if len(known) == 1 else _split(hashes_of(tuple(names)))
@@ -109,8 +105,7 @@ class AcceptedSignal(NamedTuple):
     def reaches_all_of(self, older: "AcceptedSignal") -> bool:
         """True if every recipient of the earlier signal `older` is also a recipient of this signal.
 
-        False if this signal was for the acknowledger alone. If the workflow chose the recipients of both signals, the
-        result is True; if it chose those of only one, False.
+        False if this signal was for the acknowledger alone. All recipients that a workflow chooses count as one.
         """
         if self.is_for_acknowledger:
             return False
@@ -119,20 +114,16 @@ class AcceptedSignal(NamedTuple):
         return set(_split(older.recipients)) <= set(_split(self.recipients))
 
     def merged(self, seen: "AcceptedSignal") -> "AcceptedSignal":
-        """Merge this record with `seen`, a newer record of the same signal by a `followup` job.
+        """Return `seen`, a newer record of this signal by a `followup` job, with the failed recipients of this record.
 
-        The pages are those of `seen`. If `seen` has none, the pages of this record stay. The failed recipients of this
-        record stay, since a `followup` job knows of none.
+        If `seen` has no pages, those of this record stay.
         """
         found = self if self.pages and not seen.pages else seen
         return replace(found, is_over=self.is_over or seen.is_over, failed=self.failed)
 
 
 def with_signal(signals: tuple[AcceptedSignal, ...], signal: AcceptedSignal) -> tuple[AcceptedSignal, ...]:
-    """Return the signals with `signal` added, ordered by `at`. Only the latest MAX_ACCEPTED_SIGNALS are kept.
-
-    If one of them has the request id of `signal`, nothing is added.
-    """
+    """Return the latest MAX_ACCEPTED_SIGNALS signals, ordered by `at`, with `signal` unless its request id is known."""
     if any(signal.request_id == known.request_id for known in signals):
         return signals
     return tuple(sorted((*signals, signal), key=lambda each: each.at)[-MAX_ACCEPTED_SIGNALS:])

@@ -28,13 +28,8 @@ USE_KEPT_SECONDS = 400 * 24 * 3600.0
 def read_marks(table: Table) -> Mapping[str, str]:
     """Return the change marks of all channels: random texts by the mark's name. Raises LedgerError.
 
-    A function that sees a new mark reads the channel's secret again. A channel has up to two marks, and none if nothing
-    changed recently:
-
-    | name of the mark | changes with |
-    | --- | --- |
-    | the channel's name | a revoked credential |
-    | `settings_mark_name(channel)` | the mode, or a pause |
+    A function that sees a new mark reads the channel's secret again. A revoked credential changes the mark with the
+    channel's name; a new mode or pause, the mark with the name `settings_mark_name(channel)`.
     """
     found = table.read(MARKS_KEY)
     return {name: mark for name, (mark, _) in _marks(found.text).items()} if found else {}
@@ -43,9 +38,8 @@ def read_marks(table: Table) -> Mapping[str, str]:
 def change_mark(table: Table, channel: str, mark: str, now: float, *, revokes: bool) -> None:
     """Store a new mark for a channel, so that functions read its secret again soon. Raises LedgerError.
 
-    `mark` is any text that was not used before, and `now` is in epoch seconds. `revokes` is True if a credential was
-    revoked: no function then uses a copy of the secret that it cached before. False is for any other change, such as of
-    a pause: a function may use its copy as long as the secret can't be read.
+    `mark` is a text that was not used before; `now` is in epoch seconds. If a credential was revoked (`revokes`), no
+    function uses an older copy of the secret then. Otherwise a function uses its copy while the secret can't be read.
     """
     changed = {channel if revokes else settings_mark_name(channel): (mark, now)}
 
@@ -64,17 +58,17 @@ def _marks(text: str) -> dict[str, tuple[str, float]]:
 
 
 def last_used(table: Table, channel: str, endpoint: EndpointName, fingerprint: str) -> float | None:
-    """Return the recorded time of a credential's last use (epoch seconds), at most an hour behind; None if unknown.
+    """Return when a credential was used last (epoch seconds); None if unknown. Raises LedgerError.
 
-    `fingerprint` is a hash of the credential, one of `Channel.fingerprints`. Raises LedgerError.
+    `fingerprint` is one of `Channel.fingerprints`. The time is at most an hour behind.
     """
     return _time(table.read(use_key(channel, endpoint, fingerprint)))
 
 
 def newest_use(table: Table, keys: Collection[str]) -> float | None:
-    """Return the recorded time of the last use of any of these credentials (epoch seconds); None if there is none.
+    """Return when any of these credentials was used last (epoch seconds); None for never. Raises LedgerError.
 
-    `keys` are the credentials' table keys, made by `use_key`. The time is at most an hour behind. Raises LedgerError.
+    `keys` are made by `use_key`. The time is at most an hour behind.
     """
     times = map(_time, table.read_many(keys).values())
     return max((at for at in times if at is not None), default=None)
@@ -100,9 +94,9 @@ class Uses:
     _noted: dict[str, float] = field(default_factory=dict, init=False, repr=False)
 
     def record(self, key: str, deadline: Deadline) -> None:
-        """Record that a credential was used now, at most once an hour. `key` is its table key, made by `use_key`.
+        """Record a credential's use now, at most once an hour. Errors of the table are ignored.
 
-        Errors of the table are ignored. `deadline` limits the time of the write.
+        `key` is made by `use_key`. `deadline` limits the time of the write.
         """
         now = self.clock()
         if self._noted.get(key, 0.0) > now:

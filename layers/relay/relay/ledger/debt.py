@@ -1,8 +1,4 @@
-"""Debt of an incident: its newest state while that is owed, what it waits for, and its index row. Pure code.
-
-The sweeper, a function of each minute, reads the rows. If the message that should wake a debt vanished, the sweeper
-sends a new one, made from the job that the ledger stores.
-"""
+"""Debt of an incident: its newest state while that is owed, what it waits for, and its index row. Pure code."""
 
 import zlib
 from collections.abc import Mapping
@@ -14,7 +10,7 @@ from relay.incidents.share import State
 
 
 class Slot(NamedTuple):
-    """A time that the rate limiter reserved for a signal that has to wait.
+    """Time that the rate limiter reserved for a signal that has to wait.
 
     Attributes:
         at: The reserved time (epoch seconds).
@@ -30,7 +26,7 @@ class Wait(NamedTuple):
 
     Attributes:
         until: End of the wait (epoch seconds).
-        slot: The time that the rate limiter reserved for the signal; None if it reserved none.
+        slot: None if the rate limiter reserved no time for the signal.
         is_probe: True if this state's signal is to test an open circuit breaker: a message wakes it at the wait's end.
     """
 
@@ -45,8 +41,8 @@ class Ticket(NamedTuple):
 
     Attributes:
         taken: The second (epoch seconds) in which the signal was counted, by the name of each rate limit's table item
-            ("gate"). Empty if the rate limiter could not read its table, and let the signal through uncounted.
-        troubled: True if the circuit breaker has counted failures or was open, so that a success has to reset it.
+            ("gate"). Empty if the table failed, and the signal was let through uncounted.
+        troubled: True if a success has to reset the circuit breaker, which counted failures or was open.
         is_probe: True if the signal tests a circuit breaker that was open.
     """
 
@@ -71,16 +67,15 @@ MAX_BEGUN = 5
 
 
 class Row(NamedTuple):
-    """Row of a debt in the table's `due` index, by which the sweeper (a function of each minute) finds the debt.
+    """Row of a debt in the table's `due` index, by which the sweeper finds the debt.
 
     Attributes:
-        due: Time from which the sweeper acts on the debt (epoch seconds). If a message wakes the state, it is some
-            minutes after the message is due; otherwise, the end of the wait.
-        job: Name of the stored job, from which the sweeper makes a message. Empty for a given-up state, and for an open
-            receipt (proof that people know of a critical): the sweeper only notifies the fallback topic of these.
+        due: Time from which the sweeper acts on the debt (epoch seconds): some minutes after its message is due, or the
+            end of a wait without a message.
+        job: Name of the stored job, from which the sweeper makes a message. Empty for a given-up state and for an open
+            receipt, of which the sweeper only notifies the fallback topic.
         begun: Number of attempts that workers began since the last recorded result.
-        is_unbegun: True if no worker got the sweeper's last message (a "bell") for this debt. The sweeper then invokes
-            the job worker itself in place of a further message.
+        is_unbegun: True if no worker got the sweeper's last bell. The sweeper then invokes the job worker itself.
         is_critical: True if the owed state is critical, or a receipt is open. `table.stored_row` sets it.
     """
 
@@ -111,7 +106,7 @@ def shard(key: str, *, is_critical: bool) -> str:
 
 
 def shards(kind: str) -> list[str]:
-    """Return all shards of the `due` index (of debts) for a kind of debts: `critical` or `other`."""
+    """Return all shards of the `due` index for a kind of debts: `critical` or `other`."""
     return [f"{kind}#{number}" for number in range(SHARDS)]
 
 
@@ -124,8 +119,7 @@ FOR_OTHERS = "for_others"
 def stored_key(entry: str, stored_name: str) -> str:
     """Return the table's key for a job that is stored beside the ledger entry with the key `entry`.
 
-    `stored_name` is `Job.stored_name` for the job of an owed state. It is FALLBACK_DESCRIPTION for a job that describes
-    a critical to people, and FOR_OTHERS for the job that signals `unanswered_recipients`.
+    `stored_name` is `Job.stored_name` for the job of an owed state, or else FALLBACK_DESCRIPTION or FOR_OTHERS.
     """
     return f"job/{entry.removeprefix('incident/')}/{stored_name}"
 
@@ -138,26 +132,21 @@ BEHIND_SECONDS = 90 * 24 * 3600.0
 class Debt(NamedTuple):
     """Debt of an incident: what is known of its newest state while that is owed. Times are epoch seconds, 0 for never.
 
-    A state is owed if the channel's policy says to signal it, and xMatters has not accepted that signal yet. It may be
-    the first signal, one that repeats it, or one to further recipients.
-
     Attributes:
-        since: Arrival of the state with which the debt began. For a debt to further recipients alone, when it began.
-            None if nothing is owed.
+        since: Arrival of the state with which the debt began; for a debt to further recipients alone, its begin. None
+            if nothing is owed.
         is_notified: True if the fallback topic was notified of the debt.
-        plan: Number of the newest state's message; 0 before its first one. A later message has a higher number, and
-            workers drop one with a lower number. The number stays once nothing is owed, so that a late copy is dropped.
+        plan: Number of the newest state's message, 0 before its first one; workers drop a lower one. The number stays
+            when nothing is owed any more, so that a late message is dropped.
         attempts: Number of attempts of the newest state.
         reason: Reason of the last failed attempt, or of the wait of a replayed or paused state; empty if there is none.
-        slot: Time that the rate limiter reserved for the incident's next signal; None if there is none.
-        row: The row in the table's `due` index, by which the sweeper finds the debt. None if nothing is owed, if the
-            first attempts are being made, or if the state's job could not be stored.
-        paused_until: End of the last pause of the channel for which the state waited. The delay until the fallback
-            topic is notified counts from then.
+        slot: Time that the rate limiter reserved for the next signal; None if there is none.
+        row: None if nothing is owed, during the first attempts, or if the state's job could not be stored.
+        paused_until: End of the last pause for which the state waited. The fallback topic's delay counts from then.
         paused_by: Id of that pause (`Pause.id`); empty if the state waited for none.
         claim_hold_until: End of the debt's only wait for BigPanda's answer about a resolve; 0 if it did not wait yet.
         dead_lettered_at: When the newest state was dead-lettered; 0 if it was not, or if it was replayed since.
-        revived_at: When the newest state was revived: made owed again, after an operator replayed its message.
+        revived_at: When the newest state was made owed again by a replay.
     """
 
     since: float | None = None
@@ -180,14 +169,11 @@ class Debt(NamedTuple):
 
     @property
     def is_given_up(self) -> bool:
-        """True if the newest state was dead-lettered, and not replayed since. It is owed until an operator drops it."""
+        """True if the newest state was dead-lettered, and not replayed since."""
         return self.dead_lettered_at > 0
 
     def earliest_since(self, came: float) -> float:
-        """Return the earlier of two times (epoch seconds): `came`, a state's arrival, and `since`, when the debt began.
-
-        If nothing is owed, it is `came`.
-        """
+        """Return the earlier of `came`, a state's arrival (epoch seconds), and `since`; `came` if nothing is owed."""
         return came if self.since is None else min(came, self.since)
 
     @property
@@ -197,7 +183,7 @@ class Debt(NamedTuple):
 
     @property
     def due(self) -> float:
-        """Time from which the sweeper acts on the debt (epoch seconds); 0 without a row in the table's index."""
+        """Time from which the sweeper acts on the debt (epoch seconds); 0 without a row."""
         return self.row.due if self.row else 0.0
 
     @property
@@ -209,39 +195,30 @@ class Debt(NamedTuple):
         return replace(self, paused_until=ended) if self.paused_until > ended else self
 
     def settled(self) -> "Debt":
-        """Return the debt with nothing owed, waited for or reserved.
-
-        `plan`, `attempts`, `reason` and `revived_at` stay, since they tell of the past.
-        """
+        """Return the debt with nothing owed or reserved: only `plan`, `attempts`, `reason` and `revived_at` stay."""
         return Debt(plan=self.plan, attempts=self.attempts, reason=self.reason, revived_at=self.revived_at)
 
     def dead_lettered(self, state: State, at: float) -> "Debt":
         """Return the debt after the newest state, `state`, was dead-lettered at `at` (epoch seconds).
 
-        The debt keeps a row without a stored job until the state is replayed, superseded or dropped. By the row the
-        sweeper notifies the fallback topic of a critical, and counts the state as given up.
+        Its row stays, without a stored job: by it, the sweeper notifies the fallback topic of a critical.
         """
         due = at if state.is_critical and not self.is_notified else at + BEHIND_SECONDS
         return replace(self, row=Row(due), dead_lettered_at=max(at, self.dead_lettered_at))
 
     def postponed(self, until: float) -> "Debt":
-        """Return the debt with its row, if any, not due before `until` (epoch seconds), since its job has to wait.
-
-        The row's count of begun attempts (`begun`) starts again from 0.
-        """
+        """Return the debt with its row, if any, not due before `until` (epoch seconds), and with `begun` 0."""
         if self.row is None:
             return self
         return replace(self, row=replace(self.row, due=max(self.row.due, until), begun=0, is_unbegun=False))
 
     def woken(self, until: float) -> "Debt":
-        """Return the debt after the sweeper sent a message (a "bell") for it: its row is due again at `until`."""
+        """Return the debt after the sweeper sent a bell: its row is due again at `until` (epoch seconds)."""
         return replace(self, row=replace(self.row, due=until, is_unbegun=True)) if self.row else self
 
     def bell_begun(self) -> "Debt":
-        """Return the debt after a worker got the sweeper's message ("bell"): its row has one more begun attempt.
-
-        A message that SQS delivers twice counts twice. A debt without a row stays as it is.
-        """
+        """Return the debt after a worker got the sweeper's bell: its row has one more begun attempt."""
+        # A message that SQS delivers twice counts twice.
         if self.row is None:
             return self
         return replace(self, row=replace(self.row, begun=self.row.begun + 1, is_unbegun=False))

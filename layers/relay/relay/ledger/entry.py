@@ -1,7 +1,7 @@
-"""Entry of the ledger: the states, signals, debt and end of one incident. Pure code.
+"""Entry of the ledger: the record of one incident's states, signals, debt and end. Pure code.
 
-There is one entry for each channel, set of recipients that the webhook's URL names, and incident. An entry is
-immutable: each change returns a new one. Methods of `Debt` and `End` change only the debt or the end.
+A channel has one entry for each incident and set of recipients that the webhook's URL names. Entries are immutable:
+each change returns a new one. Methods of `Debt` and `End` change only the debt or the end.
 """
 
 import hashlib
@@ -32,15 +32,14 @@ CLAIM_AGAIN_SECONDS = 120.0
 
 
 class End(NamedTuple):
-    """Last end of an incident, and a claimed one: a resolve that BigPanda is asked about. Times are epoch seconds.
+    """Last end of an incident, and its claim: resolves that BigPanda has yet to confirm. Times are epoch seconds.
 
     Attributes:
-        at: When the incident ended last; 0 for never. Pages of signals that were sent before have to be terminated.
-        claimed_at: Arrival of the first of the resolves about which BigPanda is asked now; 0 if no resolve is claimed.
-        version: BigPanda's timestamps of the latest claimed resolve. For a resolve without timestamps, both are its
-            arrival. None if no resolve was ever claimed.
-        silent_since: Start of BigPanda's silence: when it was asked the first question that it left unanswered. 0 if it
-            answered the last question.
+        at: When the incident ended last; 0 for never. Pages of earlier signals have to be terminated.
+        claimed_at: Arrival of the resolve that began the claim; 0 if there is no claim now.
+        version: BigPanda's timestamps of the latest claimed resolve; its arrival, twice, if it has none. They stay
+            after BigPanda refuted the claim. None if there was no claim since the last end.
+        silent_since: When the first question was asked that BigPanda left unanswered since its last answer; 0 for none.
     """
 
     at: float = 0.0
@@ -50,15 +49,12 @@ class End(NamedTuple):
 
     @property
     def is_claimed(self) -> bool:
-        """True if a resolve came, and BigPanda has not confirmed or refuted it yet."""
+        """True if a resolve waits for BigPanda to confirm or refute it."""
         return self.claimed_at > 0
 
     @property
     def last_claimed_at(self) -> float:
-        """Time of the latest claimed resolve (epoch seconds), also of a refuted one; 0 if none was ever claimed.
-
-        It is the later of two times: `claimed_at`, and the newest timestamp in `version`.
-        """
+        """Time of the latest claimed resolve (epoch seconds), also of a refuted one; 0 if none is known."""
         return max(self.claimed_at, self.version[0] if self.version else 0.0)
 
     def has_refuted(self, version: Version | None) -> bool:
@@ -68,17 +64,14 @@ class End(NamedTuple):
         return version <= self.version
 
     def begins_claim(self, came: float) -> bool:
-        """True if BigPanda has to be asked a new question about a resolve that came at `came` (epoch seconds).
+        """True if BigPanda has to be asked anew about a resolve that came at `came` (epoch seconds).
 
-        False if another resolve began a claim less than CLAIM_AGAIN_SECONDS before: its question is for this one, too.
+        False if a claim that began less than CLAIM_AGAIN_SECONDS before covers the resolve.
         """
         return not self.is_claimed or came - self.claimed_at >= CLAIM_AGAIN_SECONDS
 
     def claimed(self, came: float, version: Version | None) -> "End":
-        """Return the incident's end with one more claimed resolve, which came at `came` (epoch seconds).
-
-        `version` has its timestamps; None if it has none.
-        """
+        """Return the end with one more claimed resolve: its arrival (epoch seconds), and its timestamps, if any."""
         known, version = self.version if self.is_claimed else None, version or (came, came)
         return replace(
             self,
@@ -88,30 +81,25 @@ class End(NamedTuple):
         )
 
     def answered_open(self, asked_at: float) -> "End":
-        """Return the incident's end after BigPanda answered "open" to the question asked at `asked_at` (epoch seconds).
+        """Return the end after BigPanda answered "open" to a question that was asked at `asked_at` (epoch seconds).
 
-        If the last claimed resolve came CLAIM_SECONDS or more before the question, the claim is refuted and ends. Else
-        the claim stays, since BigPanda's API may lag behind its webhook.
+        The claim ends only if its latest resolve came CLAIM_SECONDS or more before the question.
         """
         is_refuted = self.is_claimed and asked_at - self.last_claimed_at >= CLAIM_SECONDS
         return replace(self, claimed_at=0.0 if is_refuted else self.claimed_at, silent_since=0.0)
 
     def silence_reset(self) -> "End":
-        """Return the incident's end with `silent_since` 0: a rate limit delayed a question, so silence counts anew."""
+        """Return the end with `silent_since` 0, for a question that a rate limit delayed."""
         return replace(self, silent_since=0.0)
 
     def unanswered(self, asked_at: float) -> "End":
-        """Return the incident's end after a question, asked at `asked_at` (epoch seconds), got no answer.
-
-        `silent_since` is then `asked_at`, unless an earlier question was left unanswered, too.
-        """
+        """Return the end after BigPanda left a question of `asked_at` (epoch seconds) unanswered."""
         return replace(self, silent_since=self.silent_since or asked_at)
 
     def closed_by(self, came: float, version: Version | None) -> "End":
-        """Return the incident's end after a closed state came at `came` (epoch seconds) with timestamps `version`.
+        """Return the end after a closed state: its arrival `came` (epoch seconds), and its timestamps, if it has any.
 
-        The claim ends, unless its latest resolve is newer than the state. If the state has no timestamps (None), the
-        arrivals are compared. The time of the last end (`at`) stays.
+        The claim ends, but not if its latest resolve is newer than the state.
         """
         is_newer = self.claimed_at > came
         if self.version is not None and version is not None:
@@ -124,10 +112,10 @@ NEVER_ENDED = End()
 
 
 class Flap(NamedTuple):
-    """Memory of an incident's last changes, by which it is known to flap (change too often). Times: epoch seconds.
+    """Memory of an incident's last changes, by which the relay sees that it flaps. Times are epoch seconds.
 
     Attributes:
-        changes: Times of the last changes (open or over, or another status), oldest first, announced or not.
+        changes: Times of the last changes (opened, over, or another status), oldest first, announced or not.
         calm_at: When the flapping incident counts as calm, unless it changes again; 0 if it does not flap.
         is_signalled: True if a signal said that the incident flaps. Until it is calm, only a worse state is announced.
     """
@@ -137,10 +125,9 @@ class Flap(NamedTuple):
     is_signalled: bool = False
 
     def after_state(self, before: State | None, state: State, rule: FlapRule, *, is_flagged: bool) -> "Flap":
-        """Return the memory of changes after `state` came. `before` is the state before it; None if it is the first.
+        """Return the memory after `state` came. `before` is the state before it; None if it is the first.
 
-        The incident flaps if it changed as often as `rule` says, or if it is open and BigPanda says that it flaps
-        (`is_flagged`). If the incident was calm when `state` came, an earlier flap is forgotten.
+        The incident flaps if it changed as often as `rule` says, or if it is open and BigPanda says so (`is_flagged`).
         """
         known = self if state.came < self.calm_at else Flap(self.changes)
         changes = tuple(at for at in known.changes if at > state.came - rule.seconds)
@@ -153,7 +140,7 @@ class Flap(NamedTuple):
         return Flap(changes, calm_at, known.is_signalled)
 
     def announcing(self) -> "Flap":
-        """Return the memory of changes after xMatters accepted a signal. If the incident flaps, that signal said so."""
+        """Return the memory after xMatters accepted a signal. If the incident flaps, that signal said so."""
         return replace(self, is_signalled=True) if self.calm_at else self
 
 
@@ -169,12 +156,10 @@ LEASE_SECONDS = 15.0
 
 
 class Lease(NamedTuple):
-    """A sender's exclusive right to send for an incident.
+    """A sender's exclusive right to send for an incident. Times are epoch seconds.
 
     Attributes:
         owner: Unique name of the sender.
-        until: The end of the lease (epoch seconds).
-        began: The start of the lease (epoch seconds).
         state: The state that the sender announces.
     """
 
@@ -200,7 +185,7 @@ class Acknowledgement(NamedTuple):
     Attributes:
         by: xMatters' name of the person.
         rank: Severity of the state, a higher one is worse; 0 if the state has none.
-        at: Arrival of the acknowledgement (epoch seconds); 0 if it is not known.
+        at: Arrival of the acknowledgement (epoch seconds); 0 if unknown.
     """
 
     by: str
@@ -212,10 +197,9 @@ class About(NamedTuple):
     """Members that an entry keeps of the incident's last share besides its state.
 
     Attributes:
-        title: Title of the incident, for operators; empty if unknown. Nothing is decided by it.
-        environment_id: Id of the incident's environment in BigPanda; empty if unknown.
-        facts: Facts that routes and pauses ask about, and that BigPanda's API lacks: values by fact, such as
-            `environment` (`channels.kept_facts`).
+        title: Title for operators; empty if unknown. Nothing is decided by it.
+        environment_id: BigPanda's id of the incident's environment; empty if unknown.
+        facts: Values of facts that BigPanda's API lacks, for routes and pauses, by fact (`channels.kept_facts`).
     """
 
     title: str = ""
@@ -227,28 +211,20 @@ _NOTHING_KEPT = About()
 
 
 class Entry(NamedTuple):
-    """Ledger entry of an incident: an immutable record of its states, signals, debt and end.
+    """Ledger entry of an incident: an immutable record.
 
     Attributes:
-        newest: The newest state that the ledger knows, announced or not; None if there is none. A resolve that BigPanda
-            has to confirm does not count. The incident is over if this state is closed.
-        seen_digests: Hashes (`State.marked_digest`) of the states with the newest state's timestamps, by which late
-            copies of a share are recognised.
+        newest: The newest known state, announced or not; None for none. A resolve that BigPanda has yet to confirm does
+            not count.
+        seen_digests: Hashes (`State.marked_digest`) of the states with `newest`'s timestamps, to recognise late copies.
         announced: The newest state that xMatters accepted; None if there is none.
-        doubtful: States that xMatters may have accepted: the answer to the signal was ambiguous, or the sender died.
-        eased: A better state that came after the announced one and was not announced; None if there is none. A newer
-            state counts as worsened if it is worse than this one. After a snooze, this is the announced state, marked
-            as over: so an open state counts as reopened, and is announced once more.
-        acknowledgement: The acknowledgement of the announced state; None if nobody acknowledged it.
-        receipt: How far it is proven that people know of the announced critical.
-        lease: The lease of the sender that works now, or that died; None if there is none.
-        signal_times: Times of the last signals that xMatters accepted, or may have accepted, oldest first (epoch
-            seconds).
-        accepted_signals: The last accepted signals and their pages, oldest first.
-        debt: The newest state's debt, while that state is owed.
-        end: The last end of the incident, and the resolve that BigPanda is asked about.
-        flap: Memory of the incident's changes, if the policy has a rule for flaps.
-        about: What the entry keeps of the incident's last share besides its state.
+        doubtful: States that xMatters may have accepted: its answer was ambiguous, or the sender died.
+        eased: A better state that came after `announced`, and was not announced. A state that is worse than this one
+            counts as worsened. At a snooze's end, this is `announced` as over: an open state then counts as reopened.
+        acknowledgement: That of `announced`; None if nobody acknowledged it.
+        lease: The lease of the sender that works now, or that died.
+        signal_times: Times of the last signals that xMatters accepted or may have, oldest first (epoch seconds).
+        accepted_signals: The last accepted signals, oldest first.
         others: Members of the stored JSON that this version does not know. They are written back unchanged.
         sequence: Version of the table item, for optimistic locking; 0 if there is no item.
         is_unreadable: True if the stored item could not be parsed, and this entry replaces it.
@@ -281,11 +257,7 @@ class Entry(NamedTuple):
         return self.lease is not None and now < self.lease.until
 
     def next_start(self, now: float) -> float:
-        """Return the start of the next lease (epoch seconds): `now`, or later.
-
-        It is later than the start of each known lease, and than the incident's last end, even if this sender's clock is
-        behind.
-        """
+        """Return when the next lease starts (epoch seconds): `now`, or just after the latest known lease or end."""
         return max(now, self._last_start() + 2 * TICK_SECONDS, self.end.at + TICK_SECONDS)
 
     def _last_start(self) -> float:
@@ -306,26 +278,22 @@ class Entry(NamedTuple):
         return is_owed and all(each.at < self.end.at for each in self.accepted_signals if each.is_open)
 
     def claiming(self, state: State) -> "Entry":
-        """Return the ledger entry with the resolve `state` noted as claimed: it counts only once BigPanda confirms it.
-
-        The caller queues the question to BigPanda. Newest state, debt and pages stay as they are.
-        """
+        """Return the entry with the resolve `state` noted as claimed. The caller queues the question to BigPanda."""
         return replace(self, end=self.end.claimed(state.came, state.version if state.has_own_version else None))
 
     def claim_hold(self, state: State) -> float:
         """Return until when `state` waits for BigPanda's answer about a claimed resolve (epoch seconds); 0 for no wait.
 
-        An open state waits until CLAIM_SECONDS after the resolve came. A debt waits only once for such an answer. A
-        closed state does not wait, nor does a state that is newer than the resolve.
+        Only an open state that is not newer than the resolve waits, and a debt waits only once.
         """
         if not self.end.is_claimed or not state.is_open or self.is_after_claim(state):
             return 0.0
         return self.debt.claim_hold_until or self.end.claimed_at + CLAIM_SECONDS
 
     def is_after_claim(self, state: State) -> bool:
-        """True if a state is newer than the latest claimed resolve, or if no resolve was ever claimed.
+        """True if `state` is newer than the latest claimed resolve, or if none is known.
 
-        The timestamps are compared. If the state has none of its own, its arrival counts.
+        Timestamps are compared, or the arrivals if a state has none of its own.
         """
         if state.version is None or state.has_borrowed_version or self.end.version is None:
             # The version of a resolve without timestamps is its arrival.
@@ -334,22 +302,15 @@ class Entry(NamedTuple):
 
     @property
     def is_snooze_over(self) -> bool:
-        """True from a snooze's end until a state is announced, or found to need no signal.
-
-        An open state counts as reopened in that time.
-        """
+        """True from a snooze's end until a state is announced, or found to need no signal."""
         return self.announced is not None and self.eased == _as_over(self.announced)
 
     def is_eased_by(self, state: State) -> bool:
-        """True if a state is better than the announced one: a lower status, or over. False if none was announced."""
+        """True if `state` is better than the announced one: a lower status, or over. False if none was announced."""
         return self.announced is not None and compare(self.announced, state).transition in _BETTER
 
     def maybe_announced(self) -> tuple[State | None, ...]:
-        """Return the states that may have been announced last: the announced one (or None), and all that are uncertain.
-
-        These are the doubtful states, and that of the lease: its sender may have died after xMatters accepted its
-        signal.
-        """
+        """Return the states that may have been announced last: `announced` (or None), `doubtful`, and the lease's."""
         in_flight = (self.lease.state,) if self.lease else ()
         return (self.announced, *self.doubtful, *in_flight)
 
@@ -359,34 +320,31 @@ class Entry(NamedTuple):
         return is_as_old and state.marked_digest in self.seen_digests
 
     def may_have_paged(self, state: State) -> bool:
-        """True if exactly this state is doubtful: xMatters may have accepted it, but did not say so."""
+        """True if exactly this state is doubtful: xMatters may have accepted it."""
         return any(state.is_same(doubtful) for doubtful in self.doubtful)
 
     @property
     def delay_start(self) -> float | None:
-        """Time from which the relay measures the delay of the owed signal (epoch seconds); None if nothing is owed.
+        """Time from which the delay of the owed signal counts (epoch seconds); None if nothing is owed.
 
-        If a critical is delayed too long, the fallback topic is notified. The delay starts when a state becomes owed.
-        It starts later if the channel is paused, or if the incident flaps: at the end of the pause, or when the
-        incident counts as calm.
+        It is the latest of the debt's begin, the end of its last pause, and `quiet_until` of the newest state.
         """
         if self.debt.since is None:
             return None
         return max(self.debt.since, self.debt.paused_until, self.quiet_until(self.newest) if self.newest else 0.0)
 
     def quiet_until(self, state: State) -> float:
-        """Return the time before which `state` is not announced, since the incident flaps (epoch seconds); 0 for none.
+        """Return until when `state` is not announced, since the incident flaps (epoch seconds); 0 if it need not wait.
 
-        A state need not wait if it is worse than one of the states that may have been announced last.
+        A state need not wait if it is worse than one of `maybe_announced`.
         """
         is_worse = any(told is None or state.is_worse_than(told) for told in self.maybe_announced())
         return self.flap.calm_at if self.flap.is_signalled and not is_worse else 0.0
 
     def owing(self, state: State, plan: int = 0) -> "Entry":
-        """Return the entry with `state` as its newest state, and owed. If a state is owed already, `debt.since` stays.
+        """Return the entry with `state` as its newest state, and owed. A debt that began earlier keeps its `since`.
 
-        `plan` is the number of the message that wakes the state; 0 if none does. If the entry has a higher number for
-        the same share, that number stays.
+        `plan` is the number of the message that wakes the state, 0 for none. A higher one of the same share stays.
         """
         entry = self._with_newest(state)
         known = self.debt.plan if state.is_of_same_share(self.newest) else 0
@@ -409,11 +367,10 @@ class Entry(NamedTuple):
         return replace(entry, debt=replace(entry.debt, row=row))
 
     def unchanged(self, state: State, *, is_left_out: bool = False) -> "Entry":
-        """Return the ledger entry with a newer state that the policy does not announce: nothing is owed any more.
+        """Return the entry with a newer state that the policy does not announce: nothing is owed any more.
 
-        If the state is closed, the entry's `end` records that the incident is over. `is_left_out` is True if the policy
-        wants a signal of `state`, and only a pause or shadow mode prevents it. In that case a better state stays in
-        `eased`, so that the next share as bad as `state` is announced.
+        A closed state ends the incident. `is_left_out` is True if only a pause or shadow mode prevents a signal of
+        `state`: then a better state stays in `eased`, so that the next share as bad as `state` is announced.
         """
         eased = state.without_alerts() if self.is_eased_by(state) else None
         if is_left_out and self.eased and state.is_worse_than(self.eased):
@@ -426,10 +383,9 @@ class Entry(NamedTuple):
         return entry if state.is_open else entry._ended_by(state)
 
     def ended_unannounced(self, state: State) -> "Entry":
-        """Return the ledger entry after a resolve (`state`) that is not announced yet: the pages have to end now.
+        """Return the entry after a resolve (`state`) that is not announced yet: pages and receipt have to end now.
 
-        If the incident opens before the resolve is announced, the open state counts as reopened. The receipt ends: no
-        answer is awaited.
+        If the incident opens before the resolve is announced, the open state counts as reopened.
         """
         eased = state.without_alerts() if self.is_eased_by(state) else self.eased
         return replace(self._ended_by(state), eased=eased, receipt=self.receipt.ended())
@@ -441,10 +397,7 @@ class Entry(NamedTuple):
         return replace(self, end=replace(self.end, at=max(self.end.at, state.came, last_start + TICK_SECONDS)))
 
     def with_snooze_over(self) -> "Entry":
-        """Return the ledger entry of an open incident whose snooze is over, so that its state is announced again.
-
-        The entry stays as it is if no open state was announced.
-        """
+        """Return the entry after the end of a snooze: an open announced state will be announced again."""
         announced = self.announced
         return replace(self, eased=_as_over(announced)) if announced and announced.is_open else self
 
@@ -469,11 +422,11 @@ class Entry(NamedTuple):
         return entry if state.is_critical else replace(entry, receipt=self.receipt.ended())
 
     def leased(self, lease: Lease, tries: int, plan: int | None = None) -> "Entry":
-        """Return the ledger entry with the lease of a sender that is about to send, in at most `tries` attempts.
+        """Return the entry with the lease of a sender that is about to send, in at most `tries` attempts.
 
-        `plan` is the number of the message that a queue has for the lease's state. That state becomes the newest one,
-        and owed. If no queue has a message, `plan` is None: the newest state stays, and what is owed. All `tries` count
-        as signals until the sender records how many xMatters accepted, since the sender may die before that.
+        All `tries` count as signals until the sender records its result, since it may die before. `plan` is the number
+        of the queued message for the lease's state, which becomes the newest one, and owed. `plan` None means that
+        there is no message: the newest state and the debt stay.
         """
         entry = replace(self._without_lease()._counting(lease, tries, lease.began), lease=lease)
         entry = entry if plan is None else entry.owing(lease.state, plan)
@@ -488,26 +441,24 @@ class Entry(NamedTuple):
         until: float,
         audience: Audience = NOBODY_NAMED,
     ) -> "Entry":
-        """Return the ledger entry after xMatters accepted the signal of the lease's state. The lease ends.
+        """Return the entry after xMatters accepted the signal of the lease's state. The lease ends.
 
-        `request_id` is xMatters' id of the signal; None if the answer had none. `maybe_accepted` is the number of
-        attempts that xMatters accepted, or may have accepted, by `until` (epoch seconds). They count for the incident's
-        flood control at that time. `audience` has the signal's recipients.
+        `request_id` is None if xMatters' answer had none. `maybe_accepted` is the number of attempts that xMatters
+        accepted, or may have accepted, by `until` (epoch seconds).
         """
         entry = self._released(lease)._counting(lease, maybe_accepted, until)
         return entry.announcing(lease.state, request_id, lease.began, audience)
 
     def announcing(self, state: State, request_id: str | None, at: float, audience: Audience = NOBODY_NAMED) -> "Entry":
-        """Return the ledger entry with `state` announced. `at` is the start of the sender's lease (epoch seconds).
+        """Return the entry with `state` announced. `at` is the start of the sender's lease (epoch seconds).
 
-        `request_id` is xMatters' id of the signal; None if the answer had none. `audience` has the signal's recipients.
+        `request_id` is None if xMatters' answer had none.
 
-        - Nothing is owed any more, unless a newer state is known. No state is doubtful any more.
+        - Nothing is owed any more, except a newer state. No state is doubtful any more.
         - A resolve ends the incident.
         - A state that opened, worsened, reopened or resolved drops the acknowledgement. A critical one begins a
-          receipt, if the channel awaits receipts. A signal of an open state to the acknowledger alone does neither.
-        - If a newer state is announced already, that one stays announced. `state` becomes doubtful, since people may
-          have been notified of it last.
+          receipt, if `audience` awaits one. A signal of an open state to the acknowledger alone does neither.
+        - If a newer state is announced already, that one stays announced, and `state` becomes doubtful.
         """
         newest, entry = self.newest, self
         if newest and not newest.is_open and self.end.at >= newest.came and state.precedes(newest):
@@ -554,7 +505,7 @@ class Entry(NamedTuple):
         )
 
     def acknowledged(self, target: str, came: float, answered: AcceptedSignal | None = None) -> "Entry":
-        """Return the ledger entry with an acknowledgement by the person `target`, which came at `came` (epoch seconds).
+        """Return the entry with an acknowledgement by the person `target`, which came at `came` (epoch seconds).
 
         The entry stays as it is if no open state is announced, if it has a later acknowledgement, or if this one is out
         of date (`is_overtaken`). `answered` is the signal whose page `target` answered; None if unknown.
@@ -573,22 +524,17 @@ class Entry(NamedTuple):
         return signal.request_id in {each.request_id for each in self.accepted_signals}
 
     def awaits_proof_by(self, signal: AcceptedSignal) -> bool:
-        """True if an answer to `signal` proves that people know of the critical.
-
-        The entry must have that signal, and it must not be older than the receipt.
-        """
+        """True if an answer to `signal` counts for the receipt: the entry has the signal, and no newer receipt."""
         return signal.at >= self.receipt.since and self.has_signal(signal)
 
     def after_dead_end(self, callback: "Callback", signal: AcceptedSignal | None, policy: Policy) -> "Entry":
-        """Return the entry after a callback that reports a failed recipient or a page's end (`Callback.is_dead_end`).
+        """Return the entry after xMatters reported a failed recipient or a page's end (`Callback.is_dead_end`).
 
-        `signal` is the one whose page the callback names. The callback counts if that is the critical's newest signal.
-        `signal` is None if xMatters was not asked about the page. Then only a failed recipient counts, and only if the
-        incident has a single signal. A callback that does not count leaves the entry as it is.
+        `signal` is the one whose page the callback names: the entry changes only if that is the critical's newest
+        signal. `signal` None means that xMatters was not asked about the page: then only a failed recipient of an
+        incident's single signal counts.
 
-        A failed recipient is recorded. The receipt's awaited step counts as missed once xMatters notifies nobody else:
-        all recipients of the signal failed, or its only known page ended. No earlier signal of the critical may have
-        had other recipients.
+        The step that the receipt awaits counts as missed once xMatters notifies nobody else of the critical.
         """
         signals = self.open_signals
         if not signals or signals[-1].at < self.receipt.since:
@@ -612,10 +558,7 @@ class Entry(NamedTuple):
         return replace(entry, receipt=self.receipt.after_dead_end(policy)) if is_whole and is_last else entry
 
     def pages_to_ask_about(self) -> list[str]:
-        """Return the pages about which xMatters is asked who heard of the critical.
-
-        They are those of the first and the newest of its signals that have pages.
-        """
+        """Return the pages about which to ask xMatters: those of the critical's first and newest signals with pages."""
         signals = [each for each in self.accepted_signals if each.is_critical and each.at >= self.receipt.since]
         pages = [each.pages[:MAX_ASKED_PAGES] for each in signals if each.pages]
         return list(dict.fromkeys(chain(*pages[:1], *pages[-1:])))
@@ -632,8 +575,7 @@ class Entry(NamedTuple):
     def is_awaited(self) -> bool:
         """True if the fallback topic has to be notified unless proof comes that somebody heard the announced critical.
 
-        That is so while the receipt is open and the newest state is critical. If xMatters made no page of the signal,
-        it is so while the receipt is open, whatever the newest state is.
+        The receipt is open then. The newest state is critical or unknown, or xMatters made no page of the signal.
         """
         if not self.receipt.is_open or self.receipt.has_no_page:
             return self.receipt.is_open
@@ -642,8 +584,8 @@ class Entry(NamedTuple):
     def awaits_others(self, state: State) -> bool:
         """True if the policy's `unanswered_recipients` have to be signalled of the critical `state`.
 
-        That is so if the fallback topic was notified that nobody is known to have heard of the critical, and those
-        recipients got no signal yet.
+        The fallback topic was notified that nobody is known to have heard of it, and no signal went to those recipients
+        yet.
         """
         announced = self.announced
         # A critical that comes after a better state is another one.
@@ -653,12 +595,9 @@ class Entry(NamedTuple):
     def owing_others(self, row: Row | None, now: float) -> "Entry":
         """Return the entry with its newest state owed to `unanswered_recipients` since `now` (epoch seconds).
 
-        The sweeper finds the debt by `row`. If a state is owed already, its own row becomes due now, and its signal
-        will include those recipients. The entry stays as it is in these cases:
-
-        - Nothing is owed, and `row` is None.
-        - The newest state is dead-lettered.
-        - Those recipients need no signal any more (`awaits_others`).
+        The sweeper finds the debt by `row`. If a state is owed already, its own row becomes due now. The entry stays as
+        it is if nothing is owed and `row` is None, if the newest state is dead-lettered, or if `awaits_others` is False
+        for it.
         """
         if self.newest is None or not self.awaits_others(self.newest) or self.debt.is_given_up:
             return self
@@ -683,10 +622,9 @@ class Entry(NamedTuple):
         until: float,
         reason: str = "",
     ) -> "Entry":
-        """Return the ledger entry after the signal of the lease's state was not accepted. The lease ends.
+        """Return the entry after the signal of the lease's state was not accepted. The lease ends.
 
         xMatters may still have accepted `maybe_accepted` of the `attempts`, which ended at `until` (epoch seconds).
-        `reason` is that of the last failure.
         """
         entry = self._released(lease)
         # Only once: the write may have succeeded before, with its answer lost.
@@ -701,16 +639,11 @@ class Entry(NamedTuple):
     def is_overtaken(
         self, came: float, answered: AcceptedSignal | None = None, *, as_acknowledgement: bool = False
     ) -> bool:
-        """True if a person's answer to a page is out of date: the incident was signalled again, or ended.
+        """True if a person's answer to a page, which came at `came` (epoch seconds), is out of date.
 
-        `came` is the answer's arrival (epoch seconds). `answered` is the signal whose page the answer names; None if
-        unknown. The answer is out of date if one of these happened:
-
-        - The incident ended, or another signal was sent, after `came`.
-        - Another signal of an open state was sent after `answered`.
-
-        Signals to further recipients alone do not count, since they tell of no change. For an acknowledgement
-        (`as_acknowledgement`), those to the acknowledger alone do not count either.
+        It is if the incident ended or was signalled after `came`, or if an open state was signalled after `answered`,
+        the signal whose page was answered (None if unknown). Signals to further recipients alone do not count; for an
+        acknowledgement, those to the acknowledger alone do not either.
         """
         signals = [
             signal
@@ -728,8 +661,7 @@ class Entry(NamedTuple):
     def owes_worse(self) -> bool:
         """True if the newest state is open, owed, and worse than a state that an answering person may know.
 
-        The person's answer is then not for the incident as it is now. The person may know `eased`, or any state that
-        may have been announced last. A dead-lettered state counts as owed.
+        The person may know `eased`, or one of `maybe_announced`. A dead-lettered state counts as owed.
         """
         newest = self.newest
         if newest is None or not newest.is_open or not self.debt.is_owed:
@@ -737,14 +669,14 @@ class Entry(NamedTuple):
         return any(each is not None and newest.is_worse_than(each) for each in (*self.maybe_announced(), self.eased))
 
     def followed(self, found: Mapping[str, AcceptedSignal]) -> "Entry":
-        """Return the ledger entry with the pages that a follow-up job found: `found` has the signals by request id."""
+        """Return the entry with the pages that a follow-up job found. `found` has the signals by request id."""
         followed = (known.merged(found.get(known.request_id, known)) for known in self.accepted_signals)
         return replace(self, accepted_signals=tuple(followed))
 
     def dead_lettering(self, state: State, at: float, reason: str, *, plan: int) -> "Entry":
         """Return the entry with `state` dead-lettered at `at` (epoch seconds), by the message with the number `plan`.
 
-        The entry stays as it is if a newer state came, or if an operator moved the message back to its queue meanwhile.
+        The entry stays as it is if a newer state came, or if an operator replayed the message meanwhile.
         """
         is_revived = state.is_of_same_share(self.newest) and self.debt.revived_at > at
         if state.precedes(self.newest) or is_revived:
@@ -761,22 +693,20 @@ class Entry(NamedTuple):
         return replace(entry, debt=replace(entry.debt, reason="", plan=plan, dead_lettered_at=0.0, revived_at=at))
 
     def dropped(self, at: float) -> "Entry":
-        """Return the ledger entry after an operator deleted the message that was dead-lettered at `at` (epoch seconds).
+        """Return the entry after an operator deleted the message that was dead-lettered at `at` (epoch seconds).
 
-        Nothing is owed any more. The state stays marked as dead-lettered, so that a copy of the message is not sent. A
-        state that was dead-lettered after `at` stays owed.
+        Nothing is owed any more, but the state stays marked as dead-lettered, so that a copy of the message is not
+        sent. A state that was dead-lettered later stays owed.
         """
         is_dropped = self.debt.is_given_up and self.debt.dead_lettered_at <= at
         return replace(self, debt=replace(self.debt, since=None, row=None)) if is_dropped else self
 
     def fallback_notified(self, about: "Entry", missed: str, at: float) -> "Entry":
-        """Return the ledger entry after the fallback topic was notified at `at` (epoch seconds).
+        """Return the entry after the fallback topic was notified at `at` (epoch seconds).
 
-        `about` is this entry as it was read to write the message. What became owed or unheard since then does not count
-        as notified. `missed` is the receipt's step (`Missed`) that the message names; empty for none.
-
-        A given-up state keeps its row until an operator drops the state. Any other row without a stored job is removed,
-        since it was only for the topic.
+        `about` is the entry that the message described: a debt or critical that began since does not count as notified.
+        `missed` is the receipt's step (`Missed`) that the message names; empty for none. A row without a stored job is
+        removed, except that of a given-up state.
         """
         is_told = self.debt.is_owed and self.debt.since == about.debt.since
         debt = replace(
@@ -795,10 +725,9 @@ class Entry(NamedTuple):
         return replace(self, signal_times=tuple(sorted([*others, *[at] * maybe_accepted])[-MAX_SIGNAL_TIMES:]))
 
     def _doubting(self, state: State) -> "Entry":
-        """Return the entry with `state` among the doubtful ones: xMatters may have accepted it.
+        """Return the entry with `state` among the doubtful ones, merged with those of the same status.
 
-        Doubtful states with the same status are merged into `state`, with the alerts that all have, so that few states
-        are stored. Those with another status stay, since without them the incident's resolve would not become owed.
+        Those with another status stay, since without them the incident's resolve would not become owed.
         """
         alike = [other for other in self.doubtful if (other.is_open, other.rank) == (state.is_open, state.rank)]
         alerts = state.alerts.intersection(*(other.alerts for other in alike))
@@ -806,10 +735,7 @@ class Entry(NamedTuple):
         return replace(self, doubtful=(*others, replace(state, alerts=alerts)))
 
     def _without_lease(self) -> "Entry":
-        """Return the entry without a lease, for the next sender.
-
-        A sender that left its lease has died. The lease's state becomes doubtful then: xMatters may have accepted it.
-        """
+        """Return the entry without a lease. The sender that left it has died, so the lease's state becomes doubtful."""
         return self if self.lease is None else replace(self, lease=None)._doubting(self.lease.state)
 
     def _released(self, lease: Lease) -> "Entry":
@@ -832,7 +758,7 @@ def entry_key(channel: str, recipients: tuple[str, ...], incident_id: str) -> st
 
 
 def shadow_key(name: str) -> str:
-    """Return the key of the separate entry that shadow mode uses in place of the entry with the key `name`."""
+    """Return the key that shadow mode uses in place of the entry's key `name`."""
     return f"shadow/{name.removeprefix('incident/')}"
 
 
@@ -846,17 +772,15 @@ def incident_id_of(name: str) -> str:
 
 
 def page_key(name: str) -> str:
-    """Return a hash of an entry's key `name`, by which a workflow in xMatters finds the entry's pages.
-
-    The key itself would not do: xMatters' searches ignore letter case, and may take a comma in it for a separator.
-    """
+    """Return a hash of an entry's key `name`, by which a workflow in xMatters finds the entry's pages."""
+    # xMatters' searches ignore letter case, and may take a comma in the key itself for a separator.
     return hashlib.sha256(name.encode()).hexdigest()[:32]
 
 
 # Cached, since a channel's shares have the same recipients again and again.
 @lru_cache(maxsize=256)
 def recipients_name(recipients: tuple[str, ...]) -> str:
-    """Return a hash of a set of recipients (16 hexadecimal digits), which does not depend on their order."""
+    """Return a hash of a set of recipients (16 hexadecimal digits), the same for any order."""
     return hashlib.sha256(json.dumps(sorted(recipients)).encode()).hexdigest()[:16]
 
 

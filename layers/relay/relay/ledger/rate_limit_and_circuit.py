@@ -1,13 +1,9 @@
 """Rate limit and circuit breaker of a channel, shared by all functions that signal it.
 
-A gate is one item of the ledger's table. It counts signals by the second (a sliding window), so that no minute holds
-more signals than the limit. A signal above the limit gets a slot: the next free time of its line. There are two lines,
-critical and other; the gate stores only the end of each. Critical signals go first: while one is expected to use its
-slot, signals that are not critical have to wait.
-
-To enter, a sender adds its signal to the count, and reads the result of the same atomic update. So there are no locks.
-If two senders want the last place of a minute at the same moment, both wait. The gate also has the channel's circuit
-breaker: after failures in a row, or a 429, no signal is sent for some time, and then one signal probes xMatters.
+A gate is one item of the ledger's table, updated atomically. It counts signals by the second, so that no minute holds
+more than the limit. A signal above the limit gets a slot: the next free time of its line, critical or other. While a
+critical is expected to use its slot, other signals wait. The gate also has the channel's circuit breaker: after
+failures in a row, or a 429, no signal is sent for some time, and then one signal probes xMatters.
 """
 
 import string
@@ -45,8 +41,8 @@ class Circuit(NamedTuple):
     Attributes:
         open_until: End of the open state (epoch seconds); None if the circuit is closed.
         failures: Number of failures in a row, since the last success.
-        probed_at: The last `open_until` (epoch seconds) for which a waiting signal was chosen to test xMatters; 0 for
-            none. A message wakes the chosen signal at that time. The others wait for its result without a message.
+        probed_at: The last `open_until` for which a waiting signal was chosen as the probe; 0 for none. A message wakes
+            only that signal, and the others wait for its result.
         critical_probed_at: The same for a critical signal: one of these is chosen, too.
     """
 
@@ -90,19 +86,14 @@ WINDOW_SECONDS = 61
 
 
 class MinuteLimit(NamedTuple):
-    """A rate limit, and the table item ("gate") that counts its signals.
-
-    Attributes:
-        gate: Name of the table item.
-        most: Signals a minute at most: `max_per_minute` or `max_per_minute_per_recipients` of the policy.
-    """
+    """A rate limit: at most `most` signals a minute, counted in the table item with the name `gate`."""
 
     gate: str
     most: int
 
     @property
     def spacing(self) -> float:
-        """Time between two slots, the times that are reserved for signals which wait (seconds)."""
+        """Time between two slots of signals that wait (seconds)."""
         return WINDOW_SECONDS / self.most
 
 
@@ -128,10 +119,9 @@ class Gate(NamedTuple):
 
     Attributes:
         counts: Number of signals by the second in which they were counted (epoch seconds).
-        critical_line_end: End of the last slot that is reserved for a waiting critical signal (epoch seconds); 0 if
-            none waits.
+        critical_line_end: End of the last slot of a waiting critical signal (epoch seconds); 0 if none waits.
         other_line_end: The same for all other signals.
-        circuit: Circuit breaker. Only the gate of a whole channel uses it.
+        circuit: Used only in the gate of a whole channel.
     """
 
     counts: Mapping[int, int]
@@ -141,10 +131,7 @@ class Gate(NamedTuple):
 
     @classmethod
     def of(cls, item: Mapping[str, Any]) -> "Gate":
-        """Read a gate from the attributes of its table item, as `Table.attributes` returns them.
-
-        A missing attribute stands for no counted signals, no waiting signals, or a closed circuit breaker.
-        """
+        """Read a gate from its item's attributes (`Table.attributes`); without any, no signal is counted or waits."""
         counted = {_second(name): int(value) for name, value in item.items() if name.startswith(_PREFIX)}
         circuit = Circuit(
             item.get("open_until"),
@@ -155,14 +142,11 @@ class Gate(NamedTuple):
         return cls(counted, item.get("critical", 0.0), item.get("other", 0.0), circuit)
 
     def counted(self, now: float) -> int:
-        """Return the number of signals counted in the last WINDOW_SECONDS (a minute) before `now` (epoch seconds)."""
+        """Return the number of signals counted in the WINDOW_SECONDS (a minute) before `now` (epoch seconds)."""
         return sum(count for second, count in self.counts.items() if second > now - WINDOW_SECONDS)
 
     def free(self, now: float, limit: int) -> float:
-        """Return the earliest time (epoch seconds) at which the counts leave room under `limit`: `now` if they do now.
-
-        Slots (reserved times) of signals that wait are not regarded.
-        """
+        """Return when the counts leave room under `limit`: `now` or later (epoch seconds). Slots are not regarded."""
         excess = self.counted(now) - (limit - 1)
         for second in sorted(self.counts):
             if excess <= 0:
@@ -173,19 +157,24 @@ class Gate(NamedTuple):
         return now
 
     def is_waited_for(self, end: float, spacing: float, now: float) -> bool:
-        """True if a line of waiting signals with reserved times (slots) still keeps back other signals at `now`.
+        """True if a line of waiting signals still keeps back other signals at `now`. Times are epoch seconds.
 
-        `end` is the end of the line; its last slot begins `spacing` seconds earlier. The line keeps back other signals
-        until GRACE_SECONDS after that, since its last signal may be late. False for an empty line (`end` 0). Times are
-        epoch seconds.
+        `end` is the end of the line, 0 if it is empty; its last slot begins `spacing` seconds earlier. The line keeps
+        back others until GRACE_SECONDS after that, since its last signal may be late.
         """
         return end - spacing + GRACE_SECONDS > now
 
     def must_step_back(self, limit: MinuteLimit, now: float, *, is_critical: bool, is_due: bool) -> bool:
-        """True if a signal has to wait, although there is room, because others with reserved times (slots) come first.
+        """True if a signal has to wait, although there is room, because signals with slots (reserved times) come first.
 
-        `is_due` is True if the signal has a slot that it may use now. A critical waits for other criticals alone, and
-        not if `is_due`. Any other signal waits for criticals; unless `is_due`, it waits for the rest, too.
+        `is_due` is True if the signal may use its own slot now.
+
+        | signal | waits for |
+        | --- | --- |
+        | critical, due | none |
+        | critical, not due | criticals with slots |
+        | not critical, due | criticals with slots |
+        | not critical, not due | all signals with slots |
         """
         is_critical_waited_for = self.is_waited_for(self.critical_line_end, limit.spacing, now)
         if is_critical:
@@ -223,9 +212,8 @@ class RateLimiter:
 
     Attributes:
         random: Returns a random number from 0 to 1, to spread waits.
-        seen: Last known content of each gate (the table item of a rate limit), and the time of the reading (epoch
-            seconds), by the gate's name. If a gate was full or its circuit open less than KNOWN_SECONDS ago, it is not
-            asked again.
+        seen: Last known content of each gate, and the time of the reading (epoch seconds), by the gate's name. A gate
+            that was full or open less than KNOWN_SECONDS ago is not asked again.
     """
 
     table: "Table"
@@ -238,14 +226,9 @@ class RateLimiter:
     ) -> Ticket | Wait:
         """Return a ticket if all rate limits (`limits_of`) and the circuit breaker allow a signal now, else a wait.
 
-        `slot` is the time that an earlier wait reserved for the incident; None if there is none.
-
-        | cause of the wait | the wait's slot |
-        | --- | --- |
-        | a rate limit has no room | a new one |
-        | the same, for a critical at its own slot | its own: it asks again after a second |
-        | no slot is free within HORIZON_SECONDS | None: it asks again about then |
-        | the circuit is open | None |
+        `slot` is the time that an earlier wait reserved for the incident; None for none. A wait for a rate limit has a
+        new slot, but a critical that found no room at its own slot keeps that. A wait has no slot if none is free
+        within HORIZON_SECONDS, or if the circuit is open.
         """
         now, limits = self.clock(), limits_of(channel, recipients)
         is_due = _is_due(slot, now)
@@ -283,15 +266,9 @@ class RateLimiter:
     def report(self, channel: str, ticket: Ticket, failure: Reason | None, retry_after: float | None) -> bool:
         """Report the result of a signal to the channel's circuit breaker. Return True if the signal closed the circuit.
 
-        | `failure` | effect |
-        | --- | --- |
-        | None: xMatters accepted the signal | the circuit closes, and its count of failures is 0 |
-        | one that does not count (`Handling.breaks_circuit`) | the same |
-        | a 429 | the circuit opens at once |
-        | any other | is counted; FAILURES_IN_A_ROW of them open the circuit |
-
-        `retry_after` is how long xMatters asked to wait (seconds); None if it did not. After a 429 the circuit stays
-        open for about that time.
+        A success (`failure` None), or a failure that does not count (`Handling.breaks_circuit`), closes the circuit. A
+        429 opens it for about `retry_after` seconds (None: OPEN_SECONDS), and FAILURES_IN_A_ROW other failures for
+        OPEN_SECONDS.
         """
         gate = gate_of(channel)
         if failure is None or not HANDLING[failure].breaks_circuit:
@@ -381,8 +358,7 @@ class RateLimiter:
     def _wait_for_circuit(self, name: str, circuit: Circuit, now: float, *, is_critical: bool) -> Wait | None:
         """Return the wait that an open circuit asks for; None if the circuit does not block signals at `now`.
 
-        The first signal that comes while the circuit is open is to probe it (`Wait.is_probe`): a message wakes it at
-        the circuit's end. So is the first critical one.
+        The first signal that comes, and the first critical one, is to probe the circuit at its end (`Wait.is_probe`).
         """
         end = circuit.open_until
         if end is None or not circuit.is_open(now):
@@ -394,10 +370,7 @@ class RateLimiter:
         return wait._replace(is_probe=known < end and bool(self._update(name, put={probed: end}, below=(probed, end))))
 
     def _wait_for_probe(self, name: str, circuit: Circuit, *, is_critical: bool) -> Wait | None:
-        """Return the wait for another sender's probe; None if this sender may send.
-
-        Only one sender may probe a circuit that was open; the others wait for the result of its signal.
-        """
+        """Return the wait for the result of another sender's probe; None if this sender may send."""
         if circuit.open_until is None:
             return None
         now = self.clock()

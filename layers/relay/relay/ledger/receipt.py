@@ -1,8 +1,7 @@
-"""Receipt of a critical: how far it is proven that people know of it. Pure code.
+"""Receipt of a critical: proof that people know of it. Pure code.
 
-xMatters accepts a signal, makes a page of it, notifies devices, and a person answers. Each step can fail without an
-error to the sender. So an announced critical has a receipt. As long as the receipt is open, the incident has a row in
-the ledger's `due` index. By the row the sweeper sees a step that is late, and notifies the fallback topic.
+After xMatters accepted a signal, a step can fail without an error: to make a page, to notify a device, to get an
+answer. The sweeper finds open receipts by the ledger's `due` index, and notifies the fallback topic of a late step.
 """
 
 from copy import replace
@@ -28,7 +27,7 @@ class Missed(StrEnum):
 
     Attributes:
         PAGE_MISSING: xMatters accepted the signal, and made no page of it.
-        PAGE_SUPPRESSED: The same as PAGE_MISSING, while xMatters' flood control suppressed pages.
+        PAGE_SUPPRESSED: The same, while xMatters' flood control suppressed pages.
         NOBODY_NOTIFIED: No device is known to have got the notification.
         NOBODY_ANSWERED: Nobody answered the page.
     """
@@ -42,9 +41,7 @@ class Missed(StrEnum):
 class Heard(NamedTuple):
     """Answer of xMatters' REST API about a page: if a device was notified, and who answered.
 
-    Attributes:
-        is_notified: True if a device got a notification.
-        answers: Pairs of a person's name and the text of the response, in xMatters' order.
+    `answers` are pairs of a person's name and the text of the response, in xMatters' order.
     """
 
     is_notified: bool
@@ -54,7 +51,7 @@ class Heard(NamedTuple):
 class Answer(NamedTuple):
     """Sign that a person works on an incident in BigPanda: an assignment, or a comment.
 
-    `by` is a text with BigPanda's id of the user. `at` is the time (epoch seconds).
+    `by` is a text with BigPanda's id of the user; `at` is in epoch seconds.
     """
 
     by: str
@@ -66,18 +63,15 @@ class Receipt(NamedTuple):
 
     Attributes:
         since: When the first signal of the critical was sent.
-        is_open: True while a step is awaited, or while the fallback topic is still to be notified of a missing step.
+        is_open: True while a step is awaited, or while the fallback topic is still to be notified of `missed`.
         notified_at: When a device got the notification.
-        answered_at: When a person answered.
-        answered_by: xMatters' name of that person, or a text with BigPanda's id of the user.
+        answered_by: xMatters' name of the person, or a text with BigPanda's id of the user.
         missed: Step that failed or was late (`Missed`), also after the fallback topic was notified; empty if none was.
         told_at: When the fallback topic was notified of `missed`.
-        questions: Number of the last question to the vendors' APIs about the critical; 0 before the first one. Numbers
-            up to EARLY_QUESTIONS are for a callback about a delivery. The next numbers are for the policy's time limits
-            (for a device, for an answer), the shortest first. A number may be left out.
-        recipients: Names of the first MAX_RECIPIENTS recipients of the signal; empty if the workflow chooses them.
-        others_at: When the policy's `unanswered_recipients` were signalled, or when a snooze made that needless. They
-            are signalled if nobody is known to have heard of the critical.
+        questions: Number of the last question to the vendors' APIs, 0 for none: up to EARLY_QUESTIONS for a callback
+            about a delivery, then one for each of the policy's time limits, the shortest first.
+        recipients: The first MAX_RECIPIENTS recipients of the signal; empty if the workflow chooses them.
+        others_at: When the policy's `unanswered_recipients` were signalled, or when a snooze made that needless.
     """
 
     since: float = 0.0
@@ -98,15 +92,14 @@ class Receipt(NamedTuple):
     def ended(self) -> "Receipt":
         """Return the receipt after the incident ended, eased or was snoozed: closed, so that no step is awaited.
 
-        If xMatters made no page of the signal, the receipt stays as it is: the fallback topic is still to be notified
-        of that.
+        If xMatters made no page of the signal, it stays open: the fallback topic is still to be notified of that.
         """
         return replace(self, is_open=False, missed="") if self.is_open and not self.has_no_page else self
 
     def snoozed(self, at: float) -> "Receipt":
         """Return the receipt after a person snoozed the incident at `at` (epoch seconds).
 
-        Further recipients that were about to be signalled are not signalled any more. Otherwise the result is as of
+        The policy's `unanswered_recipients`, if they were to be signalled next, are not any more. Otherwise it is
         `ended`.
         """
         return replace(self, others_at=at) if self.awaits_others else self.ended()
@@ -118,7 +111,7 @@ class Receipt(NamedTuple):
     def notified(self, at: float, policy: Policy) -> "Receipt":
         """Return the receipt after a device got the critical at `at`: open only if `policy` awaits an answer, too.
 
-        The receipt stays as it is if it is closed, if it has a `notified_at` already, or if it began after `at`.
+        A receipt that is closed, began after `at`, or has a `notified_at` already, stays as it is.
         """
         if not self.is_open or self.notified_at or at < self.since:
             return self
@@ -127,8 +120,7 @@ class Receipt(NamedTuple):
     def answered(self, by: str, at: float) -> "Receipt":
         """Return the receipt, closed by the answer of the person `by` at `at`.
 
-        The receipt stays as it is if there is no critical, if the critical came after `at`, or if it was answered
-        already.
+        A receipt that has no critical, began after `at`, or was answered already, stays as it is.
         """
         if not self.since or at < self.since or self.answered_at:
             return self
@@ -137,13 +129,9 @@ class Receipt(NamedTuple):
         )
 
     def missing(self, step: Missed, since: float) -> "Receipt":
-        """Return the receipt after a signal made no page (`step`): open until the fallback topic is notified of that.
+        """Return the receipt after a signal of `since` made no page: the fallback topic is to be notified of `step`.
 
-        `since` is when that signal was sent. The receipt stays as it is if one of these happened at that time or later:
-
-        - A person answered.
-        - The topic was notified of a step.
-        - The policy's `unanswered_recipients` were signalled.
+        It stays as it is if since then a person answered, the topic was notified or `unanswered_recipients` signalled.
         """
         if since <= max(self.answered_at, self.told_at, self.others_at):
             return self
@@ -152,10 +140,9 @@ class Receipt(NamedTuple):
         return replace(receipt, is_open=True, missed=step)
 
     def after_dead_end(self, policy: Policy) -> "Receipt":
-        """Return the critical's receipt after xMatters said that it notifies nobody else.
+        """Return the receipt after xMatters said that it notifies nobody else: the next awaited step has failed.
 
-        The step that `policy` awaits next has failed (`missed`). If no step is awaited, or one is missed already, the
-        receipt stays as it is.
+        The receipt stays as it is if `policy` awaits no step, or if one is missed already.
         """
         if self.missed or not self.awaits_a_step(policy):
             return self
@@ -191,10 +178,7 @@ class Receipt(NamedTuple):
         return limit > 0 and now >= self._asked_at(limit, policy) + ASKED_BEFORE_SECONDS
 
     def question_at(self, policy: Policy) -> float | None:
-        """Return when to ask the vendors about the next awaited step (epoch seconds); None if nothing is to be asked.
-
-        It is shortly before the step is late.
-        """
+        """Return when to ask the vendors about the next awaited step, just before it is late; None for no question."""
         if not self.is_open or self.missed or not (left := self._questions(policy)):
             return None
         return self._asked_at(left[0][0], policy)
@@ -214,20 +198,18 @@ class Receipt(NamedTuple):
         return not self.notified_at and policy.notified_within_seconds > 0
 
     def asking(self, policy: Policy, *, is_early: bool = False) -> "Receipt":
-        """Return the critical's receipt with a question to the vendors counted; as it is if no question is left.
+        """Return the receipt with a question to the vendors counted; as it is if no question is left.
 
-        `is_early` is True for the question that a callback about a delivery causes. Otherwise the question is about the
-        next awaited step.
+        `is_early` is True for the question that a callback about a delivery causes, False for one about the next step.
         """
         left = [number for _, number in self._questions(policy)]
         number = EARLY_QUESTIONS if is_early else next(iter(left), self.questions)
         return replace(self, questions=max(self.questions, number))
 
     def heard(self, heard: Heard, policy: Policy, responses: "ResponseMeanings", now: float) -> "Receipt":
-        """Return the critical's receipt after xMatters' API answered `heard` at `now` (epoch seconds).
+        """Return the receipt after xMatters' API answered `heard` at `now` (epoch seconds).
 
-        `responses` tells which texts escalate. A response that escalates is no answer, but proves that a device was
-        notified.
+        A text that escalates, by `responses`, is no answer, but proves that a device was notified.
         """
         for name, text in heard.answers:
             if text.strip().lower() not in responses.escalate:
@@ -236,8 +218,5 @@ class Receipt(NamedTuple):
 
     @property
     def may_be_confirmed(self) -> bool:
-        """True if the receipt is open, no device is known to have got the critical, and no question was asked yet.
-
-        A callback about a delivery is then a reason to ask xMatters' REST API.
-        """
+        """True if a callback about a delivery may cause an early question: none was asked, and no device is known."""
         return self.is_open and not self.notified_at and self.questions < EARLY_QUESTIONS

@@ -1,8 +1,4 @@
-"""Questions to the vendors about a critical: were people notified, and did they answer?
-
-xMatters knows whom it notified, and who answered a page. BigPanda knows who answered there instead. A question that
-xMatters left without an answer may be asked again.
-"""
+"""Questions to the vendors about a critical: were people notified, and did they answer?"""
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -20,10 +16,10 @@ from relay.ledger.table import Ledger
 
 @dataclass(frozen=True)
 class ReceiptProver:
-    """Asks the vendors who heard of a critical, and records the answer in its receipt (the proof in the ledger).
+    """Asks the vendors who heard of a critical, and records the answer in its receipt.
 
     Attributes:
-        heard_of: Returns if xMatters notified a device with a page, and who answered. Raises SendError.
+        heard_of: Returns xMatters' answer about a page. Raises SendError.
         answered_in_bigpanda: Returns the first answer to an incident in BigPanda since a time; None if there is none.
             Raises SendError, and LedgerError.
     """
@@ -38,12 +34,9 @@ class ReceiptProver:
     ) -> Entry:
         """Ask the vendors about a critical, and return the entry with their answers. Raises SendError, and LedgerError.
 
-        `name` is the entry's key. `is_early` is True if a callback about a delivery caused the question: then only
-        xMatters is asked, about `pages`. Otherwise BigPanda is asked, too, if the policy awaits an answer and xMatters
-        knows of none.
-
-        The question is first counted in the ledger, since a surge of questions could take xMatters down. If another
-        function counted it before, or no question is left, nothing is asked, and the stored entry is returned.
+        `name` is the entry's key. If a callback about a delivery caused the question (`is_early`), only xMatters is
+        asked, about `pages`. Otherwise BigPanda is asked, too, if the policy awaits an answer and xMatters knows of
+        none. Nothing is asked if no question is left, or if another function asked meanwhile.
         """
         is_mine, before, failure = False, entry.receipt.questions, None
 
@@ -72,10 +65,7 @@ class ReceiptProver:
     def _heard(
         self, name: str, asked: Entry, channel: Channel, rest: Rest, pages: Sequence[str], deadline: Deadline
     ) -> tuple[Entry, SendError | None]:
-        """Ask xMatters about each page. Return the entry with the answers, and the first failure, if there is one.
-
-        What one page proves counts, although xMatters says nothing of another one.
-        """
+        """Ask xMatters about each page. Return the entry with the answers, and the first failure, if there is one."""
         entry, failure = asked, None
         for page in pages:
             try:

@@ -1,7 +1,6 @@
 """Sources of a channel's shares: environments in the shares, and recipients in the webhooks' URLs.
 
-Any sender with a webhook's token can write both. So the relay only suggests the environments to the operator of the
-channel. The recipients are recorded for each incident, which has one ledger entry for each set of them.
+Any sender with a webhook's token can write both, so an environment is only suggested to the channel's operator.
 """
 
 import json
@@ -70,10 +69,9 @@ class _Seen(NamedTuple):
 
 @dataclass(frozen=True)
 class Sources:
-    """Store of facts in shares that a channel's secret lacks: environments, and recipients in webhook URLs.
+    """Store of environments that shares name and the secret lacks, and of recipients that webhook URLs name.
 
-    relayctl suggests the environments for the secret. Of each incident the store has the sets of recipients that
-    webhook URLs named: each set has a ledger entry of its own.
+    Of each incident the store has the sets of recipients: each set has a ledger entry of its own.
     """
 
     table: Table
@@ -84,10 +82,9 @@ class Sources:
     _suggested: dict[str, float] = field(default_factory=dict, init=False, repr=False)
 
     def record(self, channel: Channel, environment_id: str | None, recipients: Recipients, deadline: Deadline) -> None:
-        """Record a share's environment, if the channel's secret lacks it, and that the share's URL named recipients.
+        """Record a share's environment, if the channel's secret lacks it, and that its URL named recipients, if any.
 
-        `recipients` are those of the URL. If they are empty, that fact is not recorded. Each fact is recorded once a
-        day, and only for a channel with reconcile runs. Errors of the table are ignored.
+        Each fact is recorded once a day, and only for a channel with reconcile runs. Errors of the table are ignored.
         """
         access = channel.bigpanda
         if access is None or not access.reconcile:
@@ -116,8 +113,7 @@ class Sources:
     def record_recipients(self, channel: Channel, incident_id: str, recipients: Recipients, deadline: Deadline) -> bool:
         """Record the set of recipients in the webhook's URL for an incident. Return False if the table fails.
 
-        An incident has one ledger entry for each such set. Callbacks and reconcile runs find all of them by the sets.
-        An empty set is not recorded, and the result is True.
+        By these sets callbacks and reconcile runs find the incident's ledger entries. An empty set is not recorded.
         """
         if not recipients or not (channel.bigpanda or channel.callback):
             return True
@@ -129,10 +125,7 @@ class Sources:
         return tuple(_sets(self.table.read(_incident_key(channel.name, incident_id))))
 
     def of_incidents(self, channel: str, incident_ids: Collection[str]) -> dict[str, tuple[Recipients, ...]]:
-        """Return the sets of recipients that webhooks' URLs named for incidents, by incident id. Raises LedgerError.
-
-        An incident for which no URL named recipients has an empty tuple.
-        """
+        """Return the sets of recipients that webhook URLs named, by incident id; empty for none. Raises LedgerError."""
         keys = {incident_id: _incident_key(channel, incident_id) for incident_id in incident_ids}
         found = self.table.read_many(set(keys.values()))
         return {each: tuple(_sets(found[key])) for each, key in keys.items()}
@@ -143,10 +136,9 @@ class Sources:
         return {channel.name for channel in channels if _Seen.of(found[_key(channel.name)]).names_recipients}
 
     def suggested(self, channel: Channel) -> tuple[str, ...]:
-        """Return the ids of environments that recent shares named, and that the channel's secret does not list.
+        """Return the ids of environments in shares of the last 30 days that the channel's secret lacks, latest first.
 
-        Recent means the last 30 days. The environment of the latest share comes first. Any sender with the webhook's
-        token may have written these ids, so an operator must check them. Raises LedgerError.
+        Any sender with the webhook's token may have written them: an operator must check them. Raises LedgerError.
         """
         environments = _Seen.of(self.table.read(_key(channel.name))).environments
         known = channel.bigpanda.environments if channel.bigpanda else ()

@@ -1,11 +1,8 @@
-"""The ledger's table in DynamoDB, and the entries of incidents in it, with the stored jobs of their debts.
+"""The ledger's table in DynamoDB (`Table`), and the entries of incidents in it (`Ledger`).
 
-`Table` has versioned documents with optimistic locking, atomic counters, and one sparse index, `due`: it lists the
-items that have both a shard and a time. `Ledger` has the entries. An entry is JSON: its members are flat, and members
-that this version does not know are kept and written back. The row of its debt has attributes of its own.
-
-A write can succeed although its answer is lost. Its repetition then fails the version check. So a failed check means
-"read the item again", not "another writer changed it".
+`Table` has versioned documents with optimistic locking, atomic counters, and one sparse index, `due`, of the items that
+have a shard and a time. A failed version check means "read the item again", not "another writer changed it": a write
+can succeed although its answer is lost, and its repetition then fails.
 """
 
 import json
@@ -44,8 +41,7 @@ class Text(NamedTuple):
     """A document (text) in a table item.
 
     Attributes:
-        key: Key of the item.
-        sequence: Version of the item: a number that grows with each conditional write, for optimistic locking.
+        sequence: Version of the item, for optimistic locking: it grows with each conditional write.
         others: The item's other attributes by name; numbers as floats.
     """
 
@@ -56,10 +52,7 @@ class Text(NamedTuple):
 
 
 def parsed[T](found: Text | None, read: Callable[[Any], T], otherwise: T) -> T:
-    """Return the result of `read`, called with the decoded JSON text of an item of the table.
-
-    Return `otherwise` if there is no item (None), if its text is not valid JSON, or if `read` can't read it.
-    """
+    """Return `read(decoded JSON of the item)`; `otherwise` if there is no item (None), or if it can't be read."""
     try:
         return otherwise if found is None else read(json.loads(found.text))
     except (ValueError, TypeError, LookupError, AttributeError):
@@ -69,9 +62,8 @@ def parsed[T](found: Text | None, read: Callable[[Any], T], otherwise: T) -> T:
 def until_written[T, W](read: Callable[[], T], write: Callable[[T], W | None], known: T | None = None) -> W:
     """Read and write an item with optimistic locking, until no other writer interferes. Return the result of `write`.
 
-    `write` gets the item, and returns None if another writer changed it since the reading. Then the item is read and
-    written again. `known` is the item as it was read before; None to read it first. Raises LedgerError after MAX_RACES
-    attempts.
+    `write` gets the item, and returns None if another writer changed it meanwhile. `known` is the item as it was read
+    before; None to read it first. Raises LedgerError after MAX_RACES attempts.
     """
     for _ in range(MAX_RACES):
         found, known = read() if known is None else known, None
@@ -103,18 +95,11 @@ class Table:
         return _document(item) if item else None
 
     def attributes(self, key: str) -> dict[str, Any]:
-        """Return an item's attributes by name, numbers as floats; empty if there is no item (strongly consistent read).
-
-        It is for items whose numbers `update` changes.
-        """
+        """Return an item's attributes by name, numbers as floats; empty without an item (strongly consistent read)."""
         return {name: _plain(value) for name, value in self._item(key).items()}
 
     def read_many(self, keys: Collection[str]) -> dict[str, Text | None]:
-        """Return the documents at these keys (strongly consistent reads); None for a key without a document.
-
-        Keys that DynamoDB leaves unprocessed are read again. Raises LedgerError, too, if it processes none of the keys
-        of a call.
-        """
+        """Return the documents at these keys (strongly consistent reads); None for a key without a document."""
         found: dict[str, Text | None] = {}
         left = list(keys)
         while left:
@@ -134,8 +119,8 @@ class Table:
     def change(self, key: str, change: Callable[[Text | None], str | None]) -> None:
         """Replace the document at the key by `change(document)` with optimistic locking.
 
-        `change` gets None if there is no document. If it returns None, the document stays as it is. Raises LedgerError,
-        too, if another writer changes the document each time.
+        `change` gets None if there is no document, and returns None to leave it as it is. It is called again if another
+        writer was faster; after MAX_RACES such calls a LedgerError is raised.
         """
 
         def write(found: Text | None) -> int | None:
@@ -155,9 +140,8 @@ class Table:
     ) -> int | None:
         """Write a document if its version is still `before`. Return its new version, or None if the item was changed.
 
-        `before` 0 means that there is no document yet. `others` are further attributes to set; `remove` names
-        attributes to delete. Any other attributes stay unchanged, since a newer version of this code may have written
-        them.
+        `before` is 0 for a new document. `others` are attributes to set, and `remove` names those to delete; all others
+        stay.
         """
         names = {"#text": "text", "#sequence": "sequence", "#expires": "expires"}
         values: dict[str, Any] = {
@@ -198,10 +182,9 @@ class Table:
         self._asked(self._client.put_item, TableName=self._name, Item=item)
 
     def due(self, shard: str, most: int) -> Iterator[Text]:
-        """Yield up to `most` documents of a shard of the `due` index (of debts), the earliest due time first.
+        """Yield up to `most` documents of a shard of the `due` index, the earliest due time first, also if not due yet.
 
-        Those that are not due yet are included. The index is eventually consistent and may lag by seconds. Read a
-        document again before you change it.
+        The index may lag by seconds: read a document again before you change it.
         """
         start: dict[str, Any] = {}
         while most > 0:
@@ -234,9 +217,9 @@ class Table:
     ) -> Mapping[str, Any] | None:
         """Update numbers of an item atomically, and return all of its attributes; None if the condition fails.
 
-        `add` adds to numbers, `put` sets numbers, `remove` deletes attributes: an attribute may be in only one of them.
-        At most one condition is given, as an attribute's name and a number: `only_if` demands that the attribute equals
-        the number, `below` that it is smaller or missing. The item's time to live is `lasts` seconds.
+        An attribute may be in only one of `add`, `put` (which sets it) and `remove`. At most one condition is given, as
+        an attribute's name and a number: `only_if` demands equality, `below` that the attribute is smaller or missing.
+        `lasts` is the item's time to live in seconds.
         """
         names: dict[str, str] = {}
         values: dict[str, Any] = {}
@@ -315,7 +298,7 @@ _OF_A_DEBT = tuple(name for name in Debt._fields if name not in {"since", "row"}
 
 
 def encoded(entry: Entry) -> str:
-    """Return the JSON of an entry, without the row of its debt. Members with a default value are left out."""
+    """Return the JSON of an entry, without the row of its debt and without members that have a default value."""
     members = {name: value for name, value in _members(entry).items() if value}
     return _COMPACT.encode({**entry.others, **members})
 
@@ -323,16 +306,8 @@ def encoded(entry: Entry) -> str:
 def stored_row(entry: Entry) -> Row | None:
     """Return the row with which an entry is stored in the `due` index; None if the index need not have the entry.
 
-    The first case that applies decides:
-
-    | entry | row |
-    | --- | --- |
-    | its debt has a row with a stored job | that row |
-    | a critical awaits proof (`Entry.is_awaited`) | a row that is due since the critical's signal was sent |
-    | its debt has a row without a job | that row |
-    | any other | None |
-
-    The returned row's `is_critical` is True if the newest state is critical, or if a critical awaits proof.
+    While a critical awaits proof (`Entry.is_awaited`) and the debt has no stored job, the row is due since the
+    critical's signal. Otherwise it is the debt's row. It is critical if the newest state is, or while proof is awaited.
     """
     row = entry.debt.row
     if row is None and not entry.receipt.is_open:
@@ -350,8 +325,7 @@ def stored_row(entry: Entry) -> Row | None:
 def decoded(found: Text) -> Entry:
     """Read an entry from its table item.
 
-    If the item can't be parsed, the result has `is_unreadable` True, and an unknown state among the doubtful ones. So
-    the incident's resolve will be signalled.
+    If that can't be parsed, `is_unreadable` is True, and a doubtful state makes the incident's resolve owed.
     """
     row = Row.of(found.others)
     try:
@@ -458,10 +432,7 @@ def _accepted_signal(members: Sequence[Any]) -> AcceptedSignal:
 
 
 def _state_members(state: State | None) -> list[Any] | None:
-    """Return the members of a state as a JSON list; None for None.
-
-    To save bytes, flags are 1 or 0, and the last members are left out if they are empty.
-    """
+    """Return the members of a state as a JSON list, without those at its end that are empty; None for None."""
     if state is None:
         return None
     members = [state.version, state.digest, state.came, int(state.is_open), state.rank]
@@ -503,7 +474,7 @@ class Ledger:
     table: Table
 
     def read(self, name: str) -> Entry:
-        """Return the entry with the key `name` (see `decoded`). Without an item, the entry has no state."""
+        """Return the entry with the key `name` (see `decoded`); an empty one if the table has no item."""
         found = self.table.read(name)
         if found is None:
             return Entry()
@@ -519,15 +490,12 @@ class Ledger:
         return found.text if found else None
 
     def due(self, shard: str, most: int) -> Iterator[tuple[str, Entry]]:
-        """Yield up to `most` keys and entries of a shard of the `due` index (of debts), the earliest due time first.
-
-        Those that are not due yet are included, and all may be out of date.
-        """
+        """Yield up to `most` keys and entries of a shard, in the order of `Table.due`. They may be out of date."""
         for found in self.table.due(shard, most):
             yield found.key, decoded(found)
 
     def read_many(self, names: Collection[str]) -> dict[str, Entry]:
-        """Return the entries with the keys `names`, by key: an empty one if the table has no item with the key."""
+        """Return the entries with the keys `names`, by key: an empty one if the table has no item."""
         found = self.table.read_many(names)
         return {name: Entry() if text is None else decoded(text) for name, text in found.items()}
 
@@ -543,8 +511,8 @@ class Ledger:
     def change(self, name: str, change: Callable[[Entry], Entry], entry: Entry | None = None) -> Entry:
         """Replace an entry by `change(entry)` with optimistic locking; return the written entry.
 
-        `name` is the entry's key. `entry` is the entry as it was read last; None to read it first. If another writer
-        changed the item, the new entry is read and changed. Raises LedgerError, also if that happens each time.
+        `entry` is the entry as it was read last; None to read it first. `change` is called again with the new entry if
+        another writer was faster; after MAX_RACES such calls a LedgerError is raised.
         """
 
         def write(before: Entry) -> Entry | None:
