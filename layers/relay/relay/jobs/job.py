@@ -1,8 +1,7 @@
 """Job: a self-contained piece of work for a worker. Pure code.
 
-A signal's message only wakes a worker: the ledger's entry says what is to be done. If the ledger failed, the job's
-`ledger_down_since`, `accepted`, and the flags MAY_HAVE_PAGED and WAITS_FOR_LEDGER count, too. A chore, a job that rings
-nobody, has no entry of its own, so its members decide alone.
+A signal's job only wakes a worker: the ledger's entry decides. If the ledger failed, the job's `ledger_down_since`,
+`accepted`, and the flags MAY_HAVE_PAGED and WAITS_FOR_LEDGER count, too. Of a chore, its own members decide alone.
 """
 
 import hashlib
@@ -25,9 +24,7 @@ MILLISECOND = 0.001
 
 
 class JobKind(StrEnum):
-    """Kind of a job: what a worker does with it. All but SIGNAL and RECOVERY are chores, with a queue of their own.
-
-    A newer version of the relay may write kinds that this one does not know.
+    """Kind of a job: its work. All but SIGNAL and RECOVERY are chores, with a queue of their own.
 
     Attributes:
         SIGNAL: Announce a state to xMatters.
@@ -47,13 +44,13 @@ class JobKind(StrEnum):
 
 
 class Flag(StrEnum):
-    """Fact that holds for a job which has this flag. A newer version of the relay may write further flags.
+    """Fact about a job that has this flag.
 
     Attributes:
         FOUND: The relay read the share from BigPanda's API. Its alerts may have other ids than in webhooks.
         BORROWED_VERSION: The share has no timestamps: `version` has those of a state that came before it.
         BODY_REDUCED: The body is cut to fit, and no longer BigPanda's bytes.
-        BELL: The sweeper sent this message, since a state's own message was late or there is none.
+        BELL: The message is a bell.
         ASKED: BigPanda was asked the job's question at least once.
         ASSIGNED: An earlier attempt at a write-back assigned the incident in BigPanda.
         VERIFIED: In an earlier attempt at a write-back, xMatters confirmed the callback.
@@ -82,8 +79,7 @@ class Acceptance(NamedTuple):
         at: When the signal was sent (epoch seconds).
         request_id: xMatters' id of the signal; None if the answer had none.
         only: The signal's only recipients; empty if it was for all.
-        is_further: True if `only` are further recipients: a late tag or a missing answer brought them in, and all
-            others knew the state.
+        is_further: True if `only` are further recipients.
     """
 
     at: float
@@ -93,19 +89,19 @@ class Acceptance(NamedTuple):
 
 
 class Stamps(NamedTuple):
-    """Stamps of a job: facts for operators and logs. No stamp decides if a signal is sent.
+    """Stamps of a job: facts for operators and logs. They never decide if a signal is sent.
 
     Times are ISO 8601 in UTC, None for never.
 
     Attributes:
-        reason: Reason of the last failure or wait, also of a chore's; `in_flight` before the first attempt.
+        reason: Reason of the last failure or wait; `in_flight` before the first attempt.
         correlation_id: Id for log searches: API Gateway's id of the request that brought the share or the callback, or
             a text that names the reconcile run or its incident.
         status: BigPanda's word for the incident's status; None if unknown.
-        transition: The transition against the announced state, or the kind of a callback; None if it was not compared.
+        transition: The transition against the announced state, or a callback's kind; None if nothing was compared.
         recipients: Recipients of the signal by the channel's routes, when the state woke last.
         http_status: Status of the vendor's last answer; None without one.
-        response_excerpt: Redacted start of the last answer; empty if there was none.
+        response_excerpt: Redacted start of that answer.
         replays: Number of returns from the dead-letter queue.
         attempts: Number of requests that were really sent.
     """
@@ -128,24 +124,18 @@ class Job(NamedTuple):
 
     Attributes:
         kind: A JobKind, or a word that this version does not know.
-        url_recipients: Recipients that the webhook's URL named, and that the channel permitted then. Each set of them
-            has a ledger entry of its own.
+        url_recipients: Recipients that the webhook's URL named, and that the channel permitted then.
         received_at: When the share, or the callback, came.
         body: The share's body, the callback's, or another JSON text, by the kind.
         version: BigPanda's timestamps of the state, by which states are ordered; None if it has none.
         digest: Hash of the state (`Share.digest`) or of the callback; None to compute it from the body.
-        plan: Number of a signal's message. If the entry records that the same state is owed with a higher number, a
-            later message wakes the state, and this one is dropped (see `Debt.plan`).
+        plan: Number of a signal's message. A worker drops the message if the entry has a higher one for the same state.
         flags: What is true of the job: `Flag`s, or words that this version does not know.
         ledger_down_since: When the job first met a failing ledger; None if the ledger worked.
         accepted: xMatters' acceptance, if only the ledger's record of it is missing; None if the job has to be done.
         not_before: For a chore, the time before which it must not be attempted; None if it may be attempted now.
-        dead_lettered_at: When the relay put the job on the dead-letter queue last; None if it never did. SQS may have
-            moved the job there by itself.
-        revived_at: Time from which the job's age counts; None to count from `received_at`. After a replay, it is when a
-            worker received the job. For a chore that was made from another job, it is when it was made; for a follow-up
-            that waits, when it runs next.
-        stamps: What operators are shown of the job. It decides nothing about a signal.
+        dead_lettered_at: When the relay dead-lettered the job last; None if only SQS did, or nobody.
+        revived_at: Time from which the job's age counts, after a replay or for a chore; None: from `received_at`.
     """
 
     kind: str
@@ -169,9 +159,8 @@ class Job(NamedTuple):
     def delivery_id(self) -> str:
         """Id of the delivery (32 hexadecimal digits), the same for all attempts and replays.
 
-        A workflow may treat a known id as a repeated signal. Two states of an incident have the same id if their
-        timestamps and contents are the same. A state without timestamps, or from BigPanda's API, has its arrival in the
-        id, too, since the incident may have come back to it. The id of a callback depends on its contents alone.
+        A workflow may treat a known id as a repeated signal. Two states with the same timestamps and contents have the
+        same id. It also contains the arrival of a state that has no timestamps, or is from BigPanda's API.
         """
         version = None if Flag.BORROWED_VERSION in self.flags else self.version
         is_anew = Flag.FOUND in self.flags or (version is None and self.kind != JobKind.WRITEBACK)
@@ -184,10 +173,7 @@ class Job(NamedTuple):
 
     @property
     def stored_name(self) -> str:
-        """Name under which the ledger stores the job, the same for all messages of one share.
-
-        A later copy of the share, with the same `delivery_id`, has another name, since it came at another time.
-        """
+        """Name under which the ledger stores the job: the same for all messages of a share, but not for later copies."""
         return f"{self.delivery_id}/{self.received_at}"
 
     @property
@@ -208,26 +194,19 @@ class Job(NamedTuple):
         return seconds_of(self.revived_at or self.received_at)
 
     def revived(self, now: float) -> Self:
-        """Return the job as it starts again after a replay at `now` (epoch seconds), with a new age and backoff.
-
-        `revived_at` is later than `dead_lettered_at`, even if the clocks of two functions differ.
-        """
+        """Return the job as it starts again after a replay at `now` (epoch seconds), with a new age and backoff."""
+        # The order of the two times must be right although clocks of functions differ.
         at = timestamp(max(now, (self.dead_lettered_seconds or 0.0) + MILLISECOND))
         return self.fresh()._replace(revived_at=at).stamped(replays=self.stamps.replays + 1)
 
     def dead_lettered(self, now: float) -> Self:
-        """Return the job as it goes to the dead-letter queue at `now` (epoch seconds).
-
-        `dead_lettered_at` is later than `revived_at`, even if the clocks of two functions differ.
-        """
+        """Return the job as it goes to the dead-letter queue at `now` (epoch seconds)."""
         revived = seconds_of(self.revived_at) if self.revived_at else 0.0
+        # The order of the two times must be right although clocks of functions differ.
         return self._replace(dead_lettered_at=timestamp(max(now, revived + MILLISECOND)))
 
     def fresh(self) -> Self:
-        """Return the job without what its last attempt left: `not_before`, the ledger's failure, and Flag.BELL.
-
-        In this form a job is stored in the ledger, or starts again after a replay.
-        """
+        """Return the job without what its last attempt left: `not_before`, the ledger's failure, and Flag.BELL."""
         without = self._replace(not_before=None, ledger_down_since=None)
         return without.without_flags(Flag.BELL, Flag.WAITS_FOR_LEDGER)
 

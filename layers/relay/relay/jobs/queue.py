@@ -1,7 +1,7 @@
 """SQS queues of jobs, and their messages. SQS's rules are checked here, since emulators accept what AWS refuses.
 
-A message's body (envelope) has all that the next attempt needs, and no secret. It is ASCII-escaped JSON, so that SQS
-refuses no character. The share's body in it is compressed with zlib, and encoded in base64.
+A message's body (envelope) has all that the next attempt needs, and no secret: ASCII-escaped JSON, so that SQS refuses
+no character, with the share's body compressed by zlib in base64.
 """
 
 import base64
@@ -208,10 +208,7 @@ class Queue:
             raise QueueError(f"SQS could not be reached: {type(error).__name__}") from error
 
     def backlog(self) -> int | None:
-        """Return the approximate number of messages that can be received now; None if SQS can't be asked.
-
-        The age of the oldest message is not available here: SQS reports it to CloudWatch only.
-        """
+        """Return the approximate number of messages that can be received now; None if SQS can't be asked."""
         try:
             answer = self._client.get_queue_attributes(QueueUrl=self._url, AttributeNames=[_VISIBLE])
         except (ClientError, BotoCoreError):
@@ -221,7 +218,7 @@ class Queue:
     def send_batch(self, messages: Sequence[Message]) -> list[str | None]:
         """Put up to ten messages on the queue. Return a list with None for each accepted message, else the error.
 
-        SQS accepts or refuses each message separately. If the whole call fails, its messages may still be on the queue.
+        If the whole call fails, its messages may still be on the queue.
         """
         entries: list[SendMessageBatchRequestEntryTypeDef] = [
             {
@@ -289,27 +286,18 @@ def release_job(job: Job, event: str) -> Job:
 
 
 def followup_job(job: Job, now: float) -> Job:
-    """Return the `followup` job for a signal's job: it finds the signal's page, and terminates pages of past states.
-
-    The age of the new job counts from `now` (epoch seconds), since the signal may have waited for hours.
-    """
+    """Return the `followup` job for the pages of a signal's job. Its age counts from `now` (epoch seconds)."""
     return _chore(job, JobKind.FOLLOWUP, now)
 
 
 def recovery_job(job: Job, now: float) -> Job:
-    """Return the `recovery` job, which wakes the states that waited for an open circuit.
-
-    The signal of `job` closed the circuit. The age of the new job counts from `now` (epoch seconds).
-    """
+    """Return the `recovery` job after `job`'s signal closed a circuit. Its age counts from `now` (epoch seconds)."""
     stamps = Stamps(Reason.CIRCUIT_OPEN, job.stamps.correlation_id)
     return Job(JobKind.RECOVERY, job.channel, (), job.incident_id, timestamp(now), b"", stamps=stamps)
 
 
 def question_job(job: Job, now: float) -> Job:
-    """Return the `question` job for a resolve's job: it asks BigPanda if the resolve is true.
-
-    The age of the new job counts from `now` (epoch seconds).
-    """
+    """Return the `question` job about a resolve's job. Its age counts from `now` (epoch seconds)."""
     return _chore(job, JobKind.QUESTION, now).waiting(Reason.CLAIMED, now + FIRST_QUESTION_SECONDS)
 
 

@@ -8,19 +8,19 @@ from relay.jobs.job import Flag, Job, timestamp
 
 
 class Outcome(StrEnum):
-    """Outcome of a share or a job. A chore is a job that rings nobody, such as a callback's; here a recovery, too.
+    """Outcome of a share or a job. Here, a recovery counts as a chore.
 
     Attributes:
         DELIVERED: xMatters accepted the signal. For a chore: the work is done.
         QUEUED: The job or the state waits on a queue or in the ledger.
         DUPLICATE: The same state came before, and is announced or queued. For a chore: nothing is left to do.
         SUPERSEDED: A newer state of the incident is announced or queued.
-        UNCHANGED: Nothing to announce: the policy does not announce the transition, if there is one. For a chore: the
-            channel does not want its work, or does not know the incident.
+        UNCHANGED: The policy does not announce the transition, or there is none. For a chore: the channel does not want
+            its work, or does not know the incident.
         SHADOWED: The channel is in shadow mode: the signal would be sent, and nothing was.
-        UNSAFE: Nothing keeps the share or callback: the relay answers 503, and BigPanda or xMatters must send it again.
-            For a signal's job: no queue took its next message, so SQS delivers the old one again. For a chore: it
-            failed, and its worker still has to queue or dead-letter it.
+        UNSAFE: Nothing keeps the share or callback: the answer is 503, and the vendor must send it again. For a
+            signal's job: no queue took its next message, so SQS delivers the old one again. For a chore: it failed, and
+            its worker still has to queue or dead-letter it.
     """
 
     DELIVERED = "delivered"
@@ -36,12 +36,12 @@ class Subject(NamedTuple):
     """Share or job that a result is about.
 
     Attributes:
-        delivery_id: Id of the delivery, the same over all attempts and replays; None if it is not known.
-        transition: The transition against the announced state, or the kind of a callback; None if it was not compared.
-        why: The reason for the transition, in words; None if the state was not compared.
+        delivery_id: `Job.delivery_id`; None if unknown.
+        transition: The transition against the announced state, or a callback's kind; None if nothing was compared.
+        why: The reason for the transition, in words; None if nothing was compared.
         is_first: True if the ledger knew nothing of the incident before.
-        person: For a callback, xMatters' name of the person or group; None if it is not known.
-        answer: For a callback, the text of the chosen response, or the status; None if it is not known.
+        person: For a callback, xMatters' name of the person or group; None if unknown.
+        answer: For a callback, the text of the chosen response, or the status; None if unknown.
     """
 
     channel: str
@@ -94,11 +94,9 @@ class Notices(NamedTuple):
         fault: An exception of our own code.
         unguarded: Failure of the ledger or rate limiter, in words: a state was sent or queued without its protection.
         without_page: xMatters' request ids of signals of which no page was found.
-        end: Unusual result of a question to BigPanda about a resolve: it is `refuted`, or BigPanda was `unreachable`
-            for so long that the resolve is believed.
+        end: Result of a question about a resolve: `refuted`, or `unreachable` for so long that the resolve is believed.
         unverified: The reason why a callback is not verified.
-        routes_undecided: True if the channel's routes took too many comparisons to evaluate: several routes' recipients
-            are used.
+        routes_undecided: True if routes took too many comparisons to evaluate: several routes' recipients are used.
         refused_recipients: Number of recipients in the webhook's URL that are not permitted, or do not fit into a
             signal.
     """
@@ -118,9 +116,8 @@ class Result(NamedTuple):
     Attributes:
         queue: Where the job or state waits: `retry` (for a chore, the chore queue), `dead_letter`, or `ledger` if only
             the ledger has it. None if it waits nowhere.
-        until: Earliest time of the next attempt (epoch seconds); None if it is not known.
-        job: The job, with the number of attempts that the ledger counted; None if there is no job. No queue has the job
-            of a share or callback that is `unsafe`.
+        until: Earliest time of the next attempt (epoch seconds); None if unknown.
+        job: The job, with the number of attempts that the ledger counted; None if there is none.
     """
 
     outcome: Outcome
@@ -150,7 +147,7 @@ class Result(NamedTuple):
         return self._replace(outcome=Outcome.QUEUED, reason=reason, queue=queue, until=until)
 
     def queued(self, queue: str) -> Self:
-        """Return this result with the outcome `queued`, at the place `queue`. The reason and `until` stay."""
+        """Return this result as `queued` at the place `queue`. The reason and `until` stay."""
         return self._replace(outcome=Outcome.QUEUED, queue=queue)
 
     def with_unguarded(self, why: str) -> Self:
@@ -162,7 +159,7 @@ class SendResult(NamedTuple):
 
     Attributes:
         maybe_accepted: Number of attempts that xMatters accepted, or may have accepted.
-        request_id: xMatters' id of the signal; None if xMatters named none, or did not accept the signal.
+        request_id: xMatters' id of the accepted signal; None if there is none.
         failure: The last failure; None if xMatters accepted the signal.
     """
 
@@ -175,9 +172,7 @@ class SendResult(NamedTuple):
 def after_failure(job: Job, result: Result, now: float) -> Job:
     """Return the job with the failure in `result` at `now` (epoch seconds), for its next message.
 
-    The job gets the result's attempts, reason, HTTP status and excerpt, the time, and Flag.MAY_HAVE_PAGED if xMatters
-    may have paged. But it gets only the reason if it is given up without an attempt: it expired, or its channel is
-    removed or in shadow mode.
+    A job that is given up without an attempt (expired, channel removed, or in shadow mode) gets only the reason.
     """
     if result.reason in {Reason.EXPIRED, Reason.CHANNEL_REMOVED, Reason.SHADOWED}:
         return job.with_reason(result.reason)
