@@ -44,13 +44,13 @@ class JobKind(StrEnum):
 
 
 class Flag(StrEnum):
-    """Fact about a job that has this flag.
+    """Fact that holds for a job which has this flag.
 
     Attributes:
         FOUND: The relay read the share from BigPanda's API. Its alerts may have other ids than in webhooks.
         BORROWED_VERSION: The share has no timestamps: `version` has those of a state that came before it.
         BODY_REDUCED: The body is cut to fit, and no longer BigPanda's bytes.
-        BELL: The message is a bell.
+        BELL: The sweeper sent this message, since a state's own message was late or there is none.
         ASKED: BigPanda was asked the job's question at least once.
         ASSIGNED: An earlier attempt at a write-back assigned the incident in BigPanda.
         VERIFIED: In an earlier attempt at a write-back, xMatters confirmed the callback.
@@ -160,7 +160,7 @@ class Job(NamedTuple):
         """Id of the delivery (32 hexadecimal digits), the same for all attempts and replays.
 
         A workflow may treat a known id as a repeated signal. Two states with the same timestamps and contents have the
-        same id. It also contains the arrival of a state that has no timestamps, or is from BigPanda's API.
+        same id. The arrival counts, too, for a state that has no timestamps, or is from BigPanda's API.
         """
         version = None if Flag.BORROWED_VERSION in self.flags else self.version
         is_anew = Flag.FOUND in self.flags or (version is None and self.kind != JobKind.WRITEBACK)
@@ -173,7 +173,7 @@ class Job(NamedTuple):
 
     @property
     def stored_name(self) -> str:
-        """Name under which the ledger stores the job: the same for all messages of a share, but not for later copies."""
+        """Name under which the ledger stores the job: one for all messages of a share, another for a later copy."""
         return f"{self.delivery_id}/{self.received_at}"
 
     @property
