@@ -1,9 +1,8 @@
 """Verification of callbacks against the ledger and xMatters.
 
 A sender with a channel's callback token can claim anything about any incident, in any name. So a callback counts only
-for an incident that the channel announced. With credentials for xMatters' REST API, more is checked: the callback must
-name a page of the incident. An acknowledgement, or an answer that counts (`ReceivedCallback.counts`), must also name
-a recipient of the page's signal, or a person in xMatters.
+for an incident that the channel announced. With credentials for xMatters' REST API, the callback must also name a page
+of the incident; an acknowledgement or an answer that counts must come from a recipient or a person in xMatters.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -66,7 +65,6 @@ class ReceivedCallback(NamedTuple):
     """A callback, its meaning, and its arrival.
 
     Attributes:
-        is_acknowledgement: True if a person acknowledged the incident.
         came: Arrival of the callback (epoch seconds).
         counts: True if the answer, once verified, resolves or snoozes the incident in BigPanda, or proves that a person
             knows of a critical.
@@ -79,10 +77,7 @@ class ReceivedCallback(NamedTuple):
 
     @property
     def answered_at(self) -> float:
-        """Time of the event that the callback reports (epoch seconds).
-
-        It is the callback's arrival if the callback states no time, or a time after its arrival.
-        """
+        """Time of the reported event (epoch seconds); the arrival if the callback states no time, or a later one."""
         said_at = iso_time(self.callback.at)
         return self.came if said_at is None else min(self.came, said_at)
 
@@ -171,9 +166,8 @@ class Verifier:
 
 
 def _to_ask_about(signals: Sequence[AcceptedSignal], *, is_further: bool) -> Iterator[AcceptedSignal]:
-    """Yield the signals of which xMatters may have pages that the ledger does not know.
+    """Yield the signals of which xMatters may have pages that the ledger does not know: those without a known page.
 
-    These are the signals without a known page: a workflow may make the page minutes later, when it counts as missing.
     If `is_further`, the last signal of an open state with a known page is also yielded: it may have a further page.
     """
     yield from (each for each in signals if not each.page_names)

@@ -1,10 +1,7 @@
 """Write-back of xMatters' callbacks into BigPanda: comments, assignments, and the actions of responses.
 
-A callback is verified first. An unverified callback only gets a comment, which says that the callback is unverified.
-Nothing is written if the channel does not know the incident.
-
-Each callback is written once. A table item records its progress. After an ambiguous write, the comment is searched by
-its text before it is written again (`bigpanda.incident_writer`).
+An unverified callback only gets a comment, which says so. Nothing is written if the channel does not know the incident.
+A table item records each callback's progress, so that the callback is written once.
 """
 
 import json
@@ -43,7 +40,7 @@ class WritebackProgress:
     """Progress of writing a callback into BigPanda, kept as a table item.
 
     Attributes:
-        in_doubt: True if it is unclear if the callback's comment was written.
+        in_doubt: True if the callback's comment may have been written.
         until: End of the lease of the worker that writes the comment (epoch seconds); 0 if no worker has the lease.
         sequence: Version of the table item, for optimistic locking; 0 if the table has no item.
     """
@@ -55,10 +52,7 @@ class WritebackProgress:
 
     @classmethod
     def read(cls, table: Table, name: str) -> Self:
-        """Read the item with the key `name`; the progress of a new callback if there is none.
-
-        Raises LedgerError, also if the item is malformed.
-        """
+        """Read the item `name`; a new progress if there is none. Raises LedgerError, also if the item is malformed."""
         found = table.read(name)
         if found is None:
             return cls()
@@ -91,8 +85,7 @@ class Writeback:
     """Writes callbacks of xMatters into BigPanda: comments, assignments, and the actions that the channel allows.
 
     Attributes:
-        sources: Store of the recipients that webhook URLs named, by incident. An incident has a ledger entry for each
-            set of recipients, which is a part of the entry's key.
+        sources: Store of the recipients that webhook URLs named, by incident.
         table: The ledger's table, which has the progress of callbacks.
         prover: Asks the vendors who heard of a critical.
     """

@@ -75,10 +75,7 @@ class RateLimit:
         return counted["calls"] if counted else 0
 
     def take_room(self, what: str, most: int) -> bool:
-        """Count an event of the kind `what`, such as a channel's callback.
-
-        Return True for the first `most` events of each minute, else False.
-        """
+        """Count an event of the kind `what`. Return True for the first `most` events of each minute, else False."""
         name = f"rate/{what}/{int(self.clock() // 60)}"
         counted = self.table.update(name, add={"calls": 1}, lasts=RATE_KEPT_SECONDS)
         return counted is None or counted["calls"] <= most
@@ -188,7 +185,7 @@ class BigPanda:
     def user_id(self, access: BigPandaAccess, names: Iterable[str], deadline: Deadline) -> str | None:
         """Return the id of the BigPanda user whose user name or e-mail is one of `names`; None if no user matches.
 
-        If several users match, the first of the `names` that matches decides. Letter case is ignored.
+        The first of the `names` that matches decides. Letter case is ignored.
         """
         wanted = list(names)
         if not wanted:
@@ -207,8 +204,8 @@ class BigPanda:
     def release(self, access: BigPandaAccess, incident_id: str, event: str, deadline: Deadline) -> None:
         """Report an incident's first share as received, so that BigPanda stops withholding the incident's updates.
 
-        `event` is the type of event that BigPanda gave as the cause of that share. A 404 or 409 means that no updates
-        are withheld, and raises nothing.
+        `event` is BigPanda's type of the event that caused the share. A 404 or 409 (no updates are withheld) raises
+        nothing.
         """
         document = {"event_type": event, "incident_id": incident_id, "app_key": access.app_key}
         try:
@@ -229,7 +226,7 @@ class BigPanda:
         """Return a page of the incidents in a folder of an environment, and the total on all pages (None if unknown).
 
         `folder` is BigPanda's name, such as `shared`. `page` counts from 1. Only incidents that were active after
-        `since` (epoch seconds) are listed; all if `since` is None.
+        `since` (epoch seconds) are listed; None lists all.
         """
         query: dict[str, Any] = {"folder": folder, "sort_by": "last_change"}
         query |= {"page": page, "page_size": INCIDENTS_A_PAGE}

@@ -29,8 +29,8 @@ class Comment(NamedTuple):
     Attributes:
         action: Sentence that says what happened.
         note: Quotation of the person's own text; empty if there is none.
-        tag: Last part of the comment, by which a later attempt can find out if the comment was written.
-        doubt: First part of the comment about a callback that is not verified; empty if the callback is verified.
+        tag: Last part of the comment, by which a later attempt recognises it.
+        doubt: First part of the comment about an unverified callback; empty if verified.
     """
 
     action: str

@@ -28,10 +28,10 @@ class CallbackToWrite(NamedTuple):
     Attributes:
         responses: The texts by which a person acknowledges or escalates.
         came: Arrival of the callback (epoch seconds).
-        not_assigned: Returns why the incident must not be assigned to its acknowledger, in words: the incident ended
-            after the page, is over, or was acknowledged again later. Empty if it may be assigned. Raises LedgerError.
-        outdated: Returns why the callback must not resolve or snooze the incident, in words: the incident changed after
-            the page, or owes a state of which people do not know yet. Empty if it may. Raises LedgerError.
+        not_assigned: Returns in words why the incident must not be assigned to its acknowledger; empty if it may be.
+            Raises LedgerError.
+        outdated: Returns in words why the callback must not resolve or snooze the incident, such as a change after the
+            page; empty if it may. Raises LedgerError.
         is_over: True if the incident is over, as far as the ledger knows.
     """
 
@@ -55,10 +55,7 @@ class IncidentWriter:
     clock: Clock
 
     def release(self, access: BigPandaAccess, incident_id: str, event: str, deadline: Deadline) -> None:
-        """Report an incident's first share to BigPanda, which then sends updates. Raises SendError and LedgerError.
-
-        `event` is the type of event that BigPanda gave as the cause of that share.
-        """
+        """Report an incident's first share to BigPanda, which then sends updates. Raises SendError and LedgerError."""
         self.rate_limit.wait(access, "callback")
         self.bigpanda.release(access, incident_id, event, deadline)
 

@@ -1,7 +1,6 @@
 """Redaction of credentials in vendors' texts, before a text is stored or logged. Pure code.
 
-A vendor's error may quote the request. Known secrets are found in every spelling (URL, JSON, HTML). Unknown secrets are
-found by their names, such as `access_token` or `clientSecret`, in JSON (also truncated), forms, headers and HTML.
+Known secrets are found in every spelling (URL, JSON, HTML); unknown secrets by their names, such as `access_token`.
 """
 
 import html
@@ -79,8 +78,7 @@ def _unescaped(found: re.Match[str]) -> str:
 def _run(character: str, count: int) -> str:
     """Return a regular expression for a run of `count` equal characters of a secret, in all spellings.
 
-    A backslash may be written as one or as two. One quantifier (`{n,2n}`) for all repetitions avoids exponential
-    backtracking.
+    One quantifier (`{n,2n}`) for all repetitions avoids exponential backtracking.
     """
     if character == "\\":
         return rf"(?:\\{{{count},{2 * count}}}|(?:(?i:%5c|&#x5c;)|&#92;){{{count}}})"

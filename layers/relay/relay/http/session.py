@@ -44,9 +44,9 @@ class AllowList(NamedTuple):
     """The hosts of one vendor that may be called.
 
     Attributes:
-        parameter: The stack's parameter that lists the hosts; error messages name it.
+        parameter: The stack's parameter that lists the hosts, for error messages.
         patterns: Host names; `*.` before a name stands for any host below it.
-        loopback: True to allow plain http to loopback addresses as well, for the local cloud.
+        loopback: True to allow http and https to loopback addresses, too.
     """
 
     parameter: str
@@ -156,10 +156,9 @@ class Session:
     ) -> HttpAnswer:
         """Send a request, and return the answer with any status.
 
-        `seconds` is the time limit of request and answer. The DNS look-up has no limit, but a request that was not sent
-        within `seconds` is never sent. A body that does not end in time is cut off. Raises ForbiddenUrl if the URL is
-        not allowed. Raises `requests.RequestException` if no answer came; `never_sent` tells if the request certainly
-        did not reach the host.
+        `seconds` limits request and answer. The DNS look-up may last longer; then nothing is sent. A body that does not
+        end in time is cut off. Raises ForbiddenUrl, and `requests.RequestException` if no answer came: `never_sent`
+        tells if the request certainly did not reach the host.
         """
         self._hosts.check(url)
         self._drop_idle_connections()

@@ -37,9 +37,8 @@ class Logins:
     def headers(self, login: Login, deadline: Deadline, *, reserve: float = 0.0) -> dict[str, str]:
         """Return the Authorization header for a request; no header if the URL itself is the credential.
 
-        A request for an OAuth token must be answered by `reserve` seconds before the deadline. If xMatters gives no
-        token, or the type of authentication is unknown, SendError is raised. Its `was_sent` is False: the caller's own
-        request was not sent.
+        A request for an OAuth token must be answered by `reserve` seconds before the deadline. Raises SendError (with
+        `was_sent` False) if xMatters gives no token, or the type of authentication is unknown.
         """
         members = login.auth.members
         match login.auth.type:

@@ -31,12 +31,7 @@ _DONE = frozenset({404, 409})
 
 
 class Page(NamedTuple):
-    """A page that xMatters made of a signal.
-
-    Attributes:
-        id: UUID of the page.
-        number: Number of the page that people see; empty if unknown.
-    """
+    """A page that xMatters made of a signal. `number` is the number that people see; empty if unknown."""
 
     id: str
     number: str
@@ -63,10 +58,8 @@ class RestApi:
     ) -> HttpAnswer:
         """Send a request, and return its answer if it is a success (2xx), or has a status in `also`. Raises SendError.
 
-        `path` begins with a slash; its special characters are quoted already. `document` is the JSON body; None for no
-        body. `says` reads what the caller needs from a success. If `says` returns None, BadAnswer is raised with the
-        reason UPSTREAM. A 404 without xMatters' error object raises the same, also if 404 is in `also`: it comes from a
-        proxy, and proves nothing.
+        `path` begins with a slash, and is quoted already. `says` reads a success; if it returns None, raises BadAnswer
+        with the reason UPSTREAM. So does any 404 without xMatters' error object, since it comes from a proxy.
         """
         login = Login(rest.auth, rest.base_url)
         body = None if document is None else json.dumps(document).encode()
@@ -100,10 +93,7 @@ class Pages(RestApi):
     """Client for xMatters' pages. Every method raises SendError when a request fails."""
 
     def of_request(self, rest: Rest, request_id: str, deadline: Deadline) -> list[Page]:
-        """Return the pages that xMatters has made until now of the signal with this request id.
-
-        The list is empty while xMatters' workflow has not made a page.
-        """
+        """Return the pages that xMatters has made until now of the signal with this request id; empty if none."""
         query = urlencode({"requestId": request_id, "limit": MAX_PAGES}, errors="replace")
         return _pages(self.listed(rest, f"{EVENTS_PATH}?{query}", deadline), request_id)[:MAX_PAGES]
 
@@ -114,8 +104,8 @@ class Pages(RestApi):
     def heard_of(self, rest: Rest, page: str, deadline: Deadline) -> Heard:
         """Read from a page's audits (records) if a device was notified, and who answered. Raises SendError.
 
-        The audits are not filtered by type: xMatters' names of most types are not documented (docs/vendors.md). If
-        there are MAX_AUDITS or more, and none is an answer, a second request asks for the page's answers only.
+        All types of audits are read: xMatters' names of most types are not documented (docs/vendors.md). If there are
+        MAX_AUDITS or more, and none is an answer, a second request asks for the answers.
         """
         audits = self._audits(rest, {"eventId": page}, deadline)
         if len(audits) >= MAX_AUDITS and not _heard(audits).answers:
@@ -138,8 +128,8 @@ class Pages(RestApi):
     def were_suppressed(self, rest: Rest, at: float, deadline: Deadline) -> bool:
         """True if flood control suppressed a page within SUPPRESSED_WITHIN_SECONDS of `at` (epoch seconds).
 
-        False also if the request fails. Pages of any signal count: xMatters' list of suppressed pages has times, but
-        not the signals (docs/vendors.md).
+        Pages of any signal count. False also if the request fails. xMatters' list does not name the signals
+        (docs/vendors.md).
         """
         with suppress(SendError):
             found = self.listed(rest, f"{SUPPRESSIONS_PATH}?limit={MAX_AUDITS}", deadline)
@@ -226,10 +216,10 @@ class RecipientCheck(NamedTuple):
 
     Attributes:
         name: The recipient as the caller gave it.
-        is_active: True if the recipient is active in xMatters; None if unknown.
+        is_active: None if unknown.
         on_call: Number of people on call now, for an active group; None if unknown, or for other kinds.
         detail: Cause of an unknown value, without secrets; empty if all is known.
-        id: xMatters' id of the recipient; empty if xMatters was not asked, or has none of that name.
+        id: xMatters' id of the recipient; empty if unknown.
     """
 
     name: str
@@ -257,11 +247,11 @@ class Directory(RestApi):
         self.listed(rest, f"{EVENTS_PATH}?limit=1", deadline)
 
     def check(self, rest: Rest, names: Sequence[str], deadline: Deadline) -> list[RecipientCheck]:
-        """Check if these recipients exist in xMatters. Return a result for each, in the order of `names`.
+        """Check if recipients exist in xMatters. Return a result for each, in the order of `names`.
 
-        For `name|Device`, the part before the bar is checked. A name takes at most two requests; one more request gets
-        the people on call of all groups. A failed request raises nothing: the kind is NOT_KNOWN, or `on_call` is None.
-        If the failure would affect all requests (such as a time-out), no further request is sent.
+        For `name|Device`, the part before the bar is checked. A failed request raises nothing: the kind is NOT_KNOWN,
+        or `on_call` is None. After a failure that would affect all requests (such as a time-out), no further one is
+        sent.
         """
         not_asked: str | None = None
         found: dict[str, RecipientCheck] = {}
@@ -281,8 +271,8 @@ class Directory(RestApi):
     def hindrances(self, rest: Rest, names: Sequence[str], now: float, deadline: Deadline) -> dict[str, str]:
         """Return the recipients whom xMatters would not notify at `now` (epoch seconds), each with the reason.
 
-        A recipient of whom xMatters does not say that has an empty reason. Recipients whom xMatters would notify are
-        not in the result. A failed request raises nothing.
+        The reason is empty if it is not known whether xMatters would notify the recipient. A failed request raises
+        nothing.
         """
         found = self.check(rest, names, deadline)
         reasons = self.personal_hindrances(rest, found, now, deadline)
@@ -296,8 +286,7 @@ class Directory(RestApi):
     ) -> dict[str, str]:
         """Return the people whom xMatters can't notify at `now` (epoch seconds), each with the reason.
 
-        `found` are results of `check`. A reason is an absence without a replacement, or that the person has no active
-        device. People of whom that is unknown are left out. A failed request raises nothing.
+        `found` are results of `check`. People of whom this is unknown are left out. A failed request raises nothing.
         """
         users = {each.name: each.id for each in found if each.kind == Kind.USER and each.is_active}
         if not users or any(each.kind == Kind.NOT_KNOWN for each in found):

@@ -11,10 +11,9 @@ class Decision(NamedTuple):
 
     Attributes:
         environment_id: BigPanda's id of the incident's environment; empty if unknown.
-        page_key: Key of an incident's pages for one channel and one set of URL recipients. With the signal of the
-            incident's end, the workflow ends the pages that have this key.
+        page_key: Key of an incident's pages for one channel and one set of URL recipients. A resolve ends the pages
+            that have its key.
         status: Status in BigPanda's words; empty for a status that BigPanda does not document.
-        priority: xMatters priority of the page.
         body: Form of the body: BigPanda's bytes (`bigpanda`), or the relay's own document (`xmatters`).
     """
 
@@ -33,8 +32,8 @@ class Signal(NamedTuple):
 
     Attributes:
         recipients: Names of all recipients; empty if the workflow chooses them.
-        delivery_id: Id of the delivery, the same for all attempts.
-        attempt: Number of the attempt, from 1.
+        delivery_id: The same for all attempts.
+        attempt: Counts from 1.
         may_repeat: True if an earlier attempt may have paged already.
     """
 

@@ -41,9 +41,8 @@ SHORTEST_ATTEMPT_SECONDS = 0.5
 class XMatters:
     """Client for xMatters' triggers, which accept signals: in-request retries, bounded by the caller's deadline.
 
-    Before a retry, the client waits for the answer's Retry-After, else for a short random backoff. If the wait does not
-    fit into the time that is left, no further attempt is made. Refused credentials are renewed once, by a new OAuth
-    token or a new read of the secret. The attempt with the new credentials comes on top of the caller's limit. `random`
+    A retry waits for the answer's Retry-After, else for a short random backoff. If the time left is too short for the
+    wait, no retry is made. Refused credentials are renewed once, for one attempt beyond the caller's limit. `random`
     returns a number from 0 to 1.
     """
 
@@ -73,8 +72,7 @@ class XMatters:
         """Send one signal with at most `max_attempts` attempts, and none within `reserve` seconds of the deadline.
 
         After an ambiguous failure (xMatters may have accepted the signal), no further attempt is made. With
-        `repeats_if_ambiguous`, one further attempt is made within `max_attempts`, unless the failure is a time-out: for
-        criticals, two pages are better than none.
+        `repeats_if_ambiguous`, one more attempt is made within `max_attempts`, but never after a time-out.
         """
         sent, attempts_left, is_renewed = SendResult(attempts=0), max_attempts, False
         while True:
@@ -140,10 +138,9 @@ class XMatters:
         return found if changed else same
 
     def attempt(self, channel: Channel, signal: Signal, deadline: Deadline, *, reserve: float) -> str | None:
-        """Send one request for a signal, once. Return xMatters' request id; None if the accepting answer has none.
+        """Send one request for a signal. Return xMatters' request id; None if the accepting answer has none.
 
-        `reserve` is the part of the deadline (seconds) that has to be left afterwards. Raises SendError if the signal
-        was not accepted.
+        `reserve` seconds of the deadline have to be left afterwards. Raises SendError if the signal was not accepted.
         """
         url, headers, login = with_recipients(channel.trigger_url, signal.recipients), _headers(signal), _login(channel)
         authorization = self._logins.headers(login, deadline, reserve=reserve)
