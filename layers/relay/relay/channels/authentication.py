@@ -1,8 +1,7 @@
 """Authentication of inbound requests, with a limit on the look-ups that unauthenticated requests can cause.
 
-All refused requests get the same 401, so that an answer does not show if a channel exists. Each source address has a
-budget of refused requests; a source over its budget is answered 503 without a look-up of its channel. A request with a
-valid credential spends nothing.
+All refused requests get the same 401, so that an answer does not show if a channel exists. A source address over its
+budget of refused requests is answered 503 without a look-up.
 """
 
 import ipaddress
@@ -29,7 +28,7 @@ class Request(NamedTuple):
     """A request from API Gateway.
 
     Attributes:
-        headers: Headers; names in lower case.
+        headers: Names are in lower case.
         recipients: Names in the URL's `recipients` parameters, each once.
         id: API Gateway's id of the request.
         source: IP address of the client; empty if unknown.
@@ -127,8 +126,7 @@ def _limits(is_checked: bool) -> tuple[float, float]:
 def source(address: str) -> str:
     """Return the name under which refused requests of an address are counted: the address, or the /64 network of IPv6.
 
-    One subscriber has a whole /64, so a limit for single IPv6 addresses would limit nothing. Empty for a text that is
-    no address.
+    Empty for a text that is no address.
     """
     try:
         found = ipaddress.ip_address(address)

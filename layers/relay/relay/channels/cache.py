@@ -1,11 +1,9 @@
 """Secrets of channels in Secrets Manager, a cache that keeps their reads few, and marks that end cached copies.
 
-A copy is used for some time, and read again early when a credential fails. The last good copy stays in use while
-Secrets Manager fails or the new version of the secret is malformed.
+The last good copy stays in use while Secrets Manager fails or the new version of the secret is malformed.
 
-`relayctl` changes the secret, and then a mark of the channel in DynamoDB: one mark for a revoked credential, another
-one for a changed mode or pause. Before a function works with a cached copy, it compares the marks with those of the
-copy, and reads the secret again if they differ. Only a revocation makes an older copy invalid.
+`relayctl` changes the secret first, and then a mark of the channel in DynamoDB. A function compares the marks before it
+works with a cached copy, and reads the secret again if they differ. Only a revocation makes an older copy invalid.
 """
 
 from collections import OrderedDict
@@ -116,8 +114,8 @@ class Marks(NamedTuple):
 class ChangeMarks:
     """The change marks of all channels (`Marks`), from the last successful read of the ledger's table.
 
-    `source` reads the marks, as `ledger.credentials.read_marks` returns them, and raises LedgerError. `notice` counts
-    and logs failed reads. `read_at` is the time of the last successful read (epoch seconds); 0 for none.
+    `source` reads the marks, and raises LedgerError. `notice` counts and logs failed reads. `read_at` is the time of
+    the last successful read (epoch seconds); 0 for none.
     """
 
     def __init__(

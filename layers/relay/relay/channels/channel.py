@@ -37,7 +37,7 @@ class EndpointCredentials:
 
     Attributes:
         members: The members `token` and `basic` of the secret's `inbound` or `callback`: one of them, or both.
-        expires_at: End of validity (epoch seconds); None means that the credentials do not expire.
+        expires_at: End of validity (epoch seconds); None for no end.
     """
 
     members: Mapping[str, Any] = field(repr=False)
@@ -59,10 +59,7 @@ class OutboundCredentials:
 
 @dataclass(frozen=True)
 class Rest:
-    """Access to xMatters' REST API, to find and terminate the channel's pages, and to look up people and groups.
-
-    `base_url` has no slash at the end.
-    """
+    """Access to xMatters' REST API. `base_url` has no slash at the end."""
 
     base_url: str = field(repr=False)
     auth: OutboundCredentials
@@ -81,13 +78,11 @@ class BigPandaAccess:
         base_url: URL without a slash at the end.
         environments: Ids of the environments that hold the channel's incidents; with none there are no reconcile runs.
         assign: True to assign an incident in BigPanda to the person who acknowledges its page.
-        email_domain: Domain that is appended to an xMatters user name to look up the BigPanda user; None to append no
-            domain.
+        email_domain: Domain that is appended to an xMatters user name to look up the BigPanda user; None appends none.
         comments: Kinds of callbacks that are written into BigPanda as comments.
         callbacks: True if BigPanda withholds an incident's updates until its first share is reported as received.
         app_key: Integration key for these reports, required with `callbacks`.
-        reconcile: Action of a reconcile run for an open incident of which no share came: `report` it, or `ring`
-            (signal) if it is the channel's. None turns reconcile runs off.
+        reconcile: `report` or `ring` (signal) an open incident of which no share came; None for no reconcile runs.
         reconcile_query: BigPanda's query that limits reconcile runs to some incidents; None for all.
         actions: Effect of a person's response on the incident in BigPanda, by the response's text in lower case.
         automations: BigPanda's ids of users that are integrations. Their activities do not count as people's answers.
@@ -112,9 +107,9 @@ class BigPandaAccess:
         return json.dumps([self.base_url, self.api_key, *self.environments[:1]])
 
     def allowed_environment(self, environment_id: str | None) -> str | None:
-        """Return `environment_id` if the channel's secret allows this environment, else None.
+        """Return `environment_id` if the channel's secret lists it, or lists no environments; else None.
 
-        A sender with a valid token can name any environment. If the secret lists environments, only these are allowed.
+        A sender with a valid token can name any environment.
         """
         return environment_id if not self.environments or environment_id in self.environments else None
 
@@ -135,12 +130,11 @@ class Channel:
     Attributes:
         inbound: Credentials that BigPanda shows to the webhook.
         auth: Credentials for the trigger.
-        recipients: Recipients of signals for which no route matches; empty if only other settings, the workflow or the
-            webhook's URL name recipients.
+        recipients: Recipients of signals for which no route matches; may be empty.
         callback: Credentials that xMatters shows to the callback endpoint; never valid for the webhook.
         responses: The texts by which a person acknowledges or escalates.
-        bigpanda: Access to BigPanda's API; None without credentials for it.
-        rest: Access to xMatters' REST API; None without credentials for it.
+        bigpanda: None without credentials for BigPanda's API.
+        rest: None without credentials for xMatters' REST API.
         recipients_in: Place outside the secret that names the recipients, as the operator says: `workflow` (in
             xMatters) or `url` (the URL of BigPanda's webhook, `?recipients=`). None if there is no such place.
         any_trigger_path: True if the operator says that the trigger URL is right although its path is undocumented.
@@ -219,7 +213,7 @@ class Channel:
     def trigger_recipients(self) -> tuple[str, ...]:
         """Recipients in the trigger's URL.
 
-        They get each signal, except those to the acknowledger alone, or to further recipients alone.
+        Signals to the acknowledger alone, or to further recipients alone, leave them out.
         """
         return names_in_url(self.trigger_url)
 
@@ -319,8 +313,7 @@ def _fits(name: str, pattern: str) -> bool:
 def removed(name: str) -> Channel:
     """Return a stand-in for a removed channel, so that its remaining jobs can be dead-lettered.
 
-    The policy of the removed channel is unknown. The stand-in's policy announces each transition that a policy can
-    name, so that each debt still counts as owed.
+    Its policy announces each transition that a policy can name, so that each debt still counts as owed.
     """
     policy = Policy(notify_on=frozenset(Transition) - {Transition.TOUCHED})
     return Channel(name, (), "", OutboundCredentials("url", {}), (), policy)
@@ -333,9 +326,9 @@ def is_channel_name(name: str) -> bool:
 def checksum_fits(headers: Mapping[str, str], name: str, endpoint: EndpointName) -> bool | None:
     """True if headers hold a token with a right checksum for this channel and endpoint.
 
-    False if no credential in them can be valid: there is none, or a token with the relay's prefix and a wrong checksum.
-    None if only the secret can tell: a token that an operator chose, or a user name and password. A right checksum
-    authenticates nobody, since it is not secret (see `relay.channels.token`).
+    False if no credential in them can be valid. None if only the secret can tell: for a token that an operator chose,
+    or a user name and password. A right checksum authenticates nobody, since it is not secret (see
+    `relay.channels.token`).
     """
     found = [_checksum_fits(offer, name, endpoint) for offer in _offered(headers)]
     return True in found or (None if None in found else False)

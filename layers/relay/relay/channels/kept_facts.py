@@ -1,8 +1,7 @@
 """Facts of an incident that its ledger entry keeps from the last share, for routes and pauses. Pure code.
 
-Routes and pauses ask about facts, such as `environment`. BigPanda's API names environments by id only, and its list of
-incidents has no tags of alerts. So a share that is read from the API gets these facts of the last share, in a member of
-its body that only routes and pauses read.
+BigPanda's API names environments by id only, and lists incidents without their alerts' tags. So a share that is read
+from the API gets these facts in a member of its body.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -26,10 +25,9 @@ type Facts = Mapping[str, tuple[str, ...]]
 
 
 def facts_to_keep(channel: "Channel", share: Share) -> Facts:
-    """Return the facts of a webhook's share that the ledger keeps, since BigPanda's API lacks them.
+    """Return the facts of a webhook's share that the ledger keeps: environments, and facts in the routes and pauses.
 
-    They are the share's environments, and the facts that the channel's routes and pauses ask about. The result is empty
-    for a channel without access to BigPanda's API: the relay reads no shares of such a channel from the API.
+    Empty for a channel without access to BigPanda's API.
     """
     if channel.bigpanda is None:
         return {}

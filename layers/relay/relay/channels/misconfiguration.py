@@ -1,7 +1,6 @@
 """Check for settings with which a signal may notify nobody, although the secret is valid. Pure code.
 
-`relayctl` refuses such a channel. The Lambda functions count it and still send its signals, since some may reach a
-person.
+`relayctl` refuses such a channel. The Lambda functions count it, and still send its signals.
 """
 
 import re

@@ -24,12 +24,7 @@ MOST_CANARY_SECONDS = 300.0
 
 
 class Mode(StrEnum):
-    """Mode of a channel.
-
-    Attributes:
-        LIVE: Signals are sent.
-        SHADOW: Signals that would be sent are recorded, and nothing is sent.
-    """
+    """Mode of a channel. SHADOW records the signals that would be sent, and sends nothing."""
 
     LIVE = "live"
     SHADOW = "shadow"
@@ -132,9 +127,8 @@ class Policy(NamedTuple):
     def of(cls, members: Mapping[str, Any], *, has_rest: bool = False) -> Self:
         """Return the policy that a valid secret has in its member `policy`. `members` is the content of that member.
 
-        `has_rest` is True if the secret has access to xMatters' REST API: then a device's notification is awaited by
-        default, within NOTIFIED_WITHIN_SECONDS. If both are given, `notify_on` (a list of transitions) takes precedence
-        over `preset` (a name for such a list).
+        With `has_rest` (access to xMatters' REST API), a device's notification is awaited by default, within
+        NOTIFIED_WITHIN_SECONDS. A list `notify_on` takes precedence over `preset`, the name of such a list.
         """
         chosen = {name: members[name] for name in cls._fields if name in members}
         if has_rest:

@@ -1,8 +1,6 @@
 """Routes and pauses: both can have conditions on facts of an incident. Pure code.
 
-Routes are conditional recipients: the first one that matches is used. Pauses are times in which signals wait or are
-left out. A fact is a property of an incident that a condition can name: `status`, `severity`, `environment`,
-`source_system` or a tag.
+A fact is a property of an incident: `status`, `severity`, `environment`, `source_system` or a tag.
 """
 
 import re
@@ -232,8 +230,8 @@ def pauses_for(share: Share, pauses: Iterable[Pause], *, is_open: bool) -> tuple
 def active_pause(pauses: Iterable[Pause], now: float) -> Pause | None:
     """Return the pause that is active at `now` (epoch seconds); None if there is none.
 
-    Of several active pauses, one with `keeps_states` is chosen, so that no state is left out by mistake. If several
-    have that, the one that ends last is chosen.
+    Of several, those with `keeps_states` come first, so that no state is left out by mistake; then the one that ends
+    last.
     """
     active = [each for each in pauses if each.is_active(now)]
     return max(active, key=lambda each: (each.keeps_states, each.until), default=None)

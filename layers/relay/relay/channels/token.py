@@ -1,7 +1,6 @@
-"""Tokens with a checksum: a prefix, random characters, and a checksum bound to one channel and one endpoint.
+"""Tokens with a checksum: a prefix, random characters, and a checksum bound to one channel and one endpoint. Pure code.
 
-The checksum is no secret and proves nothing. It lets the relay refuse garbage, and tokens of another channel or
-endpoint, without a look-up of the channel. Pure code.
+The checksum is no secret and proves nothing. It lets the relay refuse garbage without a look-up of the channel.
 """
 
 import hashlib

@@ -183,10 +183,7 @@ def _login(channel: Channel) -> Login:
 
 
 def with_recipients(url: str, names: tuple[str, ...]) -> str:
-    """Return a trigger's URL with these names as its `recipients` parameter, in place of an earlier one.
-
-    Without names, the URL gets no such parameter.
-    """
+    """Return a trigger's URL with `names` as its only `recipients` parameter; without names, with none."""
     parts = urlsplit(url)
     kept = [piece for piece in parts.query.split("&") if piece and not piece.startswith(_RECIPIENTS)]
     if names:
