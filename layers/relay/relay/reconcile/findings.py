@@ -32,8 +32,7 @@ class RunLease:
     Attributes:
         taken_at: Time at which this run took the lease (epoch seconds). It identifies the run.
         renewed_at: Time at which this run last renewed the lease (epoch seconds).
-        start: Number (`Listing.number`) of the listing with which the next run begins. If no listing has this number,
-            the run begins with the next higher one.
+        start: Number (`Listing.number`) of the listing with which the next run begins, or else the next higher number.
     """
 
     table: Table

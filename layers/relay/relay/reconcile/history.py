@@ -1,7 +1,4 @@
-"""Listings that a reconcile run compares, and their history: what earlier runs saw, one item in the ledger's table.
-
-Without the history, each run would report an incident again, and no run could tell if a difference lasts.
-"""
+"""Listings that a reconcile run compares, and their history: what earlier runs saw, one item in the ledger's table."""
 
 import base64
 import hashlib
@@ -30,8 +27,7 @@ if TYPE_CHECKING:
 class Member(NamedTuple):
     """A channel that a run compares, as the run read it at its start.
 
-    `names_recipients` is True if shares came by a webhook URL of the channel that names recipients. Each set of these
-    recipients has its own ledger entry of an incident.
+    `names_recipients` is True if shares came by a webhook URL of the channel that names recipients.
     """
 
     channel: Channel
@@ -45,8 +41,7 @@ class Member(NamedTuple):
     def signals(self) -> bool:
         """True if the channel signals incidents of which no share came. Else it only reports them.
 
-        Without a share, the relay does not know the recipients in the webhook's URL. So a channel that needs them does
-        not signal such incidents, even if `bigpanda.reconcile` is `ring`.
+        Without a share, the recipients in the webhook's URL are unknown, so a channel that needs them only reports.
         """
         return is_ringing(self.channel) and not needs_url_recipients(self.channel)
 
@@ -54,10 +49,7 @@ class Member(NamedTuple):
 class Listing(NamedTuple):
     """One list of BigPanda's incidents, and the channels to compare with it.
 
-    The list is that of a base URL, an environment, and the query that the channels' settings name (`reconcile_query`).
-
-    Attributes:
-        unread: Names of the channels whose secret could not be read. They may belong to this listing, too.
+    `unread` has the names of the channels whose secret could not be read. They may belong to this listing, too.
     """
 
     name: str
@@ -146,10 +138,7 @@ def is_ringing(channel: Channel) -> bool:
 
 
 def listing_name(access: BigPandaAccess, environment_id: str) -> str:
-    """Return the short name of a listing of BigPanda's incidents: a hash of base URL, query and environment.
-
-    The API key is no part of it: the history of a listing outlives the rotation of a key.
-    """
+    """Return the short name of a listing of BigPanda's incidents: a hash of base URL, query and environment."""
     named = json.dumps([access.base_url, access.reconcile_query, environment_id])
     return hashlib.sha256(named.encode()).hexdigest()[:16]
 
@@ -186,8 +175,7 @@ class ChannelHistory:
     """History of a channel's comparisons with a listing. Times are in epoch seconds.
 
     Attributes:
-        since: Start of the comparisons. An incident that the channel does not know is ignored if it last changed
-            before.
+        since: Start of the comparisons. Unknown incidents that last changed before it are ignored.
         seen: Start of the last complete run, or of the first run.
         differing: Incidents whose state differs from the channel's ledger, by their short names.
         others: Time at which a run found that an unknown incident is not this channel's, by the incident's short name.

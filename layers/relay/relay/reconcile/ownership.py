@@ -1,7 +1,7 @@
 """Ownership of incidents of which no share came: with which webhook BigPanda shared them, by their activities.
 
-The relay does not know the name of a channel's own webhook in BigPanda. It learns that name from incidents whose shares
-did come: all of them were shared with that webhook. Facts and open questions: docs/vendors.md, "BigPanda's API".
+The name of a channel's webhook in BigPanda is learned from incidents whose shares came. Facts and open questions:
+docs/vendors.md, "BigPanda's API".
 """
 
 import json

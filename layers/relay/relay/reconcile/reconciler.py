@@ -1,12 +1,10 @@
 """Reconcile runs: compare BigPanda's shared incidents with the ledger, and queue or report missed ones.
 
 A webhook can be lost before it reaches the relay. So every few minutes a run lists the incidents of each environment,
-once for all channels that share the listing. A missed state is queued as a job. The worker compares it with the ledger,
-so that no announced state pages twice. A run ends within the function's time; the next one begins with another listing.
+and queues a job for each missed state. A run ends within the function's time; the next one begins with another listing.
 
-An incident that no channel knows may belong to none of those that compare the listing, so a signal could page the wrong
-people. It is reported instead, unless BigPanda's activities say that it was shared with the channel's webhook
-(`reconcile.ownership`).
+An incident that no channel knows is reported, since a signal could page the wrong people. It is signalled if BigPanda's
+activities say that it was shared with the channel's webhook (`reconcile.ownership`).
 """
 
 import json
@@ -49,9 +47,9 @@ class Reporter:
         """Report open incidents that no channel of the listing knows: to the log, criticals to the fallback topic, too.
 
         A channel knows an incident that has an entry in its ledger. Each incident is reported once. It must have
-        changed since the last complete run, and its state must then have lasted for SETTLES_SECONDS. An incident may be
-        in two environments: `told` has the channels that this run named in an earlier report, by the incident's short
-        name. This report's channels are added to `told`.
+        changed since the last complete run, and its state must then have lasted for SETTLES_SECONDS. `told` has the
+        channels that this run named in an earlier report, by the incident's short name; this report's channels are
+        added.
         """
         now, noted = self.clock(), run.history.unknown
         unknown = {name: seen for name, seen in run.to_report.items() if name not in run.known}
