@@ -1,8 +1,7 @@
 """Construction of each Lambda function's object, with its adapters to AWS and the vendors.
 
-Each handler module calls its function of this module once, at cold start. Clients, sessions and TLS contexts are made
-then, while Lambda gives a function a full core. The settings are environment variables, whose form the stack's template
-checks. A call raises KeyError if a setting is missing, and ConfigError for the local profile on AWS.
+Each handler module calls its function of this module once, at cold start. The settings are environment variables. A
+call raises KeyError if a setting is missing, and ConfigError for the local profile on AWS.
 """
 
 import gc
@@ -285,11 +284,7 @@ def _at_once[T](calls: Sequence[Callable[[], T]]) -> list[T]:
 
 
 class Watchdog:
-    """Calls a function in another thread, and waits for it until a time limit.
-
-    One thread serves all calls. If a call does not end in time, its thread is left to it, and the next call gets a new
-    one.
-    """
+    """Calls a function in another thread, and waits for it until a time limit. A call that hangs keeps its thread."""
 
     def __init__(self) -> None:
         # Queue of the thread's next work; None if there is no thread, or if it is busy.
@@ -298,10 +293,9 @@ class Watchdog:
     def __call__(self, work: Callable[[], None], seconds: float) -> None:
         """Do the work for a request, and raise its exception if it raises one.
 
-        Raises TimeoutError after `seconds`, even if a call never ends: a name look-up has no limit, and an answer of
-        AWS that trickles in resets its limit each time. The work is then abandoned, with its thread. Lambda freezes the
-        function after the answer, so the thread may go on hours later. By then the time limit of its calls has passed:
-        a call that hung may end, and no other call is begun.
+        Raises TimeoutError after `seconds`, even if a call never ends. The abandoned thread may go on hours later,
+        since Lambda freezes the function. By then the time limit of its calls has passed: a call that hung may end, and
+        no other is begun.
         """
         works, self._works = self._works or _thread_for_works(), None
         # It counts from before the thread's start, so that it has passed when the work is abandoned.

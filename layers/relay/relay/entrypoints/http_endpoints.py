@@ -1,7 +1,7 @@
 """HTTP endpoints that check credentials: BigPanda's webhook, which takes shares, and xMatters' callbacks.
 
-They answer 401 if the credentials are missing or wrong, and 503 if they can't be checked now. They also answer 503 if
-the work for a request does not end in time.
+They answer 401 if the credentials are missing or wrong, and 503 if they can't be checked now, or if the work for a
+request does not end in time.
 """
 
 import base64
@@ -63,8 +63,8 @@ def take_share(delivery: Delivery, sources: Sources, channel: Channel, request: 
     """Announce the share in a request's body, and return the delivery's result. Raises BadRequest if it is no share.
 
     Recipients in the URL that the channel does not permit, or that do not fit into a signal, are left out and counted.
-    `sources` stores the environments and recipients that shares name. If BigPanda withholds an incident's updates until
-    its first share is reported as received (`bigpanda.callbacks`), a first share also queues a job that reports it.
+    `sources` stores the environments and recipients that shares name. With `bigpanda.callbacks`, an incident's first
+    share also queues a job that reports it to BigPanda as received.
     """
     body = read_body(request)
     share = parse_share(body)

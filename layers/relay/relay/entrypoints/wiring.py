@@ -1,7 +1,6 @@
 """Wiring: puts the objects of a Lambda function together from its adapters to AWS, the vendors, time and the log.
 
-Each object is made when it is first needed. Functions, tests, the simulation and the benchmarks build the library here;
-they differ in their adapters alone.
+Tests, the simulation and the benchmarks build the library here, too, with adapters of their own.
 """
 
 from collections.abc import Callable, Iterable
@@ -69,14 +68,13 @@ class Effects(NamedTuple):
 
 
 class Resources(NamedTuple):
-    """The stack's AWS resources, as the library uses them.
+    """The stack's AWS resources, as the library uses them. An ARN is empty in a function without that topic.
 
     Attributes:
         credentials: The table with the last uses of credentials, and with the change marks of channels. In a stack, it
             is the ledger's table.
         read_secret: Returns the text of a channel's secret, by the channel's name.
         topic_arn: The fallback topic, notified of criticals that are overdue, or that nobody is known to have heard.
-            This ARN and the next two are empty in a function without that topic.
         alarm_topic_arn: The topic of sick channels and alarms that wake people.
         notice_topic_arn: The topic of sick channels and alarms that can wait for a working day.
         invoke: Invokes the job worker directly with a message's text; returns False if that fails.
@@ -129,8 +127,8 @@ MARKS_READ_SECONDS = 0.7
 class Wiring:
     """The objects of a Lambda function, each made at its first use, and then kept.
 
-    The objects reach AWS, the vendors, time and the log only by the adapters given here. The ChannelCache uses a copy
-    for `cache_seconds`. It looks up a name without a secret again after `unknown_seconds`.
+    The ChannelCache uses a copy for `cache_seconds`, and looks up a name without a secret again after
+    `unknown_seconds`.
     """
 
     resources: Resources

@@ -1,16 +1,10 @@
 """Worker for jobs from the queues: attempts each job, then removes it or puts it back to wait.
 
-Two functions run this code: one for the retry queue (signals), and one for the chore queue (all other kinds). Both can
-work a job of any kind.
+Two functions run this code: one for the retry queue (signals), and one for the chore queue. Both can work any job.
 
-To wait, the job's next message is put on the queue for its kind: by `delivery` for a signal, and here for a chore.
-Lambda then deletes the old one, since the worker does not report it as failed. So a message is received again only if
-a worker crashed, if no queue took the next message, or if this version can't read the job. SQS dead-letters only such
-messages. A job from the dead-letter queue is revived: its age and its backoff start again.
-
-Chores are follow-ups of signals, questions about ends, write-backs of callbacks, and releases of updates, which
-BigPanda withholds until an incident's first share is reported as received. Each calls the API of a vendor, and may be
-retried for hours.
+To wait, a job gets a new message on the queue for its kind, and Lambda deletes the old one. So a message is received
+again only if a worker crashed, if no queue took the next message, or if this version can't read the job. SQS
+dead-letters only such messages. A job from the dead-letter queue is revived: its age and its backoff start again.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -53,7 +47,7 @@ SLOW_SECONDS, SILENT_SECONDS = 3.0, 30.0
 
 @dataclass(frozen=True)
 class Chores:
-    """Worker for chores, the jobs that ring nobody: all but signals and recoveries (which wake what waited).
+    """Worker for chores, the jobs that ring nobody.
 
     Attributes:
         questions: Returns the ResolveQuestions, which ask BigPanda about resolves; created at its first use.
@@ -320,10 +314,9 @@ class Worker:
         return self.chores.failed(job, result)
 
     def _own_wait(self, job: Job, policy: Policy) -> Wait | None:
-        """Return the wait that a chore needs by its own data and the policy; None if it may be attempted now.
+        """Return the wait until a chore's next attempt; None if it may be attempted now.
 
-        The wait's reason is `expired` if the chore is older than the policy allows. Else the wait ends at the time of
-        its next attempt.
+        The wait's reason is `expired` if the chore is older than the policy allows.
         """
         now = self.clock()
         # The policy's age limit is for signals. Chores get at least the default limit. A follow-up counts its age from
