@@ -85,7 +85,7 @@ class Deadline:
 def limited(deadlines: Deadlines, seconds: float, part: str) -> Run:
     """Return a function that gives each call a deadline of its own, `seconds` after the call begins.
 
-    `deadlines` makes the deadline. `Deadline.run` makes the call, and notes its duration under the name `part`.
+    `part` is the name under which the calls' durations are collected.
     """
     return lambda call: deadlines(seconds).run(call, part=part)
 

@@ -240,10 +240,7 @@ class ChannelUnreadable(ChannelError):
 
 
 class ChannelForbidden(ChannelUnreadable):
-    """AWS denies the read of the secret, or its decryption. The secret is taken to exist.
-
-    The function's role may read all names below the prefix, so AWS would say that a missing secret is not found.
-    """
+    """AWS denies the read of the secret, or its decryption. The secret is taken to exist."""
 
     exists = True
 
@@ -251,7 +248,7 @@ class ChannelForbidden(ChannelUnreadable):
 class ChannelMalformed(ChannelUnreadable):
     """A function read the channel's secret, and the secret is not a valid channel.
 
-    The channel cache (`channels.cache`) raises this error in place of the parser's InvalidChannel.
+    The channel cache raises this error in place of InvalidChannel.
     """
 
     exists = True
@@ -298,7 +295,7 @@ class SendError(RelayError):
 
 
 class BadAnswer(SendError):
-    """A vendor answered with an error: its `http_status`, and a redacted `excerpt`."""
+    """A vendor answered with an error."""
 
 
 class QueueError(RelayError):

@@ -166,7 +166,7 @@ class Telemetry:
         """Return the log and the metrics of a Lambda function.
 
         With `has_channel_metrics`, some metrics are also written for each channel. With `is_traced`, each line of a
-        request has the request's X-Ray trace id. Else the lines have none, although Lambda sets one.
+        request has its X-Ray trace id.
         """
         trace_id: dict[str, Any] = {} if is_traced else {"xray_trace_id": None}
         logger = Logger(json_serializer=log_line, use_rfc3339=True, location=None, **trace_id)
@@ -206,10 +206,7 @@ class Telemetry:
             self._by_channel.add(channel, name, value)
 
     def has_counted(self, name: str) -> bool:
-        """True if a metric of that name was counted since the last `flush`.
-
-        Powertools can't tell: it writes and forgets its metrics early, once one of them has a hundred values.
-        """
+        """True if a metric of that name was counted since the last `flush`."""
         return name in self._counted
 
     def share(self, result: Result, spent: Mapping[str, float], *, correlation_id: str) -> None:
@@ -251,8 +248,7 @@ class Telemetry:
     def worked(self, job: Job, result: Result, spent: Mapping[str, float]) -> None:
         """Log the result of a job from a queue. Count a failed signal, and unusual facts of the result (`Notices`).
 
-        The webhook function queues each share's job before it sends the signal, in case it dies meanwhile. If the
-        webhook function did send the signal, the job's result is a `duplicate`, which is logged at DEBUG only.
+        A `duplicate` is logged at DEBUG only, if it is the job of a signal that the webhook function sent itself.
         """
         fields = result_fields(result, spent, job.stamps.correlation_id) | history(job)
         never_failed = job.kind == JobKind.SIGNAL and job.stamps.first_failed_at is None and job.accepted is None
@@ -311,10 +307,7 @@ class Telemetry:
             self.logger.critical("crash", extra=fields | {"raw_body": raw_body[:MAX_LOGGED_CHARACTERS]})
 
     def notice(self, name: str, detail: str) -> None:
-        """Log a warning `name` with its `detail`, and count a metric.
-
-        The metric's name is `name`, or the name that METRIC_OF_NOTICE has for it.
-        """
+        """Log a warning `name`, and count a metric of that name, or of its name in METRIC_OF_NOTICE."""
         self.count(METRIC_OF_NOTICE.get(name, name))
         self.logger.warning(name, extra={"detail": detail})
 

@@ -284,7 +284,10 @@ def _at_once[T](calls: Sequence[Callable[[], T]]) -> list[T]:
 
 
 class Watchdog:
-    """Calls a function in another thread, and waits for it until a time limit. A call that hangs keeps its thread."""
+    """Calls a function in another thread, and waits for it until a time limit.
+
+    A call that does not end in time keeps its thread; the next call gets a new one.
+    """
 
     def __init__(self) -> None:
         # Queue of the thread's next work; None if there is no thread, or if it is busy.

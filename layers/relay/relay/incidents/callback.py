@@ -1,8 +1,7 @@
 """Parser of xMatters' callbacks about a page, in all known formats. Pure code.
 
-xMatters publishes no complete sample (docs/vendors.md, "What xMatters calls back with"). So the parser reads the fixed
-JSON of an outbound integration, and the JSON of the response step in docs/xmatters. Only an incident id and the members
-that determine the kind are required. Unreadable members count as missing.
+xMatters publishes no complete sample (docs/vendors.md, "What xMatters calls back with"). Only an incident id and the
+members that determine the kind are required. Unreadable members count as missing.
 """
 
 import hashlib
@@ -62,10 +61,8 @@ class Callback(NamedTuple):
         page_number: Number of the page, as people see it.
         target: xMatters' name of the person or group (`targetName`).
         name: First and last name of the person.
-        device: Name of the device that the event is about.
         text: Text of the chosen response, or the status.
         note: Comment that the person wrote.
-        group: Name of the group that the event is about, such as in an escalation.
         reason: Reason of a failure or an escalation, in xMatters' words.
         at: Time of the event, as xMatters wrote it.
     """

@@ -1,7 +1,4 @@
-"""Details of an incident in a webhook's body: environments, alerts, tags and link. Pure code.
-
-Most signals need no details. They are read only for routes, the relay's own body and the fallback topic.
-"""
+"""Details of an incident in a webhook's body: environments, alerts, tags and link. Pure code."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple

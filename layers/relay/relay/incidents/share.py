@@ -1,14 +1,10 @@
 """Share: an incident's state at one moment, in the body of BigPanda's webhook, and its transition. Pure code.
 
 BigPanda publishes no complete sample of the body (docs/vendors.md, "What BigPanda sends"). So the parser reads every
-form in BigPanda's pages, clients and exports. The incident may be wrapped in `incident` or bare, in camelCase or
-snake_case, with a status in any letter case and numbers as strings. Only an incident id is required. Unreadable members
-count as missing. `Fields` reads all JSON from outside the relay in this way.
+form in BigPanda's pages, clients and exports. Only an incident id is required. Unreadable members count as missing.
 
-`State` has the members that decide the order and the transition. A state is compared with the announced state, never
-with one that was merely seen: the docstring of `compare` lists every case. A state that xMatters did not accept does
-not count as announced, so a comment that arrives while a page is owed does not cancel the page. The policy's
-`notify_on` names the transitions that are signalled; `delivery.rules.judge_change` applies it.
+`compare` compares a state with the announced state, never with one that was merely seen. So a comment that arrives
+while a page is owed does not cancel the page.
 """
 
 import hashlib
@@ -34,10 +30,9 @@ ENVIRONMENT_ID = r"[A-Za-z0-9][A-Za-z0-9._:-]*"
 
 
 class Fields(dict[str, Any]):
-    """Members of a JSON object by name. The names are in lower case, without hyphens and underscores.
+    """Members of a JSON object by name: in lower case, without hyphens and underscores, if it is not very long.
 
-    Very long names stay as they are. Members that are null are left out. If a member comes in two spellings, the first
-    is kept.
+    Members that are null are left out. If a member comes in two spellings, the first is kept.
     """
 
     def __init__(self, members: Mapping[str, Any]) -> None:
@@ -121,11 +116,11 @@ class Share:
 
     Attributes:
         event: BigPanda's name of the event that caused the share.
-        status: Status, in lower case.
-        severity: Severity, in lower case: the worst status so far.
+        status: In lower case.
+        severity: In lower case: the worst status so far.
         changed_on: Time of the incident's last change of state (epoch seconds).
         updated_on: Time of the incident's last update (epoch seconds).
-        title: Title of the incident, on one line; empty if no alert has a description, nor the incident itself.
+        title: On one line; empty if no alert has a description, nor the incident itself.
     """
 
     incident_id: str
@@ -152,10 +147,8 @@ class Share:
     def trusted_version(self, came: float) -> Version | None:
         """Return the timestamps of a share that arrived at `came` (epoch seconds); None if there are none to trust.
 
-        Timestamps more than MAX_AHEAD_SECONDS after `came` are not trusted: a timestamp an hour ahead would make every
-        share of the next hour seem superseded. A share without trusted timestamps is ordered by its arrival. The
-        arrival does not become its timestamp: BigPanda's timestamps are whole seconds, so a later share of the same
-        second would seem older.
+        Timestamps more than MAX_AHEAD_SECONDS after `came` are not trusted. A share without trusted timestamps is
+        ordered by its arrival.
         """
         version = self.version
         return None if version and version[0] > came + MAX_AHEAD_SECONDS else version
@@ -361,9 +354,9 @@ class State(NamedTuple):
     Attributes:
         version: BigPanda's timestamps, by which states are ordered; None if the share has none.
         digest: Hash of the share's state (`Share.digest`).
-        came: The time at which the share came (epoch seconds).
+        came: Arrival of the share (epoch seconds).
         rank: Number of the status in `RANKS`, higher for worse; None if the share has no known status.
-        alerts: Short hashes of the alerts' ids, by which additional alerts are recognised.
+        alerts: Short hashes of the alerts' ids.
         has_borrowed_version: True if the share has no timestamps, and `version` is that of a state that came before.
     """
 
@@ -413,9 +406,8 @@ class State(NamedTuple):
     def precedes(self, other: "State | None") -> bool:
         """True if this state is older than `other`. False if `other` is None.
 
-        BigPanda's timestamps are compared; if they are equal or missing, the arrivals are. Borrowed timestamps
-        (`has_borrowed_version`) count less: such a state is newer than each state that came before it. A state that
-        came after it is newer, unless that state's own timestamps are earlier.
+        BigPanda's timestamps are compared; if they are equal or missing, the arrivals are. A state with borrowed
+        timestamps counts as newer than each state that came before it.
         """
         if other is None:
             return False
@@ -451,11 +443,9 @@ def _name(alert_id: str) -> str:
 
 
 def is_open(share: Share) -> bool:
-    """True if a share's incident is open.
+    """True if a share's incident is open: also if the body has both `active` and `resolved` true, or neither.
 
-    The incident is over if the body has `active` false or the status `ok`, or if it has `resolved` true without
-    `active`. It is open in all other cases, also if the body has both `active` and `resolved` true: a needless page
-    does less harm than a lost page.
+    The incident is over if the body has `active` false or the status `ok`, or `resolved` true without `active`.
     """
     if share.active is False or share.status == "ok":
         return False
@@ -478,7 +468,7 @@ def compare(announced: State | None, state: State) -> Change:
     | open | worsened, eased | grew | touched | resolved |
     | closed | reopened | reopened | reopened | touched |
 
-    Snooze, flapping and maintenance do not change the result. BigPanda itself uses them to decide if it sends a share.
+    Snooze, flapping and maintenance do not change the result.
     """
     if announced is None:
         if state.is_open:

@@ -128,24 +128,24 @@ class Finding(NamedTuple):
 
 @dataclass
 class Progress:
-    """Progress of a reconcile run with one listing of incidents.
+    """Progress of a reconcile run with one listing of incidents. Short names are ids or hashes of incidents.
 
     Attributes:
         began: Time at which the run began with this listing (epoch seconds).
         since: Resolved incidents are listed if they were active after this time (epoch seconds).
         counts: Numbers of incidents, by `compared`, `missed`, `snooze_over`, `unknown` and `unreadable`.
-        findings: States that are not queued yet, by channel and short name of the incident.
-        firsts: Findings about unknown incidents, which a channel will signal if `Ownership.judge` finds that they are
-            its own, by channel and short name.
-        listed: Short names (id or hash) of the listed incidents that are not snoozed.
+        findings: States that are not queued yet, by channel and short name.
+        firsts: Findings about unknown incidents, by channel and short name; signalled if `Ownership.judge`
+            finds that the channel owns them.
+        listed: Short names of the listed incidents that are not snoozed.
         known: Short names of incidents that are not to be reported: a channel knows them, or this run signals them.
         known_to: Incidents that have a ledger entry of a channel, by channel.
-        unknown: Incidents without an entry in the ledger of a channel that only reports them, by their short names.
-        unjudged: Incidents without an entry in the ledger of a channel that would signal them, by channel and short
-            name. `Ownership.judge` removes those whose owner it finds.
+        unknown: Incidents without a ledger entry of a channel that only reports them, by short name.
+        unjudged: Incidents without a ledger entry of a channel that would signal them, by channel and short name.
+            `Ownership.judge` removes those whose owner it finds.
         asked: Number of incidents whose details the run requested.
         whole: Incidents with the details of their alerts, by id.
-        targets: BigPanda's names of the targets (such as webhooks) with which it shared an incident, by its short name.
+        targets: BigPanda's names of the targets (such as webhooks) with which it shared an incident, by short name.
         spent: Time that the calls for the listing took, by part (milliseconds).
         waits: True if this run did not settle a resolved incident, so that the next run must list it again.
         failure: The first failure of the run with this listing; None if there was none.

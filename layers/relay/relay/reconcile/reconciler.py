@@ -259,10 +259,10 @@ class Reconciler:
         return done
 
     def _work(self, listings: Sequence[Listing], lease: RunLease, whole: Deadline, done: list[Listing]) -> None:
-        """Compare the listings, and add them to `done`. Criticals of all are queued before anything else.
+        """Compare the listings, and add them to `done`. Raises LeaseLost.
 
-        The listings take turns: the next run begins after the last listing that this run began. If the calls of a
-        listing hung, BigPanda is left alone for some time, so the next run begins after that listing. Raises LeaseLost.
+        Criticals of all are queued before anything else. The next run begins after the last listing that this run
+        began, or after the first one whose calls hung.
         """
         later: list[Progress] = []
         told: dict[str, set[str]] = {}
