@@ -48,8 +48,8 @@ class CallbackVerdict(NamedTuple):
 
     Attributes:
         why: Cause, in words, of a callback that is not verified; empty if it is verified.
-        signal: The signal whose page the callback names. None if the callback is not verified, or the channel has no
-            access to xMatters' REST API.
+        signal: The signal of the callback's page. None if the callback is not verified, or the channel has no access to
+            xMatters' REST API.
         reason: Reason to record while the callback waits for a later check.
         is_unasked: True if a request to xMatters failed, so that a later attempt may verify the callback.
     """

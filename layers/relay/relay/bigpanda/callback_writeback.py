@@ -227,8 +227,8 @@ class Writeback:
     def release(self, job: Job, channel: Channel, deadline: Deadline) -> Result:
         """Report an incident's first share to BigPanda as received, so that BigPanda sends its updates.
 
-        The outcome is `delivered`, or `unsafe` with a reason if the request failed. If `bigpanda.callbacks` is not true
-        in the channel's secret, nothing is reported, and the outcome is `unchanged`.
+        The outcome is `delivered`, `unsafe` with a reason if the request failed, or `unchanged` without
+        `bigpanda.callbacks`.
         """
         access = channel.bigpanda
         if access is None or not access.callbacks:

@@ -35,10 +35,7 @@ RATE_KEPT_SECONDS = 3600.0
 
 @dataclass(frozen=True)
 class RateLimit:
-    """Rate limiter for BigPanda's API, shared by all functions through counts in the ledger's table.
-
-    Methods raise LedgerError when the table fails.
-    """
+    """Rate limiter for BigPanda's API, shared by all functions. Methods raise LedgerError when the table fails."""
 
     table: Table
     clock: Clock
@@ -150,9 +147,8 @@ class BigPanda:
     ) -> list[dict[str, Any]]:
         """Return the incident's latest activities as JSON objects, newest first, from at most `pages` pages.
 
-        `kinds` are BigPanda's types of activities to return; empty for all. `pace` is called before each request, to
-        wait for the rate limit. A page that is not valid JSON raises SendError; without `needs_json` it counts as
-        empty.
+        `kinds` are BigPanda's types of activities; empty for all. `pace` is called before each request. A page that is
+        not valid JSON raises SendError; without `needs_json` it counts as empty.
         """
         found: list[dict[str, Any]] = []
         types = {"types": ",".join(kinds)} if kinds else {}

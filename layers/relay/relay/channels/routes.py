@@ -76,9 +76,8 @@ class TooMuchWork(Exception):
 def chosen(routes: Sequence[Route], share: Share, *, is_open: bool) -> Route | None:
     """Return the first route whose conditions the share meets; None if there is none.
 
-    `is_open` is False after the incident's end. Then conditions on `status` are compared with the incident's worst
-    status, so that a resolve reaches the recipients of the earlier pages. If the budget of comparisons is used up
-    before a route is found, the result combines the recipients of all routes that may still match.
+    `is_open` is False after the incident's end. Then conditions on `status` are compared with the worst status. If the
+    budget of comparisons is used up, the result combines the recipients of all routes that may still match.
     """
     if not routes:
         return None
@@ -182,10 +181,9 @@ class Pause(NamedTuple):
     """A time in which a channel sends no signals for some incidents, or for all. Times are epoch seconds.
 
     Attributes:
-        until: End of the pause. A pause ends by itself.
         keeps_states: True if the newest state of each incident is signalled when the pause ends. False if states that
             become owed in the pause are never signalled.
-        when: Conditions of the same form as a route's; only incidents that meet all of them are paused. Empty for all.
+        when: Conditions as of a route; only incidents that meet all of them are paused. Empty for all.
         by: The operator who made the pause, as AWS names them; empty if unknown.
     """
 

@@ -1,7 +1,4 @@
-"""JSON Schema of a channel's secret, and its checker, which knows the keywords that are used here, no others.
-
-docs/install.md explains each key to people.
-"""
+"""JSON Schema of a channel's secret, and its checker, which knows only the keywords that are used here."""
 
 import json
 import re

@@ -46,8 +46,8 @@ class Details(NamedTuple):
     """Details of an incident. Members are empty if the body has none.
 
     Attributes:
-        environments: Ids and names of its environments.
-        alerts: Its alerts, the worst first. BigPanda's webhook of version 2 sends none.
+        environments: Ids and names.
+        alerts: The worst first. BigPanda's webhook of version 2 sends none.
         itself: The incident's own members, read as those of an alert.
         tags: Pairs of name and value; a name can occur several times.
     """
@@ -96,7 +96,7 @@ def environments_of(share: Share) -> tuple[str, ...]:
 def kept_values(share: Share, fact: str) -> list[str]:
     """Return the values of a fact (such as `environment`) that `with_facts` added to a share from BigPanda's API.
 
-    The ledger kept these values from the incident's last webhook. Empty for a share that came by webhook itself.
+    Empty for a share that came by webhook itself.
     """
     metadata = fields_of(share.document.get("metadata"))
     kept = metadata.get(KEPT_FACTS.replace("_", ""))

@@ -106,10 +106,7 @@ class KnownEntry(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """State to queue for a channel, for the reason `cause`: one job for each of `entries`.
-
-    If the ledger does not know the incident, `entries` has one empty entry.
-    """
+    """State to queue for a channel: one job for each of `entries`. An incident without an entry has one empty entry."""
 
     cause: Cause
     member: Member

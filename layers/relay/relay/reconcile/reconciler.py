@@ -241,10 +241,7 @@ class Reconciler:
         return {"runs": len(compared), "channels": len(channels)}
 
     def run(self) -> list[Listing]:
-        """Compare all listings with their channels. Return the compared listings; none while another run works.
-
-        A failure of one listing does not stop the others.
-        """
+        """Compare all listings, also after one failed. Return the compared listings; none while another run works."""
         whole, lease, done = self.deadlines(RUN_SECONDS), None, list[Listing]()
         try:
             listings = self.planner.listings(whole)

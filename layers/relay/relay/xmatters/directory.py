@@ -198,10 +198,10 @@ _ODD = "xMatters' answer is not one that can be read"
 
 
 class Kind(StrEnum):
-    """Kind of recipient that xMatters has under a given name.
+    """Kind of recipient that xMatters has under a given name. Dynamic teams are not searched.
 
     Attributes:
-        NOTHING: Neither a user nor a group. Dynamic teams are not searched.
+        NOTHING: Neither a user nor a group.
         NOT_KNOWN: xMatters gave no usable answer.
     """
 
