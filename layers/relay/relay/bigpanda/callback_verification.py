@@ -2,7 +2,8 @@
 
 A sender with a channel's callback token can claim anything about any incident, in any name. So a callback counts only
 for an incident that the channel announced. With credentials for xMatters' REST API, the callback must also name a page
-of the incident; an acknowledgement or an answer that counts must come from a recipient or a person in xMatters.
+of the incident. An acknowledgement, or an answer that counts, must then name a recipient of the page's signal, or a
+person in xMatters.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence

@@ -1,7 +1,8 @@
 """Write-back of xMatters' callbacks into BigPanda: comments, assignments, and the actions of responses.
 
 An unverified callback only gets a comment, which says so. Nothing is written if the channel does not know the incident.
-A table item records each callback's progress, so that the callback is written once.
+A table item records each callback's progress, so that the callback is written once. After an ambiguous write, the
+comment is searched by its text before it is written again.
 """
 
 import json
