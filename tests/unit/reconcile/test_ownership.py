@@ -6,7 +6,9 @@ from collections.abc import Callable
 import pytest
 from botocore.exceptions import ClientError
 
+from relay.failures import LedgerError
 from relay.http.session import HttpAnswer
+from relay.ledger.table import Text
 from relay.reconcile import ownership
 from relay.reconcile.ownership import Learnt
 from tests.fakes import Call, dies, slow
@@ -36,6 +38,28 @@ def lists(scene: Scene, **targets: list[str]) -> None:
 
 def reported(scene: Scene) -> int:
     return len(scene.relay.sns.published)
+
+
+def test_own_criticals_are_not_reported_as_heard_by_nobody_if_the_table_fails_once(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.has(incident(scene.relay.clock, "i2"))
+    scene.run()
+    scene.relay.clock.now += 300
+    read, fails = scene.relay.table.read, iter([True])
+
+    def failing(key: str) -> Text | None:
+        if key == "reconcile/own/noc" and next(fails, False):
+            raise LedgerError("the table did not answer in time")
+        return read(key)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(scene.relay.table), "read", lambda _, key: failing(key))
+        scene.run()
+    assert (reported(scene), scene.relay.retries.jobs()) == (0, [])
+    scene.relay.clock.now += 300
+    scene.run()
+    assert (reported(scene), [job.incident_id for job in scene.relay.retries.jobs()]) == (0, ["i2"])
 
 
 @pytest.mark.parametrize(

@@ -173,7 +173,9 @@ class Progress:
     @property
     def to_report(self) -> dict[str, Seen]:
         """Unknown incidents of which no channel is known to be the owner, by their short names."""
-        return self.unknown | {name: seen for (_, name), seen in self.unjudged.items()}
+        # If AWS failed, nobody could judge those that a channel may own: the next run does.
+        unjudged = {} if isinstance(self.failure, (LedgerError, QueueError)) else self.unjudged
+        return self.unknown | {name: seen for (_, name), seen in unjudged.items()}
 
     def go_on(self) -> None:
         """Renew the run's lease if that is due. Raises LedgerError if the lease is lost, or the run's time is over."""
