@@ -858,7 +858,9 @@ class Invariants(Played):
             if page.ended_at is not None and (page not in told or not is_old):
                 self._problem(f"{page.name} of {incident} ended, and nothing took its place")
             is_open = self.told_by(page.ring).is_open
-            if is_open and page.ended_at is not None and self._is_left_alone(page, rings):
+            ended_at = page.ended_at or 0.0
+            is_alone = not any(each.found_from < ended_at < (each.ended_at or math.inf) for each in heirs)
+            if is_open and page.ended_at is not None and is_alone and self._is_left_alone(page, rings):
                 self._problem(f"{page.name} of {incident} ended, although the incident was open again and had no other")
             announced = [_End(self.told_by(ring), ring.began, ring.at) for ring in later if ring in over]
             resolves = [*announced, *self._silent_ends(page)] or self._untold_ends(page)
