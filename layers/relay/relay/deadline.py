@@ -1,7 +1,4 @@
-"""Time limits: the deadline of a request or job, and the limit of the calls that a thread makes.
-
-The times of the calls are collected by part (a short name, such as `ledger`), for the log line of the request or job.
-"""
+"""Time limits: the deadline of a request or job, and the limit of the calls that a thread makes."""
 
 import math
 import time
@@ -65,9 +62,9 @@ class Deadline:
     def run[T](self, call: Callable[[], T], *, part: str, at_least: float = 0.0, at_most: float = math.inf) -> T:
         """Return the result of `call`. Raises TimeoutError, without the call, if no time is left for it.
 
-        The call may last until the deadline, but at most `at_most` seconds. It always has `at_least` seconds, even past
-        the deadline. It is not interrupted: it has to heed `seconds_left`. An outer `time_limit` stays in force. The
-        duration is collected under the name `part`, for a log line.
+        `call` is not interrupted: it has to heed `seconds_left`. That is the time until the deadline, but not less than
+        `at_least` seconds, and not more than `at_most` or an outer `time_limit`. `part`, such as `ledger`, is the name
+        under which the duration is collected (`times_collected`).
         """
         start, now = self._clock(), time.time()
         latest = min(_latest.get(), now + min(at_most, max(at_least, self._end - start)))
@@ -83,10 +80,7 @@ class Deadline:
 
 
 def limited(deadlines: Deadlines, seconds: float, part: str) -> Run:
-    """Return a function that gives each call a deadline of its own, `seconds` after the call begins.
-
-    `part` is the name under which the calls' durations are collected.
-    """
+    """Return a function that runs each call (`Deadline.run`) with its own deadline, `seconds` after its begin."""
     return lambda call: deadlines(seconds).run(call, part=part)
 
 

@@ -1,10 +1,8 @@
 """Failures: reasons of failed attempts and of waits, how each is handled, the backoff, and the exceptions.
 
-docs/operate.md, "Reasons", says for each reason when the job is tried again. A new share's job waits for no backoff,
-but always for `delivery.delivery.FIRST_WAKE_SECONDS`. The job is put on the queue with that delay before the first
-attempt, and SQS can't change the delay of a queued message. So a Retry-After from the first attempts does not change
-the wait. If the Retry-After came with a 429, the channel's circuit opens for that time (5 to 900 s). A job that wakes
-meanwhile waits until the circuit is no longer open.
+docs/operate.md, "Reasons", says for each reason when the job is tried again. The job of a new share wakes after
+`delivery.delivery.FIRST_WAKE_SECONDS`, whatever a Retry-After says: SQS can't change the delay of a queued message. But
+after a 429, the channel's circuit is open for the time of the Retry-After (5 to 900 s).
 """
 
 from collections.abc import Mapping
@@ -53,8 +51,7 @@ class Handling(NamedTuple):
         breaks_circuit: True if the failure counts toward opening the channel's circuit breaker, since its cause can
             affect all signals of the channel.
         is_failure: True if the metric of failed signals counts the reason: xMatters did not accept a signal, its
-            circuit is open, or the relay itself failed. Other waits do not count, nor do jobs that expired or whose
-            channel was removed or is in shadow mode.
+            circuit is open, or the relay itself failed.
     """
 
     retries_inline: bool = False
@@ -154,15 +151,14 @@ def wait_seconds(
 ) -> float:
     """Return the seconds until the next attempt: the reason's constant wait in HANDLING, if it has one, or a backoff.
 
-    The backoff is `jitter` (from 0 to 1) times the `age`: the seconds since the job came, was replayed, or could first
-    be sent. So it grows with each failure, and jobs that failed together spread out.
+    The backoff is `jitter` (from 0 to 1) times the job's `age` (seconds).
 
     | value | at least | at most |
     | --- | --- | --- |
     | `age` | SHORTEST_SECONDS | LONGEST_WAIT_SECONDS |
     | `age` of a critical, unless the failed attempt `may_have_acted` | SHORTEST_SECONDS | CRITICAL_WAIT_SECONDS |
     | backoff | `retry_after` (seconds), or LONGEST_WAIT_SECONDS if that is less | |
-    | backoff, if the failed attempt `may_have_acted` | AMBIGUOUS_WAIT_SECONDS, too | |
+    | backoff, if the failed attempt `may_have_acted` | also AMBIGUOUS_WAIT_SECONDS | |
     """
     handling = HANDLING[reason]
     if handling.constant_wait_seconds is not None:
@@ -199,7 +195,7 @@ class BadRequest(RelayError):
 class Unauthorized(BadRequest):
     """Missing or wrong credentials, or an unknown channel. The answer is the same for all three.
 
-    If the channel is known to exist (`channel_exists`), the refused request may be a lost share, which a metric counts.
+    `channel_exists` is True if the channel is known to exist, so that the request may be a lost share.
     """
 
     def __init__(self, *, channel_exists: bool = False) -> None:
@@ -231,10 +227,7 @@ class UnknownChannel(ChannelError):
 
 
 class ChannelUnreadable(ChannelError):
-    """The channel's secret can't be read now. A later read may succeed.
-
-    `exists` is True if the channel is known to exist in spite of the failed read.
-    """
+    """The channel's secret can't be read now. `exists` is True if the channel is known to exist all the same."""
 
     exists = False
 
@@ -246,10 +239,7 @@ class ChannelForbidden(ChannelUnreadable):
 
 
 class ChannelMalformed(ChannelUnreadable):
-    """A function read the channel's secret, and the secret is not a valid channel.
-
-    The channel cache raises this error in place of InvalidChannel.
-    """
+    """The secret that a function read is not a valid channel. `channels.cache` raises it in place of InvalidChannel."""
 
     exists = True
 
@@ -269,8 +259,8 @@ class SendError(RelayError):
         retry_after: Wait that the answer's Retry-After header asks for (seconds); None if it has none.
         may_have_acted: True if the failure is ambiguous: the vendor may have acted on the request, so a signal may
             already have paged.
-        was_sent: True if the request counts as an attempt: it was sent, or its connection failed. False, for example,
-            if the deadline had passed, the URL is not allowed, or a log-in before the request failed.
+        was_sent: True if the request counts as an attempt: it was sent, or its connection failed. False if no
+            connection was tried for it, such as after a failed log-in.
     """
 
     def __init__(

@@ -1,7 +1,6 @@
 """Escaping of untrusted text for messages, comments, terminals, log lines and URLs. Pure code.
 
-Texts of a share or a callback are written outside the relay. Such a text must not break a line, control a terminal,
-become a link, or pass for a text of the relay.
+A text of a share or a callback must not break a line, control a terminal, become a link, or pass for the relay's own.
 """
 
 import re
@@ -33,25 +32,23 @@ _LOOK_ALIKES = str.maketrans({**dict.fromkeys(_QUOTES, "'"), "[": "(", "]": ")",
 
 
 def printable(text: str, most: int | None = None) -> str:
-    """Return the text with U+FFFD for each control, format and bidi character.
+    """Return the text with U+FFFD for each control, format and bidi character and each line break.
 
-    Line breaks are replaced, too. Spaces stay, so columns stay aligned. The text is cut to `most` characters; None does
-    not cut it.
+    The text is `cut` to `most` characters; None does not cut it.
     """
     shown = text if most is None else cut(text, most)
     return shown if shown.isprintable() else "".join(each if each.isprintable() else "\ufffd" for each in shown)
 
 
 def one_line(text: str, most: int) -> str:
-    """Return the text on one line, with single spaces, without control, format and bidi characters, cut to `most`."""
+    """Return the text on one line of at most `most` characters, without control, format and bidi characters."""
     return cut(_cleaned(text, most), most)
 
 
 def quoted(text: str, most: int) -> str:
     """Return the text in double quotes, for a sentence of the relay; at most `most` characters with the quotes.
 
-    The text inside has no double quote, square bracket or link. Dots of a host are written as `(.)`, the colon of a
-    scheme as `(:)`.
+    The text inside has no double quote, square bracket or link: a host's dot becomes `(.)`, a scheme's colon `(:)`.
     """
     plain = _SCHEME.sub(r"\1(:)", _LINK.sub(_without_link, _cleaned(text, most)))
     return f'"{cut(_DOT_OF_HOST.sub("(.)", plain).translate(_LOOK_ALIKES), most - 2)}"'
@@ -74,7 +71,7 @@ def url_part(text: str) -> str:
 
 
 def cut(text: str, most: int) -> str:
-    """Return the text, cut to `most` characters with an ellipsis at the end if it is longer."""
+    """Return the text; of a text longer than `most` characters, the first `most` - 1 and an ellipsis."""
     return text if len(text) <= most else text[: most - 1] + ELLIPSIS
 
 

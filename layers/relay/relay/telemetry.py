@@ -85,10 +85,8 @@ def log_line(fields: Mapping[str, Any]) -> str:
 
 
 def _shown(value: Any) -> Any:
-    """Return a value of a log line, in which every text is printable and of bounded length.
-
-    Ids come from outside the relay, and log viewers decode JSON escapes into control characters.
-    """
+    """Return a value of a log line, in which every text is printable and of bounded length."""
+    # Ids come from outside the relay, and log viewers decode JSON escapes into control characters.
     match value:
         case str():
             return printable(value, MAX_LOGGED_TEXT)
@@ -104,7 +102,7 @@ def channel_list(names: Sequence[str]) -> str:
 
 
 def result_fields(result: Result, spent: Mapping[str, float], correlation_id: str) -> dict[str, Any]:
-    """Return the fields of a log line about a result. `spent` is the time of each part of the work (milliseconds)."""
+    """Return the fields of a log line about a result. `spent` has the milliseconds of the work by part."""
     subject, exchange, notices = result.subject, result.exchange, result.notices
     is_shadowed = result.outcome == Outcome.SHADOWED
     # Powertools leaves out what is None.
@@ -150,23 +148,24 @@ type Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
 class Telemetry:
     """The log and the metrics of a function, over Powertools. Settings come from POWERTOOLS_* variables.
 
-    `logger` is for log lines that have no method here. The methods' parameter `spent` is the time of each part of the
-    work (milliseconds).
+    `logger` is for log lines that have no method here. `spent` has the milliseconds of the work by part, such as
+    `ledger` (`deadline.times_collected`).
     """
 
     def __init__(self, logger: Logger, metrics: Metrics, by_channel: ChannelMetrics | None = None) -> None:
         self.logger = logger
         self._metrics = metrics
         self._by_channel = by_channel
-        # Names of the metrics that were counted since the last `flush`.
+        # Names of the metrics that were counted since the last `flush`. Powertools forgets its own early, once one of
+        # them has a hundred values.
         self._counted: set[str] = set()
 
     @classmethod
     def from_environment(cls, *, has_channel_metrics: bool = False, is_traced: bool = False) -> "Telemetry":
         """Return the log and the metrics of a Lambda function.
 
-        With `has_channel_metrics`, some metrics are also written for each channel. With `is_traced`, each line of a
-        request has its X-Ray trace id.
+        With `has_channel_metrics`, CHANNEL_METRICS are also written for each channel. With `is_traced`, log lines have
+        the request's X-Ray trace id.
         """
         trace_id: dict[str, Any] = {} if is_traced else {"xray_trace_id": None}
         logger = Logger(json_serializer=log_line, use_rfc3339=True, location=None, **trace_id)
@@ -210,7 +209,7 @@ class Telemetry:
         return name in self._counted
 
     def share(self, result: Result, spent: Mapping[str, float], *, correlation_id: str) -> None:
-        """Log and count the result of a share.
+        """Log and count the result of a share. `spent` has the milliseconds of the work by part, such as `ledger`.
 
         If no queue accepted the share's job, a further line has the job, since that line is then the only copy.
         """
@@ -248,7 +247,8 @@ class Telemetry:
     def worked(self, job: Job, result: Result, spent: Mapping[str, float]) -> None:
         """Log the result of a job from a queue. Count a failed signal, and unusual facts of the result (`Notices`).
 
-        A `duplicate` is logged at DEBUG only, if it is the job of a signal that the webhook function sent itself.
+        The `duplicate` of a signal that never failed (the webhook function sent it) is logged at DEBUG, and counts
+        nothing.
         """
         fields = result_fields(result, spent, job.stamps.correlation_id) | history(job)
         never_failed = job.kind == JobKind.SIGNAL and job.stamps.first_failed_at is None and job.accepted is None
@@ -267,8 +267,7 @@ class Telemetry:
         """Log and count a notification of the fallback topic about criticals that are overdue, or that nobody heard.
 
         `missed` has the late or failed step (`ledger.receipt.Missed`) of each critical that nobody heard, by the
-        incident's id; None or empty if there is no such critical. The metric counts the incidents. If the notification
-        failed (not `is_notified`), the metric counts one, for all incidents together.
+        incident's id; None or empty if there is none. The metric counts the incidents, or 1 for a failed notification.
         """
         self.count("critical_waits", len(incident_ids) if is_notified else 1)
         text = "fallback notified" if is_notified else "the fallback topic could not be notified of critical incidents"

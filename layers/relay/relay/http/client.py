@@ -40,8 +40,8 @@ class HttpClient:
     ) -> HttpAnswer:
         """Send a request, and return the answer with any status.
 
-        Status and headers must come by `reserve` seconds before the deadline; the body is cut off at that time. Raises
-        SendError if no status came, no time is left, or the URL is not allowed.
+        The limit is `reserve` seconds before the deadline: the body is cut off then. Raises SendError if no status came
+        until then, no time is left, or the URL is not allowed.
         """
         seconds = min(deadline.remaining(reserve), seconds_left())
         if seconds < SHORTEST_SECONDS:

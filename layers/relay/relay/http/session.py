@@ -46,7 +46,7 @@ class AllowList(NamedTuple):
     Attributes:
         parameter: The stack's parameter that lists the hosts, for error messages.
         patterns: Host names; `*.` before a name stands for any host below it.
-        loopback: True to allow http and https to loopback addresses, too.
+        loopback: True to allow also http and https URLs of loopback addresses, on any port.
     """
 
     parameter: str
@@ -54,9 +54,10 @@ class AllowList(NamedTuple):
     loopback: bool = False
 
     def check(self, url: str) -> None:
-        """Raise ForbiddenUrl unless the URL is https, on port 443 and an allowed host, without user-info and fragment.
+        """Raise ForbiddenUrl for a URL that must not be called.
 
-        With `loopback`, http and https URLs of loopback addresses are allowed on any port.
+        A URL may be called if it is https, on port 443 of an allowed host, without user-info and fragment. `loopback`
+        allows further ones.
         """
         try:
             parts = urlsplit(url)
@@ -85,7 +86,7 @@ class VendorHosts(NamedTuple):
 
     @classmethod
     def of(cls, xmatters: Iterable[str], bigpanda: Iterable[str], *, loopback: bool = False) -> "VendorHosts":
-        """Return the allow-lists of both vendors, made from lists of host names."""
+        """Return allow-lists of these host patterns. `loopback` is that of both lists (`AllowList`)."""
         return cls(
             AllowList("XMattersHosts", tuple(xmatters), loopback), AllowList("BigPandaHosts", tuple(bigpanda), loopback)
         )
@@ -239,15 +240,12 @@ class _Response(http.client.HTTPResponse):
 
 
 class _Connection(HTTPConnection):
-    """Connection that keeps to the time limit of `Session.call`, from the name look-up to the answer's last byte.
-
-    After the limit nothing is sent: a thread that the watchdog abandoned in a name look-up may wake hours later.
-    """
+    """Connection that keeps to the time limit of `Session.call`, after which it sends nothing."""
 
     response_class = _Response
 
     def _new_conn(self) -> socket.socket:
-        """Connect to the first of the host's addresses that answers. The library would give each the whole time."""
+        """Connect to the first of the host's addresses that answers, within the time limit of all together."""
         try:
             found = socket.getaddrinfo(self._dns_host.strip("[]"), self.port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
@@ -270,12 +268,12 @@ class _Connection(HTTPConnection):
         raise failure
 
     def connect(self) -> None:
-        """Open the connection. Raises NewConnectionError if the request's time limit has passed meanwhile."""
+        """Open the connection. Raises NewConnectionError if the time limit has passed meanwhile."""
         super().connect()
         self._refuse_late()
 
     def request(self, *args: Any, **kwargs: Any) -> None:
-        """Send the request, unless its time limit has passed: then raise NewConnectionError and send nothing."""
+        """Send the request. Raises NewConnectionError, and sends nothing, if the time limit has passed."""
         self._refuse_late()
         super().request(*args, **kwargs)
 

@@ -58,8 +58,9 @@ class RestApi:
     ) -> HttpAnswer:
         """Send a request, and return its answer if it is a success (2xx), or has a status in `also`. Raises SendError.
 
-        `path` begins with a slash, and is quoted already. `says` reads a success; if it returns None, raises BadAnswer
-        with the reason UPSTREAM. So does any 404 without xMatters' error object, since it comes from a proxy.
+        `path` begins with a slash, and is quoted already. `document` is the JSON body; None for no body. The error is a
+        BadAnswer with the reason UPSTREAM if `says` returns None for a success, or for a 404 without xMatters' error
+        object: such a 404 comes from a proxy, and is an error also if `also` has 404.
         """
         login = Login(rest.auth, rest.base_url)
         body = None if document is None else json.dumps(document).encode()
@@ -90,7 +91,7 @@ def listed(answer: HttpAnswer) -> list[Any] | None:
 
 
 class Pages(RestApi):
-    """Client for xMatters' pages. Every method raises SendError when a request fails."""
+    """Client for xMatters' pages. Methods raise SendError when a request fails, except `were_suppressed`."""
 
     def of_request(self, rest: Rest, request_id: str, deadline: Deadline) -> list[Page]:
         """Return the pages that xMatters has made until now of the signal with this request id; empty if none."""
@@ -102,11 +103,8 @@ class Pages(RestApi):
         return {name for page in pages for name in (page.id, page.number) if name}
 
     def heard_of(self, rest: Rest, page: str, deadline: Deadline) -> Heard:
-        """Read from a page's audits (records) if a device was notified, and who answered. Raises SendError.
-
-        All types of audits are read: xMatters' names of most types are not documented (docs/vendors.md). If there are
-        MAX_AUDITS or more, and none is an answer, a second request asks for the answers.
-        """
+        """Read from a page's audits (records) if a device was notified, and who answered."""
+        # Not filtered by type: xMatters' names of most types are not documented (docs/vendors.md).
         audits = self._audits(rest, {"eventId": page}, deadline)
         if len(audits) >= MAX_AUDITS and not _heard(audits).answers:
             audits += self._answers(rest, page, deadline)
@@ -128,8 +126,8 @@ class Pages(RestApi):
     def were_suppressed(self, rest: Rest, at: float, deadline: Deadline) -> bool:
         """True if flood control suppressed a page within SUPPRESSED_WITHIN_SECONDS of `at` (epoch seconds).
 
-        Pages of any signal count. False also if the request fails. xMatters' list does not name the signals
-        (docs/vendors.md).
+        Pages of any signal count, since xMatters' list does not name the signals (docs/vendors.md). False also if the
+        request fails.
         """
         with suppress(SendError):
             found = self.listed(rest, f"{SUPPRESSIONS_PATH}?limit={MAX_AUDITS}", deadline)
@@ -138,7 +136,7 @@ class Pages(RestApi):
         return False
 
     def terminate(self, rest: Rest, page_id: str, deadline: Deadline) -> None:
-        """Terminate a page, so that xMatters notifies no further people. It is no error if there is no such page."""
+        """Terminate a page, so that xMatters notifies no further people. Raises nothing if there is no such page."""
         document = {"id": page_id, "status": "TERMINATED"}
         self.ask(rest, "POST", EVENTS_PATH, document, deadline, also=_DONE)
 
@@ -159,10 +157,8 @@ def _heard(audits: Iterable[Any]) -> Heard:
 
 
 def _pages(found: list[Any], request_id: str) -> list[Page]:
-    """Read the pages of a signal from a list of xMatters' events, without those of other signals.
-
-    The request asks for one signal's events, but xMatters could ignore this filter and list the events of all signals.
-    """
+    """Read the pages of a signal from a list of xMatters' events, without those of other signals."""
+    # xMatters could ignore the request's filter, and list the events of all signals.
     pages = []
     for each in found:
         fields = Fields(each) if isinstance(each, dict) else Fields({})
@@ -250,8 +246,7 @@ class Directory(RestApi):
         """Check if recipients exist in xMatters. Return a result for each, in the order of `names`.
 
         For `name|Device`, the part before the bar is checked. A failed request raises nothing: the kind is NOT_KNOWN,
-        or `on_call` is None. After a failure that would affect all requests (such as a time-out), no further one is
-        sent.
+        or `on_call` is None. After a time-out or a like failure, no further request is sent.
         """
         not_asked: str | None = None
         found: dict[str, RecipientCheck] = {}
@@ -271,8 +266,7 @@ class Directory(RestApi):
     def hindrances(self, rest: Rest, names: Sequence[str], now: float, deadline: Deadline) -> dict[str, str]:
         """Return the recipients whom xMatters would not notify at `now` (epoch seconds), each with the reason.
 
-        The reason is empty if it is not known whether xMatters would notify the recipient. A failed request raises
-        nothing.
+        Recipients of whom this is unknown are returned, too, with an empty reason. A failed request raises nothing.
         """
         found = self.check(rest, names, deadline)
         reasons = self.personal_hindrances(rest, found, now, deadline)
@@ -284,9 +278,10 @@ class Directory(RestApi):
     def personal_hindrances(
         self, rest: Rest, found: Sequence[RecipientCheck], now: float, deadline: Deadline
     ) -> dict[str, str]:
-        """Return the people whom xMatters can't notify at `now` (epoch seconds), each with the reason.
+        """Return the people who are absent without a replacement at `now` (epoch seconds), or have no active device.
 
-        `found` are results of `check`. People of whom this is unknown are left out. A failed request raises nothing.
+        The values are the reasons in words. `found` are results of `check`. People of whom xMatters does not say this
+        are left out. A failed request raises nothing.
         """
         users = {each.name: each.id for each in found if each.kind == Kind.USER and each.is_active}
         if not users or any(each.kind == Kind.NOT_KNOWN for each in found):

@@ -4,7 +4,7 @@ from typing import Literal, NamedTuple
 
 
 class Decision(NamedTuple):
-    """Decision about a signal, the same for all attempts. xMatters' workflow acts on it and on the recipients.
+    """Decision about a signal, the same for all attempts, on which xMatters' workflow acts.
 
     The header `X-Relay-Decision` has decision and recipients as JSON. The workflow takes only texts for people from the
     body, since each sender with the webhook's token can write a body.

@@ -41,9 +41,8 @@ SHORTEST_ATTEMPT_SECONDS = 0.5
 class XMatters:
     """Client for xMatters' triggers, which accept signals: in-request retries, bounded by the caller's deadline.
 
-    A retry waits for the answer's Retry-After, else for a short random backoff. If the time left is too short for the
-    wait, no retry is made. Refused credentials are renewed once, for one attempt beyond the caller's limit. `random`
-    returns a number from 0 to 1.
+    A retry waits for the answer's Retry-After, else for a short random backoff, and is not made if the time left is too
+    short for that. Refused credentials are renewed once, for one attempt more. `random` returns a number from 0 to 1.
     """
 
     def __init__(
@@ -71,8 +70,8 @@ class XMatters:
     ) -> SendResult:
         """Send one signal with at most `max_attempts` attempts, and none within `reserve` seconds of the deadline.
 
-        After an ambiguous failure (xMatters may have accepted the signal), no further attempt is made. With
-        `repeats_if_ambiguous`, one more attempt is made within `max_attempts`, but never after a time-out.
+        No attempt follows an ambiguous failure (xMatters may have accepted the signal). `repeats_if_ambiguous` permits
+        one, except after a time-out. Failures are in the result: nothing is raised.
         """
         sent, attempts_left, is_renewed = SendResult(attempts=0), max_attempts, False
         while True:
@@ -119,13 +118,13 @@ class XMatters:
     def _renewed(self, channel: Channel, seconds_left: float, *, has_token: bool) -> Channel | None:
         """Return the channel with a new OAuth token or a changed secret; None if neither is available in time.
 
-        `has_token` is False if xMatters refused the password for a token, or the URL, and not a token. The secret is
-        read also after a refused token, since the password may have been rotated as well. Returns None, too, if the new
-        secret may name other recipients: the next attempt from the queue chooses the recipients anew.
+        `has_token` is False if xMatters refused not a token, but the password for it, or the URL. Returns None, too, if
+        the new secret may name other recipients: the next attempt from the queue chooses the recipients anew.
         """
         is_token_renewed = has_token and self._logins.renew(_login(channel))
         same = channel if is_token_renewed else None
-        # A read of the secret must not use up the time that is reserved for the queue.
+        # After a refused token, too: the password may have been rotated as well. But a read of the secret must not use
+        # up the time that is reserved for the queue.
         if seconds_left < READ_SECONDS + SHORTEST_ATTEMPT_SECONDS:
             return same
         try:
