@@ -32,8 +32,7 @@ class Comparison:
     def compare(self, run: Progress, incidents: Sequence[Seen]) -> None:
         """Compare `incidents`, a part of a listing, with the ledger entries of the listing's channels.
 
-        Each finding is a state to queue as a job. It is stored in `run`, in place of an earlier finding for the same
-        channel and incident. Raises LedgerError.
+        The findings replace those of `run` for the same channel and incident. Raises LedgerError.
         """
         for seen in incidents:
             run.unknown.pop(seen.name, None)
@@ -53,10 +52,10 @@ class Comparison:
                         run.findings[member.name, seen.name] = found
 
     def recognize(self, run: Progress) -> None:
-        """Add incidents to `run.known`: those that a channel knows, although this run did not compare that channel.
+        """Add to `run.known`, so that they are not reported, incidents that a channel knows that was not compared.
 
-        Incidents in `run.known` are not reported. A channel is not compared if its secret can't be read. If the run
-        failed, all channels of the listing count as not compared. Raises LedgerError.
+        A channel is not compared if its secret can't be read. If the run failed, no channel of the listing counts as
+        compared. Raises LedgerError.
         """
         failed = [each.name for each in run.listing.members if run.failure]
         unknown = {seen.share.incident_id: name for name, seen in run.to_report.items()}
@@ -130,9 +129,8 @@ class Comparison:
     def _has_lasted(self, history: ChannelHistory, seen: Seen, differing: Sequence[KnownEntry]) -> bool:
         """Record a difference in the channel's history. Return True if it has lasted for SETTLES_SECONDS.
 
-        False if a job for it was queued within QUEUED_SECONDS. The difference begins anew if BigPanda's state changed.
-        It also begins anew if an entry that differs recorded a state after that job was queued: an incident can
-        resolve, reopen and resolve again.
+        False if a job for it was queued within QUEUED_SECONDS. The difference begins anew if BigPanda's state changed,
+        or if a differing entry recorded a state after that job was queued.
         """
         now, known = self.clock(), history.differing.get(seen.name)
         is_new = (

@@ -50,7 +50,7 @@ class RunLease:
         return None if taken is None else cls(table, clock, now, now, taken.get("start", 0.0))
 
     def renew(self) -> None:
-        """Renew the lease of the reconcile run if that is due. Raises LeaseLost, and LedgerError if the table fails."""
+        """Renew the lease if that is due. Raises LeaseLost, and LedgerError if the table fails."""
         now = self.clock()
         if now - self.renewed_at < RENEW_SECONDS:
             return
@@ -69,10 +69,7 @@ class RunLease:
 
 
 class Seen(NamedTuple):
-    """An incident in BigPanda's listing, as a share that a webhook could have brought, and the state in that share.
-
-    The state's arrival is the time at which BigPanda was asked.
-    """
+    """An incident in BigPanda's listing, as a webhook's share, and its state, which came when BigPanda was asked."""
 
     share: Share
     state: State
@@ -83,7 +80,7 @@ class Seen(NamedTuple):
 
     @property
     def summary(self) -> str:
-        """The state in short (open or not, and status), to see in a later run if BigPanda's state changed."""
+        """The state in short (open or not, and rank), to see in a later run if BigPanda's state changed."""
         return f"{self.state.is_open:d}{self.state.rank}"
 
 
@@ -99,14 +96,14 @@ class Cause(StrEnum):
 
 
 class KnownEntry(NamedTuple):
-    """A ledger entry of an incident, and the recipients in the webhook URL that brought its shares (empty for none)."""
+    """A ledger entry of an incident, and the recipients in the URL of its webhook; empty if the URL names none."""
 
     recipients: Recipients = ()
     entry: Entry = Entry()
 
 
 class Finding(NamedTuple):
-    """State to queue for a channel: one job for each of `entries`. An incident without an entry has one empty entry."""
+    """State to queue for a channel: one job for each of `entries`, which is one empty entry for an unknown incident."""
 
     cause: Cause
     member: Member
@@ -128,12 +125,12 @@ class Progress:
     """Progress of a reconcile run with one listing of incidents. Short names are ids or hashes of incidents.
 
     Attributes:
-        began: Time at which the run began with this listing (epoch seconds).
+        began: Start of the run with this listing (epoch seconds).
         since: Resolved incidents are listed if they were active after this time (epoch seconds).
         counts: Numbers of incidents, by `compared`, `missed`, `snooze_over`, `unknown` and `unreadable`.
         findings: States that are not queued yet, by channel and short name.
-        firsts: Findings about unknown incidents, by channel and short name; signalled if `Ownership.judge`
-            finds that the channel owns them.
+        firsts: Findings about unknown incidents, by channel and short name. `Ownership.judge` moves those that are the
+            channel's to `findings`.
         listed: Short names of the listed incidents that are not snoozed.
         known: Short names of incidents that are not to be reported: a channel knows them, or this run signals them.
         known_to: Incidents that have a ledger entry of a channel, by channel.
@@ -178,15 +175,13 @@ class Progress:
         return self.unknown | {name: seen for (_, name), seen in unjudged.items()}
 
     def go_on(self) -> None:
-        """Renew the run's lease if that is due. Raises LedgerError if the lease is lost, or the run's time is over."""
+        """Renew the run's lease if that is due. Raises LeaseLost, and LedgerError if the run's time is over."""
         if not self.deadline.remaining():
             raise LedgerError("the run took too long")
         self.lease.renew()
 
 
 def as_seen(share: Share, now: float) -> Seen:
-    """Return an incident of the listing with its state as of `now` (epoch seconds).
-
-    The state has no alerts, since BigPanda's API and its webhooks may have different ids for the same alert.
-    """
+    """Return an incident of the listing with its state as of `now` (epoch seconds), without alerts."""
+    # BigPanda's API and its webhooks may have different ids for the same alert.
     return Seen(share, State.of(share, now).without_alerts())

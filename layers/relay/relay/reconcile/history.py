@@ -39,7 +39,7 @@ class Member(NamedTuple):
 
     @property
     def signals(self) -> bool:
-        """True if the channel signals incidents of which no share came. Else it only reports them.
+        """True if the channel signals incidents of which no share came; False if it only reports them.
 
         Without a share, the recipients in the webhook's URL are unknown, so a channel that needs them only reports.
         """
@@ -64,7 +64,7 @@ class Listing(NamedTuple):
 
     @property
     def accesses(self) -> list[BigPandaAccess]:
-        """The members' access to BigPanda, one for each API key. One of them is enough to ask for the listing."""
+        """The members' access to BigPanda, one for each API key. Any of them can ask for the listing."""
         found = [each.channel.bigpanda for each in self.members if each.channel.bigpanda]
         return list({each.api_key: each for each in found}.values())
 
@@ -88,8 +88,8 @@ class Planner:
     def listings(self, deadline: Deadline) -> list[Listing]:
         """Return the listings to compare. Channels with the same URL, query and environment share one.
 
-        Only channels with reconcile runs are included. A channel that can't be read is left out, and counted as a
-        failure. Raises LedgerError and ChannelError.
+        A channel whose secret can't be read is left out, and counted as a failure. Raises LedgerError, and ChannelError
+        if the channels can't be listed.
         """
         unread = list[str]()
         channels = list(self._channels(deadline, unread))
@@ -159,7 +159,7 @@ class Difference(NamedTuple):
     """A difference between BigPanda's state of an incident and the ledger, or an incident that no channel knows.
 
     Attributes:
-        summary: BigPanda's state in short: open or not, and status.
+        summary: BigPanda's state in short (`Seen.summary`).
         since: Time at which a run saw the difference first (epoch seconds).
         queued: Time at which a job for the incident was queued, or the incident was reported (epoch seconds); 0 if
             neither has happened yet.
@@ -228,7 +228,7 @@ class History:
         self.sequence = written
 
     def begin(self, names: Iterable[str], now: float) -> None:
-        """Drop what is too old at `now` (epoch seconds). Begin a history for each channel in `names` without one."""
+        """Forget what is too old at `now` (epoch seconds), and begin the history of each channel that has none."""
         self.channels = {name: each for name, each in self.channels.items() if now - each.seen < FORGOTTEN_SECONDS}
         for each in self.channels.values():
             each.differing = _recent(each.differing, now)
@@ -251,7 +251,7 @@ class History:
 
 
 def _packed(text: str) -> str:
-    """Return a document that fits into an item: compressed if it is too long, since its parts are often alike."""
+    """Return a document that fits into an item: compressed if it is too long."""
     if len(text) <= MAX_CHARACTERS:
         return text
     return json.dumps({"packed": base64.b64encode(zlib.compress(text.encode(), 9)).decode()})

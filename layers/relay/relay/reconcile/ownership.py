@@ -62,18 +62,15 @@ class Ownership:
     clock: Clock
 
     def learn(self, run: Progress) -> dict[str, frozenset[str]]:
-        """Return, by channel, BigPanda's names of webhooks, of which one is the channel's own.
+        """Return BigPanda's names of webhooks, of which one is the channel's own, for each channel that signals.
 
-        BigPanda shared the channel's latest known incidents (at most LEARNT_FROM of them) with all of these webhooks. A
-        channel has no names if BigPanda's activities of these incidents name no webhook. Channels that would not signal
-        an incident without a share are left out. Raises LedgerError.
+        BigPanda shared the channel's latest known incidents (at most LEARNT_FROM) with all of these webhooks. A channel
+        has no names if BigPanda's activities of these incidents name no webhook. Raises LedgerError.
         """
         return {each.name: self._learnt(run, each) for each in run.listing.members if each.signals}
 
     def judge(self, run: Progress, names: Mapping[str, frozenset[str]], *, criticals_alone: bool) -> None:
-        """Decide to which channel the incidents in `run.firsts` belong, of which no share came. Raises LedgerError.
-
-        `names` has BigPanda's names of each channel's webhook (see `learn`).
+        """Decide if the incidents in `run.firsts` belong to their channels. Raises LedgerError. `names` is by `learn`.
 
         | BigPanda shared the incident | action |
         | --- | --- |
@@ -81,7 +78,7 @@ class Ownership:
         | with other targets only | It is ignored for an hour. |
         | with targets that do not decide, or are unknown | It stays in `run.unjudged`, to be reported to people. |
 
-        With `criticals_alone`, incidents that are not critical wait for a later call.
+        With `criticals_alone`, only criticals are judged.
         """
         for place, finding in list(run.firsts.items()):
             channel, name = place
@@ -104,7 +101,7 @@ class Ownership:
     def _targets_once(self, run: Progress, seen: Seen) -> frozenset[str] | None:
         """Return BigPanda's names of the targets with which it shared an incident; empty if BigPanda does not say.
 
-        None if this run may not ask any more (its number, time or rate limit is used up): the next run judges it.
+        None if this run has no time, calls or rate limit left to ask.
         """
         if seen.name not in run.targets:
             if len(run.targets) == MAX_JUDGED or run.deadline.remaining() < RESERVED_SECONDS:

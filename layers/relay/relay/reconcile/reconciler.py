@@ -3,8 +3,8 @@
 A webhook can be lost before it reaches the relay. So every few minutes a run lists the incidents of each environment,
 and queues a job for each missed state. A run ends within the function's time; the next one begins with another listing.
 
-An incident that no channel knows is reported, since a signal could page the wrong people. It is signalled if BigPanda's
-activities say that it was shared with the channel's webhook (`reconcile.ownership`).
+An incident that no channel knows is reported, since a signal could page the wrong people. A channel with `reconcile:
+ring` signals it if BigPanda's activities say that it was shared with the channel's webhook (`reconcile.ownership`).
 """
 
 import json
@@ -46,10 +46,9 @@ class Reporter:
     def report(self, run: Progress, told: dict[str, set[str]]) -> None:
         """Report open incidents that no channel of the listing knows: to the log, criticals to the fallback topic, too.
 
-        A channel knows an incident that has an entry in its ledger. Each incident is reported once. It must have
-        changed since the last complete run, and its state must then have lasted for SETTLES_SECONDS. `told` has the
-        channels that this run named in an earlier report, by the incident's short name; this report's channels are
-        added.
+        An incident is reported once: if it changed since the last complete run, and its state has then lasted for
+        SETTLES_SECONDS. `told` has the channels that this run's earlier reports named, by the incident's short name.
+        The channels of this report are added.
         """
         now, noted = self.clock(), run.history.unknown
         unknown = {name: seen for name, seen in run.to_report.items() if name not in run.known}
@@ -133,10 +132,9 @@ class Queueing:
     clock: Clock
 
     def queue(self, run: Progress, *, criticals_alone: bool) -> None:
-        """Queue jobs for the findings: criticals first, then open incidents, then resolved ones.
+        """Queue jobs for the findings, and remove them from `run`: criticals first, resolved incidents last.
 
-        Queued findings are removed from `run`. Raises QueueError, and LedgerError if the run's lease is lost or its
-        time is over.
+        Raises QueueError, and LedgerError if the run's lease is lost or its time is over.
         """
         found = [(place, finding) for place, findings in run.findings.items() for finding in findings]
         for place, finding in sorted(found, key=lambda each: each[1].urgency):
@@ -150,9 +148,9 @@ class Queueing:
                 del run.findings[place]
 
     def _put(self, run: Progress, finding: Finding) -> bool:
-        """Put the jobs for a finding on the retry queue. Raises QueueError if the queue does not accept a job.
+        """Put the jobs for a finding on the retry queue. Return False if its channel does not want them any more.
 
-        Returns False if the channel was removed, left the listing, can't be read, or may signal no unknown incidents.
+        Raises QueueError if the queue does not accept a job.
         """
         channel = self._channel(run.listing, finding)
         if channel is None:
@@ -232,7 +230,7 @@ class Reconciler:
     def handle(self) -> dict[str, int]:
         """Make a run; return the numbers of listings (`runs`) and of `channels`: 0 while another run goes on.
 
-        Raises RuntimeError if the run failed in part: Lambda counts that as an error, which ReconcileAlarm watches.
+        Raises RuntimeError if the run failed in part, so that Lambda counts an error (ReconcileAlarm).
         """
         compared = self.run()
         if self.telemetry.has_counted("reconcile_failed"):
