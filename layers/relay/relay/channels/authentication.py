@@ -90,7 +90,7 @@ MAX_BUDGETS = 2048
 
 
 class RefusalBudgets:
-    """Budgets of refused requests by source address: small for garbage, larger for tokens with a right checksum."""
+    """Budgets of refused requests by source address: small ones, and larger ones for tokens with a right checksum."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -124,10 +124,7 @@ def _limits(is_checked: bool) -> tuple[float, float]:
 
 
 def source(address: str) -> str:
-    """Return the name under which refused requests of an address are counted: the address, or the /64 network of IPv6.
-
-    Empty for a text that is no address.
-    """
+    """Return the name under which an address is counted: the address, or its /64 network of IPv6; empty if invalid."""
     try:
         found = ipaddress.ip_address(address)
     except ValueError:

@@ -1,9 +1,8 @@
-"""Secrets of channels in Secrets Manager, a cache that keeps their reads few, and marks that end cached copies.
+"""Secrets of channels in Secrets Manager, a cache of them, and marks that end cached copies.
 
-The last good copy stays in use while Secrets Manager fails or the new version of the secret is malformed.
-
-`relayctl` changes the secret first, and then a mark of the channel in DynamoDB. A function compares the marks before it
-works with a cached copy, and reads the secret again if they differ. Only a revocation makes an older copy invalid.
+`relayctl` changes the secret first, and then a mark of the channel in DynamoDB: one mark for revoked credentials,
+another one for mode and pauses. If a mark differs from that of the cached copy, the secret is read again. While it
+can't be read or is malformed, the last good copy stays in use, but after a revocation it authenticates nobody.
 """
 
 from collections import OrderedDict
@@ -60,7 +59,7 @@ class Secrets:
         self._ticks = ticks
 
     def read(self, channel: str) -> str:
-        """Return the text of a channel's secret within three seconds. Raises UnknownChannel or ChannelUnreadable."""
+        """Return the text of a channel's secret, within three seconds. Raises UnknownChannel and ChannelUnreadable."""
         try:
             answer = Deadline(READ_SECONDS, self._ticks).run(
                 lambda: self._client.get_secret_value(SecretId=f"{self._prefix}/{channel}"), part="secret"
@@ -100,7 +99,7 @@ def settings_mark_name(channel: str) -> str:
 
 
 class Marks(NamedTuple):
-    """Change marks of one channel: random texts, empty for none. A cached copy with other marks is out of date.
+    """Change marks of one channel: random texts, empty for none.
 
     Attributes:
         revocation: Changes when a credential is revoked.
@@ -112,10 +111,9 @@ class Marks(NamedTuple):
 
 
 class ChangeMarks:
-    """The change marks of all channels (`Marks`), from the last successful read of the ledger's table.
+    """The change marks of all channels. `read_at` is the time of their last successful read (epoch seconds; 0: none).
 
-    `source` reads the marks, and raises LedgerError. `notice` counts and logs failed reads. `read_at` is the time of
-    the last successful read (epoch seconds); 0 for none.
+    `source` reads the marks by their names, and raises LedgerError. `notice` counts and logs failed reads.
     """
 
     def __init__(
@@ -129,10 +127,7 @@ class ChangeMarks:
         self.read_at = 0.0
 
     def current_marks(self, channel: str) -> Marks:
-        """Return a channel's change marks, read at most ten seconds ago. A copy with other marks is out of date.
-
-        If the read fails, the marks of the last successful read are returned.
-        """
+        """Return a channel's change marks, read at most ten seconds ago; after a failed read, older ones."""
         now = self._clock()
         # A clock that was set back makes the difference negative.
         if not 0 <= now - self._tried_at < MARKS_SECONDS:
@@ -145,7 +140,7 @@ class ChangeMarks:
         return self.read_at < self._tried_at
 
     def known_marks(self, channel: str) -> Marks:
-        """Return a channel's two change marks as of the last successful read, without a read."""
+        """Return a channel's change marks as of the last successful read, without a read."""
         return Marks(self._marks.get(channel, ""), self._marks.get(settings_mark_name(channel), ""))
 
     def _read(self, now: float) -> None:
@@ -207,8 +202,8 @@ class ChannelCache:
     """Cache of channels by name; `source` reads a channel's secret and parses it.
 
     `source` raises UnknownChannel, ChannelUnreadable or InvalidChannel. A copy is used for `seconds`, and longer while
-    the secret cannot be read or is malformed. A name without a secret is not looked up again for `unknown_seconds`.
-    `notice` counts and logs a problem, by the name of its metric and a text.
+    the secret can't be read or is malformed. A name without a secret is not looked up again for `unknown_seconds`.
+    `notice` counts and logs a problem, by its name and a text.
     """
 
     def __init__(
@@ -234,8 +229,8 @@ class ChannelCache:
     def get(self, name: str) -> Channel:
         """Return the channel from the cache; from its secret if the cached copy is too old.
 
-        If the secret can't be read or is malformed, an old copy is used; without one, raises ChannelUnreadable. Raises
-        UnknownChannel if there is no such secret.
+        If the secret can't be read or is malformed, an older copy is returned; without one, raises ChannelUnreadable.
+        Raises UnknownChannel if there is no such secret.
         """
         now = self._clock()
         copy = self._copies.get(name)
@@ -256,9 +251,9 @@ class ChannelCache:
     def for_authentication(self, name: str) -> Channel:
         """Return the channel against which a request's credentials are checked: from the cache, or read again.
 
-        A copy is not valid if the change marks show that a credential was revoked since it was read. Another copy stays
-        valid while the secret can't be read, for as long as the marks can be read, and then for one hour more. Raises
-        UnknownChannel if there is no such secret, and ChannelUnreadable if there is no valid copy and the read fails.
+        If the secret can't be read, an older copy is returned; raises ChannelUnreadable without one, after a
+        revocation, or if the change marks could not be read for an hour either. Raises UnknownChannel if there is no
+        such secret.
         """
         marks = self._change_marks.current_marks(name)
         copy = self._copies.get(name)
@@ -281,11 +276,10 @@ class ChannelCache:
         return channel
 
     def for_work(self, name: str) -> Channel:
-        """Return the channel for work on a job or a debt. It is read again if its change marks differ from the copy's.
+        """Return the channel for work on a job or a debt: from the cache, or read again if its change marks differ.
 
-        While the marks can't be read, the secret is read at most every ten seconds. While the secret can't be read, the
-        cached copy stays in use, even if the marks differ; without a copy, raises ChannelUnreadable. Raises
-        UnknownChannel if there is no such secret.
+        If the marks can't be read, the copy is at most ten seconds old. If the secret can't be read, an older copy is
+        returned; without one, raises ChannelUnreadable. Raises UnknownChannel if there is no such secret.
         """
         return self._for_work(name, self._change_marks.current_marks(name))
 
@@ -300,10 +294,10 @@ class ChannelCache:
         return self._read_again(name, copy)
 
     def refresh(self, name: str) -> Channel:
-        """Return the channel after a vendor refused its credential: read again, unless it was read in the last 10 s.
+        """Return the channel, read within the last ten seconds, after a vendor refused its credential.
 
-        If the read fails, the old copy is returned; without one, raises ChannelUnreadable. Raises UnknownChannel if
-        there is no such secret.
+        If the secret can't be read, an older copy is returned; without one, raises ChannelUnreadable. Raises
+        UnknownChannel if there is no such secret.
         """
         copy = self._copies.get(name)
         if copy is None or self._clock() - copy.read_at < REFRESH_SECONDS:
@@ -311,10 +305,10 @@ class ChannelCache:
         return self._read_again(name, copy)
 
     def for_refusal(self, name: str) -> Channel:
-        """Return the channel as read within the last two seconds, for the last check before a credential is refused.
+        """Return the channel, read within the last two seconds, for the last check before a credential is refused.
 
-        Raises UnknownChannel if there is no such secret. If the read fails, raises ChannelUnreadable, even if there is
-        an older copy: an operator may have rotated the credential after that copy was read.
+        Raises UnknownChannel if there is no such secret, and ChannelUnreadable if it can't be read, also with an older
+        copy: the credential may have been rotated since.
         """
         copy = self._copies.get(name)
         if copy is None:

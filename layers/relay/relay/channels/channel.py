@@ -76,13 +76,14 @@ class BigPandaAccess:
 
     Attributes:
         base_url: URL without a slash at the end.
-        environments: Ids of the environments that hold the channel's incidents; with none there are no reconcile runs.
+        environments: Ids of the environments that hold the channel's incidents; without any, no reconcile runs.
         assign: True to assign an incident in BigPanda to the person who acknowledges its page.
         email_domain: Domain that is appended to an xMatters user name to look up the BigPanda user; None appends none.
         comments: Kinds of callbacks that are written into BigPanda as comments.
         callbacks: True if BigPanda withholds an incident's updates until its first share is reported as received.
         app_key: Integration key for these reports, required with `callbacks`.
-        reconcile: `report` or `ring` (signal) an open incident of which no share came; None for no reconcile runs.
+        reconcile: None for no reconcile runs. They `report` an open incident of which no share came, or `ring` (signal
+            it, if it is the channel's).
         reconcile_query: BigPanda's query that limits reconcile runs to some incidents; None for all.
         actions: Effect of a person's response on the incident in BigPanda, by the response's text in lower case.
         automations: BigPanda's ids of users that are integrations. Their activities do not count as people's answers.
@@ -107,19 +108,16 @@ class BigPandaAccess:
         return json.dumps([self.base_url, self.api_key, *self.environments[:1]])
 
     def allowed_environment(self, environment_id: str | None) -> str | None:
-        """Return `environment_id` if the channel's secret lists it, or lists no environments; else None.
-
-        A sender with a valid token can name any environment.
-        """
+        """Return `environment_id`, which a sender can choose, if the secret lists it or lists none; else None."""
         return environment_id if not self.environments or environment_id in self.environments else None
 
     def writes(self, callback: Callback) -> bool:
-        """True if the channel wants this callback as a comment. A delivery to a device is written only if it failed."""
+        """True if the channel wants a callback as a comment: a delivery to a device only if it failed."""
         is_news = callback.kind != Kind.DELIVERY or callback.is_failed_delivery()
         return callback.kind in self.comments and is_news
 
     def action_of(self, said: Callback) -> ResponseAction | None:
-        """Return the effect of a callback's response on its incident; None if the secret names no action for it."""
+        """Return the effect of a callback's response on its incident; None if the secret names none."""
         return self.actions.get(said.response)
 
 
@@ -135,9 +133,9 @@ class Channel:
         responses: The texts by which a person acknowledges or escalates.
         bigpanda: None without credentials for BigPanda's API.
         rest: None without credentials for xMatters' REST API.
-        recipients_in: Place outside the secret that names the recipients, as the operator says: `workflow` (in
-            xMatters) or `url` (the URL of BigPanda's webhook, `?recipients=`). None if there is no such place.
-        any_trigger_path: True if the operator says that the trigger URL is right although its path is undocumented.
+        recipients_in: Place outside the secret that names recipients: `workflow` (in xMatters) or `url` (the URL of
+            BigPanda's webhook, `?recipients=`). None if there is no such place.
+        any_trigger_path: True if the trigger URL may have a path that xMatters does not document.
     """
 
     name: str
@@ -163,7 +161,7 @@ class Channel:
     def matching_fingerprint(self, headers: Mapping[str, str], now: float, *, endpoint: EndpointName) -> str | None:
         """Return the fingerprint of the valid credential in the request's headers; None if there is none.
 
-        A fingerprint is a short keyed hash, from which the credential can't be recovered. `now` is in epoch seconds.
+        A fingerprint is a short keyed hash, which does not reveal the credential. `now` is in epoch seconds.
         """
         fitting = self._fitting(headers, now, endpoint)
         return self._fingerprint(fitting[0]) if fitting else None
@@ -211,10 +209,7 @@ class Channel:
 
     @cached_property
     def trigger_recipients(self) -> tuple[str, ...]:
-        """Recipients in the trigger's URL.
-
-        Signals to the acknowledger alone, or to further recipients alone, leave them out.
-        """
+        """Recipients in the trigger's URL. No signal for the acknowledger or further recipients alone goes to them."""
         return names_in_url(self.trigger_url)
 
     @property
@@ -226,8 +221,8 @@ class Channel:
     def permits(self, recipient: str) -> bool:
         """True if the channel's `policy.allowed_recipients` lets a webhook's URL name this recipient.
 
-        If `allowed_recipients` is None, all names are permitted. A name that only a pattern permits must have plain
-        characters (letters, digits, space and `._|@-`), since a pattern such as `dba-*` also matches whole sentences.
+        None permits all names. A name that only a pattern permits must have plain characters (letters, digits, space
+        and `._|@-`), since a pattern such as `dba-*` also matches whole sentences.
         """
         allowed, name = self.policy.allowed_recipients, recipient.lower()
         if allowed is None or name in allowed:
@@ -244,10 +239,7 @@ class Channel:
 
     @property
     def asks_about_answers(self) -> bool:
-        """True if BigPanda is asked if a person answered a critical there.
-
-        The policy must await an answer, and the channel must have access to BigPanda's API.
-        """
+        """True if BigPanda is asked for people's answers: the policy awaits them, and the channel has `bigpanda`."""
         return self.bigpanda is not None and self.policy.answered_within_seconds > 0
 
     @property
@@ -311,10 +303,8 @@ def _fits(name: str, pattern: str) -> bool:
 
 
 def removed(name: str) -> Channel:
-    """Return a stand-in for a removed channel, so that its remaining jobs can be dead-lettered.
-
-    Its policy announces each transition that a policy can name, so that each debt still counts as owed.
-    """
+    """Return a stand-in for a removed channel, so that its remaining jobs can be dead-lettered."""
+    # All transitions that a policy can name, so that each debt still counts as owed.
     policy = Policy(notify_on=frozenset(Transition) - {Transition.TOUCHED})
     return Channel(name, (), "", OutboundCredentials("url", {}), (), policy)
 
@@ -327,8 +317,7 @@ def checksum_fits(headers: Mapping[str, str], name: str, endpoint: EndpointName)
     """True if headers hold a token with a right checksum for this channel and endpoint.
 
     False if no credential in them can be valid. None if only the secret can tell: for a token that an operator chose,
-    or a user name and password. A right checksum authenticates nobody, since it is not secret (see
-    `relay.channels.token`).
+    or a user name and password. A right checksum authenticates nobody, since it is not secret.
     """
     found = [_checksum_fits(offer, name, endpoint) for offer in _offered(headers)]
     return True in found or (None if None in found else False)

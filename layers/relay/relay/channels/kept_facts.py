@@ -25,9 +25,9 @@ type Facts = Mapping[str, tuple[str, ...]]
 
 
 def facts_to_keep(channel: "Channel", share: Share) -> Facts:
-    """Return the facts of a webhook's share that the ledger keeps: environments, and facts in the routes and pauses.
+    """Return the facts of a webhook's share that its ledger entry keeps: environments, and those of routes and pauses.
 
-    Empty for a channel without access to BigPanda's API.
+    Without status, severity and long values. Empty for a channel without access to BigPanda's API.
     """
     if channel.bigpanda is None:
         return {}
@@ -44,7 +44,7 @@ def facts_to_keep(channel: "Channel", share: Share) -> Facts:
 
 
 def with_facts(share: Share, facts: Facts) -> Share:
-    """Return a share from BigPanda's API with `facts`, which the incident's ledger entry keeps from its last share."""
+    """Return a share from BigPanda's API with `facts`, which the incident's ledger entry has."""
     metadata = share.document.get("metadata")
     if not facts or not isinstance(metadata, Mapping):
         return share

@@ -48,10 +48,7 @@ def problems(channel: Channel) -> list[Problem]:
 
 
 def unprovable(channel: Channel) -> list[Problem]:
-    """Return the settings with which the relay can't find a channel's pages in xMatters.
-
-    Then nothing proves that people heard of a critical, so the fallback topic would be notified of each.
-    """
+    """Return the settings with which the relay can't find a channel's pages in xMatters, to prove who heard of them."""
     found = list[Problem]()
     if channel.rest and channel.rest.auth.type == "url":
         found.append(Problem("xmatters.rest.auth", "must name a user or a key: the REST API takes no URL's key"))
@@ -61,7 +58,7 @@ def unprovable(channel: Channel) -> list[Problem]:
 
 
 def needs_url_recipients(channel: Channel) -> bool:
-    """True if nothing but the URL of BigPanda's webhook names recipients. Then a URL without names notifies nobody."""
+    """True if only the URL of BigPanda's webhook names recipients, so that a URL without names notifies nobody."""
     is_named_here = any(route.recipients for route in channel.policy.routes)
     is_named_here = is_named_here or bool(channel.recipients or channel.trigger_recipients)
     return channel.recipients_in == "url" and not is_named_here

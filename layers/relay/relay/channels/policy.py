@@ -33,8 +33,7 @@ class Mode(StrEnum):
 class FlapRule(NamedTuple):
     """Rule for flaps: an incident flaps after `transitions` changes within `minutes`.
 
-    A change is that the incident opens, ends, or has another status. After `minutes` without a change, a flapping
-    incident is calm.
+    A change is that the incident opens, ends, or has another status. The incident is calm after `minutes` without one.
     """
 
     transitions: int
@@ -52,30 +51,27 @@ class Policy(NamedTuple):
         pauses: Times in which signals wait or are left out, also past and future ones.
         notify_on: Transitions that are announced.
         min_seconds_between_signals: Least time between two signals of an incident, unless it worsens or ends.
-        max_per_minute: Rate limit of the channel (signals a minute).
-        max_per_minute_per_recipients: Rate limit of each set of recipients in webhook URLs (signals a minute); None for
-            no such limit.
+        max_per_minute: Rate limit of the channel, in signals.
+        max_per_minute_per_recipients: Rate limit of each set of recipients in webhook URLs, in signals; None for none.
         max_age_seconds: Age at which a job is dead-lettered as expired.
         fallback_after_seconds: Time for which a critical may be owed before the fallback topic is notified of it.
         page_within_seconds: Time after which the page of an accepted signal counts as missing.
         notified_within_seconds: Time within which a device has to get a critical; 0 to await no proof of that.
         answered_within_seconds: Time within which a person has to answer a critical; 0 to await no answer.
-        unanswered_recipients: Further recipients, who are signalled after the fallback topic was notified that nobody
-            is known to have heard a critical.
+        unanswered_recipients: Further recipients, signalled after the fallback topic was notified that nobody is known
+            to have heard a critical.
         reroute_within_seconds: Time after an incident's last signal within which a late tag can bring further
-            recipients (by a route). 0 for never.
+            recipients (by a route); 0 for never.
         expect_share_every: Time without a share after which the channel counts as sick; None for no limit.
-        replace: True to terminate a page when a newer page of its incident exists.
+        replace: True to terminate a page when its incident has a newer one.
         confirm_resolve: True to ask BigPanda about each resolve before it counts, if the channel has an API key.
         quiet_after_acknowledge: True to signal only the acknowledger of an incident, until it worsens or reopens.
-        routes: Recipients for incidents that meet conditions. The first route that matches is used.
-        allowed_recipients: Recipients that a webhook's URL may name: names and patterns, in lower case; None for all.
+        routes: The first route that matches gives the recipients.
+        allowed_recipients: Names and patterns of recipients that a webhook's URL may name, in lower case; None for all.
         priorities: xMatters priority for each BigPanda status; `ok` is for each incident that is over.
         own_body: Settings of the relay's own request body; None to forward BigPanda's bytes unchanged.
-        canary: True if the relay tests the channel with invented incidents (canaries). The last resort is not notified
-            of a failed canary.
-        flap: Rule for flapping incidents: such an incident is signalled once, and again when it worsens or is calm.
-            None for no rule.
+        canary: True if the relay tests the channel with canaries. The last resort is not notified of a failed one.
+        flap: A flapping incident is signalled once, and again when it worsens or is calm. None for no such rule.
     """
 
     mode: Mode = Mode.LIVE
@@ -125,9 +121,9 @@ class Policy(NamedTuple):
 
     @classmethod
     def of(cls, members: Mapping[str, Any], *, has_rest: bool = False) -> Self:
-        """Return the policy that a valid secret has in its member `policy`. `members` is the content of that member.
+        """Return the policy from `members`, the content of the member `policy` of a valid secret.
 
-        With `has_rest` (access to xMatters' REST API), a device's notification is awaited by default, within
+        With `has_rest` (access to xMatters' REST API), the default of `notified_within_seconds` is
         NOTIFIED_WITHIN_SECONDS. A list `notify_on` takes precedence over `preset`, the name of such a list.
         """
         chosen = {name: members[name] for name in cls._fields if name in members}

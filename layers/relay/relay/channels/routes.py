@@ -35,11 +35,10 @@ class Route(NamedTuple):
     """Recipients for the incidents that meet all conditions.
 
     Attributes:
-        when: Conditions, which must all hold: pairs of a fact, such as `status`, and its patterns. One of these must
-            match a value of the fact.
+        when: Each fact, such as `status`, must have a value that one of its patterns matches.
         priority: xMatters priority; None for the priority of the incident's status.
-        is_undecided: True if the search for the first matching route took too many comparisons. Then `recipients` are
-            those of all routes that may match, and the channel's own recipients get the signal as well.
+        is_undecided: True if the budget of comparisons was used up. Then `recipients` are those of all routes that may
+            match, and the channel's own recipients get the signal as well.
     """
 
     when: Conditions
@@ -76,8 +75,8 @@ class TooMuchWork(Exception):
 def chosen(routes: Sequence[Route], share: Share, *, is_open: bool) -> Route | None:
     """Return the first route whose conditions the share meets; None if there is none.
 
-    `is_open` is False after the incident's end. Then conditions on `status` are compared with the worst status. If the
-    budget of comparisons is used up, the result combines the recipients of all routes that may still match.
+    `is_open` is False after the incident's end: then its `status` is the worst that it had. If the budget of
+    comparisons is used up, the result combines the recipients of all routes that may still match.
     """
     if not routes:
         return None
@@ -93,7 +92,7 @@ def chosen(routes: Sequence[Route], share: Share, *, is_open: bool) -> Route | N
 
 
 def meets(when: Conditions, share: Share, *, is_open: bool) -> bool:
-    """True if a share meets all conditions; False also if that takes more comparisons than one share may cost."""
+    """True if a share meets all conditions. False also if that takes more comparisons than MAX_WORK."""
     facts = _Facts(share, is_open)
     try:
         return all(facts.fits(fact, patterns) for fact, patterns in when)
@@ -102,7 +101,10 @@ def meets(when: Conditions, share: Share, *, is_open: bool) -> bool:
 
 
 def values_of(fact: str, share: Share, *, is_open: bool) -> tuple[str, ...]:
-    """Return the different values that a share has for a fact, such as `status` or `tag.host`, in lower case."""
+    """Return the different values that a share has for a fact, such as `status` or `tag.host`, in lower case.
+
+    Empty if the share lacks the fact. `is_open` is False after the incident's end: then `status` is the worst status.
+    """
     return tuple(_Facts(share, is_open).read(fact).values)
 
 
@@ -125,7 +127,7 @@ class _Facts:
         self._tags: Mapping[str, Sequence[str]] | None = None
 
     def fits(self, fact: str, patterns: Sequence[str]) -> bool:
-        """True if one of the patterns matches a value that the share has for `fact`. Raises TooMuchWork."""
+        """True if a pattern matches a value of `fact`. Raises TooMuchWork if that exceeds the budget of this object."""
         found = self.read(fact)
         return any(self._matches(found, pattern) for pattern in patterns)
 
@@ -181,9 +183,9 @@ class Pause(NamedTuple):
     """A time in which a channel sends no signals for some incidents, or for all. Times are epoch seconds.
 
     Attributes:
-        keeps_states: True if the newest state of each incident is signalled when the pause ends. False if states that
+        keeps_states: True if the newest state of each incident is signalled after the pause; False if states that
             become owed in the pause are never signalled.
-        when: Conditions as of a route; only incidents that meet all of them are paused. Empty for all.
+        when: Conditions as of a route; empty to pause all incidents.
         by: The operator who made the pause, as AWS names them; empty if unknown.
     """
 
@@ -202,7 +204,7 @@ class Pause(NamedTuple):
 
     @property
     def id(self) -> str:
-        """Identity of the pause: a hash of what stays if its end is moved (`since`, `keeps_states` and `when`)."""
+        """Identity of the pause, which stays if its end is moved: a hash of `since`, `keeps_states` and `when`."""
         return f"{zlib.crc32(repr((self.since, self.keeps_states, self.when)).encode()):08x}"
 
     def is_active(self, now: float) -> bool:
@@ -219,8 +221,8 @@ class Pause(NamedTuple):
 def pauses_for(share: Share, pauses: Iterable[Pause], *, is_open: bool) -> tuple[Pause, ...]:
     """Return the pauses whose conditions an incident's share meets: past, active and future ones.
 
-    `is_open` is False after the incident's end: then conditions on `status` are compared with its worst status. A pause
-    whose conditions take too many comparisons does not apply, so that no page is held back by mistake.
+    `is_open` is False after the incident's end: then its `status` is the worst that it had. A pause whose conditions
+    take too many comparisons does not apply, so that no page is held back by mistake.
     """
     return tuple(each for each in pauses if not each.when or meets(each.when, share, is_open=is_open))
 
@@ -228,8 +230,7 @@ def pauses_for(share: Share, pauses: Iterable[Pause], *, is_open: bool) -> tuple
 def active_pause(pauses: Iterable[Pause], now: float) -> Pause | None:
     """Return the pause that is active at `now` (epoch seconds); None if there is none.
 
-    Of several, those with `keeps_states` come first, so that no state is left out by mistake; then the one that ends
-    last.
+    Of several, one with `keeps_states` takes precedence, so that no state is left out by mistake; then the last to end.
     """
     active = [each for each in pauses if each.is_active(now)]
     return max(active, key=lambda each: (each.keeps_states, each.until), default=None)

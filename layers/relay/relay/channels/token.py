@@ -25,7 +25,7 @@ LEAST_TYPED_LENGTH = 24
 
 
 def make(channel: str, endpoint: EndpointName, choose: Callable[[str], str]) -> str:
-    """Return a new token for a channel's endpoint. `choose` returns one of the given characters at random."""
+    """Return a new token for a channel's endpoint. `choose` returns one of some characters, at random."""
     start = PREFIX + "".join(choose(ALPHABET) for _ in range(RANDOM_LENGTH))
     return start + _checksum(start, channel, endpoint)
 
