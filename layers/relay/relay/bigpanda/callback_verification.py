@@ -32,7 +32,7 @@ class Verdict(StrEnum):
     """Result of the verification of a callback.
 
     Attributes:
-        VERIFIED: The ledger confirms the callback; and so does xMatters' REST API, if the channel has access to it.
+        VERIFIED: The ledger, and xMatters' REST API if the channel has access to it, confirm the callback.
         EARLY: Not confirmed yet; a later check may confirm it.
         UNVERIFIED: The channel knows the incident, but the callback is not confirmed.
         STRANGE: The channel does not know the incident.
@@ -48,8 +48,8 @@ class CallbackVerdict(NamedTuple):
     """Verdict on a callback, with its cause and what was found.
 
     Attributes:
-        why: Cause, in words, of a callback that is not verified; empty if it is verified.
-        signal: The signal of the callback's page. None if the callback is not verified, or the channel has no access to
+        why: Cause, in words, of a callback that is not verified; else empty.
+        signal: The signal of the callback's page; None if the callback is not verified, or the channel has no access to
             xMatters' REST API.
         reason: Reason to record while the callback waits for a later check.
         is_unasked: True if a request to xMatters failed, so that a later attempt may verify the callback.
@@ -101,8 +101,8 @@ class Verifier:
     ) -> CallbackVerdict:
         """Verify a callback against its incident's ledger entries, and against xMatters if `rest` is not None.
 
-        A callback that can't be verified, also because a request failed, is EARLY until EARLY_CALLBACK_SECONDS after
-        its arrival. Later it is UNVERIFIED, or STRANGE if the channel does not know the incident.
+        A callback that can't be verified is EARLY until EARLY_CALLBACK_SECONDS after its arrival. A failed request
+        raises nothing.
         """
         found = self._judged(received, entries, rest, deadline)
         is_young = self.clock() - received.came < EARLY_CALLBACK_SECONDS

@@ -1,8 +1,7 @@
 """Write-back of xMatters' callbacks into BigPanda: comments, assignments, and the actions of responses.
 
 An unverified callback only gets a comment, which says so. Nothing is written if the channel does not know the incident.
-A table item records each callback's progress, so that the callback is written once. After an ambiguous write, the
-comment is searched by its text before it is written again.
+A table item records each callback's progress, so that the callback is written once.
 """
 
 import json
@@ -64,7 +63,10 @@ class WritebackProgress:
             raise LedgerError(f"the progress can't be read: {type(error).__name__}") from error
 
     def write(self, table: Table, name: str) -> "WritebackProgress | None":
-        """Write the item, and return it with its new version; None if another worker changed it. Raises LedgerError."""
+        """Write the item `name`, and return it with its new version; None if another worker changed the item.
+
+        Raises LedgerError.
+        """
         sequence = table.write(name, self.sequence, json.dumps([self.is_written, self.in_doubt, self.until]))
         return replace(self, sequence=sequence) if sequence else None
 
@@ -87,7 +89,6 @@ class Writeback:
 
     Attributes:
         sources: Store of the recipients that webhook URLs named, by incident.
-        table: The ledger's table, which has the progress of callbacks.
         prover: Asks the vendors who heard of a critical.
     """
 
@@ -102,15 +103,14 @@ class Writeback:
     def write(self, job: Job, channel: Channel, deadline: Deadline, *, waits_until: float = 0.0) -> Result:
         """Verify a job's callback, record an acknowledgement or proof in the ledger, and write it into BigPanda once.
 
-        Does not sleep: a later call does what has to wait. BigPanda is not called before `waits_until` (epoch seconds).
-        A failure of a vendor or of the ledger raises nothing.
+        BigPanda is not called before `waits_until` (epoch seconds). A failure of a vendor or the ledger raises nothing.
 
         | outcome | case |
         | --- | --- |
         | `delivered` | The callback was written. |
         | `duplicate` | An earlier call wrote the callback. |
         | `unchanged` | The channel writes no such callback, or does not know the incident. |
-        | `unsafe`, with a reason | A request or the ledger failed, or the callback has to wait. |
+        | `unsafe`, with a reason | A request or the ledger failed, or the callback has to wait: call again later. |
         """
         callback, came = parse_callback(job.body), seconds_of(job.received_at)
         if not channel.wants_callback(callback):
@@ -159,10 +159,9 @@ class Writeback:
         found: CallbackVerdict,
         waits_until: float,
     ) -> Result:
-        """Write a callback into its BigPanda incident, as the channel's settings say. Raises LedgerError.
+        """Record a verified proof or acknowledgement in the ledger, then write the callback. Raises LedgerError.
 
-        A verified proof or acknowledgement is first recorded in the ledger. `entries` are the incident's ledger entries
-        with their keys.
+        `entries` are the incident's ledger entries with their keys.
         """
         callback, is_verified = received.callback, found.verdict == Verdict.VERIFIED
         if is_verified and channel.policy.awaits_receipt:
@@ -228,8 +227,8 @@ class Writeback:
     def release(self, job: Job, channel: Channel, deadline: Deadline) -> Result:
         """Report an incident's first share to BigPanda as received, so that BigPanda sends its updates.
 
-        The outcome is `delivered`, `unsafe` with a reason if the request failed, or `unchanged` without
-        `bigpanda.callbacks`.
+        The outcome is `delivered`, `unsafe` with a reason if the request or the ledger failed, or `unchanged` if the
+        secret lacks `bigpanda.callbacks`.
         """
         access = channel.bigpanda
         if access is None or not access.callbacks:
@@ -247,9 +246,8 @@ class Writeback:
     ) -> None:
         """Record in the incident's ledger entry that the person `target` acknowledged. Raises LedgerError.
 
-        An acknowledgement that is out of date (`Entry.acknowledged`) is ignored: its job may have been retried for
-        hours, or replayed. If several entries of the incident are open, nothing is recorded, unless `signal` tells to
-        which of them the callback belongs.
+        An acknowledgement that is out of date (`Entry.acknowledged`) is ignored. If several entries are open and
+        `signal` does not tell to which of them the callback belongs, nothing is recorded.
         """
         open_ones = [
             name
@@ -271,9 +269,9 @@ class Writeback:
     ) -> None:
         """Record in the receipt of a critical that a device got it, a person answered, or nobody will.
 
-        A sender with the callback token can claim a delivery. So with access to xMatters' REST API, a delivery is not
-        recorded: xMatters is asked instead. If people were told of the incident by several entries, and `signal` does
-        not tell to which one the callback belongs, nothing is recorded. Raises LedgerError.
+        A sender with the callback token can claim a delivery. So with access to xMatters' REST API, xMatters is asked
+        instead. If several entries are announced as open, and `signal` does not tell to which one the callback belongs,
+        nothing is recorded. Raises LedgerError.
         """
         callback, policy, rest = received.callback, channel.policy, channel.rest
         open_ones = [
@@ -305,7 +303,7 @@ class Writeback:
                 self.ledger.change(name, lambda each: each.after_dead_end(callback, signal, policy), entry)
 
     def _entries(self, channel: Channel, incident_id: str) -> list[tuple[str, Entry]]:
-        """Return an incident's ledger entries with their keys, first the one for a URL without recipients."""
+        """Return an incident's ledger entries with their keys."""
         recipients = ((), *self.sources.of_incident(channel, incident_id))
         names = [entry_key(channel.name, each, incident_id) for each in recipients]
         return [(name, self.ledger.read(name)) for name in names]
@@ -358,10 +356,10 @@ class Writeback:
 def _end_waits_until(
     received: ReceivedCallback, entries: Sequence[tuple[str, Entry]], signal: AcceptedSignal, now: float
 ) -> float | None:
-    """Return the time until which a callback has to wait (epoch seconds); None if it need not wait.
+    """Return the time until which a callback about the end of a critical's page has to wait (epoch seconds).
 
-    Only a callback about the end of a critical's page waits. The person's answer that ended the page may come just
-    after it. And a follow-up first has to find all pages of `signal`, since another page may still be active.
+    None if it need not wait. The person's answer that ended the page may come just after it. And a follow-up first has
+    to find all pages of `signal`, since another page may still be active.
     """
     callback, came = received.callback, received.came
     if not callback.is_page_end() or not any(entry.receipt.is_open for _, entry in entries):

@@ -1,7 +1,6 @@
 """Client for BigPanda's API: comments, assignments, resolves, snoozes, and reads of incidents.
 
-All functions together keep to BigPanda's rate limits by counts in the ledger's table. Facts and open questions:
-docs/vendors.md, "BigPanda's API".
+Facts and open questions: docs/vendors.md, "BigPanda's API".
 """
 
 import hashlib
@@ -35,7 +34,7 @@ RATE_KEPT_SECONDS = 3600.0
 
 @dataclass(frozen=True)
 class RateLimit:
-    """Rate limiter for BigPanda's API, shared by all functions. Methods raise LedgerError when the table fails."""
+    """Rate limiter for BigPanda's API, shared by all functions. Methods raise LedgerError if the table fails."""
 
     table: Table
     clock: Clock
@@ -44,8 +43,8 @@ class RateLimit:
     def wait(self, access: BigPandaAccess, endpoint: str, *, calls: int = 1) -> None:
         """Wait until BigPanda's rate limit for an endpoint of its API has room for `calls` calls, and count them.
 
-        `endpoint` is a short name, such as `users`. Each endpoint has a limit of its own for each API key. Raises
-        SendError if there is no room within MAX_WAITS seconds.
+        `endpoint` is a short name, such as `users`, which has a limit of its own for each API key. Raises SendError
+        (PACED) if there is no room within MAX_WAITS seconds.
         """
         limit = USERS_A_SECOND if endpoint == "users" else CALLS_A_SECOND
         for _ in range(MAX_WAITS):
@@ -58,9 +57,8 @@ class RateLimit:
     def take_room_to_repeat(self, access: BigPandaAccess, calls: int, *, is_known: bool) -> bool:
         """Return True if a repeated question about a resolve, which takes `calls` API calls, may be asked now.
 
-        The calls are counted, whatever the result. Repeated questions have a rate limit of their own, for each period
-        of REPEATED_SECONDS, so that first questions are not delayed. This limit is lower if people were told nothing of
-        the incident (not `is_known`).
+        The calls are counted, whatever the result, toward a limit for repeated questions alone, so that first questions
+        are not delayed. The limit is lower if people were told nothing of the incident (not `is_known`).
         """
         what, limit = ("repeated", REPEATED_CALLS_A_SECOND) if is_known else ("unknown", UNKNOWN_CALLS_A_SECOND)
         counted = self._counted(access, what, int(self.clock() // REPEATED_SECONDS), calls)
@@ -108,8 +106,8 @@ class BigPanda:
     def try_credentials(self, access: BigPandaAccess, environment_id: str, deadline: Deadline) -> None:
         """Read at most one incident of an environment, to test the key. Raises SendError if that fails.
 
-        If BigPanda refuses the key, the error is BadAnswer with the reason CREDENTIALS. The reason is UPSTREAM for an
-        answer that may be a proxy's: a 2xx without JSON, or a 404 without BigPanda's error text.
+        The reason is CREDENTIALS if BigPanda refuses the key, and UPSTREAM for an answer that may be a proxy's: a 2xx
+        without JSON, or a 404 without BigPanda's error text.
         """
         path = f"/resources/v2.0/environments/{url_part(environment_id)}/incidents?page_size=1"
         answer = self._asked(access, "GET", path, None, deadline)
@@ -126,10 +124,7 @@ class BigPanda:
     def has_comment(
         self, access: BigPandaAccess, incident: Incident, is_it: Callable[[str], bool], deadline: Deadline
     ) -> bool:
-        """True if the predicate `is_it` accepts any text in the incident's latest comments.
-
-        False also if BigPanda answers 2xx without valid JSON. Raises SendError, also for a proxy's web page.
-        """
+        """True if `is_it` accepts a text in the incident's latest comments. False also for a 2xx without valid JSON."""
         found = self.activities(access, incident.id, deadline, kinds=("incident_commented",), needs_json=False)
         # The position of the comment in an activity is not documented, so all strings are searched.
         return any(map(is_it, _strings(found)))
@@ -170,7 +165,7 @@ class BigPanda:
         self._request(access, "PUT", f"{incident.path}/assignment", {"assignee": user_id}, deadline)
 
     def resolve(self, access: BigPandaAccess, incident: Incident, text: str, deadline: Deadline) -> None:
-        """Resolve the incident, with a text for its activities. Raises SendError, with status 409 if it is over."""
+        """Resolve the incident, with `text` as a comment. Raises SendError, with status 409 if the incident is over."""
         self._request(access, "POST", f"{incident.path}/resolve", {"comments": text}, deadline)
 
     def snooze(self, access: BigPandaAccess, incident: Incident, until: int, text: str, deadline: Deadline) -> None:
@@ -200,8 +195,8 @@ class BigPanda:
     def release(self, access: BigPandaAccess, incident_id: str, event: str, deadline: Deadline) -> None:
         """Report an incident's first share as received, so that BigPanda stops withholding the incident's updates.
 
-        `event` is BigPanda's type of the event that caused the share. A 404 or 409 (no updates are withheld) raises
-        nothing.
+        `event` is BigPanda's type of the event that caused the share. Raises nothing for a 404 or 409: no updates are
+        withheld.
         """
         document = {"event_type": event, "incident_id": incident_id, "app_key": access.app_key}
         try:
@@ -221,8 +216,8 @@ class BigPanda:
     ) -> tuple[list[dict[str, Any]], int | None]:
         """Return a page of the incidents in a folder of an environment, and the total on all pages (None if unknown).
 
-        `folder` is BigPanda's name, such as `shared`. `page` counts from 1. Only incidents that were active after
-        `since` (epoch seconds) are listed; None lists all.
+        `folder` is BigPanda's name, such as `shared`. `page` counts from 1. Incidents are listed if they were active
+        after `since` (epoch seconds); all if it is None.
         """
         query: dict[str, Any] = {"folder": folder, "sort_by": "last_change"}
         query |= {"page": page, "page_size": INCIDENTS_A_PAGE}

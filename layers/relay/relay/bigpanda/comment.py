@@ -63,10 +63,7 @@ def has_mark(activity: Mapping[str, Any]) -> bool:
 
 
 def comment_of(callback: Callback, responses: ResponseMeanings, tag: str, *, is_verified: bool = True) -> Comment:
-    """Return the comment for a callback. Without `is_verified`, it says that xMatters did not confirm the callback.
-
-    `responses` has the texts by which a person acknowledges or escalates.
-    """
+    """Return the comment for a callback. Without `is_verified`, it says that xMatters did not confirm the callback."""
     action, doubt = _action(callback, responses), "" if is_verified else UNVERIFIED
     around = " ".join(filter(None, (doubt, action, "a" * MAX_ASSIGNED, "Note: ", tag)))
     room = MAX_COMMENT - len(around)

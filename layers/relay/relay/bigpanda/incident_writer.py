@@ -26,13 +26,12 @@ class CallbackToWrite(NamedTuple):
     """A callback to write into BigPanda.
 
     Attributes:
-        responses: The texts by which a person acknowledges or escalates.
         came: Arrival of the callback (epoch seconds).
-        not_assigned: Returns in words why the incident must not be assigned to its acknowledger; empty if it may be.
-            Raises LedgerError.
+        not_assigned: Returns in words why the incident must not be assigned to its acknowledger, such as a later
+            acknowledgement; empty if it may be. Raises LedgerError.
         outdated: Returns in words why the callback must not resolve or snooze the incident, such as a change after the
             page; empty if it may. Raises LedgerError.
-        is_over: True if the incident is over, as far as the ledger knows.
+        is_over: True if the incident is over in all of its ledger entries.
     """
 
     callback: Callback
@@ -55,7 +54,10 @@ class IncidentWriter:
     clock: Clock
 
     def release(self, access: BigPandaAccess, incident_id: str, event: str, deadline: Deadline) -> None:
-        """Report an incident's first share to BigPanda, which then sends updates. Raises SendError and LedgerError."""
+        """Report an incident's first share to BigPanda, which then sends updates. Raises SendError and LedgerError.
+
+        `event` is BigPanda's type of the event that caused the share.
+        """
         self.rate_limit.wait(access, "callback")
         self.bigpanda.release(access, incident_id, event, deadline)
 
@@ -71,14 +73,9 @@ class IncidentWriter:
     ) -> None:
         """Assign, resolve or snooze the incident, as the channel's settings say, and write the comment.
 
-        The request that resolves or snoozes the incident contains the comment, so no separate comment is written then.
-        Raises SendError and LedgerError.
-
-        `may_be_written`: True if an earlier attempt may have written the comment. Then the incident's comments are read
-        first. If the comment is among them, nothing is done.
-
-        `is_assigned`: True if an earlier attempt assigned the incident. The incident is not assigned again, since
-        another person may have taken it over. `note_assigned` is called once this call has assigned the incident.
+        With `may_be_written` (an earlier attempt may have written the comment), nothing is done if the incident has the
+        comment. With `is_assigned` (an earlier attempt assigned the incident), it is not assigned again, since another
+        person may have taken it over. `note_assigned` is called after an assignment. Raises SendError and LedgerError.
         """
         action = to_write.access.action_of(to_write.callback)
         changes = action is not None and action.changes_incident and to_write.is_verified
@@ -113,9 +110,7 @@ class IncidentWriter:
     ) -> str:
         """Resolve or snooze the incident, and return "". If nothing is changed, return a sentence with the reason.
 
-        Nothing is changed if the callback is out of date, or if the snooze is over already: its minutes count from the
-        arrival of the callback. If an earlier call did it, BigPanda answers 409, and nothing is changed either. Raises
-        SendError for other failures.
+        The minutes of a snooze count from the arrival of the callback. Raises SendError, except for BigPanda's 409.
         """
         until = int(to_write.came + action.minutes * MINUTE_SECONDS)
         is_snooze = action.deed == Deed.SNOOZE

@@ -1,7 +1,6 @@
 """Reads of incidents in BigPanda within its rate limit: listings, details, and people's answers.
 
-A person who assigned an incident, or commented on it, knows of it. Facts and open questions: docs/vendors.md,
-"BigPanda's API".
+Facts and open questions: docs/vendors.md, "BigPanda's API".
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -44,8 +43,8 @@ class Position(NamedTuple):
     """Position of a page in the listing of BigPanda's incidents.
 
     Attributes:
-        folder: Index of BigPanda's folder, such as `shared`, in FOLDERS.
-        page: Number of the page, from 1.
+        folder: Index in FOLDERS.
+        page: Counts from 1.
         ids: Ids of the folder's incidents on earlier pages.
     """
 
@@ -117,7 +116,7 @@ class Lister:
     def details(self, access: BigPandaAccess, environment_id: str, share: Share, deadline: Deadline) -> Share:
         """Return the incident of a share as BigPanda has it now, with the details of its alerts.
 
-        Returns the share unchanged if BigPanda's answer has no status, or is older than the share.
+        The share itself is returned if BigPanda's answer has no status, is older, or is about another incident.
         """
         found = self.incident(access, environment_id, share.incident_id, deadline)
         is_better = found is not None and found.status is not None
@@ -127,16 +126,19 @@ class Lister:
     def incident(
         self, access: BigPandaAccess, environment_id: str, incident_id: str, deadline: Deadline
     ) -> Share | None:
-        """Return an incident as BigPanda has it now; None if the answer is about another incident, or has no state."""
+        """Return an incident as BigPanda has it now.
+
+        None if the answer is about another incident, or has neither a status nor `active`.
+        """
         ask = partial(self.bigpanda.incident, access, Incident(environment_id, incident_id))
         found = _share(self._asked(access, "incident", ask, deadline), environment_id)
         is_its = found is not None and found.incident_id == incident_id and (found.active, found.status) != (None, None)
         return found if is_its else None
 
     def share_targets(self, access: BigPandaAccess, incident_id: str, deadline: Deadline) -> frozenset[str]:
-        """Return BigPanda's names of the targets (such as webhooks) with which an incident was shared.
+        """Return BigPanda's names of the targets (such as webhooks) with which an incident was shared; empty if none.
 
-        Only the first page of the incident's shares is read. Empty if it has none. Raises SendError and LedgerError.
+        Only the first page of the incident's shares is read.
         """
         ask = partial(self.bigpanda.activities, access, incident_id, kinds=(SHARED,), pages=1)
         shared = map(Fields, self._asked(access, "activities", ask, deadline))
@@ -144,10 +146,7 @@ class Lister:
         return frozenset(name for name in names if name and len(name) <= MAX_TARGET)
 
     def first_answer(self, access: BigPandaAccess, incident_id: str, since: float) -> Answer | None:
-        """Return a person's first answer in BigPanda to an incident since `since` (epoch seconds); None if none came.
-
-        An answer is an assignment or a comment. Raises SendError and LedgerError.
-        """
+        """Return a person's first assignment or comment in BigPanda since `since` (epoch seconds); None without one."""
         pace, deadline = partial(self.rate_limit.wait, access, "activities"), self.deadlines(QUESTION_SECONDS)
         activities = self.bigpanda.activities(access, incident_id, deadline, kinds=ANSWERS, pace=pace)
         return first_answer(activities, access.automations, since, self.clock())
@@ -184,10 +183,10 @@ class Lister:
 def first_answer(
     activities: Iterable[Mapping[str, Any]], automations: Collection[str], since: float, now: float
 ) -> Answer | None:
-    """Return the first answer of a person among an incident's activities since `since`; None if there is none.
+    """Return the first answer (assignment or comment) of a person among activities since `since`; None without one.
 
-    Activities of the relay's own user (known by the tag in its comments) do not count. Nor do those of `automations`,
-    the ids of other integrations' users, and activities after `now`. `since` and `now` are in epoch seconds.
+    Activities of the relay's own user (known by the tag in its comments), of the users whose ids are `automations`, and
+    after `now` do not count. Times are in epoch seconds.
     """
     known = [(_user(each), _time(each), each) for each in map(Fields, activities)]
     # The relay assigns before it comments. Until its first comment is written, the assignment counts: the person who is
