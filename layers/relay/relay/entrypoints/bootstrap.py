@@ -101,10 +101,7 @@ def reconcile(environment: Mapping[str, str] = os.environ) -> "Reconciler":
 
 
 def _loaded[T](part: T) -> T:
-    """Turn on the garbage collector at the end of a cold start; return `part`, the function's object.
-
-    From now on the collector checks new objects only: the existing ones live as long as the function.
-    """
+    """Turn on the garbage collector, for new objects only, at the end of a cold start; return `part`."""
     gc.freeze()
     gc.enable()
     return part
@@ -148,9 +145,9 @@ def _wiring(environment: Mapping[str, str], *, unknown_seconds: float = UNKNOWN_
 
 
 def _is_local(environment: Mapping[str, str]) -> bool:
-    """True in the local cloud, where plain http to loopback addresses is allowed.
+    """True in the local cloud, where http to loopback addresses is allowed.
 
-    Raises ConfigError for the local profile on AWS, where AWS_ENDPOINT_URL is not an http URL of a loopback address.
+    Raises ConfigError for the local profile if AWS_ENDPOINT_URL is not an http URL of a loopback address.
     """
     if environment.get("RELAY_PROFILE") != "local":
         return False
@@ -194,9 +191,9 @@ def _client(service: Any, config: ClientConfig) -> Any:
 
 
 def _timely(client: Any) -> Any:
-    """Make an AWS client keep to the time limit of the thread that calls it (`deadline.time_limit`); return the client.
+    """Return the AWS client, which now begins no request after its thread's time limit (`deadline.time_limit`).
 
-    No request is begun after the limit. A request that got no answer, or that AWS failed, is repeated once, at once.
+    A request that got no answer, or that AWS failed, is repeated once, at once.
     """
     client.meta.events.register("before-send", _refuse_late)
     client.meta.events.register("needs-retry", _seconds_before_repeat)
@@ -259,7 +256,7 @@ def _phones(environment: Mapping[str, str]) -> "Phones | None":
 def _invoke(client: Callable[[], Any], function: str, envelope: str) -> bool:
     """Invoke the job worker with an envelope (a job as message text) as an SQS event, and do not wait for its end.
 
-    Returns False if Lambda does not accept the invocation, or if this function may not invoke it (`function` is empty).
+    Returns False if Lambda does not accept the invocation, or `function` is empty.
     """
     if not function:
         return False
@@ -284,10 +281,7 @@ def _at_once[T](calls: Sequence[Callable[[], T]]) -> list[T]:
 
 
 class Watchdog:
-    """Calls a function in another thread, and waits for it until a time limit.
-
-    A call that does not end in time keeps its thread; the next call gets a new one.
-    """
+    """Calls a function in another thread, and waits for it until a time limit."""
 
     def __init__(self) -> None:
         # Queue of the thread's next work; None if there is no thread, or if it is busy.
@@ -296,10 +290,11 @@ class Watchdog:
     def __call__(self, work: Callable[[], None], seconds: float) -> None:
         """Do the work for a request, and raise its exception if it raises one.
 
-        Raises TimeoutError after `seconds`, even if a call never ends. The abandoned thread may go on hours later,
-        since Lambda freezes the function. By then the time limit of its calls has passed: a call that hung may end, and
-        no other is begun.
+        Raises TimeoutError after `seconds`, even if a call never ends. Its thread is then abandoned, and may go on
+        hours later, when Lambda runs the function again. A call that hung may end then, but no further call is begun:
+        the time limit has passed (`deadline.time_limit`).
         """
+        # One thread serves all works, until a work hangs.
         works, self._works = self._works or _thread_for_works(), None
         # It counts from before the thread's start, so that it has passed when the work is abandoned.
         asked = _Work(work, time.time() + seconds, SimpleQueue())

@@ -104,11 +104,7 @@ type Take = Callable[[Channel, Request, Deadline], Result]
 
 @dataclass
 class _Progress:
-    """State of the work for a request, as the watching thread sees it.
-
-    Attributes:
-        spent: Time that the calls took, by part (milliseconds).
-    """
+    """State of the work for a request, as the watching thread sees it. `spent` has milliseconds by part."""
 
     channel: Channel | None = None
     result: Result | None = None
@@ -122,7 +118,6 @@ class Endpoint:
     Attributes:
         take: Processes an authenticated request, and returns its result. Raises BadRequest.
         uses: Records when each credential was used last.
-        watch: Calls a function, and raises TimeoutError if the call takes longer than a number of seconds.
     """
 
     authenticator: Authenticator
@@ -137,7 +132,7 @@ class Endpoint:
         return self.authenticator.endpoint
 
     def serve(self, request: Request) -> Reply:
-        """Answer a request, without raising. A 2xx means that its content is processed, or safely queued."""
+        """Answer a request. Raises nothing. A 2xx means that the content is processed, or safely queued."""
         progress = _Progress()
         try:
             # A result counts, too, if the record of the credential's use hangs afterwards.
@@ -173,10 +168,9 @@ class Endpoint:
             self._record_use(channel, request, deadline)
 
     def _record_use(self, channel: Channel, request: Request, deadline: Deadline) -> None:
-        """Record that the request's credential was used. Called last; a failure here does not change the answer.
-
-        relayctl tries a new credential with an empty request. `take` refuses it, so it does not count as a use.
-        """
+        """Record that the request's credential was used. A failure here does not change the answer."""
+        # Called last: relayctl tries a new credential with an empty request, which `take` refuses, so that the request
+        # does not count as a use.
         try:
             if fingerprint := channel.matching_fingerprint(
                 request.headers, self.authenticator.clock(), endpoint=self.name

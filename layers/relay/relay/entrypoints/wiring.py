@@ -52,10 +52,8 @@ class Effects(NamedTuple):
 
     Attributes:
         random: Gives a number from 0 to 1.
-        deadlines: Returns a deadline that ends after a number of seconds.
         owner: Returns a unique name for a sender, as the owner of a lease.
         at_once: Makes calls in parallel, and returns their results in order.
-        watch: Calls a function, and raises TimeoutError if the call takes longer than a number of seconds.
     """
 
     clock: Clock
@@ -71,8 +69,7 @@ class Resources(NamedTuple):
     """The stack's AWS resources, as the library uses them. An ARN is empty in a function without that topic.
 
     Attributes:
-        credentials: The table with the last uses of credentials, and with the change marks of channels. In a stack, it
-            is the ledger's table.
+        credentials: The table with the last uses of credentials and the channels' change marks; in a stack, `table`.
         read_secret: Returns the text of a channel's secret, by the channel's name.
         topic_arn: The fallback topic, notified of criticals that are overdue, or that nobody is known to have heard.
         alarm_topic_arn: The topic of sick channels and alarms that wake people.
@@ -102,9 +99,9 @@ class Vendors(NamedTuple):
     Attributes:
         hosts: The hosts that URLs in secrets may name.
         triggers: Returns the session for signals.
-        rest: Returns the session for xMatters' REST API; in a Lambda function, this is the session for signals, too.
-        heartbeat: Calls an external dead man's switch within a number of seconds; returns why it failed, or an empty
-            text. None without a switch.
+        rest: Returns the session for xMatters' REST API; in a Lambda function, that of `triggers`.
+        heartbeat: Calls an external dead man's switch within a number of seconds; returns the cause of a failure, else
+            an empty text. None without a switch.
         webhook: Posts a share to the stack's own webhook; None for a function that posts none.
     """
 

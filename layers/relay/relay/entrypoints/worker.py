@@ -50,7 +50,7 @@ class Chores:
     """Worker for chores, the jobs that ring nobody.
 
     Attributes:
-        questions: Returns the ResolveQuestions, which ask BigPanda about resolves; created at its first use.
+        questions: Returns the object that asks BigPanda about resolves, created at its first use.
         writeback: Returns the object that writes callbacks into BigPanda, created at its first use.
         silent: Time until which an API that hung is not called again (epoch seconds), by channel and vendor.
     """
@@ -66,9 +66,9 @@ class Chores:
     def do(self, job: Job, channel: Channel, deadline: Deadline, *, own_wait: Wait | None) -> Result:
         """Do a chore, or return the result of a chore that must not be attempted now.
 
-        `own_wait` is the wait of a chore that woke too early, or has the reason `expired` for a chore that is too old.
-        It is None if the chore may be attempted. If the chore's vendor hung in the last SILENT_SECONDS, that vendor is
-        not called; what a callback proves is still recorded. A failure or a wait gives the result of `failed`.
+        `own_wait` is the wait of a chore that woke too early, or has the reason `expired`; None if the chore may be
+        attempted. A vendor that hung in the last SILENT_SECONDS is not called; what a callback proves is still
+        recorded. A failure or a wait gives the result of `failed`.
         """
         api = (job.channel, "xmatters" if job.kind == JobKind.FOLLOWUP else "bigpanda")
         began, silent_until = self.clock(), self.silent.get(api, 0.0)
@@ -94,13 +94,13 @@ class Chores:
         return self.failed(result.job or job, result)
 
     def failed(self, job: Job, result: Result) -> Result:
-        """Dead-letter a failed chore if its failure is final. Return the result as `queued`, with its queue.
+        """Dead-letter a failed chore if its failure is final, and return the result as `queued`.
 
         | case | the result's `queue` |
         | --- | --- |
         | The failure is final. | `dead_letter` |
         | A later attempt may succeed. | `retry`: the caller has to put the chore on the chore queue. |
-        | The dead-letter queue failed. | None: the result stays `unsafe`, so that the message stays on its queue. |
+        | The failure is final, and the dead-letter queue failed. | None: the result stays `unsafe`. |
         """
         if not HANDLING[result.reason or Reason.INTERNAL].is_final:
             return result.queued("retry")
@@ -151,16 +151,14 @@ class Worker:
     def work(self, records: Sequence[Record]) -> list[str]:
         """Work the messages of a queue. Return the ids of those that must stay on it (partial batch failure).
 
-        The event source mappings pass one message at a time, so that no job waits behind a slow one. No exception is
-        raised: a message that stays on the queue is not an error of the function.
+        Raises nothing: a message that stays on the queue is not an error of the function.
         """
         return [str(record["messageId"]) for record in records if not self._handled_or_counted(record)]
 
     def _handled_or_counted(self, record: Record) -> bool:
         """Work one message. Count it as dead-lettered if it stays after its last receive, since SQS moves it then.
 
-        The relay itself does not dead-letter this message: it can't be read, its job crashes, or no queue takes the
-        job's next message. Without the count, NewDeadLettersAlarm would not go off for it.
+        Without the count, NewDeadLettersAlarm would not go off: the relay itself does not dead-letter this message.
         """
         is_handled = False
         try:
@@ -242,8 +240,7 @@ class Worker:
         """Record the URL's recipients of an announced state, queue its follow-up, and return the result.
 
         `is_over` is True for a resolve. If the table or the queue fails, a further message of the state is queued, so
-        that a worker tries both again. It sends nothing, since the ledger has the signal. If the ledger did not record
-        the signal, the message that is queued to record it serves for this, too.
+        that a worker tries both again. The message that is queued to record an unrecorded signal serves for this, too.
         """
         # The function that took the share may have failed to record them.
         is_announced = result.outcome in {Outcome.DELIVERED, Outcome.DUPLICATE}
@@ -303,8 +300,8 @@ class Worker:
     def _dead_lettered(self, job: Job, result: Result, deadline: Deadline) -> Result:
         """Dead-letter a job whose channel was removed, or that expired while its channel can't be read.
 
-        The reason is that of `result`. A follow-up of a removed channel is dropped, since it needs the channel's
-        credentials. A signal is dead-lettered only if the ledger says that it is owed.
+        A follow-up of a removed channel is dropped, since it needs the channel's credentials. A signal is dead-lettered
+        only if the ledger says that it is owed.
         """
         if job.kind == JobKind.FOLLOWUP and result.reason == Reason.CHANNEL_REMOVED:
             return replace(result, outcome=Outcome.UNCHANGED, reason=None)
@@ -347,7 +344,7 @@ class Worker:
         """Notify the fallback topic of an overdue critical while the ledger is down, since the sweeper can't see it.
 
         The policy's `fallback_after_seconds` count from the ledger's first failure for this job, or from the end of a
-        later pause. Like the sweeper, the worker does not notify in shadow mode, in a pause, or of a canary.
+        later pause. Nothing is notified in shadow mode, or of a canary.
         """
         down_since = (result.job or job).ledger_down_since
         if job.accepted or down_since is None or not _is_critical(job):
