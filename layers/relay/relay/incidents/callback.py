@@ -109,7 +109,7 @@ class Callback(NamedTuple):
 
 
 class Deed(StrEnum):
-    """Change that a person's response makes to the incident in BigPanda. COMMENT makes none: it is only written."""
+    """Change that a person's response makes to the incident in BigPanda. COMMENT makes none: a comment is written."""
 
     RESOLVE = "resolve"
     SNOOZE = "snooze"

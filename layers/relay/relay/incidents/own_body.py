@@ -23,7 +23,7 @@ class BodyRule(NamedTuple):
 
     Attributes:
         max_length: Largest length of a property's text (characters). Longer texts are cut.
-        properties: Further properties, as pairs of name and text.
+        properties: Further properties, the same in each body, as pairs of name and text.
     """
 
     max_length: int = MAX_LENGTH

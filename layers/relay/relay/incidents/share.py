@@ -2,9 +2,6 @@
 
 BigPanda publishes no complete sample of the body (docs/vendors.md, "What BigPanda sends"). So the parser reads every
 form in BigPanda's pages, clients and exports. Only an incident id is required. Unreadable members count as missing.
-
-`compare` compares a state with the announced state, never with one that was merely seen. So a comment that arrives
-while a page is owed does not cancel the page.
 """
 
 import hashlib
@@ -30,7 +27,7 @@ ENVIRONMENT_ID = r"[A-Za-z0-9][A-Za-z0-9._:-]*"
 
 
 class Fields(dict[str, Any]):
-    """Members of a JSON object by name: in lower case, without hyphens and underscores, if it is not very long.
+    """Members of a JSON object by name, in lower case without hyphens and underscores (over 64 characters: as it is).
 
     Members that are null are left out. If a member comes in two spellings, the first is kept.
     """
@@ -68,10 +65,7 @@ def scalar(value: Any) -> str | None:
 
 
 def environment_id(value: Any) -> str | None:
-    """Return a valid environment id of BigPanda; None for any other value, such as "..".
-
-    A sender with a webhook's token can write any text there, and the id becomes a part of an API path.
-    """
+    """Return `value` if it is a possible environment id, and safe in an API path; None for any other value."""
     if not isinstance(value, str) or len(value) > MAX_ID_LENGTH:
         return None
     return value if re.fullmatch(ENVIRONMENT_ID, value) else None
@@ -120,7 +114,7 @@ class Share:
         severity: In lower case: the worst status so far.
         changed_on: Time of the incident's last change of state (epoch seconds).
         updated_on: Time of the incident's last update (epoch seconds).
-        title: On one line; empty if no alert has a description, nor the incident itself.
+        title: On one line; empty if neither an alert nor the incident has a description.
     """
 
     incident_id: str
@@ -147,15 +141,14 @@ class Share:
     def trusted_version(self, came: float) -> Version | None:
         """Return the timestamps of a share that arrived at `came` (epoch seconds); None if there are none to trust.
 
-        Timestamps more than MAX_AHEAD_SECONDS after `came` are not trusted. A share without trusted timestamps is
-        ordered by its arrival.
+        Timestamps more than MAX_AHEAD_SECONDS after `came` are not trusted.
         """
         version = self.version
         return None if version and version[0] > came + MAX_AHEAD_SECONDS else version
 
     @cached_property
     def digest(self) -> str:
-        """Hash of the incident's id, status, severity and flags, and of its alerts' ids and statuses; without times."""
+        """Hash of the incident's id, status, severity and flags, and of its alerts' ids and statuses, but no times."""
         alerts = sorted((alert.id, alert.status or "") for alert in self.alerts)
         flags = [self.active, self.resolved, self.snoozed, self.flapping]
         state = [self.incident_id, self.status, self.severity, *flags]
@@ -194,10 +187,7 @@ def parse_share(body: bytes) -> Share:
 
 
 def _title(incident: Fields, status: str | None) -> str:
-    """Return the incident's title on one line: the description of the first alert that has the incident's status.
-
-    If there is none, it is that of any alert, or else the incident's own description or subject. It may be empty.
-    """
+    """Return the description of the first alert with the incident's status, or of any alert, or the incident's own."""
     alerts, found = incident.get("alerts"), ""
     for each in map(fields_of, alerts[:MAX_TITLE_ALERTS] if isinstance(alerts, list) else ()):
         text = scalar(each.get("description"))
@@ -376,7 +366,7 @@ class State(NamedTuple):
         return cls(version, digest or share.digest, came, is_open(share), rank, frozenset(names[:MAX_ALERTS]))
 
     def with_status_of(self, other: "State | None") -> Self:
-        """Return the state with the status of an earlier state, `other`, if both are open and this one has none."""
+        """Return the state with the status of an earlier state, `other`, if both are open and this state has none."""
         is_silent = self.is_open and self.rank is None
         return self._replace(rank=other.rank) if is_silent and other and other.is_open else self
 
@@ -386,7 +376,7 @@ class State(NamedTuple):
 
     @property
     def has_own_version(self) -> bool:
-        """True if the state came with timestamps, by which BigPanda orders states: they are not borrowed."""
+        """True if the state came with timestamps of its own: they are not borrowed."""
         return self.version is not None and not self.has_borrowed_version
 
     @property
@@ -407,7 +397,7 @@ class State(NamedTuple):
         """True if this state is older than `other`. False if `other` is None.
 
         BigPanda's timestamps are compared; if they are equal or missing, the arrivals are. A state with borrowed
-        timestamps counts as newer than each state that came before it.
+        timestamps is newer than each state that came before it, whatever the timestamps.
         """
         if other is None:
             return False
@@ -443,7 +433,7 @@ def _name(alert_id: str) -> str:
 
 
 def is_open(share: Share) -> bool:
-    """True if a share's incident is open: also if the body has both `active` and `resolved` true, or neither.
+    """True if a share's incident is open, also in doubt: a needless page does less harm than a lost page.
 
     The incident is over if the body has `active` false or the status `ok`, or `resolved` true without `active`.
     """
@@ -460,11 +450,11 @@ class Change(NamedTuple):
 
 
 def compare(announced: State | None, state: State) -> Change:
-    """Return the change from the announced state to `state`. `announced` is None if nothing was announced.
+    """Return the change from the announced state (never from one that was merely seen) to `state`.
 
     | announced | open: worse, better | open: same, more alerts | open: same | closed |
     | --- | --- | --- | --- | --- |
-    | nothing | opened | opened | opened | touched |
+    | None: nothing | opened | opened | opened | touched |
     | open | worsened, eased | grew | touched | resolved |
     | closed | reopened | reopened | reopened | touched |
 
@@ -486,8 +476,7 @@ def compare(announced: State | None, state: State) -> Change:
 def _compare_open(announced: State, state: State) -> Change:
     """Return the change between two open states.
 
-    A status that BigPanda does not document counts as none. A state without a status takes over that of the newest
-    state (`State.with_status_of`). If that one has none either, the state is neither worse nor better than any other.
+    A state without a status that BigPanda documents is neither worse nor better than any other.
     """
     # A status that was missing before may have hidden a worse one.
     if state.rank is not None and state.rank != announced.rank:
