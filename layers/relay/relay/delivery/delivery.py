@@ -536,9 +536,9 @@ def store_for_others(services: Services, task: Task, entry: Entry) -> None:
 
 
 def owe_to_others(services: Services, task: Task, entry: Entry) -> None:
-    """Owe an announced critical to the policy's `unanswered_recipients`, if the fallback topic was notified of it.
+    """Owe an announced critical to `unanswered_recipients`, if the fallback topic was notified of it.
 
-    Otherwise only its job is stored. `entry` has the task's state as announced. Errors of the ledger are ignored.
+    Its job is stored in any case. `entry` has the task's state as announced. Errors of the ledger are ignored.
     """
     store_for_others(services, task, entry)
     if not task.channel.policy.unanswered_recipients or not entry.awaits_others(task.state):

@@ -57,9 +57,9 @@ class Phones:
     at_once: Callable[[Sequence[Callable[[], str]]], list[str]]
 
     def send(self, text_for: Callable[[Way], str]) -> dict[str, str]:
-        """Call and text all phones. Return the failure of each way, by the way's name; an empty text for none.
+        """Call and text all phones. Return the cause of failure of each `Way.name`; empty if the service accepted it.
 
-        A way succeeds if the service accepts the call or text: whether a person heard it is not known.
+        Whether a person heard an accepted call or text is not known.
         """
         # Made before the threads: boto3 must not make clients in several at once.
         client = self.client()

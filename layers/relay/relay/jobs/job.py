@@ -124,7 +124,7 @@ class Job(NamedTuple):
 
     Attributes:
         kind: A JobKind, or a word that this version does not know.
-        url_recipients: Recipients that the webhook's URL named, and that the channel permitted then.
+        url_recipients: Permitted recipients that the webhook's URL named; empty if it named none.
         received_at: When the share, or the callback, came.
         body: The share's body, the callback's, or another JSON text, by the kind.
         version: BigPanda's timestamps of the state, by which states are ordered; None if it has none.
@@ -135,7 +135,8 @@ class Job(NamedTuple):
         accepted: xMatters' acceptance, if only the ledger's record of it is missing; None if the job has to be done.
         not_before: For a chore, the time before which it must not be attempted; None if it may be attempted now.
         dead_lettered_at: When the relay dead-lettered the job last; None if only SQS did, or nobody.
-        revived_at: Time from which the job's age counts, after a replay or for a chore; None: from `received_at`.
+        revived_at: Time from which the job's age counts: that of its last replay, or one of a chore. None if the age
+            counts from `received_at`.
     """
 
     kind: str

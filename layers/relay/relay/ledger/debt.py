@@ -40,8 +40,8 @@ class Ticket(NamedTuple):
     """Permission of the rate limiter to send a signal now.
 
     Attributes:
-        taken: The second (epoch seconds) in which the signal was counted, by the name of each rate limit's table item
-            ("gate"). Empty if the table failed, and the signal was let through uncounted.
+        taken: The second (epoch seconds) in which each rate limit counted the signal, by the name of the limit's table
+            item. Empty if the table failed, so that the signal was let through uncounted.
         troubled: True if a success has to reset the circuit breaker, which counted failures or was open.
         is_probe: True if the signal tests a circuit breaker that was open.
     """

@@ -82,9 +82,10 @@ class Sources:
     _suggested: dict[str, float] = field(default_factory=dict, init=False, repr=False)
 
     def record(self, channel: Channel, environment_id: str | None, recipients: Recipients, deadline: Deadline) -> None:
-        """Record a share's environment, if the channel's secret lacks it, and that its URL named recipients, if any.
+        """Record a share's environment, and that the webhook's URL named recipients, for a channel with reconcile runs.
 
-        Each fact is recorded once a day, and only for a channel with reconcile runs. Errors of the table are ignored.
+        Nothing is recorded of an environment that is None or in the channel's secret, or of empty `recipients`. Each
+        fact is recorded once a day. Errors of the table are ignored.
         """
         access = channel.bigpanda
         if access is None or not access.reconcile:
