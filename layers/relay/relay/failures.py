@@ -18,9 +18,7 @@ class Reason(StrEnum):
 
     - its row in HANDLING, and the code that raises it, or its HTTP status in `reason_for_status`;
     - an entry in `delivery.delivery.WAITS_WITHOUT_MESSAGE`, if the end of its wait can change, as a pause's can;
-    - its row in docs/operate.md, its clause in `REASONS` of sandbox/page/sentences.py, and tests.
-
-    CONTRIBUTING.md, "Add a reason", has the details.
+    - its row in docs/operate.md, its clause in `REASONS` of sandbox/page/sentences.py, and tests (CONTRIBUTING.md).
     """
 
     RATE_LIMITED = "rate_limited"
@@ -48,8 +46,7 @@ class Handling(NamedTuple):
         retries_inline: True to retry within the request.
         constant_wait_seconds: Wait on the retry queue in place of the backoff; None to use the backoff.
         is_final: True to dead-letter the job without a retry.
-        breaks_circuit: True if the failure counts toward opening the channel's circuit breaker, since its cause can
-            affect all signals of the channel.
+        breaks_circuit: True if the failure counts toward opening the channel's circuit breaker.
         is_failure: True if the metric of failed signals counts the reason: xMatters did not accept a signal, its
             circuit is open, or the relay itself failed.
     """
@@ -128,8 +125,8 @@ def reason_for_status(status: int) -> Reason:
 def is_ambiguous_status(status: int) -> bool:
     """True if xMatters may have accepted a signal in spite of this status.
 
-    A 5xx other than 503 can come from a proxy in front of a trigger that accepted the signal. A 503 or 429 means that
-    the request was not accepted (docs/vendors.md, "Answers").
+    A 5xx can come from a proxy in front of a trigger that accepted the signal. But after a 503 or 429 the signal was
+    not accepted (docs/vendors.md, "Answers").
     """
     return status >= 500 and status != 503
 
@@ -257,8 +254,7 @@ class SendError(RelayError):
         detail: Description of the failure, without secrets.
         excerpt: Redacted beginning of the answer's body; empty if there was no answer.
         retry_after: Wait that the answer's Retry-After header asks for (seconds); None if it has none.
-        may_have_acted: True if the failure is ambiguous: the vendor may have acted on the request, so a signal may
-            already have paged.
+        may_have_acted: True if the failure is ambiguous: the vendor may have acted on the request.
         was_sent: True if the request counts as an attempt: it was sent, or its connection failed. False if no
             connection was tried for it, such as after a failed log-in.
     """

@@ -32,10 +32,7 @@ _LOOK_ALIKES = str.maketrans({**dict.fromkeys(_QUOTES, "'"), "[": "(", "]": ")",
 
 
 def printable(text: str, most: int | None = None) -> str:
-    """Return the text with U+FFFD for each control, format and bidi character and each line break.
-
-    The text is `cut` to `most` characters; None does not cut it.
-    """
+    """Return the text, `cut` to `most` characters (None: not), with U+FFFD for each that is not printable."""
     shown = text if most is None else cut(text, most)
     return shown if shown.isprintable() else "".join(each if each.isprintable() else "\ufffd" for each in shown)
 

@@ -101,8 +101,7 @@ class Verifier:
     ) -> CallbackVerdict:
         """Verify a callback against its incident's ledger entries, and against xMatters if `rest` is not None.
 
-        A callback that can't be verified is EARLY until EARLY_CALLBACK_SECONDS after its arrival. A failed request
-        raises nothing.
+        Within EARLY_CALLBACK_SECONDS of its arrival, an unverified callback is EARLY. A failed request raises nothing.
         """
         found = self._judged(received, entries, rest, deadline)
         is_young = self.clock() - received.came < EARLY_CALLBACK_SECONDS
@@ -135,11 +134,7 @@ class Verifier:
     def _of_page(
         self, received: ReceivedCallback, raised: Sequence[AcceptedSignal], rest: Rest, deadline: Deadline
     ) -> CallbackVerdict:
-        """Verify a callback by the page that it names. Raises SendError.
-
-        xMatters must have made the page of one of the signals in `raised`. A callback that acknowledges or counts
-        otherwise must also name a recipient of that signal, or a person in xMatters.
-        """
+        """Verify a callback by the page that it names, which must be of a signal in `raised`. Raises SendError."""
         names = {name.lower() for name in (received.callback.page_id, received.callback.page_number) if name}
         signals = raised if names else ()
         known = (each for each in signals if each.has_page(*names))
@@ -162,7 +157,6 @@ class Verifier:
         return CallbackVerdict(Verdict.UNVERIFIED, f"xMatters does not know who it says {verb}")
 
     def _found(self, signal: AcceptedSignal, rest: Rest, deadline: Deadline) -> set[str]:
-        """Ask xMatters for the pages of a signal; return their ids and numbers."""
         return {name.lower() for name in self.pages_of(rest, signal.request_id, deadline)}
 
 

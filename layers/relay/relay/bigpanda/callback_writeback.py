@@ -63,10 +63,7 @@ class WritebackProgress:
             raise LedgerError(f"the progress can't be read: {type(error).__name__}") from error
 
     def write(self, table: Table, name: str) -> "WritebackProgress | None":
-        """Write the item `name`, and return it with its new version; None if another worker changed the item.
-
-        Raises LedgerError.
-        """
+        """Write the item; return it with its new version, or None if another worker changed it. Raises LedgerError."""
         sequence = table.write(name, self.sequence, json.dumps([self.is_written, self.in_doubt, self.until]))
         return replace(self, sequence=sequence) if sequence else None
 
@@ -159,10 +156,7 @@ class Writeback:
         found: CallbackVerdict,
         waits_until: float,
     ) -> Result:
-        """Record a verified proof or acknowledgement in the ledger, then write the callback. Raises LedgerError.
-
-        `entries` are the incident's ledger entries with their keys.
-        """
+        """Record a verified proof or acknowledgement in the ledger, then write the callback. Raises LedgerError."""
         callback, is_verified = received.callback, found.verdict == Verdict.VERIFIED
         if is_verified and channel.policy.awaits_receipt:
             self._note_proof(channel, received, entries, found.signal, deadline)

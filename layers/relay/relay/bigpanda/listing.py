@@ -78,7 +78,7 @@ class Lister:
     Methods raise SendError, and LedgerError if the rate limit's counts can't be read or written.
 
     Attributes:
-        silent: Time until which this process does not call an API that hung (epoch seconds), by base URL.
+        silent: Time until which an API that hung is not called (epoch seconds), by base URL.
     """
 
     bigpanda: BigPanda

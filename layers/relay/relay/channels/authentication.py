@@ -178,10 +178,7 @@ class Authenticator:
             raise UncheckableSender(str(error)) from None
 
     def _looked_up(self, request: Request, *, is_checked: bool) -> Channel:
-        """Return the channel if the request's credentials are valid for it. Raises as `authenticate` does.
-
-        A refused request takes a permit from the source address's budget.
-        """
+        """Return the channel, or spend one refusal of the source address's budget. Raises as `authenticate` does."""
         if not self.budgets.take(request.source, is_checked=is_checked):
             raise LookupsLimited("too many requests of one source address were refused; try again")
         channel = self.channels.for_authentication(request.channel)

@@ -127,7 +127,6 @@ class Channel:
 
     Attributes:
         inbound: Credentials that BigPanda shows to the webhook.
-        auth: Credentials for the trigger.
         recipients: Recipients of signals for which no route matches; may be empty.
         callback: Credentials that xMatters shows to the callback endpoint; never valid for the webhook.
         responses: The texts by which a person acknowledges or escalates.
@@ -179,10 +178,8 @@ class Channel:
         return self.inbound if endpoint == "inbound" else self.callback
 
     def _fitting(self, headers: Mapping[str, str], now: float, endpoint: EndpointName) -> list[bytes]:
-        """Return those of the channel's valid credentials for an endpoint that the request's headers contain.
-
-        Each credential is compared in constant time, also after a match.
-        """
+        """Return those of the channel's valid credentials for an endpoint that the request's headers contain."""
+        # Each is compared in constant time, also after a match.
         offered = _offered(headers)
         valid = [each for each in self._credentials(endpoint) if each.expires_at is None or now < each.expires_at]
         pairs = ((secret, offer) for each in valid for secret in _secrets(each) for offer in offered)

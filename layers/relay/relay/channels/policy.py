@@ -71,7 +71,8 @@ class Policy(NamedTuple):
         priorities: xMatters priority for each BigPanda status; `ok` is for each incident that is over.
         own_body: Settings of the relay's own request body; None to forward BigPanda's bytes unchanged.
         canary: True if the relay tests the channel with canaries. The last resort is not notified of a failed one.
-        flap: A flapping incident is signalled once, and again when it worsens or is calm. None for no such rule.
+        flap: Rule for flapping incidents, which are signalled once, and again when they worsen or are calm; None for
+            none.
     """
 
     mode: Mode = Mode.LIVE

@@ -206,10 +206,8 @@ def _refuse_late(*, request: Any, **_: Any) -> None:
 
 
 def _seconds_before_repeat(*, attempts: int, response: Any, caught_exception: Exception | None, **_: Any) -> int | None:
-    """Return the seconds that botocore sleeps before it repeats a call: 0; None if the call is not to be repeated.
-
-    `response` is botocore's pair of the HTTP response and the parsed one.
-    """
+    """Return the seconds that botocore sleeps before it repeats a call: 0; None if the call is not to be repeated."""
+    # `response` is botocore's pair of the HTTP response and the parsed one.
     no_answer = isinstance(caught_exception, (NoConnectionError, HTTPClientError))
     has_failed = no_answer or (response is not None and response[0].status_code >= HTTPStatus.INTERNAL_SERVER_ERROR)
     return 0 if has_failed and attempts == 1 and seconds_left() > 0 else None

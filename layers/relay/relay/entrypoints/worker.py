@@ -100,7 +100,7 @@ class Chores:
         | --- | --- |
         | The failure is final. | `dead_letter` |
         | A later attempt may succeed. | `retry`: the caller has to put the chore on the chore queue. |
-        | The failure is final, and the dead-letter queue failed. | None: the result stays `unsafe`. |
+        | The dead-letter queue failed. | None: the result stays `unsafe`, so that the message stays on its queue. |
         """
         if not HANDLING[result.reason or Reason.INTERNAL].is_final:
             return result.queued("retry")

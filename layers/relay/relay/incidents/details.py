@@ -27,7 +27,7 @@ class AlertDetails(NamedTuple):
     """Details of an alert. Texts are empty if the body has none.
 
     Attributes:
-        status: Status, in lower case.
+        status: In lower case.
         host: Value of the tag `host`, or else of the tag that is the primary property, or else the member `host`.
         check: The same for `check` and the secondary property.
         tags: Pairs of name and value; a name can occur several times.
@@ -94,10 +94,7 @@ def environments_of(share: Share) -> tuple[str, ...]:
 
 
 def kept_values(share: Share, fact: str) -> list[str]:
-    """Return the values of a fact (such as `environment`) that `with_facts` added to a share from BigPanda's API.
-
-    Empty for a share that came by webhook itself.
-    """
+    """Return a fact's values that `with_facts` added to a share from BigPanda's API; empty for a webhook's share."""
     metadata = fields_of(share.document.get("metadata"))
     kept = metadata.get(KEPT_FACTS.replace("_", ""))
     values = kept.get(fact) if isinstance(kept, dict) else None

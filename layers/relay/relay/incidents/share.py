@@ -421,10 +421,7 @@ class State(NamedTuple):
         return other is not None and (self.version, self.marked_digest) == (other.version, other.marked_digest)
 
     def is_of_same_share(self, other: "State | None") -> bool:
-        """True if both states come from one share: they are the same, and came at the same time.
-
-        An incident may return to an earlier state in a later share.
-        """
+        """True if both states come from one share: they are the same, and came at the same time."""
         return other is not None and self.is_same(other) and self.came == other.came
 
 
@@ -474,11 +471,8 @@ def compare(announced: State | None, state: State) -> Change:
 
 
 def _compare_open(announced: State, state: State) -> Change:
-    """Return the change between two open states.
-
-    A state without a status that BigPanda documents is neither worse nor better than any other.
-    """
-    # A status that was missing before may have hidden a worse one.
+    # A state without a known status is neither worse nor better. A status that was missing before may have hidden a
+    # worse one.
     if state.rank is not None and state.rank != announced.rank:
         if announced.rank is None:
             return Change(Transition.WORSENED, "it was announced without a status, and has one")

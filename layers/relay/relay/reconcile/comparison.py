@@ -52,7 +52,7 @@ class Comparison:
                         run.findings[member.name, seen.name] = found
 
     def recognize(self, run: Progress) -> None:
-        """Add to `run.known`, so that they are not reported, incidents that a channel knows that was not compared.
+        """Add to `run.known` the incidents of which a channel that this run did not compare has a ledger entry.
 
         A channel is not compared if its secret can't be read. If the run failed, no channel of the listing counts as
         compared. Raises LedgerError.

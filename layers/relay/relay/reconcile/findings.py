@@ -32,7 +32,7 @@ class RunLease:
     Attributes:
         taken_at: Time at which this run took the lease (epoch seconds). It identifies the run.
         renewed_at: Time at which this run last renewed the lease (epoch seconds).
-        start: Number (`Listing.number`) of the listing with which the next run begins, or else the next higher number.
+        start: The next run begins with the listing of this `Listing.number`, or with the next higher number.
     """
 
     table: Table
@@ -140,9 +140,9 @@ class Progress:
         asked: Number of incidents whose details the run requested.
         whole: Incidents with the details of their alerts, by id.
         targets: BigPanda's names of the targets (such as webhooks) with which it shared an incident, by short name.
-        spent: Time that the calls for the listing took, by part (milliseconds).
+        spent: Milliseconds of the listing's calls, by part.
         waits: True if this run did not settle a resolved incident, so that the next run must list it again.
-        failure: The first failure of the run with this listing; None if there was none.
+        failure: The run's first failure with this listing.
     """
 
     listing: Listing

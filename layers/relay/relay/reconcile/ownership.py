@@ -70,7 +70,7 @@ class Ownership:
         return {each.name: self._learnt(run, each) for each in run.listing.members if each.signals}
 
     def judge(self, run: Progress, names: Mapping[str, frozenset[str]], *, criticals_alone: bool) -> None:
-        """Decide if the incidents in `run.firsts` belong to their channels. Raises LedgerError. `names` is by `learn`.
+        """Decide if the incidents in `run.firsts` belong to their channels. `names` is the result of `learn`.
 
         | BigPanda shared the incident | action |
         | --- | --- |
@@ -78,7 +78,7 @@ class Ownership:
         | with other targets only | It is ignored for an hour. |
         | with targets that do not decide, or are unknown | It stays in `run.unjudged`, to be reported to people. |
 
-        With `criticals_alone`, only criticals are judged.
+        With `criticals_alone`, only criticals are judged. Raises LedgerError.
         """
         for place, finding in list(run.firsts.items()):
             channel, name = place

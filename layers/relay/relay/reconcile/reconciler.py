@@ -279,10 +279,7 @@ class Reconciler:
             self._end(run, done)
 
     def _compared(self, listing: Listing, lease: RunLease, deadline: Deadline, told: dict[str, set[str]]) -> Progress:
-        """Compare a listing with its channels, queue criticals, and report incidents that no channel knows.
-
-        `told` has what was reported for other listings.
-        """
+        """Compare a listing with its channels, queue criticals, and report incidents that no channel knows."""
         now = self.clock()
         run = Progress(listing, listing.accesses[0], History(), now, deadline, lease)
         with self._failing(run), times_collected(run.spent):

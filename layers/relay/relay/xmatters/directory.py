@@ -366,15 +366,12 @@ def _not_asked(error: SendError) -> str | None:
 
 
 def _says_not_found(answer: HttpAnswer) -> bool:
-    """True if a 404 has xMatters' error object."""
+    # A 404 of xMatters has its error object, a proxy's has none.
     return scalar(json_object(answer.body).get("code")) == "404"
 
 
 def _read(answer: HttpAnswer, target: str, kind: Kind, word: str) -> RecipientCheck:
-    """Read the check's result from an answer about the recipient `target`; NOT_KNOWN if it is about something else.
-
-    `word` is xMatters' name of the expected `kind`.
-    """
+    """Read the check's result from an answer about the recipient `target`; NOT_KNOWN if it is about something else."""
     fields = Fields(json_object(answer.body))
     identity, says = scalar(fields.first("id")), (scalar(fields.first("recipienttype")) or word).upper()
     names = {text.lower() for text in (identity, scalar(fields.first("targetname")) or target) if text}

@@ -155,7 +155,6 @@ class XMatters:
 
 
 def _reason(answer: HttpAnswer) -> Reason:
-    """Return why an answer refuses a signal."""
     if answer.status in GONE:
         # The trigger was made anew: the secret may have its new URL.
         return Reason.CREDENTIALS
