@@ -148,8 +148,8 @@ type Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
 class Telemetry:
     """The log and the metrics of a function, over Powertools. Settings come from POWERTOOLS_* variables.
 
-    `logger` is for log lines that have no method here. `spent` has the milliseconds of the work by part, such as
-    `ledger` (`deadline.times_collected`).
+    `logger` is for log lines that have no method here. The methods' `spent` has the milliseconds of the work by part,
+    such as `ledger` (`deadline.times_collected`).
     """
 
     def __init__(self, logger: Logger, metrics: Metrics, by_channel: ChannelMetrics | None = None) -> None:
@@ -306,7 +306,7 @@ class Telemetry:
             self.logger.critical("crash", extra=fields | {"raw_body": raw_body[:MAX_LOGGED_CHARACTERS]})
 
     def notice(self, name: str, detail: str) -> None:
-        """Log a warning `name`, and count a metric of that name, or of its name in METRIC_OF_NOTICE."""
+        """Log a warning `name`, and count the metric that METRIC_OF_NOTICE has for it, or else a metric `name`."""
         self.count(METRIC_OF_NOTICE.get(name, name))
         self.logger.warning(name, extra={"detail": detail})
 

@@ -25,7 +25,7 @@ type Facts = Mapping[str, tuple[str, ...]]
 
 
 def facts_to_keep(channel: "Channel", share: Share) -> Facts:
-    """Return the facts of a webhook's share that its ledger entry keeps: environments, and those of routes and pauses.
+    """Return the facts of a webhook's share for its ledger entry: environments, and facts that routes and pauses name.
 
     Without status, severity and long values. Empty for a channel without access to BigPanda's API.
     """

@@ -237,10 +237,9 @@ def active_pause(pauses: Iterable[Pause], now: float) -> Pause | None:
 
 
 def age_start(pauses: Sequence[Pause], came: float, longest: float) -> float:
-    """Return the time from which a state's age counts (epoch seconds): its arrival `came`, or the end of a later pause.
+    """Return the time from which a state's age counts (epoch seconds): its arrival `came`, or a later end of a pause.
 
-    A state expires at the age `longest` (seconds). A pause counts only if it begins before the state expires. `pauses`
-    are those that apply to the state's incident.
+    A pause counts only if it begins before the state expires, at the age `longest` (seconds).
     """
     start = came
     for each in sorted(pauses):

@@ -86,7 +86,7 @@ class VendorHosts(NamedTuple):
 
     @classmethod
     def of(cls, xmatters: Iterable[str], bigpanda: Iterable[str], *, loopback: bool = False) -> "VendorHosts":
-        """Return allow-lists of these host patterns. `loopback` is that of both lists (`AllowList`)."""
+        """Return allow-lists of these host patterns. With `loopback`, both allow loopback addresses, too."""
         return cls(
             AllowList("XMattersHosts", tuple(xmatters), loopback), AllowList("BigPandaHosts", tuple(bigpanda), loopback)
         )

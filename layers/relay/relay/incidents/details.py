@@ -30,7 +30,7 @@ class AlertDetails(NamedTuple):
         status: In lower case.
         host: Value of the tag `host`, or else of the tag that is the primary property, or else the member `host`.
         check: The same for `check` and the secondary property.
-        tags: Pairs of name and value; a name can occur several times.
+        tags: Pairs of name and value. A name can occur several times.
     """
 
     status: str

@@ -27,9 +27,10 @@ ENVIRONMENT_ID = r"[A-Za-z0-9][A-Za-z0-9._:-]*"
 
 
 class Fields(dict[str, Any]):
-    """Members of a JSON object by name, in lower case without hyphens and underscores (over 64 characters: as it is).
+    """Members of a JSON object by name, in lower case without hyphens and underscores.
 
-    Members that are null are left out. If a member comes in two spellings, the first is kept.
+    Names over 64 characters stay as they are. Members that are null are left out. If a member comes in two spellings,
+    the first is kept.
     """
 
     def __init__(self, members: Mapping[str, Any]) -> None:
@@ -371,7 +372,7 @@ class State(NamedTuple):
         return self._replace(rank=other.rank) if is_silent and other and other.is_open else self
 
     def with_version_of(self, other: "State") -> "State":
-        """Return the state with the borrowed timestamps of an earlier state, `other`, since it has none of its own."""
+        """Return this state, which has no timestamps of its own, with those of an earlier state as borrowed ones."""
         return self._replace(version=other.version, has_borrowed_version=True)
 
     @property

@@ -27,11 +27,10 @@ class LeaseLost(LedgerError):
 
 @dataclass
 class RunLease:
-    """Exclusive right to make a reconcile run, renewed during the run.
+    """Exclusive right to make a reconcile run, renewed during the run. Times are in epoch seconds.
 
     Attributes:
-        taken_at: Time at which this run took the lease (epoch seconds). It identifies the run.
-        renewed_at: Time at which this run last renewed the lease (epoch seconds).
+        taken_at: Time at which this run took the lease, which identifies the run.
         start: The next run begins with the listing of this `Listing.number`, or with the next higher number.
     """
 
@@ -69,7 +68,7 @@ class RunLease:
 
 
 class Seen(NamedTuple):
-    """An incident in BigPanda's listing, as a webhook's share, and its state, which came when BigPanda was asked."""
+    """An incident in BigPanda's listing, in the form of a webhook's share. `state.came` is when BigPanda was asked."""
 
     share: Share
     state: State

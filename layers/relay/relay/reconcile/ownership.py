@@ -34,7 +34,7 @@ class Learnt(NamedTuple):
 
     Attributes:
         names: BigPanda's names of webhooks, of which one is the channel's; empty if none was learnt.
-        at: Time at which they were learnt (epoch seconds).
+        at: Time at which `names` were learnt (epoch seconds).
     """
 
     names: tuple[str, ...] = ()
