@@ -161,12 +161,10 @@ class Verifier:
 
 
 def _to_ask_about(signals: Sequence[AcceptedSignal], *, is_further: bool) -> Iterator[AcceptedSignal]:
-    """Yield the signals of which xMatters may have pages that the ledger does not know: those without a known page.
-
-    If `is_further`, the last signal of an open state with a known page is also yielded: it may have a further page.
-    """
+    """Yield the signals of which xMatters may have pages that the ledger does not know: those without a known page."""
     yield from (each for each in signals if not each.page_names)
     if is_further:
+        # The last one with a known page may have a further page.
         yield from [each for each in signals if each.is_open and each.page_names][-1:]
 
 

@@ -82,12 +82,7 @@ VERIFIED_A_MINUTE, UNVERIFIED_A_MINUTE = 60, 10
 
 @dataclass(frozen=True)
 class Writeback:
-    """Writes callbacks of xMatters into BigPanda: comments, assignments, and the actions that the channel allows.
-
-    Attributes:
-        sources: Store of the recipients that webhook URLs named, by incident.
-        prover: Asks the vendors who heard of a critical.
-    """
+    """Writes callbacks of xMatters into BigPanda: comments, assignments, and the actions that the channel allows."""
 
     writer: IncidentWriter
     sources: Sources
@@ -368,8 +363,7 @@ def _end_waits_until(
 def _incident(callback: Callback, access: BigPandaAccess, entries: Sequence[tuple[str, Entry]]) -> Incident | None:
     """Return the address of a callback's incident in BigPanda's API; None if its environment is unknown.
 
-    The environment comes from the ledger; else from the callback, if the channel's secret allows it; else it is the
-    first environment in the secret.
+    The environment is the ledger's; else the callback's, if the secret allows it; else the first one in the secret.
     """
     known = (entry.about.environment_id for _, entry in entries)
     environment_id = next(

@@ -134,10 +134,7 @@ class IncidentWriter:
         return ""
 
     def _assign(self, to_write: CallbackToWrite, note_assigned: Callable[[], object], deadline: Deadline) -> str:
-        """Assign the incident to the acknowledger, and return a sentence about the result for the comment.
-
-        If BigPanda refuses the assignment, the comment is still written. Temporary failures are raised.
-        """
+        """Assign the incident to the acknowledger; return a sentence about the result or refusal, for the comment."""
         try:
             self.rate_limit.wait(to_write.access, "users")
             user_id = self.bigpanda.user_id(to_write.access, _names(to_write.callback, to_write.access), deadline)

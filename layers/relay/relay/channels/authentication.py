@@ -112,7 +112,7 @@ class RefusalBudgets:
         return left >= 1
 
     def give_back(self, address: str, *, is_checked: bool) -> None:
-        """Put back what `take` took before the check of the credentials, since the request was not refused."""
+        """Put back the refusal that `take` took before the check of the credentials, since they were valid."""
         key = (source(address), is_checked)
         if key in self._buckets:
             left, counted_at = self._buckets[key]

@@ -82,8 +82,8 @@ class BigPandaAccess:
         comments: Kinds of callbacks that are written into BigPanda as comments.
         callbacks: True if BigPanda withholds an incident's updates until its first share is reported as received.
         app_key: Integration key for these reports, required with `callbacks`.
-        reconcile: None for no reconcile runs. They `report` an open incident of which no share came, or `ring` (signal
-            it, if it is the channel's).
+        reconcile: Action for an open incident of which no share came: `report` it, or `ring` (signal it, if it is the
+            channel's). None for no reconcile runs.
         reconcile_query: BigPanda's query that limits reconcile runs to some incidents; None for all.
         actions: Effect of a person's response on the incident in BigPanda, by the response's text in lower case.
         automations: BigPanda's ids of users that are integrations. Their activities do not count as people's answers.

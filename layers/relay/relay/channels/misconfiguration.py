@@ -48,7 +48,7 @@ def problems(channel: Channel) -> list[Problem]:
 
 
 def unprovable(channel: Channel) -> list[Problem]:
-    """Return the settings with which the relay can't find a channel's pages in xMatters, to prove who heard of them."""
+    """Return the settings with which the relay can't find a channel's pages in xMatters, and so proves no receipt."""
     found = list[Problem]()
     if channel.rest and channel.rest.auth.type == "url":
         found.append(Problem("xmatters.rest.auth", "must name a user or a key: the REST API takes no URL's key"))

@@ -139,10 +139,8 @@ class _Facts:
         return self._known[fact]
 
     def _values(self, fact: str) -> Iterable[str]:
-        """Return a share's values for a fact; if a share from BigPanda's API has none, the values that the ledger kept.
-
-        The API names environments by id only, so the kept names of environments count besides the ids.
-        """
+        """Return a share's values for a fact; if a share from BigPanda's API has none, those that the ledger kept."""
+        # The API names environments by id only, so the kept names of environments count besides the ids.
         own = list(self._own_values(fact))
         return [*own, *kept_values(self._share, fact)] if fact == "environment" or not any(own) else own
 

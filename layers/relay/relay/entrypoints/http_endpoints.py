@@ -113,12 +113,7 @@ class _Progress:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Serves the requests at one of the two HTTP endpoints.
-
-    Attributes:
-        take: Processes an authenticated request, and returns its result. Raises BadRequest.
-        uses: Records when each credential was used last.
-    """
+    """Serves the requests at one of the two HTTP endpoints. `uses` records when each credential was used last."""
 
     authenticator: Authenticator
     take: Take

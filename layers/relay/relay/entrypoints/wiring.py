@@ -122,11 +122,7 @@ MARKS_READ_SECONDS = 0.7
 
 @dataclass(eq=False)
 class Wiring:
-    """The objects of a Lambda function, each made at its first use, and then kept.
-
-    The ChannelCache uses a copy for `cache_seconds`, and looks up a name without a secret again after
-    `unknown_seconds`.
-    """
+    """The objects of a Lambda function, each made at its first use. `cache_seconds` is ChannelCache's `seconds`."""
 
     resources: Resources
     vendors: Vendors

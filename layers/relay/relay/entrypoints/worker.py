@@ -130,7 +130,6 @@ class Worker:
 
     Attributes:
         sweeper: Returns the sweeper, which wakes waiting states after an outage; created at its first use.
-        sources: Store of the recipients that webhook URLs named, by incident.
         notified: Time of the last notification of the fallback topic by this worker, while the ledger failed (epoch
             seconds), by channel.
     """
@@ -272,10 +271,7 @@ class Worker:
         return is_queued or outcome == Outcome.SUPERSEDED
 
     def _without_channel(self, job: Job, error: ChannelError, deadline: Deadline) -> Result:
-        """Return the result of a job whose channel can't be read (`error`).
-
-        If the channel was removed, the job is dead-lettered at once. Else it waits.
-        """
+        """Return the result of a job whose channel was removed (dead-lettered), or can't be read (a wait)."""
         now = self.clock()
         result = Result.unsafe(job, error.reason, f"{type(error).__name__}: {error}")
         if HANDLING[error.reason].is_final:
@@ -311,10 +307,7 @@ class Worker:
         return self.chores.failed(job, result)
 
     def _own_wait(self, job: Job, policy: Policy) -> Wait | None:
-        """Return the wait until a chore's next attempt; None if it may be attempted now.
-
-        The wait's reason is `expired` if the chore is older than the policy allows.
-        """
+        """Return a chore's wait until its next attempt, or one with the reason `expired`; None to attempt it now."""
         now = self.clock()
         # The policy's age limit is for signals. Chores get at least the default limit. A follow-up counts its age from
         # the time at which it runs next.

@@ -76,10 +76,8 @@ def _unescaped(found: re.Match[str]) -> str:
 
 
 def _run(character: str, count: int) -> str:
-    """Return a regular expression for a run of `count` equal characters of a secret, in all spellings.
-
-    One quantifier (`{n,2n}`) for all repetitions avoids exponential backtracking.
-    """
+    """Return a regular expression for a run of `count` equal characters of a secret, in all spellings."""
+    # One quantifier (`{n,2n}`) for all repetitions avoids exponential backtracking.
     if character == "\\":
         return rf"(?:\\{{{count},{2 * count}}}|(?:(?i:%5c|&#x5c;)|&#92;){{{count}}})"
     return _spellings(character) * count

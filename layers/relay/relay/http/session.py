@@ -206,10 +206,9 @@ _LATE = "the time limit of the request has passed"
 
 
 class _TimedReads(io.RawIOBase):
-    """Bytes that a socket receives: each read has the time that is left. Raises TimeoutError if none is left.
+    """Bytes that a socket receives: each read has the time that is left. Raises TimeoutError if none is left."""
 
-    A socket's own time-out would begin anew with each byte that trickles in.
-    """
+    # A socket's own time-out would begin anew with each byte that trickles in.
 
     def __init__(self, connected: socket.socket) -> None:
         self._socket = connected

@@ -242,10 +242,8 @@ def _full_name(person: Any) -> str | None:
 
 
 def _first_text(fields: Fields, names: Iterable[str]) -> str | None:
-    """Return the first non-empty text in the members with these names; None if there is none.
-
-    It is not cut, since ids must stay whole. A text of dots is skipped: it would change the path of an API call.
-    """
+    """Return the first non-empty text in the members with these names; None if there is none."""
+    # Not cut, since ids must stay whole. A text of dots is skipped: it would change the path of an API call.
     texts = ((scalar(fields.first(name)) or "").strip() for name in names)
     return next((text for text in texts if text.strip(".")), None)
 

@@ -95,7 +95,7 @@ class Cause(StrEnum):
 
 
 class KnownEntry(NamedTuple):
-    """A ledger entry of an incident, and the recipients in the URL of its webhook; empty if the URL names none."""
+    """A ledger entry of an incident, and the recipients that the webhook's URL named; empty if it named none."""
 
     recipients: Recipients = ()
     entry: Entry = Entry()

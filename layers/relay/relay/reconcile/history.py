@@ -41,7 +41,7 @@ class Member(NamedTuple):
     def signals(self) -> bool:
         """True if the channel signals incidents of which no share came; False if it only reports them.
 
-        Without a share, the recipients in the webhook's URL are unknown, so a channel that needs them only reports.
+        A channel that needs the recipients in the webhook's URL only reports: without a share, they are unknown.
         """
         return is_ringing(self.channel) and not needs_url_recipients(self.channel)
 
@@ -104,10 +104,7 @@ class Planner:
         return [Listing(*names, tuple(members), tuple(unread)) for names, members in listings.items()]
 
     def _channels(self, deadline: Deadline, unread: list[str]) -> Iterator[Channel]:
-        """Yield the channels with reconcile runs, and add the names of those that can't be read to `unread`.
-
-        Raises LedgerError if the deadline passes before all are read.
-        """
+        """Yield the channels with reconcile runs, and add the names of those that can't be read to `unread`."""
         for name in list(self.names()):
             if not deadline.remaining():
                 raise LedgerError("there was no time to read all channels")

@@ -148,10 +148,7 @@ class Queueing:
                 del run.findings[place]
 
     def _put(self, run: Progress, finding: Finding) -> bool:
-        """Put the jobs for a finding on the retry queue. Return False if its channel does not want them any more.
-
-        Raises QueueError if the queue does not accept a job.
-        """
+        """Put the jobs for a finding on the retry queue. Return False if its channel wants none. Raises QueueError."""
         channel = self._channel(run.listing, finding)
         if channel is None:
             return False

@@ -384,10 +384,8 @@ def _read(answer: HttpAnswer, target: str, kind: Kind, word: str) -> RecipientCh
 
 
 def _counts(answer: HttpAnswer, groups: list[RecipientCheck]) -> list[int | None]:
-    """Return the number of people on call for each group; None if it is unknown. Somebody in two shifts counts twice.
-
-    Zero is returned only if the answer is complete, since an incomplete answer may lack the group.
-    """
+    """Return the number of people on call for each group; None if unknown. Somebody in two shifts counts twice."""
+    # Zero is returned only if the answer is complete, since an incomplete answer may lack the group.
     entries = listed(answer)
     named = [(_names(nested(entry, "group")), _on_call(nested(entry, "members"))) for entry in entries or ()]
     # An entry without a group could belong to any group, so absent groups are unknown.
