@@ -135,7 +135,7 @@ JOB = Job(
     digest=SHARE.digest,
     plan=4,
     # All that existed when the first documents were written.
-    flags=frozenset(Flag) - {Flag.ASSIGNED, Flag.VERIFIED, Flag.EARLY},
+    flags=frozenset(Flag) - {Flag.ASSIGNED, Flag.VERIFIED},
     ledger_down_since=MOMENT,
     accepted=Acceptance(NOW - 3, "r1"),
     not_before=MOMENT,

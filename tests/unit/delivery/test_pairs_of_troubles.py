@@ -13,7 +13,6 @@ from relay.jobs.queue import read_envelope
 from relay.ledger.entry import About, entry_key
 from tests import samples
 from tests.fakes import (
-    HIDDEN_WHILE_WORKED,
     TABLE_DOWN,
     Call,
     FakeSecrets,
@@ -84,23 +83,21 @@ def test_pages_end_although_a_queue_refuses_the_follow_up_of_a_resolve_that_a_pa
     relay.play("critical 20 20 20")
     relay.change_policy(pauses=[samples.pause("keep", until=8 * 3600)], notified_within_seconds=0)
     refuse_next_follow_up(relay)
-    assert relay.play("ok") == ["queued internal"]
-    relay.sweep_for(60)
+    assert relay.play("ok") == ["queued paused"]
+    relay.sweep_for(120)
     assert (tenant.ended, relay.statuses(), relay.entry().debt.reason) == (["page-1"], "critical", "paused")
 
 
 def test_pages_end_although_a_queue_refuses_the_follow_up_of_a_resolve_that_xmatters_refuses(tenant: Tenant) -> None:
     relay = xmatters_tenant.new_relay(tenant)
     relay.play("critical 20 20 20")
-    sent = len(relay.session.calls)
-    relay.session.steps, relay.chores.failure = [REFUSED], TABLE_DOWN
+    relay.session.steps, relay.chores.failure = [REFUSED] * 60, TABLE_DOWN
     relay.play("ok")
     relay.wake(600)
-    assert tenant.ended == []
+    assert (tenant.ended, len(relay.dead_letters.messages)) == ([], 0)
     relay.chores.failure = None
-    relay.wake(HIDDEN_WHILE_WORKED)
+    relay.wake(900)
     assert (tenant.ended, len(relay.dead_letters.messages)) == (["page-1"], 1)
-    assert len(relay.session.calls) == sent + 1
 
 
 @pytest.mark.parametrize("failures", [0, 4])

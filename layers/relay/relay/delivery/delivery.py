@@ -170,9 +170,10 @@ class Delivery:
                 ended = with_end(task, entry, action)
                 # Before the end is written: this sender may die between the two, or the answer may be lost.
                 if not _follow_end(services, task, entry, ended):
-                    why = "no queue accepted the job that terminates pages"
-                    return _left_to_queue(services, task, _soon(task, services.clock()), why)
-                done = _act(services, task, entry if isinstance(action, Settle) else ended, action)
+                    task, action = _unfollowed(services, task, entry, action)
+                elif not isinstance(action, Settle):
+                    entry = ended
+                done = _act(services, task, entry, action)
                 if isinstance(done, Task):
                     task = done
                 elif found.is_unreadable:
@@ -188,6 +189,23 @@ class Delivery:
         if result := _queued(services, task, later, why):
             return result
         return without_ledger(services, task, why) if task.is_from_webhook else _not_taken(task, Reason.INTERNAL, why)
+
+
+def _unfollowed(services: Services, task: Task, entry: Entry, action: Action) -> tuple[Task, Action]:
+    """Return the task, and its action without the end of the pages, since no queue took the follow-up of a resolve.
+
+    A message of the state tries again. If xMatters accepts the resolve now, the worker queues the follow-up after that.
+    """
+    if isinstance(action, Send):
+        return task, action
+    again = Wait(Reason.INTERNAL, services.clock() + REFUSED_AGAIN_SECONDS)
+    task = queue_message(services, task, again, plan=next_plan(task, entry))
+    if not isinstance(action, Settle):
+        return task, action if isinstance(action, Wait) else again
+    if not task.is_kept:
+        return task, Settle(Outcome.UNSAFE)
+    note = replace(action.note, end=entry.end) if action.note else None
+    return task, Settle(Outcome.QUEUED, note, action.question, "retry")
 
 
 def _act(services: Services, task: Task, entry: Entry, action: Action) -> Result | Task:
@@ -227,6 +245,8 @@ def _entered(services: Services, task: Task, entry: Entry) -> tuple[Task, Ticket
 
 def _settle(services: Services, task: Task, entry: Entry, action: Settle) -> Result | None:
     """Record a state that is not signalled, and return the result; None if another writer changed the entry."""
+    if action.outcome == Outcome.UNSAFE:
+        return _not_taken(task, Reason.INTERNAL, "no queue accepted the job that terminates pages")
     result = replace(task.result(action.outcome), queue=action.queue)
     question, note = action.question, action.note
     is_asked = question is None or services.outbox.enqueue(question, until=services.clock() + FIRST_QUESTION_SECONDS)
@@ -497,11 +517,11 @@ def _follow_end(services: Services, task: Task, before: Entry, after: Entry) -> 
 
     Returns False if the queue fails.
     """
-    if task.channel.rest is None or not before.has_live_pages() or after.has_live_pages():
+    has_pages = (before.has_live_pages() or before.opens_again) and not after.has_live_pages()
+    if task.channel.rest is None or after.end.at <= before.end.at or not has_pages:
         return True
     now = services.clock()
-    job = followup_job(task.job, now).with_flags(Flag.EARLY)
-    return services.outbox.enqueue(job, until=now + FOLLOW_END_SECONDS)
+    return services.outbox.enqueue(followup_job(task.job, now), until=now + FOLLOW_END_SECONDS)
 
 
 def planned_row(task: Task, until: float, now: float, *, has_message: bool = True) -> Row:
@@ -573,16 +593,17 @@ def retry_later(services: Services, task: Task, result: Result, entry: Entry | N
 
     | state | its job |
     | --- | --- |
-    | the failure is final, and the ledger works | is dead-lettered |
+    | the failure is final, the ledger works, and the follow-up of a resolve is queued | is dead-lettered |
     | of a new share | waits FIRST_WAKE_SECONDS |
     | of a queued job | waits for its backoff |
     """
     now, reason = services.clock(), result.reason or Reason.INTERNAL
     if HANDLING[reason].is_final:
-        # Without an entry, the sweeper would not find a dead-lettered critical.
-        if entry:
+        is_followed = task.state.is_open or task.channel.rest is None or not (entry and entry.has_live_pages())
+        if entry and is_followed:
             return task, dead_letter(services, task, result, entry)
-        task = replace(task, job=task.job.with_flags(Flag.WAITS_FOR_LEDGER))
+        # Without an entry, the sweeper would not find a dead-lettered critical.
+        task = task if entry else replace(task, job=task.job.with_flags(Flag.WAITS_FOR_LEDGER))
     if task.is_from_webhook:
         until = now + FIRST_WAKE_SECONDS
     else:

@@ -16,7 +16,7 @@ from relay.channels.channel import Channel, Rest
 from relay.deadline import Clock, Deadline
 from relay.delivery.task import entry_key_of
 from relay.failures import HANDLING, BadAnswer, LedgerError, Reason, SendError, wait_seconds
-from relay.jobs.job import MILLISECOND, Flag, Job, seconds_of, timestamp
+from relay.jobs.job import MILLISECOND, Job, seconds_of, timestamp
 from relay.jobs.queue import stored_envelope
 from relay.jobs.result import Notices, Outcome, Result
 from relay.ledger.accepted_signal import AcceptedSignal
@@ -96,6 +96,10 @@ LONGEST_SEARCH_WAIT_SECONDS = 60.0
 QUESTION_AGAIN_SECONDS = 15.0
 # A follow-up whose question waits for the end of a pause runs again so often: less than ASKED_BEFORE_SECONDS.
 PAUSED_AGAIN_SECONDS = 30.0
+# So long the pages of an end are kept for an incident that opened again, and whose new state is still owed.
+LONGEST_KEPT_SECONDS = 12 * 3600.0
+# The share that a follow-up is for is in the ledger by then.
+WRITTEN_SECONDS = 120.0
 # The last search for further pages may come so late.
 LAST_SEARCH_SECONDS = 300.0
 # The default age limit of a job, so that an outage of the REST API is bridged. Older signals without a search were sent
@@ -229,16 +233,13 @@ class Followup:
         # The follow-up of a newer signal follows all signals of the incident, also if this one failed: while an API is
         # slow, each of them would ask it the same again and again.
         came = seconds_of(job.received_at)
-        announced_came = after.announced.came if after.announced else 0.0
-        is_older, is_early = announced_came > came + MILLISECOND, Flag.EARLY in job.flags
+        is_older = after.announced is not None and after.announced.came > came + MILLISECOND
         # The record of an older signal may come late, once the newer one's follow-up is done.
         own = next((each for each in after.accepted_signals if each.at >= came), None)
         is_unknown = own is not None and not own.pages and not own.is_page_missing
-        is_unfinished = failure and failure.reason == Reason.TIMEOUT and after != entry and is_noted
-        has_other = is_early and announced_came > came - MILLISECOND and not is_unfinished
-        if has_other or (is_older and not ((failure or run.refused) and is_unknown)):
+        if is_older and not ((failure or run.refused) and is_unknown):
             return _result(job, Outcome.DUPLICATE, without_page if is_noted else ())
-        if is_unfinished:
+        if failure and failure.reason == Reason.TIMEOUT and after != entry and is_noted:
             # Time ran out before all pages were terminated. The job continues at once, without a backoff.
             return _result(job, Outcome.QUEUED, without_page).waiting(Reason.IN_FLIGHT, now)
         if failure:
@@ -247,7 +248,7 @@ class Followup:
             # Without a record xMatters is asked the same again, so not at each retry of the backoff.
             failed = Result.unsafe(job, Reason.INTERNAL, "the ledger write failed")
             return replace(failed, until=now + LONGEST_SEARCH_WAIT_SECONDS)
-        again, worst = self._again(after, channel, now), min(run.refused.values(), key=_is_final, default=None)
+        again, worst = self._again(run, after, now), min(run.refused.values(), key=_is_final, default=None)
         # Before it is given up, xMatters is asked about people.
         if worst and (again is None or not _is_final(worst)):
             failed = _result(job, Outcome.UNSAFE, without_page).failed(worst)
@@ -262,9 +263,10 @@ class Followup:
         later = job._replace(revived_at=timestamp(again))
         return _result(later, Outcome.QUEUED, without_page).waiting(Reason.IN_FLIGHT, again)
 
-    def _again(self, entry: Entry, channel: Channel, now: float) -> float | None:
+    def _again(self, run: _Run, entry: Entry, now: float) -> float | None:
         """Return when the follow-up runs again: to search for pages, or to ask about people; None if it is done."""
-        times, rest = list[float](), channel.rest
+        times, channel, came = list[float](), run.channel, seconds_of(run.job.received_at)
+        rest = channel.rest
         if waiting := [signal.at for signal in self._without_known_page(entry)] if rest else []:
             wait = (now - max(waiting)) / 2
             times.append(now + min(max(wait, SHORTEST_SEARCH_WAIT_SECONDS), LONGEST_SEARCH_WAIT_SECONDS))
@@ -273,8 +275,13 @@ class Followup:
             since = now - channel.policy.page_within_seconds
             ended = signals_to_terminate(entry, replaces=channel.policy.replace, young_since=since)
             times += [each.at - since + now for each in ended if each.is_over]
-            if entry.opens_again and any(each.is_open and not each.is_over for each in entry.accepted_signals):
-                times.append(now + LONGEST_SEARCH_WAIT_SECONDS)
+            # Not by each update of the incident that is open again: by the follow-up of its end.
+            age, is_of_end = now - entry.end.at, came <= entry.end.at + MILLISECOND
+            if entry.opens_again and is_of_end and age < LONGEST_KEPT_SECONDS:
+                times.append(now + max(LONGEST_SEARCH_WAIT_SECONDS, age / 10))
+            # The function that queued this follow-up may still be about to write the end.
+            if (entry.newest is None or entry.newest.came < came - MILLISECOND) and now < came + WRITTEN_SECONDS:
+                times.append(now)
         if (question_at := _question_at(entry, channel)) is not None:
             times.append(question_at)
         return max(min(times), now + SHORTEST_SEARCH_WAIT_SECONDS) if times else None

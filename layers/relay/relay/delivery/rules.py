@@ -516,7 +516,8 @@ def _left_out(case: Case) -> Settle | None:
 
 def _unwanted(case: Case) -> Settle:
     task, entry = case.task, case.entry
-    is_recorded = task.state.is_of_same_share(entry.newest) and not entry.debt.since
+    is_ended = task.state.is_open or not entry.has_live_pages()
+    is_recorded = task.state.is_of_same_share(entry.newest) and not entry.debt.since and is_ended
     note = None if is_recorded else entry.unchanged(task.state, is_left_out=case.standing == Standing.OWED)
     return Settle(Outcome.UNCHANGED, note)
 

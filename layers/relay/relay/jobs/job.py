@@ -57,7 +57,6 @@ class Flag(StrEnum):
         MAY_HAVE_PAGED: xMatters may have accepted a failed attempt of the job.
         WAITS_FOR_LEDGER: The job must wait until the ledger works: while it failed, a critical of the incident was
             sent, or xMatters refused this job's signal for good.
-        EARLY: The follow-up was queued before its resolve was announced. Once that is announced, it has another one.
     """
 
     FOUND = "found"
@@ -69,7 +68,6 @@ class Flag(StrEnum):
     VERIFIED = "verified"
     MAY_HAVE_PAGED = "may_have_paged"
     WAITS_FOR_LEDGER = "waits_for_ledger"
-    EARLY = "early"
 
 
 class Acceptance(NamedTuple):

@@ -273,9 +273,10 @@ class Entry(NamedTuple):
 
     @property
     def opens_again(self) -> bool:
-        """True if an open state is owed, not dead-lettered, and came after the end of all signalled open states."""
+        """True if an open state is owed, not dead-lettered, and only pages from before the last end may be active."""
         is_owed = self.debt.is_owed and not self.debt.is_given_up and self.newest is not None and self.newest.is_open
-        return is_owed and all(each.at < self.end.at for each in self.accepted_signals if each.is_open)
+        sent_at = [each.at for each in self.accepted_signals if each.is_open and not each.is_over]
+        return is_owed and bool(sent_at) and max(sent_at) < self.end.at
 
     def claiming(self, state: State) -> "Entry":
         """Return the entry with the resolve `state` noted as claimed. The caller queues the question to BigPanda."""
