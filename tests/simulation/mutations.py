@@ -277,7 +277,7 @@ MUTATIONS = (
     Mutation(
         "each signal of an incident has a chain of follow-ups of its own",
         "delivery.page_followup:Followup._noted",
-        "announced_came > came + MILLISECOND",
+        "after.announced is not None and after.announced.came > came + MILLISECOND",
         "False",
         seed=509,
     ),
@@ -298,7 +298,7 @@ MUTATIONS = (
     Mutation(
         "the pages of an end that nobody was told of are followed by nobody",
         "delivery.delivery:_follow_end",
-        "task.channel.rest is None or not before.has_live_pages() or after.has_live_pages()",
+        "task.channel.rest is None or after.end.at <= before.end.at or not has_pages",
         "True",
         seed=84,
     ),
@@ -1226,7 +1226,7 @@ MUTATIONS = (
         "ledger.receipt:Receipt.after_dead_end",
         "replace(self, missed=Missed.NOBODY_ANSWERED if self.notified_at else Missed.NOBODY_NOTIFIED)",
         "self",
-        seed=9,
+        seed=37,
     ),
     Mutation(
         "a claim is recorded although no queue took its question",

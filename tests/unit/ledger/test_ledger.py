@@ -17,7 +17,7 @@ from relay.incidents.share import PRESETS, State, Version
 from relay.ledger.accepted_signal import AcceptedSignal, Audience
 from relay.ledger.debt import Debt, Row, shard
 from relay.ledger.entry import About, End, Entry, Flap, entry_key
-from relay.ledger.receipt import Receipt
+from relay.ledger.receipt import Missed, Receipt
 from relay.ledger.table import Ledger, Table, stored_row
 from tests.fake_dynamodb import MAX_ITEM_BYTES, MAX_KEY_BYTES, FakeDynamoDb, size
 from tests.fakes import Clock
@@ -347,6 +347,12 @@ def test_incident_flaps_by_the_changes_within_the_rules_time_alone(minutes: tupl
 @pytest.mark.parametrize(("since", "at", "answered"), [(NOW, NOW + 1, True), (NOW, NOW - 1, False), (0.0, NOW, False)])
 def test_answer_counts_only_after_the_critical(since: float, at: float, answered: bool) -> None:
     assert bool(Receipt(since, is_open=True).answered("jdoe", at).answered_at) is answered
+
+
+def test_further_recipients_of_a_critical_are_not_rung_again_if_a_later_signal_of_it_makes_no_page() -> None:
+    told = Receipt(NOW, missed="nobody_answered", told_at=NOW + 300, others_at=NOW + 301)
+    lost = told.missing(Missed.PAGE_MISSING, NOW + 400)
+    assert (lost.is_open, lost.fallback_notified(lost.missed, NOW + 600).awaits_others) == (True, False)
 
 
 def test_nothing_is_asked_of_a_receipt_whose_steps_the_policy_does_not_await() -> None:

@@ -150,6 +150,14 @@ def test_signals_whose_own_limit_cannot_be_read_use_up_no_limit_of_the_channel()
     assert line.ticket()
 
 
+def test_signals_that_wait_for_their_own_limit_use_up_no_limit_of_the_channel() -> None:
+    line = Line(limit=5)
+    own = replace(line.channel, policy=replace(line.channel.policy, max_per_minute_per_recipients=1))
+    given = [line.rate_limiter.enter(own, ("Storage",), is_critical=False, slot=None) for _ in range(10)]
+    assert [isinstance(each, Ticket) for each in given] == [True, *[False] * 9]
+    assert [isinstance(line.ask(), Ticket) for _ in range(5)] == [*[True] * 4, False]
+
+
 def test_429_that_asks_for_less_does_not_shorten_the_pause_that_another_asked_for() -> None:
     line = Line()
     first, second = line.ticket(), line.ticket()

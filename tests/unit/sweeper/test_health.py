@@ -358,6 +358,14 @@ class TestRefused:
         assert [*json.loads(kept)["channels"]["noc"][1]] == [api]
         assert not [each for each in ("rest-pw", BIGPANDA["api_key"]) if each in kept]
 
+    def test_refused_credential_is_no_less_refused_while_the_secret_cannot_be_read(self) -> None:
+        relay = probing(rest=samples.refused(401))
+        relay.sweep_for(HOUR)
+        unreadable = FakeSecrets(noc=ChannelUnreadable("Secrets Manager refused to read the secret"))
+        replace(relay, secrets=unreadable).sweep_for(2 * HOUR)
+        relay.sweep_for(180)
+        assert [text for _, text in relay.sns.told()] == ["Channel noc is sick: 0 critical, 0 other incidents wait"]
+
     @pytest.mark.parametrize(
         "answer",
         [

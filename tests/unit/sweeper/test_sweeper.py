@@ -227,6 +227,17 @@ def test_job_that_was_begun_five_times_without_a_result_is_dead_lettered_and_des
     assert 'recipients: "Ops"' in relay.sns.message()["Message"]["email"]
 
 
+def test_job_that_the_sweeper_dead_lettered_can_be_replayed() -> None:
+    relay = begun_five_times(policy={"fallback_after_seconds": 3600})
+    sweep_at(relay, due(relay) + 60.000_456_7)
+    [dead] = relay.dead_letters.jobs()
+    relay.clock.now += 60
+    relay.session.steps = [samples.accepted("r1")]
+    relay.close_circuits()
+    sent = len(relay.session.calls)
+    assert (worked(relay, dead), len(relay.session.calls)) == ([], sent + 1)
+
+
 def test_job_that_was_begun_five_times_is_said_to_be_too_old_once_it_is() -> None:
     relay = begun_five_times(policy={"max_age_seconds": 3600})
     sweep_at(relay, relay.clock.now + 3600)
