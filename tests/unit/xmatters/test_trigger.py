@@ -366,10 +366,14 @@ def test_attempt_with_old_credentials_takes_none_of_the_inline_attempts_with_the
 
 
 @pytest.mark.parametrize("status", [401, 404])
-def test_signal_waits_for_the_queue_if_the_new_secret_names_other_people(status: int) -> None:
+@pytest.mark.parametrize("is_routed", [False, True])
+def test_signal_waits_for_the_queue_if_the_new_secret_names_other_people(status: int, is_routed: bool) -> None:
     relay = new_relay(samples.refused(status))
     channel = relay.channels.get("noc")
-    relay.edit_secret(lambda document: document["xmatters"].update(recipients=["Others"], trigger_url=NEW_URL))
+    routes = [{"when": {"status": ["critical"]}, "recipients": ["Others"]}] if is_routed else []
+    relay.edit_secret(lambda document: document.update(policy={**document.get("policy", {}), "routes": routes}))
+    others = channel.recipients if is_routed else ["Others"]
+    relay.edit_secret(lambda document: document["xmatters"].update(recipients=list(others), trigger_url=NEW_URL))
     relay.clock.now += 11
     sent = relay.xmatters.send(channel, samples.SIGNAL, Deadline(8, relay.clock))
     assert (sent.attempts, reason(sent)) == (1, "credentials")
