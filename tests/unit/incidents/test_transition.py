@@ -97,9 +97,10 @@ class TestState:
         ranks = [state(9, status=None).with_status_of(earlier).rank for earlier in (state(), over(), None)]
         assert (ranks, state(9, active=False, status=None).with_status_of(state()).rank) == ([3, None, None], None)
 
-    def test_stamp_more_than_five_seconds_ahead_of_arrival_gives_no_version(self) -> None:
-        share = samples.share(changedOn=NOW + 20)
-        assert State.of(share, NOW + 15).version == (NOW + 20, NOW + 20)
+    @pytest.mark.parametrize("stamps", [{"changedOn": NOW + 20}, {"changedOn": NOW, "updatedOn": NOW + 20}])
+    def test_stamp_more_than_five_seconds_ahead_of_arrival_gives_no_version(self, stamps: dict[str, float]) -> None:
+        share = samples.share(**stamps)
+        assert State.of(share, NOW + 15).version == (NOW + 20, stamps["changedOn"])
         assert State.of(share, NOW + 14.9).version is None
 
     def test_names_of_alerts_are_the_same_in_every_process(self) -> None:
