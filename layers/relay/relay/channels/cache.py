@@ -51,7 +51,10 @@ def list_channels(client: "SecretsManagerClient", prefix: str) -> Iterator[tuple
 
 
 class Secrets:
-    """Reader of the channels' secrets, whose names begin with one prefix. `ticks` returns monotonic time (seconds)."""
+    """Reader of the channels' secrets, whose names begin with one prefix. It keeps nothing, so each read is new.
+
+    `ticks` returns monotonic time (seconds), which limits a read.
+    """
 
     def __init__(self, client: "SecretsManagerClient", prefix: str, *, ticks: Callable[[], float]) -> None:
         self._client = client

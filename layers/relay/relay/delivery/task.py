@@ -39,7 +39,7 @@ class Unguarded:
     sent_at: dict[str, float] = field(default_factory=dict)
 
     def was_sent(self, entry_key: str, now: float) -> bool:
-        """True if a signal was sent without the ledger within UNGUARDED_AFTER_SECONDS before `now` (epoch seconds)."""
+        """True if this process sent a signal without the ledger less than UNGUARDED_AFTER_SECONDS before `now`."""
         return now - self.sent_at.get(entry_key, 0.0) < UNGUARDED_AFTER_SECONDS
 
     def forget(self, entry_key: str) -> None:

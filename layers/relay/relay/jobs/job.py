@@ -210,7 +210,7 @@ class Job(NamedTuple):
         return without.without_flags(Flag.BELL, Flag.WAITS_FOR_LEDGER)
 
     def planned(self, plan: int) -> Self:
-        """Return the job with the number `plan` for its next message, which is not the sweeper's (Flag.BELL)."""
+        """Return the job with the number `plan` for its next message, and without Flag.BELL."""
         return self._replace(plan=plan).without_flags(Flag.BELL)
 
     def with_flags(self, *flags: str) -> Self:

@@ -159,8 +159,8 @@ class Gate(NamedTuple):
     def is_waited_for(self, end: float, spacing: float, now: float) -> bool:
         """True if a line of waiting signals still keeps back other signals at `now`. Times are epoch seconds.
 
-        `end` is the end of the line, 0 if it is empty; its last slot begins `spacing` seconds earlier. The line keeps
-        back others until GRACE_SECONDS after that, since its last signal may be late.
+        `end` is the end of the line, 0 if it is empty. Slots are `spacing` seconds long. The line's last signal may come
+        late, up to GRACE_SECONDS after the beginning of its slot: so long others are kept back.
         """
         return end - spacing + GRACE_SECONDS > now
 
@@ -227,8 +227,8 @@ class RateLimiter:
         """Return a ticket if all rate limits (`limits_of`) and the circuit breaker allow a signal now, else a wait.
 
         `slot` is the time that an earlier wait reserved for the incident; None for none. A wait for a rate limit has a
-        new slot, but a critical that found no room at its own slot keeps that. A wait has no slot if none is free
-        within HORIZON_SECONDS, or if the circuit is open.
+        new slot. If a critical's slot has come, but others have used up the limit, it keeps that slot. A wait has no
+        slot if none is free within HORIZON_SECONDS, or if the circuit is open. Raises LedgerError.
         """
         now, limits = self.clock(), limits_of(channel, recipients)
         is_due = _is_due(slot, now)

@@ -186,12 +186,12 @@ class ChannelHistory:
 
 @dataclass
 class History:
-    """History of a listing of BigPanda's incidents. Times are in epoch seconds.
+    """Memory of the earlier runs with the same listing of BigPanda's incidents. Times are in epoch seconds.
 
     Attributes:
-        snoozed_at: Time at which an incident was last seen snoozed, by its short name.
-        unknown: Open incidents that no channel knows, by their short names.
-        sequence: Version of the item, for optimistic locking; 0 if there is none.
+        snoozed_at: Time at which an incident was last seen snoozed, by the incident's `short_name`.
+        unknown: Open incidents that no channel knows, by their `short_name`.
+        sequence: Version of the stored history, for optimistic locking; 0 if none is stored.
     """
 
     channels: dict[str, ChannelHistory] = field(default_factory=dict)

@@ -136,7 +136,7 @@ class Pages(RestApi):
         return False
 
     def terminate(self, rest: Rest, page_id: str, deadline: Deadline) -> None:
-        """Terminate a page, so that xMatters notifies no further people. Raises nothing if there is no such page."""
+        """Terminate a page, so that xMatters notifies no further people. Raises SendError, except for an unknown page."""
         document = {"id": page_id, "status": "TERMINATED"}
         self.ask(rest, "POST", EVENTS_PATH, document, deadline, also=_DONE)
 
@@ -215,7 +215,7 @@ class RecipientCheck(NamedTuple):
         is_active: None if unknown.
         on_call: Number of people on call now, for an active group; None if unknown, or for other kinds.
         detail: Cause of an unknown value, without secrets; empty if all is known.
-        id: xMatters' id of the recipient; empty if unknown.
+        id: xMatters' id of the recipient; empty if there is no such recipient, or xMatters could not be asked.
     """
 
     name: str
