@@ -659,8 +659,11 @@ class Invariants(Played):
                 self._problem(f"{incident} ends untold: {last[0]}, after {better}")
 
     def _has_ended_by(self, incident: str, at: float) -> bool:
-        """Return True if the relay ended the incident's pages before a time (epoch seconds)."""
-        ended = [page.ended_at or math.inf for page in self.phones.pages if page.ring.incident == incident]
+        """Return True if the relay ended the pages of an incident's last signal before a time (epoch seconds)."""
+        last = max(
+            (ring for ring in self.rings_of(incident) if ring.began < at), key=lambda ring: ring.began, default=None
+        )
+        ended = [page.ended_at or math.inf for page in self.phones.pages if page.ring is last]
         return bool(ended) and max(ended) < at
 
     def _quietly_better(self, incident: str) -> tuple[set[str], set[str]]:

@@ -78,6 +78,8 @@ def signals_to_terminate(entry: Entry, *, replaces: bool, young_since: float) ->
         is_resolved = signal.is_open and signal.at < entry.end.at
         is_replaced = replaces and bool(newer_ones)
         is_due = not signal.is_over or (signal.at > young_since and not signal.is_page_missing)
+        # A page that was not found in time is searched for as long as further pages are, or if the incident ends.
+        is_replaced = is_replaced and not (signal.is_page_missing and signal.at <= young_since)
         has_to_end = is_replaced or (is_resolved and not entry.opens_again)
         if (signal.pages or signal.is_page_missing) and is_due and has_to_end:
             yield signal

@@ -159,8 +159,8 @@ class Gate(NamedTuple):
     def is_waited_for(self, end: float, spacing: float, now: float) -> bool:
         """True if a line of waiting signals still keeps back other signals at `now`. Times are epoch seconds.
 
-        `end` is the end of the line, 0 if it is empty. Slots are `spacing` seconds long. The line's last signal may come
-        late, up to GRACE_SECONDS after the beginning of its slot: so long others are kept back.
+        `end` is the end of the line, 0 if it is empty. Slots are `spacing` seconds long. The line's last signal may
+        come late, up to GRACE_SECONDS after the beginning of its slot: so long others are kept back.
         """
         return end - spacing + GRACE_SECONDS > now
 

@@ -136,7 +136,7 @@ class Pages(RestApi):
         return False
 
     def terminate(self, rest: Rest, page_id: str, deadline: Deadline) -> None:
-        """Terminate a page, so that xMatters notifies no further people. Raises SendError, except for an unknown page."""
+        """Terminate a page: xMatters notifies no further people. Raises SendError, except for an unknown page."""
         document = {"id": page_id, "status": "TERMINATED"}
         self.ask(rest, "POST", EVENTS_PATH, document, deadline, also=_DONE)
 
