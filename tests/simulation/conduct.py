@@ -80,12 +80,13 @@ class Conduct(Played):
                 yield f"a job says {job['stamps']['attempts']} attempts, and xMatters was asked {asked} times"
 
     def _posts_of(self, message: Message) -> list[Post]:
-        """Return the requests for a job. A signal to BOSS, for further recipients, has an id of its own."""
-        name = message.job["incident_id"]
+        """Return the requests for a job. A signal to further recipients, such as BOSS, has an id of its own."""
+        name, number = message.job["incident_id"], (message.incident or {}).get("share")
         return [
             post
             for post in self.phones.posts
-            if post.delivery == message.delivery_id or (post.calls_boss and post.incident.partition("@")[0] == name)
+            if post.delivery == message.delivery_id
+            or ((post.calls_boss or post.share == number) and post.incident.partition("@")[0] == name)
         ]
 
     def _unfit_dead_letters(self) -> Iterator[str]:
