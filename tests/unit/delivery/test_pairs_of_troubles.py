@@ -100,6 +100,27 @@ def test_pages_end_although_a_queue_refuses_the_follow_up_of_a_resolve_that_xmat
     assert (tenant.ended, len(relay.dead_letters.messages)) == (["page-1"], 1)
 
 
+def test_page_of_a_held_resolve_ends_soon_although_both_queues_refuse_it_once(tenant: Tenant) -> None:
+    relay = xmatters_tenant.new_relay(tenant)
+    relay.play("critical 20 20 20")
+    relay.change_policy(pauses=[samples.pause("keep", until=8 * 3600)], notified_within_seconds=0)
+    relay.retries.failure = relay.chores.failure = TABLE_DOWN
+    assert relay.play("ok") == ["queued paused"]
+    relay.retries.failure = relay.chores.failure = None
+    relay.sweep_for(180)
+    assert tenant.ended == ["page-1"]
+
+
+def test_critical_that_opens_again_rings_although_its_resolve_had_no_follow_up_and_was_refused(tenant: Tenant) -> None:
+    relay = xmatters_tenant.new_relay(tenant)
+    relay.play("critical 20 20 20")
+    relay.session.steps, relay.chores.failure = [REFUSED] * 60, TABLE_DOWN
+    relay.play("ok")
+    relay.wake(300)
+    relay.session.steps = [tenant.accept]
+    assert relay.play("critical") == ["delivered reopened"]
+
+
 @pytest.mark.parametrize("failures", [0, 4])
 def test_recipients_of_a_webhook_are_recorded_once_the_table_takes_writes(failures: int, tenant: Tenant) -> None:
     access = {"api_key": "BPU-x", "environment_id": "e1", "reconcile": False}

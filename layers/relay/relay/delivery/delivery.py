@@ -171,9 +171,8 @@ class Delivery:
                 # Before the end is written: this sender may die between the two, or the answer may be lost.
                 if not _follow_end(services, task, entry, ended):
                     task, action = _unfollowed(services, task, entry, action)
-                elif not isinstance(action, Settle):
-                    entry = ended
-                done = _act(services, task, entry, action)
+                    ended = replace(ended, end=entry.end)
+                done = _act(services, task, entry if isinstance(action, Settle) else ended, action)
                 if isinstance(done, Task):
                     task = done
                 elif found.is_unreadable:
@@ -194,14 +193,16 @@ class Delivery:
 def _unfollowed(services: Services, task: Task, entry: Entry, action: Action) -> tuple[Task, Action]:
     """Return the task, and its action without the end of the pages, since no queue took the follow-up of a resolve.
 
-    A message of the state tries again. If xMatters accepts the resolve now, the worker queues the follow-up after that.
+    A message of the state tries again, or its row. If xMatters accepts the resolve now, the worker queues a follow-up.
     """
-    if isinstance(action, Send):
-        return task, action
     again = Wait(Reason.INTERNAL, services.clock() + REFUSED_AGAIN_SECONDS)
     task = queue_message(services, task, again, plan=next_plan(task, entry))
-    if not isinstance(action, Settle):
-        return task, action if isinstance(action, Wait) else again
+    if isinstance(action, Send):
+        return task, action
+    if isinstance(action, Wait):
+        return task, action if task.is_kept else replace(action, until=min(action.until, again.until))
+    if isinstance(action, DeadLetter):
+        return task, again
     if not task.is_kept:
         return task, Settle(Outcome.UNSAFE)
     note = replace(action.note, end=entry.end) if action.note else None
@@ -517,8 +518,10 @@ def _follow_end(services: Services, task: Task, before: Entry, after: Entry) -> 
 
     Returns False if the queue fails.
     """
-    has_pages = (before.has_live_pages() or before.opens_again) and not after.has_live_pages()
-    if task.channel.rest is None or after.end.at <= before.end.at or not has_pages:
+    # Also those of an earlier end, which stayed since the incident was open again.
+    has_pages = any(each.is_open and not each.is_over for each in before.accepted_signals)
+    is_new = after.end.at > before.end.at and not after.has_live_pages()
+    if task.channel.rest is None or not has_pages or not is_new:
         return True
     now = services.clock()
     return services.outbox.enqueue(followup_job(task.job, now), until=now + FOLLOW_END_SECONDS)

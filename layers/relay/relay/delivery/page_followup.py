@@ -21,7 +21,7 @@ from relay.jobs.queue import stored_envelope
 from relay.jobs.result import Notices, Outcome, Result
 from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.debt import FALLBACK_DESCRIPTION
-from relay.ledger.entry import Entry
+from relay.ledger.entry import LEASE_SECONDS, Entry
 from relay.ledger.receipt import ASKED_BEFORE_SECONDS
 from relay.ledger.receipt_prover import ReceiptProver
 from relay.ledger.table import Ledger
@@ -277,8 +277,9 @@ class Followup:
             since = now - channel.policy.page_within_seconds
             ended = signals_to_terminate(entry, replaces=channel.policy.replace, young_since=since)
             times += [each.at - since + now for each in ended if each.is_over]
-            # Not by each update of the incident that is open again: by the follow-up of its end.
-            age, is_of_end = now - entry.end.at, came <= entry.end.at + MILLISECOND
+            # By the follow-up of the last end, and not of an earlier one, or of an update since.
+            age = now - entry.end.at
+            is_of_end = entry.end.at - LEASE_SECONDS < came <= entry.end.at + MILLISECOND
             if entry.opens_again and is_of_end and age < LONGEST_KEPT_SECONDS:
                 times.append(now + max(LONGEST_SEARCH_WAIT_SECONDS, age / 10))
             # The function that queued this follow-up may still be about to write the end.
