@@ -168,11 +168,15 @@ class Delivery:
                 found = services.ledger.read(task.entry_key)
                 task, entry, action = step(task, found, services.clock())
                 ended = with_end(task, entry, action)
-                # Before the end is written: this sender may die between the two, or the answer may be lost.
-                if not _follow_end(services, task, entry, ended):
+                # Before the end is written: this sender may die between the two, or the answer may be lost. But each
+                # attempt to write to a ledger that fails would queue another one.
+                has_failed = task.job.ledger_down_since is not None
+                if not has_failed and not _follow_end(services, task, entry, ended):
                     task, action = _unfollowed(services, task, entry, action)
                     ended = replace(ended, end=entry.end)
                 done = _act(services, task, entry if isinstance(action, Settle) else ended, action)
+                if has_failed and isinstance(done, Result) and not done.notices.unguarded:
+                    _follow_end(services, task, entry, ended)
                 if isinstance(done, Task):
                     task = done
                 elif found.is_unreadable:
@@ -851,6 +855,8 @@ def note_later(services: Services, task: Task, why: str) -> Result:
     now = services.clock()
     if final_reason(task, now):
         return task.result(Outcome.UNCHANGED)
+    # A resolve that failed queues its next follow-up only once it is recorded.
+    task = task if task.state.is_open else task.ledger_failed(now)
     # Without the record, an older state that this one supersedes could still be sent.
     return _left_to_queue(services, task, _soon(task, now), why)
 

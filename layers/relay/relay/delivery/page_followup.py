@@ -101,7 +101,7 @@ PAUSED_AGAIN_SECONDS = 30.0
 # So long the pages of an end are kept for an incident that opened again, and whose new state is still owed.
 LONGEST_KEPT_SECONDS = 12 * 3600.0
 # The share that a follow-up is for is in the ledger by then.
-WRITTEN_SECONDS = 120.0
+WRITTEN_SECONDS = 30.0
 # The last search for further pages may come so late.
 LAST_SEARCH_SECONDS = 300.0
 # The default age limit of a job, so that an outage of the REST API is bridged. Older signals without a search were sent
