@@ -298,7 +298,7 @@ MUTATIONS = (
     Mutation(
         "the pages of an end that nobody was told of are followed by nobody",
         "delivery.delivery:_follow_end",
-        "task.channel.rest is None or not has_pages or not is_new",
+        "task.channel.rest is None or not before.has_pages or not is_new",
         "True",
         seed=84,
     ),

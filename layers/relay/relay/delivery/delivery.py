@@ -167,16 +167,7 @@ class Delivery:
             for _ in range(MAX_READS):
                 found = services.ledger.read(task.entry_key)
                 task, entry, action = step(task, found, services.clock())
-                ended = with_end(task, entry, action)
-                # Before the end is written: this sender may die between the two, or the answer may be lost. But each
-                # attempt to write to a ledger that fails would queue another one.
-                has_failed = task.job.ledger_down_since is not None
-                if not has_failed and not _follow_end(services, task, entry, ended):
-                    task, action = _unfollowed(services, task, entry, action)
-                    ended = replace(ended, end=entry.end)
-                done = _act(services, task, entry if isinstance(action, Settle) else ended, action)
-                if has_failed and isinstance(done, Result) and not done.notices.unguarded:
-                    _follow_end(services, task, entry, ended)
+                done = _perform(services, task, entry, action)
                 if isinstance(done, Task):
                     task = done
                 elif found.is_unreadable:
@@ -194,23 +185,41 @@ class Delivery:
         return without_ledger(services, task, why) if task.is_from_webhook else _not_taken(task, Reason.INTERNAL, why)
 
 
-def _unfollowed(services: Services, task: Task, entry: Entry, action: Action) -> tuple[Task, Action]:
-    """Return the task, and its action without the end of the pages, since no queue took the follow-up of a resolve.
+def _perform(services: Services, task: Task, entry: Entry, action: Action) -> Result | Task:
+    """Perform an action (see `_act`). If it ends the incident's pages, queue the follow-up that terminates them.
 
-    A message of the state tries again, or its row. If xMatters accepts the resolve now, the worker queues a follow-up.
+    If no queue takes the follow-up, the end of the pages is not recorded, and the state's next message, or its row,
+    tries again. If xMatters accepts the resolve now, the worker queues a follow-up after that.
     """
-    again = Wait(Reason.INTERNAL, services.clock() + REFUSED_AGAIN_SECONDS)
-    task = queue_message(services, task, again, plan=next_plan(task, entry))
-    if isinstance(action, Send):
-        return task, action
-    if isinstance(action, Wait):
-        return task, action if task.is_kept else replace(action, until=min(action.until, again.until))
-    if isinstance(action, DeadLetter):
-        return task, again
-    if not task.is_kept:
-        return task, Settle(Outcome.UNSAFE)
-    note = replace(action.note, end=entry.end) if action.note else None
-    return task, Settle(Outcome.QUEUED, note, action.question, "retry")
+    ended = with_end(task, entry, action)
+    if task.job.ledger_down_since is not None:
+        # Each attempt to write to a ledger that fails would queue a follow-up. So this one comes after the write.
+        done = _act(services, task, entry if isinstance(action, Settle) else ended, action)
+        if isinstance(done, Result) and not done.notices.unguarded:
+            _follow_end(services, task, entry, ended)
+        return done
+    # Before the end is written: this sender may die between the two, or the answer may be lost.
+    if not _follow_end(services, task, entry, ended):
+        ended = replace(ended, end=entry.end)
+        again = Wait(Reason.INTERNAL, services.clock() + REFUSED_AGAIN_SECONDS)
+        task = queue_message(services, task, again, plan=next_plan(task, entry))
+        if isinstance(action, Settle) and not task.is_kept:
+            return _not_taken(task, Reason.INTERNAL, "no queue accepted the job that terminates pages")
+        action = _without_end(task, entry, action, again)
+    return _act(services, task, entry if isinstance(action, Settle) else ended, action)
+
+
+def _without_end(task: Task, entry: Entry, action: Action, again: Wait) -> Action:
+    """Return the action for a resolve whose pages can't be ended yet. It is tried again at the end of `again`."""
+    match action:
+        case Settle():
+            note = replace(action.note, end=entry.end) if action.note else None
+            return Settle(Outcome.QUEUED, note, action.question, "retry")
+        case DeadLetter():
+            return again
+        case Wait() if not task.is_kept:
+            return replace(action, until=min(action.until, again.until))
+    return action
 
 
 def _act(services: Services, task: Task, entry: Entry, action: Action) -> Result | Task:
@@ -250,8 +259,6 @@ def _entered(services: Services, task: Task, entry: Entry) -> tuple[Task, Ticket
 
 def _settle(services: Services, task: Task, entry: Entry, action: Settle) -> Result | None:
     """Record a state that is not signalled, and return the result; None if another writer changed the entry."""
-    if action.outcome == Outcome.UNSAFE:
-        return _not_taken(task, Reason.INTERNAL, "no queue accepted the job that terminates pages")
     result = replace(task.result(action.outcome), queue=action.queue)
     question, note = action.question, action.note
     is_asked = question is None or services.outbox.enqueue(question, until=services.clock() + FIRST_QUESTION_SECONDS)
@@ -523,9 +530,8 @@ def _follow_end(services: Services, task: Task, before: Entry, after: Entry) -> 
     Returns False if the queue fails.
     """
     # Also those of an earlier end, which stayed since the incident was open again.
-    has_pages = any(each.is_open and not each.is_over for each in before.accepted_signals)
     is_new = after.end.at > before.end.at and not after.has_live_pages()
-    if task.channel.rest is None or not has_pages or not is_new:
+    if task.channel.rest is None or not before.has_pages or not is_new:
         return True
     now = services.clock()
     return services.outbox.enqueue(followup_job(task.job, now), until=now + FOLLOW_END_SECONDS)

@@ -100,8 +100,8 @@ QUESTION_AGAIN_SECONDS = 15.0
 PAUSED_AGAIN_SECONDS = 30.0
 # So long the pages of an end are kept for an incident that opened again, and whose new state is still owed.
 LONGEST_KEPT_SECONDS = 12 * 3600.0
-# The share that a follow-up is for is in the ledger by then.
-WRITTEN_SECONDS = 30.0
+# A follow-up may begin before the end of its incident is written; it is written so long after its share came.
+END_WRITTEN_SECONDS = 30.0
 # The last search for further pages may come so late.
 LAST_SEARCH_SECONDS = 300.0
 # The default age limit of a job, so that an outage of the REST API is bridged. Older signals without a search were sent
@@ -283,7 +283,7 @@ class Followup:
             if entry.opens_again and is_of_end and age < LONGEST_KEPT_SECONDS:
                 times.append(now + max(LONGEST_SEARCH_WAIT_SECONDS, age / 10))
             # The function that queued this follow-up may still be about to write the end.
-            if (entry.newest is None or entry.newest.came < came - MILLISECOND) and now < came + WRITTEN_SECONDS:
+            if (entry.newest is None or entry.newest.came < came - MILLISECOND) and now < came + END_WRITTEN_SECONDS:
                 times.append(now)
         if (question_at := _question_at(entry, channel)) is not None:
             times.append(question_at)

@@ -263,6 +263,11 @@ class Entry(NamedTuple):
     def _last_start(self) -> float:
         return max([0.0, *(signal.at for signal in self.accepted_signals), *([self.lease.began] if self.lease else [])])
 
+    @property
+    def has_pages(self) -> bool:
+        """True if a signal of an open state may still have an active page, also one from before the last end."""
+        return any(each.is_open and not each.is_over for each in self.accepted_signals)
+
     def has_live_pages(self) -> bool:
         """True if a signal of an open state, sent since the incident's last end, may still have an active page."""
         return any(each.is_open and not each.is_over and each.at >= self.end.at for each in self.accepted_signals)
@@ -274,9 +279,8 @@ class Entry(NamedTuple):
     @property
     def opens_again(self) -> bool:
         """True if an open state is owed, not dead-lettered, and only pages from before the last end may be active."""
-        is_owed = self.debt.is_owed and not self.debt.is_given_up and self.newest is not None and self.newest.is_open
-        sent_at = [each.at for each in self.accepted_signals if each.is_open and not each.is_over]
-        return is_owed and bool(sent_at) and max(sent_at) < self.end.at
+        is_owed = self.debt.is_owed and not self.debt.is_given_up and not self.is_over
+        return is_owed and self.has_pages and not self.has_live_pages()
 
     def claiming(self, state: State) -> "Entry":
         """Return the entry with the resolve `state` noted as claimed. The caller queues the question to BigPanda."""
