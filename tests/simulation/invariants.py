@@ -961,7 +961,7 @@ class Invariants(Played):
         states, flap = self.states_of(state.incident), self.policy(state.incident).get("flap")
 
         def may_be_calm(over: SharedState) -> bool:
-            """The pages of a flapping incident go on until it is calm."""
+            """Return True if the incident may not flap at this resolve. While it flaps, its pages go on."""
             if is_dark or not flap:
                 return True
             by = min(over.arrivals, default=0.0)
