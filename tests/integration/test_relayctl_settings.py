@@ -167,7 +167,12 @@ class TestApplyThatFails:
         # The second channel's first move of a label: AWSCURRENT.
         ends = once(lambda **_: os.kill(os.getpid(), signal.SIGINT), at=3)
         operator.hooks["before-call.secretsmanager.UpdateSecretVersionStage"] = ends
-        done = run(operator, "apply", tmp_path, "--yes", code=130)
+        # A shell lets its background jobs ignore the signal, such as `make test &`.
+        usual = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            done = run(operator, "apply", tmp_path, "--yes", code=130)
+        finally:
+            signal.signal(signal.SIGINT, usual)
         assert done.stdout.splitlines()[-1] == "1 of 3 applied"
         assert self.presets(operator) == ["parity", "oncall", "oncall"]
         stages = {stage for name in "abc" for each in versions(operator, name).values() for stage in each}
