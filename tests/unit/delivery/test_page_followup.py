@@ -372,6 +372,17 @@ def test_page_ends_seconds_after_its_resolve_is_announced_although_the_resolves_
     assert tenant.ended == ["page-1"]
 
 
+def test_updates_of_an_incident_that_is_over_queue_no_followup_of_their_own(tenant: Tenant) -> None:
+    """Comments in BigPanda on a resolved incident add nothing to the requests that the resolve causes."""
+    relay = new_relay(tenant)
+    relay.play("critical 36 ok")
+    queued = len(relay.chores.messages)
+    assert relay.play("comment comment") == ["unchanged touched"] * 2
+    assert (len(relay.chores.messages), tenant.ended) == (queued, [])
+    relay.play("6")
+    assert tenant.ended == ["page-1"]
+
+
 def test_page_of_an_incident_that_opens_again_stays_until_the_new_signal_is_accepted(tenant: Tenant) -> None:
     relay = new_relay(tenant, tenant.accept, tenant.accept, *[DOWN] * 30)
     relay.play("critical 36 ok 2 critical 4m")

@@ -529,9 +529,10 @@ def _follow_end(services: Services, task: Task, before: Entry, after: Entry) -> 
 
     Returns False if the queue fails.
     """
-    # Also those of an earlier end, which stayed since the incident was open again.
     is_new = after.end.at > before.end.at and not after.has_live_pages()
-    if task.channel.rest is None or not before.has_pages or not is_new:
+    # An update of an incident that is over. After a reopening, the pages of an earlier end may still be there.
+    is_followed = before.is_over and not before.has_live_pages()
+    if task.channel.rest is None or not before.has_pages or not is_new or is_followed:
         return True
     now = services.clock()
     return services.outbox.enqueue(followup_job(task.job, now), until=now + FOLLOW_END_SECONDS)
