@@ -111,7 +111,9 @@ class Conditions(Played):
         """Return the latest time from which the age of a state may count: its arrival, or the end of a pause."""
         settings = self.used(state.channel, before - IN_FLIGHT_SECONDS, before)
         pauses = (pause for each in settings for facts in self.facts(state) for pause in each.pauses_of(facts))
-        return max([came, *(pause.until for pause in pauses if pause.until <= before)])
+        # The clock of the function that sends may be ahead.
+        ended_by = before + self.cloud.clock_margin
+        return max([came, *(pause.until for pause in pauses if pause.until <= ended_by)])
 
     def recipients(self, state: SharedState, began: float) -> list[tuple[str, ...]]:
         """Return the recipients that a state may have that was signalled at `began` (epoch seconds)."""
