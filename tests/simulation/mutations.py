@@ -185,9 +185,9 @@ MUTATIONS = (
     ),
     Mutation(
         "what passes by itself is dead-lettered at once",
-        "delivery.delivery:retry_later",
-        "HANDLING[reason].is_final",
-        "HANDLING[reason].is_final or reason == Reason.UPSTREAM",
+        "delivery.delivery:_record_failure",
+        "HANDLING[result.reason or Reason.INTERNAL].is_final",
+        "HANDLING[result.reason or Reason.INTERNAL].is_final or result.reason == Reason.UPSTREAM",
         seed=34,
     ),
     Mutation(
@@ -298,7 +298,7 @@ MUTATIONS = (
     Mutation(
         "the pages of an end that nobody was told of are followed by nobody",
         "delivery.delivery:_follow_end",
-        "task.channel.rest is None or not before.has_pages or not is_new",
+        "task.channel.rest is None or not before.has_pages or not is_new or is_followed",
         "True",
         seed=84,
     ),
@@ -743,7 +743,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a failed signal has no row",
-        "delivery.delivery:_record_failure.change",
+        "delivery.delivery:_recorded_failure.change",
         "now.waiting(task.state, row, task.job.plan) if row else now",
         "now",
         seed=32,
@@ -1107,7 +1107,7 @@ MUTATIONS = (
         "xmatters.trigger:XMatters.send",
         "signal.may_repeat or failure.may_have_acted",
         "failure.may_have_acted",
-        seed=48,
+        seed=1051,
     ),
     Mutation(
         "pauses in a row are followed in the order of their storage",
@@ -1625,9 +1625,9 @@ MUTATIONS = (
     ),
     Mutation(
         "a failed state that no queue took is due as late as one with a message",
-        "delivery.delivery:_record_failure",
-        'planned_row(task, wakes, now, has_message=result.queue == "retry")',
-        "planned_row(task, wakes, now)",
+        "delivery.delivery:_recorded_failure",
+        'planned_row(task, result.until or until, services.clock(), has_message=result.queue == "retry")',
+        "planned_row(task, result.until or until, services.clock())",
         seed=647,
     ),
     Mutation(

@@ -120,16 +120,15 @@ class Delivery:
         channel: "Channel",
         deadline: "Deadline",
         *,
-        dead_letter_reason: Reason | None = None,
+        final_failure: Result | None = None,
     ) -> Result:
         """Announce the state of a job to xMatters if it is still owed. If the state must wait, queue its next message.
 
-        `share` is parsed from the job's body. With a `dead_letter_reason`, an owed state is dead-lettered, not sent. If
-        the result is `unsafe`, the caller must leave the job's own message on its queue: no other message has the
-        state.
+        `share` is parsed from the job's body. With a `final_failure`, an owed state is dead-lettered, not sent. If the
+        result is `unsafe`, the caller must leave the job's own message on its queue: no other message has the state.
         """
         task = Task.of(channel, share, job, state_of(job, share), deadline)
-        task = task._replace(dead_letter_reason=dead_letter_reason)
+        task = task._replace(final_failure=final_failure)
         if job.accepted:
             return catch_up(self.services, task, job.accepted)
         result = self._attend(task)
@@ -303,17 +302,19 @@ def attempt(services: Services, task: Task, entry: Entry, send: Send, ticket: Ti
     task = task.ledger_works() if ticket.taken else task
     sent = send_signal(services, task, leased, max_attempts=send.max_attempts, only=send.only)
     until = services.clock()
+    done: Result | Task
     if sent.failure is None:
-        result = _record_acceptance(services, task, leased, lease, sent, until, only=send.only)
+        done = _record_acceptance(services, task, leased, lease, sent, until, only=send.only)
     else:
-        result = _record_failure(services, task, leased, lease, sent, until)
+        done = _record_failure(services, task, leased, lease, sent, until)
     failure = (sent.failure.reason, sent.failure.retry_after) if sent.failure else (None, None)
     # A lost report does no harm: the circuit breaker gets the next failure.
     with suppress(LedgerError):
         if services.rate_limiter.report(task.channel.name, ticket, *failure):
             _recover(services, task.job)
-    is_unpaced = not ticket.taken and result.outcome == Outcome.DELIVERED
-    return result.with_unguarded("the rate limiter could not be read") if is_unpaced else result
+    if isinstance(done, Result) and done.outcome == Outcome.DELIVERED and not ticket.taken:
+        return done.with_unguarded("the rate limiter could not be read")
+    return done
 
 
 def _recover(services: Services, job: Job) -> None:
@@ -398,47 +399,53 @@ def _wake_other(services: Services, task: Task, entry: Entry) -> None:
 
 def _record_failure(
     services: Services, task: Task, leased: Entry, lease: Lease, sent: SendResult, until: float
-) -> Result:
-    """Queue a state that was not accepted, and record the failure. If neither succeeds, dead-letter the state."""
-    before = task
-    task, result = retry_later(services, task, task.sent(sent), leased)
-    row, at = None, dead_lettered_at(result)
-    if at is None and try_store(services, task, leased):
-        wakes, now = result.until or until, services.clock()
-        row = planned_row(task, wakes, now, has_message=result.queue == "retry")
+) -> Result | Task:
+    """Queue a state that was not accepted, and record the failure. If neither succeeds, dead-letter the state.
+
+    After a final failure only the record is written. The task is then returned, and the next decision dead-letters it.
+    """
+    result = task.sent(sent)
+    if HANDLING[result.reason or Reason.INTERNAL].is_final:
+        job = after_failure(task.job, result, services.clock())
+        if _recorded_failure(services, task, leased, lease, sent, result, until) is not None:
+            return replace(task, job=job, final_failure=result)
+        # Without the record, the sweeper would not find a dead-lettered critical.
+        task = replace(task, job=task.job.with_flags(Flag.WAITS_FOR_LEDGER))
+        task, result = retry_later(services, task, result, None)
+    else:
+        task, result = retry_later(services, task, result, leased)
+        has_row = _recorded_failure(services, task, leased, lease, sent, result, until)
+        result = result.queued("ledger") if has_row and not result.queue else result
+    # The message that woke the state stays on its queue.
+    return result if result.queue or not task.is_from_webhook else dead_letter(services, task, result, None)
+
+
+def _recorded_failure(
+    services: Services, task: Task, leased: Entry, lease: Lease, sent: SendResult, result: Result, until: float
+) -> bool | None:
+    """Record a failure (`result`) in the entry. Return True if the entry has a row for the state; None if it fails."""
+    row = None
+    if try_store(services, task, leased):
+        row = planned_row(task, result.until or until, services.clock(), has_message=result.queue == "retry")
 
     def change(now: Entry) -> Entry:
         # The row first: `failed` records attempts and reason only for the newest state.
         owed = now.owing_by_row(task.state, row, task.job.plan) if row else now
-        if row is None and result.queue and not task.state.precedes(now.newest):
+        if row is None and (result.queue or task.is_on_queue) and not task.state.precedes(now.newest):
             owed = now.owing(task.state, task.job.plan)
-        failed = owed.failed(
+        return owed.failed(
             lease,
             sent.attempts,
             sent.maybe_accepted,
             until=until,
             reason=result.reason or "",
         )
-        if at is not None:
-            return failed.dead_lettering(task.state, at, result.reason or "", plan=next_plan(task, leased))
-        return failed
 
     try:
         services.ledger.change(task.entry_key, change, leased)
-        is_recorded = True
     except LedgerError:
-        is_recorded = False
-        if at is not None:
-            _give_up_again(services, before, leased, result)
-    if result.queue:
-        return result
-    if row and is_recorded:
-        return result.queued("ledger")
-    if not task.is_from_webhook:
-        # The message that woke the state stays on its queue.
-        return result
-    # `before`, since `retry_later` added the failure to the job: it counts once.
-    return dead_letter(services, before, result, None)
+        return None
+    return row is not None
 
 
 # ---- Debts -----------------------------------------------------------------------------------------------------------
@@ -600,24 +607,13 @@ def try_store(services: Services, task: Task, entry: Entry) -> bool:
 
 
 def retry_later(services: Services, task: Task, result: Result, entry: Entry | None) -> tuple[Task, Result]:
-    """Queue the next message of a state whose signal failed, or dead-letter its job if the failure is final.
+    """Queue the next message of a state whose signal failed.
 
-    Return the updated task, and `result` with the queue that has the job; `unsafe` if no queue took it. `entry` is None
-    if the ledger fails. The first row that applies decides:
-
-    | state | its job |
-    | --- | --- |
-    | the failure is final, the ledger works, and the follow-up of a resolve is queued | is dead-lettered |
-    | of a new share | waits FIRST_WAKE_SECONDS |
-    | of a queued job | waits for its backoff |
+    It wakes the state of a new share after FIRST_WAKE_SECONDS, and that of a queued job after its backoff. Return the
+    updated task, and `result` with the queue that has the job; `unsafe` if no queue took it. `entry` is None if the
+    ledger fails.
     """
     now, reason = services.clock(), result.reason or Reason.INTERNAL
-    if HANDLING[reason].is_final:
-        is_followed = task.state.is_open or task.channel.rest is None or not (entry and entry.has_live_pages())
-        if entry and is_followed:
-            return task, dead_letter(services, task, result, entry)
-        # Without an entry, the sweeper would not find a dead-lettered critical.
-        task = task if entry else replace(task, job=task.job.with_flags(Flag.WAITS_FOR_LEDGER))
     if task.is_from_webhook:
         until = now + FIRST_WAKE_SECONDS
     else:
@@ -655,7 +651,8 @@ def dead_letter_and_record(services: Services, task: Task, entry: Entry, reason:
         if written is None:
             return task
         entry = written
-    result = dead_letter(services, task, replace(task.result(Outcome.UNSAFE), reason=reason), entry)
+    detail = task.final_failure.detail if task.final_failure else None
+    result = dead_letter(services, task, replace(task.result(Outcome.UNSAFE), reason=reason, detail=detail), entry)
     at, until = dead_lettered_at(result), services.clock() + REFUSED_AGAIN_SECONDS + OVERDUE_SECONDS
 
     def change(now: Entry) -> Entry:
@@ -670,7 +667,8 @@ def dead_letter_and_record(services: Services, task: Task, entry: Entry, reason:
     except LedgerError:
         if at is not None:
             _give_up_again(services, task, entry, result)
-    return result
+        return result
+    return result if result.queue or not (task.is_from_webhook and entry.debt.row) else result.queued("ledger")
 
 
 def _give_up_again(services: Services, task: Task, entry: Entry, result: Result) -> None:
@@ -687,7 +685,7 @@ def dead_letter(services: Services, task: Task, result: Result, entry: Entry | N
     If the dead-letter queue refuses the job, the retry queue keeps it, and a worker dead-letters it later. If both
     refuse it, the result stays `unsafe`. `entry` is None if the ledger fails.
     """
-    job = after_failure(task.job, result, services.clock())
+    job = task.job.with_reason(result.reason or Reason.INTERNAL)
     job = job.planned(next_plan(task, entry)) if entry else job
     if dead_lettered := services.outbox.dead_letter(job):
         if task.state.is_critical:
@@ -752,10 +750,12 @@ def _sent(services: Services, task: Task, why: str) -> Result:
     if sent.failure is None:
         accepted = Acceptance(services.clock(), sent.request_id, task.further, bool(task.further))
         return record_or_queue(services, task, task.sent(sent), accepted, why)
+    if HANDLING[sent.failure.reason].is_final:
+        # Without an entry, the sweeper would not find a dead-lettered critical.
+        task = replace(task, job=task.job.with_flags(Flag.WAITS_FOR_LEDGER))
     # After the attempt, so that the job holds its result.
-    _, result = retry_later(services, task, task.sent(sent), None)
+    task, result = retry_later(services, task, task.sent(sent), None)
     if not result.queue and task.is_from_webhook:
-        # With the task as it was before: `dead_letter` adds the failure to its job, too.
         result = dead_letter(services, task, result, None)
     return result.with_unguarded(why)
 

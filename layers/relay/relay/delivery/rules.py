@@ -325,7 +325,7 @@ def hold(case: Case) -> Wait | None:
 def _judged(task: Task, entry: Entry, state: State) -> tuple[Task, Standing]:
     """Return the updated task, and the standing of `state`: the task's state, ordered after the newest one."""
     notify_on = task.channel.policy.notify_on
-    if task.is_from_webhook:
+    if task.is_from_webhook and task.final_failure is None:
         judgement = judge_share(entry, state, notify_on)
     else:
         dead_lettered_at = task.job.dead_lettered_seconds
@@ -359,7 +359,7 @@ def _is_owed_to_gone(task: Task, entry: Entry, state: State, standing: Standing)
 
     `_further` can't tell, since such a channel names nobody. The state is dead-lettered then, so that a replay rings.
     """
-    is_known = bool(task.dead_letter_reason) and standing in {Standing.DUPLICATE, Standing.UNCHANGED}
+    is_known = task.final_failure is not None and standing in {Standing.DUPLICATE, Standing.UNCHANGED}
     return is_known and state.is_open and entry.acknowledgement is None and _is_own_debt(task, entry, state)
 
 
@@ -406,7 +406,7 @@ def described(entry: Entry, task: Task) -> Entry:
     share is from BigPanda's API. A snooze ends the entry's receipt: no answer is awaited.
     """
     known, own = entry.about, task.about
-    is_silent = Flag.FOUND in task.job.flags or task.dead_letter_reason is not None
+    is_silent = Flag.FOUND in task.job.flags or task.final_failure is not None
     facts = known.facts if is_silent else own.facts
     about = About(own.title or known.title, own.environment_id or known.environment_id, facts)
     receipt = entry.receipt.snoozed(task.state.came) if task.share.snoozed else entry.receipt
@@ -439,7 +439,7 @@ def _state_after_newest(task: Task, entry: Entry) -> State:
         return state
     state = state.with_status_of(newest)
     # Before it was queued, a queued state did as below, unless the ledger failed then.
-    if task.is_on_queue:
+    if task.is_on_queue or task.final_failure:
         return state.with_version_of(newest) if _inherits_later_version(state, newest) else state
     state = replace(state, came=max(state.came, seconds_of(timestamp(newest.came + 0.001))))
     if state.has_own_version or newest.version is None:
@@ -525,10 +525,10 @@ def _unwanted(case: Case) -> Settle:
 def final_reason(task: Task, now: float) -> Reason | None:
     """Return the reason why a state must be dead-lettered at `now` (epoch seconds); None if it need not be.
 
-    For a state in a request from BigPanda, only the caller's `dead_letter_reason` counts.
+    For a state in a request from BigPanda, only a `final_failure` counts.
     """
-    if task.is_from_webhook or task.dead_letter_reason:
-        return task.dead_letter_reason
+    if task.is_from_webhook or task.final_failure:
+        return task.final_failure.reason if task.final_failure else None
     if task.channel.policy.mode is Mode.SHADOW:
         return Reason.SHADOWED
     return Reason.EXPIRED if now > task.expires_at else None
@@ -539,6 +539,9 @@ def _given_up(case: Case) -> DeadLetter | None:
     # A bell is counted before it is worked. An older state's attempts do not count.
     begun = row.begun - (Flag.BELL in job.flags) if row and row.job == job.stored_name else 0
     reason = final_reason(case.task, case.now) or (Reason.INTERNAL if begun >= MAX_BEGUN else None)
+    if case.entry.debt.reason == Reason.REFUSED and case.task.state.is_of_same_share(case.entry.newest):
+        # Its last sender recorded that, and died before it dead-lettered the state, or no queue took it.
+        reason = reason or Reason.REFUSED
     return DeadLetter(reason) if reason and not case.entry.is_busy(case.now) else None
 
 

@@ -88,7 +88,7 @@ class Task(NamedTuple):
             to evaluate, it is undecided (`Route.is_undecided`).
         is_from_webhook: True if BigPanda waits for the answer to the state's request; False for a job from the queue.
         wakes_at: Time at which this sender's message on the retry queue wakes (epoch seconds); infinity without one.
-        dead_letter_reason: The caller's reason to dead-letter the state, such as a removed channel; None without one.
+        final_failure: Failure for which the state must be dead-lettered, such as a removed channel; None without one.
         change: Transition of the state and its explanation; None if the state was not compared with the ledger.
         further: The only recipients, if the state is owed to further recipients alone; else empty.
         about: Title, environment and facts of the share, which the entry keeps.
@@ -110,7 +110,7 @@ class Task(NamedTuple):
     route: "Route | None" = None
     is_from_webhook: bool = False
     wakes_at: float = math.inf
-    dead_letter_reason: Reason | None = None
+    final_failure: Result | None = None
     change: Change | None = None
     further: tuple[str, ...] = ()
     about: About = About()
@@ -236,7 +236,7 @@ class Task(NamedTuple):
 
     def result(self, outcome: Outcome) -> Result:
         """Return a result with this outcome for the task's state, before anything is queued."""
-        job, change = self.job, self.change
+        job, change, failure = self.job, self.change, self.final_failure
         subject = Subject(
             job.channel,
             job.incident_id,
@@ -246,7 +246,8 @@ class Task(NamedTuple):
             is_first=self.is_first,
         )
         is_undecided = self.route is not None and self.route.is_undecided
-        return Result(outcome, subject, notices=Notices(routes_undecided=is_undecided), job=job)
+        exchange = failure.exchange if failure else Exchange()
+        return Result(outcome, subject, exchange=exchange, notices=Notices(routes_undecided=is_undecided), job=job)
 
     def sent(self, sent: SendResult) -> Result:
         """Return the result of a sent signal: `delivered` if xMatters accepted it, else `unsafe` until it is queued."""

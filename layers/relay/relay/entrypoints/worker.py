@@ -303,7 +303,7 @@ class Worker:
             return replace(result, outcome=Outcome.UNCHANGED, reason=None)
         if job.kind == JobKind.SIGNAL:
             share, gone = parse_share(job.body), removed(job.channel)
-            return self.delivery.resume(job, share, gone, deadline, dead_letter_reason=result.reason)
+            return self.delivery.resume(job, share, gone, deadline, final_failure=result)
         return self.chores.failed(job, result)
 
     def _own_wait(self, job: Job, policy: Policy) -> Wait | None:
