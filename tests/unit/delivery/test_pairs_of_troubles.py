@@ -1,6 +1,7 @@
 """Two troubles at once: a queue or the ledger fails, or the incident changes, while something else is under way."""
 
 import json
+from contextlib import suppress
 from copy import replace
 from typing import Any
 
@@ -94,10 +95,27 @@ def test_pages_end_although_a_queue_refuses_the_follow_up_of_a_resolve_that_xmat
     relay.session.steps, relay.chores.failure = [REFUSED] * 60, TABLE_DOWN
     relay.play("ok")
     relay.wake(600)
-    assert (tenant.ended, len(relay.dead_letters.messages)) == ([], 0)
+    assert (tenant.ended, len(relay.dead_letters.messages), len(relay.session.calls)) == ([], 0, 2)
     relay.chores.failure = None
     relay.wake(900)
-    assert (tenant.ended, len(relay.dead_letters.messages)) == (["page-1"], 1)
+    assert (tenant.ended, len(relay.dead_letters.messages), len(relay.session.calls)) == (["page-1"], 1, 2)
+
+
+@pytest.mark.parametrize("trouble", ["the queue refuses it", "its sender dies"])
+def test_signal_that_xmatters_refused_is_sent_no_more_although_it_is_dead_lettered_late(trouble: str) -> None:
+    relay = new_relay(*[REFUSED] * 9)
+
+    def fail(_: dict[str, Any]) -> None:
+        relay.dead_letters.before = lambda _: None
+        raise SystemExit if trouble == "its sender dies" else TABLE_DOWN.with_traceback(None)
+
+    relay.dead_letters.before = fail
+    with suppress(SystemExit):
+        relay.play("critical")
+    assert (len(relay.session.calls), relay.dead_letters.messages) == (1, [])
+    relay.sweep_for(600)
+    [dead] = relay.dead_letters.jobs()
+    assert (len(relay.session.calls), dead.stamps.reason, relay.entry().debt.is_given_up) == (1, "refused", True)
 
 
 def test_page_of_a_held_resolve_ends_soon_although_both_queues_refuse_it_once(tenant: Tenant) -> None:

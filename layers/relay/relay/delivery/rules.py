@@ -648,7 +648,7 @@ RULES = (
     ),
     Rule(
         "given up",
-        "The state is too old, its channel was removed or is in shadow mode, or its senders die: it must ring no more.",
+        "The state is too old, xMatters refused it, its channel was removed or is in shadow mode, or its senders die.",
         "dead; unchanged as long as another sender has the incident's lease",
         _given_up,
     ),
