@@ -106,8 +106,8 @@ class BigPanda:
     def try_credentials(self, access: BigPandaAccess, environment_id: str, deadline: Deadline) -> None:
         """Read at most one incident of an environment, to test the key. Raises SendError if that fails.
 
-        The reason is CREDENTIALS if BigPanda refuses the key, and UPSTREAM for an answer that may be a proxy's: a 2xx
-        without JSON, or a 404 without BigPanda's error text.
+        The error's reason is CREDENTIALS if BigPanda refuses the key. It is UPSTREAM for an answer that may be a
+        proxy's: a 2xx without JSON, or a 404 without BigPanda's error text.
         """
         path = f"/resources/v2.0/environments/{url_part(environment_id)}/incidents?page_size=1"
         answer = self._asked(access, "GET", path, None, deadline)

@@ -185,8 +185,8 @@ def first_answer(
 ) -> Answer | None:
     """Return the first answer (assignment or comment) of a person among activities since `since`; None without one.
 
-    Activities of the relay's own user (known by the tag in its comments), of the users whose ids are `automations`, and
-    after `now` do not count. Times are in epoch seconds.
+    Three kinds of activities do not count: those of the relay's own user (known by the tag in its comments), those of
+    the users whose ids are `automations`, and those after `now`. Times are in epoch seconds.
     """
     known = [(_user(each), _time(each), each) for each in map(Fields, activities)]
     # The relay assigns before it comments. Until its first comment is written, the assignment counts: the person who is

@@ -254,9 +254,9 @@ class ChannelCache:
     def for_authentication(self, name: str) -> Channel:
         """Return the channel against which a request's credentials are checked: from the cache, or read again.
 
-        If the secret can't be read, an older copy is returned; raises ChannelUnreadable without one, after a
-        revocation, or if the change marks could not be read for an hour either. Raises UnknownChannel if there is no
-        such secret.
+        If the secret can't be read, an older copy is returned. Raises UnknownChannel if there is no such secret. Raises
+        ChannelUnreadable if the secret can't be read and there is no copy, if the copy's credentials were revoked, or
+        if the change marks could not be read for an hour either.
         """
         marks = self._change_marks.current_marks(name)
         copy = self._copies.get(name)
@@ -310,8 +310,8 @@ class ChannelCache:
     def for_refusal(self, name: str) -> Channel:
         """Return the channel, read within the last two seconds, for the last check before a credential is refused.
 
-        Raises UnknownChannel if there is no such secret, and ChannelUnreadable if it can't be read, also with an older
-        copy: the credential may have been rotated since.
+        Raises UnknownChannel if there is no such secret, and ChannelUnreadable if it can't be read. An older copy does
+        not do: the credential may have been rotated since.
         """
         copy = self._copies.get(name)
         if copy is None:

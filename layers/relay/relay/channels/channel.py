@@ -218,8 +218,8 @@ class Channel:
     def permits(self, recipient: str) -> bool:
         """True if the channel's `policy.allowed_recipients` lets a webhook's URL name this recipient.
 
-        None permits all names. A name that only a pattern permits must have plain characters (letters, digits, space
-        and `._|@-`), since a pattern such as `dba-*` also matches whole sentences.
+        None permits all names. A name that only a pattern permits must have plain characters alone: letters, digits,
+        space and `._|@-`. A pattern such as `dba-*` also matches whole sentences.
         """
         allowed, name = self.policy.allowed_recipients, recipient.lower()
         if allowed is None or name in allowed:

@@ -8,9 +8,9 @@ first, so a crash at any point loses nothing.
 
 A debt is an owed state that waits: by a message on the retry queue, a row in the ledger's `due` index, or both.
 
-While the ledger fails, a state waits for it on the retry queue for some time. A critical that just came, a state that
-waited in vain, and one that no queue takes are sent without the ledger ("unguarded"), and recorded afterwards: a page
-out of order is better than a lost page.
+While the ledger fails, a state waits for it on the retry queue for some time. Three kinds of states are sent without
+the ledger ("unguarded"), and recorded afterwards: a critical that just came, a state that waited in vain, and a state
+that no queue takes. A page out of order is better than a lost page.
 """
 
 from collections.abc import Callable

@@ -38,9 +38,9 @@ def terminated(
 ) -> AcceptedSignal | None:
     """Terminate all pages of a signal whose state is past. Return the signal with its pages, marked as over.
 
-    None if the signal has no page, and its workflow may still make one that people need: the incident did not end after
-    the signal, or a state is owed. Raises SendError. If xMatters refuses to end one page, the others are terminated
-    first, except after a 401 or 429.
+    None if no page is found, and people may still need one: the incident did not end after the signal, or a state is
+    owed. Raises SendError. If xMatters refuses to end one page, the others are terminated first, except after a 401 or
+    429.
     """
     # Searched again: the workflow may have made a page later, or a second one.
     found = pages.of_request(rest, signal.request_id, deadline)
@@ -67,7 +67,7 @@ def signals_to_terminate(entry: Entry, *, replaces: bool, young_since: float) ->
 
     The incident ended after such a signal; with `replaces`, a newer page for the same recipients is a reason, too. If
     the incident is open again, the pages stay until people are told of that. A signal whose known pages are over is
-    left out if it was sent before `young_since` (epoch seconds): only the workflow of a younger one may make further
+    left out if it was sent before `young_since` (epoch seconds). Only the workflow of a younger one may make further
     pages.
     """
     for index, signal in enumerate(entry.accepted_signals):
@@ -144,9 +144,14 @@ class Followup:
     def follow(self, job: Job, channel: Channel, deadline: Deadline) -> Result:
         """Find the pages of an incident's signals, terminate outdated ones, and ask who heard of its critical.
 
-        The result is `duplicate` if nothing is left to do, `queued` if the follow-up has to run again, and `unsafe` if
-        an API or the ledger failed. Its notice `without_page` has the request ids of signals of which no page was found
-        in time; each is reported once.
+        | outcome | case |
+        | --- | --- |
+        | `duplicate` | nothing is left to do |
+        | `queued` | the follow-up has to run again |
+        | `unsafe` | an API or the ledger failed |
+
+        The notice `without_page` has the request ids of signals of which no page was found in time; each is reported
+        once.
         """
         if channel.rest is None and not channel.asks_about_answers:
             return _result(job, Outcome.DUPLICATE)

@@ -1,7 +1,7 @@
 """Questions to BigPanda after a resolve came: is the incident really over?
 
-Anyone who has the webhook's token can forge a resolve. So, if the channel has an API key, BigPanda is asked before
-anything is announced, ended or dropped: after 3, 15 and 60 s, and then every one to five minutes.
+Anyone who has the webhook's token can forge a resolve. So a channel that has an API key asks BigPanda first, and acts
+on the resolve only then. It asks after 3, 15 and 60 s, and then every one to five minutes.
 
 | BigPanda's answer | what follows |
 | --- | --- |
@@ -93,8 +93,8 @@ class ResolveQuestions:
         """Ask BigPanda if the resolve of a `question` job is true, and record the answer. If it is, queue its signal.
 
         The result is `queued` if the job has to run again, `duplicate` if nothing is left to ask, and `unsafe` if the
-        ledger fails. Its notice `end` is `refuted` if BigPanda denies the resolve, and `unreachable` if the resolve is
-        believed since BigPanda left the question unanswered for too long. Otherwise `end` is None.
+        ledger fails. Its notice `end` is `refuted` if BigPanda denies the resolve. The notice is `unreachable` if the
+        resolve is believed since BigPanda left the question unanswered for too long. Otherwise `end` is None.
         """
         try:
             entry, now = self.ledger.read(entry_key_of(job)), self.clock()

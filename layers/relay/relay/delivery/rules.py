@@ -104,7 +104,7 @@ def judge_change(entry: Entry, state: State, notify_on: AbstractSet[Transition])
     """Judge a state by its change: OWED if `notify_on` (the policy's) has the transition, else UNCHANGED.
 
     The state is compared with each state that may have been announced. A worsening from a better state that was not
-    announced (`entry.eased`) counts, too: a critical is owed after such a warning, although an earlier critical was
+    announced (`entry.eased`) counts, too. So a critical is owed after such a warning, although an earlier critical was
     announced.
     """
     changes = [compare(announced, state) for announced in entry.maybe_announced()]

@@ -1,7 +1,7 @@
 """HTTP endpoints that check credentials: BigPanda's webhook, which takes shares, and xMatters' callbacks.
 
-They answer 401 if the credentials are missing or wrong, and 503 if they can't be checked now, or if the work for a
-request does not end in time.
+They answer 401 if the credentials are missing or wrong. They answer 503 if the credentials can't be checked now, or if
+the work for a request does not end in time.
 """
 
 import base64

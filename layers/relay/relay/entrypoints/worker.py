@@ -2,8 +2,8 @@
 
 Two functions run this code: one for the retry queue (signals), and one for the chore queue. Both can work any job.
 
-To wait, a job gets a new message on the queue for its kind, and Lambda deletes the old one. So a message is received
-again only if a worker crashed, if no queue took the next message, or if this version can't read the job. SQS
+To wait, a job gets a new message on the queue for its kind, and Lambda deletes the old one. A message is received again
+in three cases only: a worker crashed, no queue took the next message, or this version can't read the job. SQS
 dead-letters only such messages. A job from the dead-letter queue is revived: its age and its backoff start again.
 """
 

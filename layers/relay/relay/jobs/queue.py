@@ -1,7 +1,7 @@
 """SQS queues of jobs, and their messages. SQS's rules are checked here, since emulators accept what AWS refuses.
 
-A message's body (envelope) has all that the next attempt needs, and no secret: ASCII-escaped JSON, so that SQS refuses
-no character, with the share's body compressed by zlib in base64.
+A message's body (envelope) has all that the next attempt needs, and no secret. It is JSON in ASCII, so that SQS refuses
+no character. The share's body in it is compressed by zlib, in base64.
 """
 
 import base64

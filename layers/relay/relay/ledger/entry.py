@@ -375,7 +375,7 @@ class Entry(NamedTuple):
         """Return the entry with a newer state that the policy does not announce: nothing is owed any more.
 
         A closed state ends the incident. `is_left_out` is True if only a pause or shadow mode prevents a signal of
-        `state`: then a better state stays in `eased`, so that the next share as bad as `state` is announced.
+        `state`. Then a better state stays in `eased`, so that the next share as bad as `state` is announced.
         """
         eased = state.without_alerts() if self.is_eased_by(state) else None
         if is_left_out and self.eased and state.is_worse_than(self.eased):
@@ -512,8 +512,8 @@ class Entry(NamedTuple):
     def acknowledged(self, target: str, came: float, answered: AcceptedSignal | None = None) -> "Entry":
         """Return the entry with an acknowledgement by the person `target`, which came at `came` (epoch seconds).
 
-        The entry stays as it is if no open state is announced, if it has a later acknowledgement, or if this one is out
-        of date (`is_overtaken`). `answered` is the signal whose page `target` answered; None if unknown.
+        `answered` is the signal whose page `target` answered; None if unknown. The entry stays as it is in three cases:
+        no open state is announced, the entry has a later acknowledgement, or this one is out of date (`is_overtaken`).
         """
         announced = self.announced
         if announced is None or not announced.is_open:
@@ -600,9 +600,9 @@ class Entry(NamedTuple):
     def owing_others(self, row: Row | None, now: float) -> "Entry":
         """Return the entry with its newest state owed to `unanswered_recipients` since `now` (epoch seconds).
 
-        The sweeper finds the debt by `row`. If a state is owed already, its own row becomes due now. The entry stays as
-        it is if nothing is owed and `row` is None, if the newest state is dead-lettered, or if `awaits_others` is False
-        for it.
+        The sweeper finds the debt by `row`. If a state is owed already, `row` is not used: the debt's own row becomes
+        due now. The entry stays as it is in three cases: `awaits_others` is False for the newest state, that state is
+        dead-lettered, or nothing is owed and `row` is None.
         """
         if self.newest is None or not self.awaits_others(self.newest) or self.debt.is_given_up:
             return self
@@ -646,9 +646,9 @@ class Entry(NamedTuple):
     ) -> bool:
         """True if a person's answer to a page, which came at `came` (epoch seconds), is out of date.
 
-        It is if the incident ended or was signalled after `came`, or if an open state was signalled after `answered`,
-        the signal whose page was answered (None if unknown). Signals to further recipients alone do not count; for an
-        acknowledgement, those to the acknowledger alone do not either.
+        `answered` is the signal whose page was answered; None if unknown. The answer is out of date if the incident
+        ended or was signalled after `came`, or if an open state was signalled after `answered`. Signals to further
+        recipients alone do not count; for an acknowledgement, those to the acknowledger alone do not either.
         """
         signals = [
             signal

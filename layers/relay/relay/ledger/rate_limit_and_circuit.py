@@ -2,8 +2,10 @@
 
 A gate is one item of the ledger's table, updated atomically. It counts signals by the second, so that no minute holds
 more than the limit. A signal above the limit gets a slot: the next free time of its line, critical or other. While a
-critical is expected to use its slot, other signals wait. The gate also has the channel's circuit breaker: after
-failures in a row, or a 429, no signal is sent for some time, and then one signal probes xMatters.
+critical is expected to use its slot, other signals wait.
+
+The gate also has the channel's circuit breaker. After failures in a row, or a 429, no signal is sent for some time.
+Then one signal probes xMatters.
 """
 
 import string

@@ -1,8 +1,8 @@
 """The ledger's table in DynamoDB (`Table`), and the entries of incidents in it (`Ledger`).
 
 `Table` has versioned documents with optimistic locking, atomic counters, and one sparse index, `due`, of the items that
-have a shard and a time. A failed version check means "read the item again", not "another writer changed it": a write
-can succeed although its answer is lost, and its repetition then fails.
+have a shard and a time. A failed version check means "read the item again", not "another writer changed it". A
+write can succeed although its answer is lost: its repetition then fails.
 """
 
 import json

@@ -1,7 +1,7 @@
 """Watch over channels' health: judges them in each run of the sweeper, and tells people when one gets sick or well.
 
 The watch has a deadline of its own, after debts were woken and the fallback topic was notified. The next run repeats a
-message that SNS did not accept. A silent channel that owes nothing has no row in the ledger's `due` index, so each
+message that SNS did not accept. A silent channel that owes nothing has no row in the ledger's `due` index. So each
 channel's policy is read when its credentials are probed, about once an hour.
 """
 

@@ -175,9 +175,9 @@ class Sweeper:
     def _overload(self, channel: str, rows: Sequence[DueRow], now: float) -> dict[str, Any] | None:
         """Return a channel's load in the last minute, for the log; None if the channel is within its rate limit.
 
-        The channel is above its limit if more states became owed in the minute, or if more wait than the limit lets
-        through in five minutes. The latter counts only if the circuit is known to be closed: else they may wait because
-        signals fail.
+        The channel is above its limit in two cases: more states became owed in the minute, or more wait than the limit
+        lets through in five minutes. The second case counts only if the circuit is known to be closed, since they may
+        wait because signals fail.
         """
         limit = self.policies.of(channel).max_per_minute
         since = [each.entry.debt.since for each in rows if each.entry.debt.job and not each.entry.is_unreadable]

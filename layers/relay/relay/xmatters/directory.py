@@ -58,9 +58,9 @@ class RestApi:
     ) -> HttpAnswer:
         """Send a request, and return its answer if it is a success (2xx), or has a status in `also`. Raises SendError.
 
-        `path` begins with a slash, and is quoted already. `document` is the JSON body; None for no body. The error is a
-        BadAnswer with the reason UPSTREAM if `says` returns None for a success, or for a 404 without xMatters' error
-        object: such a 404 comes from a proxy, and is an error also if `also` has 404.
+        `path` begins with a slash, and is quoted already. `document` is the JSON body; None for no body. A success for
+        which `says` returns None is a BadAnswer with the reason UPSTREAM. So is a 404 without xMatters' error object,
+        also if `also` has 404: a proxy made it.
         """
         login = Login(rest.auth, rest.base_url)
         body = None if document is None else json.dumps(document).encode()

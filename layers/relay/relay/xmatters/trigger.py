@@ -41,8 +41,9 @@ SHORTEST_ATTEMPT_SECONDS = 0.5
 class XMatters:
     """Client for xMatters' triggers, which accept signals: in-request retries, bounded by the caller's deadline.
 
-    A retry waits for the answer's Retry-After, else for a short random backoff, and is not made if the time left is too
-    short for that. Refused credentials are renewed once, for one attempt more. `random` returns a number from 0 to 1.
+    A retry waits for the answer's Retry-After, or else for a short random backoff. It is not made if the time left is
+    too short for that. Refused credentials are renewed once, for one attempt more. `random` returns a number from 0 to
+    1.
     """
 
     def __init__(
