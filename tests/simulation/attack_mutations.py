@@ -125,28 +125,8 @@ ATTACK_MUTATIONS = (
     _mutation(
         "a member of the body names recipients",
         "delivery.task:send_signal",
-        """
-            Signal(
-                body,
-                decision,
-                recipients,
-                job.signal_id(task.further),
-                job.stamps.correlation_id,
-                attempt=job.stamps.attempts + 1,
-                may_repeat=Flag.MAY_HAVE_PAGED in job.flags or is_repeat,
-            )
-        """,
-        """
-            Signal(
-                body,
-                decision,
-                (*recipients, *task.share.document.get("recipients", ())),
-                job.signal_id(task.further),
-                job.stamps.correlation_id,
-                attempt=job.stamps.attempts + 1,
-                may_repeat=Flag.MAY_HAVE_PAGED in job.flags or is_repeat,
-            )
-        """,
+        "only or task.recipients",
+        '(*(only or task.recipients), *task.share.document.get("recipients", ()))',
     ),
     _mutation(
         "all channels have one limit",

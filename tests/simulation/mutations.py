@@ -44,11 +44,7 @@ MUTATIONS = (
         "a job is let go although its copy was not taken",
         "entrypoints.worker:Worker._put_back_if_waiting",
         "self.outbox.enqueue(again, until=seconds_of(again.not_before or again.received_at))",
-        """
-            self.outbox.enqueue(
-                again, until=seconds_of(again.not_before or again.received_at)
-            ) or True
-        """,
+        "self.outbox.enqueue(again, until=seconds_of(again.not_before or again.received_at)) or True",
         seed=8,
     ),
     Mutation(
@@ -458,10 +454,8 @@ MUTATIONS = (
     Mutation(
         "a fast fail of the circuit counts as a try",
         "delivery.delivery:queue_message",
-        "job = task.job.planned(task.job.plan if plan is None else plan)",
-        """
-            job = task.job.after_attempts(1).planned(task.job.plan if plan is None else plan)
-        """,
+        "task.job.planned(task.job.plan if plan is None else plan)",
+        "task.job.after_attempts(1).planned(task.job.plan if plan is None else plan)",
         seed=3,
     ),
     Mutation(
@@ -665,10 +659,7 @@ MUTATIONS = (
         "each job is kept twice",
         "jobs.queue:Outbox.enqueue",
         "return self._put(self.chores if job.kind in CHORES else self.retries, job, delay)",
-        """
-            queue = self.chores if job.kind in CHORES else self.retries
-            return self._put(queue, job, delay) and self._put(queue, job, delay)
-        """,
+        "return all([self._put(self.chores if job.kind in CHORES else self.retries, job, delay) for _ in range(2)])",
         seed=4,
     ),
     Mutation(
@@ -711,7 +702,6 @@ MUTATIONS = (
         "channels.cache:ChannelCache._read_again",
         "return copy.channel",
         "raise",
-        seed=0,
     ),
     # ---- Loss and order --------------------------------------------------------------------------------------
     Mutation(
@@ -731,14 +721,8 @@ MUTATIONS = (
     Mutation(
         "the fallback is told of the first incident alone",
         "sweeper.fallback_notifier:FallbackNotifier._publish",
-        """
-            debts = [self._debt(each) for each in rows[:MAX_NAMED]]
-            return self.fallback.notify(channel, debts, others=len(rows) - len(debts) + unchecked)
-        """,
-        """
-            debts = [self._debt(each) for each in rows[:1]]
-            return self.fallback.notify(channel, debts)
-        """,
+        "self.fallback.notify(channel, debts, others=len(rows) - len(debts) + unchecked)",
+        "self.fallback.notify(channel, debts[:1])",
         seed=34,
     ),
     Mutation(
@@ -766,10 +750,7 @@ MUTATIONS = (
         "a row outlives its debt",
         "ledger.debt:Debt.settled",
         "Debt(plan=self.plan, attempts=self.attempts, reason=self.reason, revived_at=self.revived_at)",
-        """
-            Debt(row=self.row, plan=self.plan, attempts=self.attempts, reason=self.reason, revived_at=self.revived_at)
-        """,
-        seed=0,
+        "replace(self, since=None, is_notified=False, slot=None)",
     ),
     Mutation(
         "a job that nothing wakes is never handed over",
@@ -900,14 +881,8 @@ MUTATIONS = (
     Mutation(
         "an answer ends what was signalled after it",
         "bigpanda.incident_writer:IncidentWriter._resolve_or_snooze",
-        """
-            if outdated := to_write.outdated():
-                return f"(Not {_DONE[action.deed]}: {outdated}.)"
-        """,
-        """
-            if (outdated := to_write.outdated()) and until == 0:
-                return f"(Not {_DONE[action.deed]}: {outdated}.)"
-        """,
+        "(outdated := to_write.outdated())",
+        "(outdated := to_write.outdated()) and until == 0",
         seed=323,
     ),
     Mutation(
@@ -934,18 +909,8 @@ MUTATIONS = (
     Mutation(
         "nobody reads why an answer did not act",
         "bigpanda.incident_writer:IncidentWriter.write",
-        """
-            if undone != "":
-                text = comment.text(f"{assigned} {undone or ''}".strip())
-                self.rate_limit.wait(to_write.access, "comments")
-                self.bigpanda.comment(to_write.access, to_write.incident, text, deadline)
-        """,
-        """
-            if undone is None:
-                text = comment.text(f"{assigned} {undone or ''}".strip())
-                self.rate_limit.wait(to_write.access, "comments")
-                self.bigpanda.comment(to_write.access, to_write.incident, text, deadline)
-        """,
+        'undone != ""',
+        "undone is None",
         seed=60000068,
     ),
     Mutation(
@@ -1252,20 +1217,8 @@ MUTATIONS = (
     Mutation(
         "a resolve ends one page of a signal that has two",
         "delivery.page_followup:terminated",
-        """
-            for page in ids:
-                try:
-                    if page not in ended:
-                        pages.terminate(rest, page, deadline)
-                except BadAnswer as error:
-                    if error.http_status in OF_ALL_PAGES:
-                        raise
-                    refused = refused if refused and not _is_final(refused) else error
-        """,
-        """
-            for page in ids[:1]:
-                pages.terminate(rest, page, deadline)
-        """,
+        "page not in ended",
+        "page not in ended and page == ids[0]",
         seed=89,
     ),
     Mutation(
@@ -1302,14 +1255,8 @@ MUTATIONS = (
     Mutation(
         "a missing answer counts only if a device is known to have got the page",
         "ledger.receipt:Receipt.missed_step",
-        'Missed.NOBODY_ANSWERED if self._is_late(policy.answered_within_seconds, policy, now) else ""',
-        """
-            (
-                Missed.NOBODY_ANSWERED
-                if self.notified_at and self._is_late(policy.answered_within_seconds, policy, now)
-                else ""
-            )
-        """,
+        "self._is_late(policy.answered_within_seconds, policy, now)",
+        "self.notified_at and self._is_late(policy.answered_within_seconds, policy, now)",
         seed=84,
     ),
     Mutation(
@@ -1364,18 +1311,8 @@ MUTATIONS = (
     Mutation(
         "what is not critical goes at its slot, although criticals wait",
         "ledger.rate_limit_and_circuit:Gate.must_step_back",
-        """
-            (
-                is_critical_waited_for
-                or (not is_due and self.is_waited_for(self.other_line_end, limit.spacing, now))
-            )
-        """,
-        """
-            (
-                not is_due
-                and (is_critical_waited_for or self.is_waited_for(self.other_line_end, limit.spacing, now))
-            )
-        """,
+        "is_critical_waited_for or (not is_due and self.is_waited_for(self.other_line_end, limit.spacing, now))",
+        "not is_due and (is_critical_waited_for or self.is_waited_for(self.other_line_end, limit.spacing, now))",
         seed=3,
     ),
     Mutation(
@@ -1416,13 +1353,8 @@ MUTATIONS = (
     Mutation(
         "the sweeper keeps the policies that its first run read",
         "sweeper.run:SweepPolicies.begin_run",
-        """
-            self.known.clear()
-            self.unread.clear()
-        """,
-        """
-            self.unread.clear()
-        """,
+        "self.known.clear()",
+        "None",
         seed=77,
     ),
     Mutation(
@@ -1456,25 +1388,8 @@ MUTATIONS = (
     Mutation(
         "a critical that failed waits as long as anything else",
         "delivery.delivery:retry_later",
-        """
-            wait_seconds(
-                reason,
-                now - task.age_counts_from,
-                result.exchange.retry_after,
-                services.random(),
-                may_have_acted=result.exchange.may_have_acted,
-                is_critical=task.state.is_critical,
-            )
-        """,
-        """
-            wait_seconds(
-                reason,
-                now - task.age_counts_from,
-                result.exchange.retry_after,
-                services.random(),
-                may_have_acted=result.exchange.may_have_acted,
-            )
-        """,
+        "task.state.is_critical",
+        "False",
         seed=41,
     ),
     Mutation(
@@ -1501,14 +1416,7 @@ MUTATIONS = (
     Mutation(
         "each further signal of a critical that was answered, or told of, begins a new receipt",
         "ledger.entry:Entry.announcing",
-        """
-            (
-                begins
-                and state.is_critical
-                and (newer is None or newer.is_critical)
-                and (is_anew or not receipt.since)
-            )
-        """,
+        "begins and state.is_critical and (newer is None or newer.is_critical) and (is_anew or not receipt.since)",
         "begins and state.is_critical and (newer is None or newer.is_critical)",
         seed=79,
     ),
@@ -1550,14 +1458,8 @@ MUTATIONS = (
     Mutation(
         "a resolve that BigPanda left unanswered is believed although the incident opened again after it",
         "delivery.resolve_questions:ResolveQuestions._believed",
-        """
-            newest = question.entry.newest
-            if newest and question.entry.is_after_claim(newest):
-                self._record(question, lambda end: End(end.at) if end == question.entry.end else end)
-                return Result.of_job(question.job, Outcome.DUPLICATE)
-            return self._over(question, parse_share(question.job.body), notice=notice)
-        """,
-        "return self._over(question, parse_share(question.job.body), notice=notice)",
+        "newest and question.entry.is_after_claim(newest)",
+        "False",
         seed=15,
     ),
     Mutation(
@@ -1654,16 +1556,8 @@ MUTATIONS = (
     Mutation(
         "an answer after an escalation of the same page is not heard",
         "ledger.receipt:Receipt.heard",
-        """
-            for name, text in heard.answers:
-                if text.strip().lower() not in responses.escalate:
-                    return self.answered(name, now)
-        """,
-        """
-            for name, text in heard.answers[:1]:
-                if text.strip().lower() not in responses.escalate:
-                    return self.answered(name, now)
-        """,
+        "text.strip().lower() not in responses.escalate",
+        "text.strip().lower() not in responses.escalate and (name, text) == heard.answers[0]",
         seed=336,
     ),
     Mutation(
