@@ -67,24 +67,6 @@ class _SleepingClock(Clock):
         self.now += seconds if self.passes else 0.0
 
 
-class _DelayedSqs(FakeSqs):
-    """A queue whose messages can be received after their delay."""
-
-    def __init__(self, clock: Clock) -> None:
-        super().__init__()
-        self._clock = clock
-
-    def send_message(self, **message: Any) -> dict[str, str]:
-        """Keep a message, with the time at which it can be received."""
-        return super().send_message(**message, due=self._clock.now + message["DelaySeconds"])
-
-    def receive(self) -> list[dict[str, Any]]:
-        """Take the messages whose delay is over."""
-        awake = [message for message in self.messages if message["due"] <= self._clock.now]
-        self.messages = [message for message in self.messages if message["due"] > self._clock.now]
-        return awake
-
-
 class Attack:
     """One schedule. With an even seed the attacker holds the webhook's token, with an odd seed the callback's.
 
@@ -97,13 +79,11 @@ class Attack:
         self.plan = plan or plan_of(seed)
         self._random, self._odd = Random(f"forgeries {seed}"), Random(f"bodies {seed}")
         clock = _SleepingClock() if self.plan.has_flood_of_resolves else Clock()
-        self._began, self._retries, self._chores = clock.now, _DelayedSqs(clock), _DelayedSqs(clock)
+        self._began = clock.now
         self.vendors = Vendors(self.plan, clock, clock.now, self._say)
         self.relay = Relay(
             FakeSession(self.vendors.take_signal),
             secrets=FakeSecrets(**{name: json.dumps(secret) for name, secret in self.plan.secrets().items()}),
-            retries=self._retries,
-            chores=self._chores,
             bigpanda=FakeSession(self.vendors.bigpanda),
             rest=FakeSession(self.vendors.rest),
             clock=clock,
@@ -141,8 +121,8 @@ class Attack:
         while self.now < LASTS_SECONDS + CALM_SECONDS:
             while deeds and deeds[0][0] <= self.now:
                 deeds.pop(0)[1]()
-            self._work(self._retries)
-            self._work(self._chores)
+            self._work(self.relay.retries)
+            self._work(self.relay.chores)
             self.relay.clock.now += self._step
         is_acknowledged = any(entry.acknowledged_by for entry in self.entries())
         self.problems += broken_invariants(
@@ -276,9 +256,11 @@ class Attack:
         names = [truth.id for truth in self.plan.truths if truth.channel != NEIGHBOUR]
         return self._random.choice([*names, UNKNOWN_INCIDENT])
 
-    def _work(self, queue: _DelayedSqs) -> None:
+    def _work(self, queue: FakeSqs) -> None:
         """Work the jobs of a queue whose delay is over, oldest first, as far as its workers get."""
-        awake, slept = queue.receive(), self.relay.clock.slept
+        now, slept = self.relay.clock.now, self.relay.clock.slept
+        awake = [message for message in queue.messages if message["visible_at"] <= now]
+        queue.messages = [message for message in queue.messages if message["visible_at"] > now]
         seconds = WORKERS * self._step if self.plan.has_flood_of_resolves else math.inf
         while awake and seconds > 0:
             slept.clear()

@@ -180,10 +180,6 @@ class Invariants(Played):
         elif status != 503:
             self._problem(f"a callback was answered {status}")
 
-    def began(self, process: Process) -> None:
-        """Note the start of a process."""
-        self.running.add(process)
-
     def ended(self, process: Process) -> None:
         """Note the end or the death of a process, and check the invariants."""
         self.running.discard(process)

@@ -174,7 +174,7 @@ class Phones(Session):
         is_critical &= document["active"]
         is_marked = "X-Relay-May-Repeat" in headers
         delivery, share = headers["X-Relay-Delivery-Id"], document["share"]
-        channel, incident = _channel(url), document.get("entry", document["id"])
+        channel, incident = urlsplit(url).path.split("/")[-2], document.get("entry", document["id"])
         post = Post(world.process(), delivery, began, incident, share, channel, is_critical, is_marked)
         post.calls_boss = BOSS in url.rpartition("recipients=")[2].split(",")
         if incident in self.story.poison and world.process().name.startswith("worker"):
@@ -406,7 +406,3 @@ class Phones(Session):
     def _answer(self, status: int, headers: Mapping[str, str] | None = None, body: bytes = b"") -> HttpAnswer:
         self.edge.end()
         return HttpAnswer(status, headers or {}, body)
-
-
-def _channel(url: str) -> str:
-    return urlsplit(url).path.split("/")[-2]

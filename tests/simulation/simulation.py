@@ -756,7 +756,7 @@ class Simulation:
             then(process)
 
         process = Process(name, frozenset(incidents), ended, works)
-        self.invariants.began(process)
+        self.invariants.running.add(process)
         self.world.start(process, lambda: work(process), at_most=at_most)
         return process
 
