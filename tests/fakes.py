@@ -560,6 +560,10 @@ class Relay:
         """Return the statuses of all signals as words, in the order in which they were sent."""
         return " ".join(json.loads(call.body)["incident"]["status"] for call in self.session.calls)
 
+    def rung(self) -> list[str]:
+        """Return the recipients in the URL of each signal."""
+        return [call.url.partition("recipients=")[2] for call in self.session.calls]
+
     def sweep_for(self, seconds: float, step: float = 60.0) -> None:
         """Let time pass, and workers work. The sweeper runs at the end of each step."""
         end = self.clock.now + seconds

@@ -17,6 +17,8 @@ from relay.xmatters.signal import Decision, Signal
 
 TOKEN = "inbound-token-5f1c"
 CALLBACK_TOKEN = "callback-token-77e1"
+# Members of a secret's `xmatters` for a channel that takes callbacks.
+CALLBACK = {"callback": {"token": CALLBACK_TOKEN}}
 API_KEY = "7d3c9a52-url-key"
 TRIGGER_URL = (
     f"https://acme.xmatters.com/api/integration/1/functions/3e1c8c1e-0f0e-4d8c-9d3d-1f6a2b7c9d10/triggers"

@@ -26,6 +26,8 @@ class Tenant:
         self.makes_pages = True
         # Request ids of signals without a page.
         self.hidden: set[str] = set()
+        # Further pages of each signal, such as a workflow makes.
+        self.further_pages: list[dict[str, str]] = []
         # Number of accepted signals.
         self.signals = 0
         # Ids of the pages that were ended, in order.
@@ -93,7 +95,7 @@ class Tenant:
             return []
         number = request_id.removeprefix("r")
         status = "TERMINATED" if f"page-{number}" in self.ended else "ACTIVE"
-        return [{"id": f"page-{number}", "eventId": f"40800{number}", "status": status}]
+        return [{"id": f"page-{number}", "eventId": f"40800{number}", "status": status}, *self.further_pages]
 
 
 def _audit(happened: str) -> dict[str, Any]:

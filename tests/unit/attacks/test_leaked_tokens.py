@@ -61,7 +61,7 @@ def test_flood_of_callbacks_writes_a_few_comments_a_minute_and_the_rest_later() 
 
     relay = tenant_relay(
         tenant,
-        xmatters={"callback": {"token": samples.CALLBACK_TOKEN}},
+        xmatters=samples.CALLBACK,
         access=ACCESS,
         bigpanda=FakeSession(noted),
     )

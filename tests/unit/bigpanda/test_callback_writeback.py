@@ -241,7 +241,7 @@ def test_incident_is_not_assigned_to_the_acknowledger_of_a_page_from_before_its_
     relay = xmatters_tenant.new_relay(
         Tenant(),
         policy={"confirm_resolve": False},
-        xmatters={"callback": {"token": samples.CALLBACK_TOKEN}},
+        xmatters=samples.CALLBACK,
         access={"api_key": "BPU-canary", "environment_id": "e1", "assign": True},
         bigpanda=FakeSession(USERS, DONE),
     )
@@ -256,7 +256,7 @@ def test_end_of_an_acknowledged_incident_goes_to_its_owner_alone_if_the_policy_i
     relay = plain_relay(
         Tenant().accept,
         policy={"quiet_after_acknowledge": is_quiet},
-        xmatters={"callback": {"token": samples.CALLBACK_TOKEN}, "recipients": ["Ops"]},
+        xmatters=samples.CALLBACK | {"recipients": ["Ops"]},
     )
     relay.play("critical 5 response:Acknowledge 0 ok")
     assert relay.statuses() == "critical ok"

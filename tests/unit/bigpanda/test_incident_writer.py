@@ -26,7 +26,7 @@ def new_relay(*steps: Step, triggers: Sequence[Step] = ()) -> Relay:
         Tenant(),
         *triggers,
         policy={"confirm_resolve": False},
-        xmatters={"callback": {"token": samples.CALLBACK_TOKEN}, "recipients": ["Ops"]},
+        xmatters=samples.CALLBACK | {"recipients": ["Ops"]},
         access={"api_key": "BPU-canary", "environment_id": "e1", "actions": ACTIONS, "reconcile": False},
         bigpanda=FakeSession(*steps or (DONE,)),
     )
@@ -183,7 +183,7 @@ def test_xmatters_is_asked_ever_more_rarely_about_an_answer_that_it_confirmed_un
 # ---- Several people answer -------------------------------------------------------------------------------------------
 
 
-def assigning(*, down_for: float = 0.0) -> Relay:
+def assigning(tenant: Tenant | None = None, *, down_for: float = 0.0) -> Relay:
     """Return a relay that assigns incidents to `jane` and `ed`, and whose BigPanda is down at first."""
 
     def answer(call: Call) -> HttpAnswer:
@@ -194,12 +194,12 @@ def assigning(*, down_for: float = 0.0) -> Relay:
         name = "jane" if "jane" in call.url else "ed"
         return HttpAnswer(200, {}, json.dumps({"Resources": [{"id": f"U-{name}", "userName": name}]}).encode())
 
-    tenant = Tenant()
+    tenant = tenant or Tenant()
     tenant.status |= {"jane": "ACTIVE", "ed": "ACTIVE"}
     relay = tenant_relay(
         tenant,
         policy={"confirm_resolve": False},
-        xmatters={"callback": {"token": samples.CALLBACK_TOKEN}, "recipients": ["Ops"]},
+        xmatters=samples.CALLBACK | {"recipients": ["Ops"]},
         access={"api_key": "BPU-canary", "environment_id": "e1", "assign": True, "reconcile": False},
         bigpanda=FakeSession(answer),
     )
@@ -252,20 +252,9 @@ def test_acknowledged_test_page_is_not_looked_for_in_bigpanda() -> None:
     assert (writes(relay), relay.dead_letters.messages) == ([], [])
 
 
-def test_answer_to_a_page_that_the_workflow_made_later_is_verified() -> None:
-    relay = assigning()
+def test_answer_to_a_page_that_the_workflow_made_later_is_verified(tenant: Tenant) -> None:
+    relay = assigning(tenant)
     relay.play("critical 15 15")
-    read = relay.rest.steps[0]
-    assert callable(read)
-
-    def with_second(call: Call) -> HttpAnswer:
-        found = read(call)
-        if "requestId=" not in call.url:
-            return found
-        document = json.loads(found.body)
-        document["data"].append(document["data"][0] | {"id": "page-1b", "eventId": "9"})
-        return HttpAnswer(200, {}, json.dumps(document).encode())
-
-    relay.rest.steps = [with_second]
+    tenant.further_pages = [{"id": "page-1b", "eventId": "9", "status": "ACTIVE"}]
     relay.play("response:Acknowledge@page-1b=jane 0 30")
     assert assigned(relay) == ["U-jane"]

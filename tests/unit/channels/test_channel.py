@@ -114,7 +114,7 @@ def test_invalid_secret_is_refused_with_the_key_that_is_wrong(place: str, value:
     assert str(caught.value).startswith(f"{place}{message}")
 
 
-CALLBACK, WITH_REST = {"callback": {"token": samples.CALLBACK_TOKEN}}, {"rest": REST}
+WITH_REST = {"rest": REST}
 
 
 @pytest.mark.parametrize(
@@ -122,12 +122,12 @@ CALLBACK, WITH_REST = {"callback": {"token": samples.CALLBACK_TOKEN}}, {"rest": 
     [
         # Nothing could prove it, or not in that time.
         *(
-            ({f"{step}_within_seconds": 59}, CALLBACK, {}, f"{step}_within_seconds")
+            ({f"{step}_within_seconds": 59}, samples.CALLBACK, {}, f"{step}_within_seconds")
             for step in ("notified", "answered")
         ),
         *(({f"{step}_within_seconds": 60}, {}, {}, f"{step}_within_seconds") for step in ("notified", "answered")),
         ({"notified_within_seconds": 60}, {}, {"api_key": "BPU-1"}, "notified_within_seconds"),
-        ({"unanswered_recipients": ["Boss"]}, CALLBACK, {}, "unanswered_recipients"),
+        ({"unanswered_recipients": ["Boss"]}, samples.CALLBACK, {}, "unanswered_recipients"),
         # BigPanda or people would hear of a canary, or it would prove nothing.
         ({"canary": True}, WITH_REST, {"api_key": "BPU-1"}, "needs a channel without bigpanda"),
         *(
@@ -141,7 +141,7 @@ CALLBACK, WITH_REST = {"callback": {"token": samples.CALLBACK_TOKEN}}, {"rest": 
             "needs a channel without unanswered_recipients",
         ),
         # Nobody could verify who answers.
-        ({}, CALLBACK, ACTIONS, r"bigpanda\.actions: resolve and snooze need xmatters\.rest"),
+        ({}, samples.CALLBACK, ACTIONS, r"bigpanda\.actions: resolve and snooze need xmatters\.rest"),
         *(
             ({}, WITH_REST, ACTIONS | {"actions": {"Done": action}}, "snooze needs minutes, and nothing else has them")
             for action in ({"do": "snooze"}, {"do": "resolve", "minutes": 5})

@@ -142,10 +142,12 @@ def test_critical_that_opens_again_rings_although_its_resolve_had_no_follow_up_a
 @pytest.mark.parametrize("failures", [0, 4])
 def test_recipients_of_a_webhook_are_recorded_once_the_table_takes_writes(failures: int, tenant: Tenant) -> None:
     access = {"api_key": "BPU-x", "environment_id": "e1", "reconcile": False}
-    xmatters = {"callback": {"token": samples.CALLBACK_TOKEN}}
-    policy = {"confirm_resolve": False}
     relay = xmatters_tenant.new_relay(
-        tenant, policy=policy, xmatters=xmatters, access=access, bigpanda=FakeSession(DONE)
+        tenant,
+        policy={"confirm_resolve": False},
+        xmatters=samples.CALLBACK,
+        access=access,
+        bigpanda=FakeSession(DONE),
     )
     relay.session.steps = [*[samples.refused(503)] * failures, tenant.accept]
     update, ends = relay.dynamodb.update_item, relay.clock.now + 60
@@ -311,7 +313,7 @@ def test_answer_does_not_resolve_an_incident_that_gets_worse_while_bigpanda_is_s
     relay = xmatters_tenant.new_relay(
         tenant,
         policy={"confirm_resolve": False},
-        xmatters={"callback": {"token": samples.CALLBACK_TOKEN}, "recipients": ["Ops"]},
+        xmatters=CALLBACK,
         access=access | {"actions": {"Acknowledge": {"do": "resolve"}}},
         bigpanda=FakeSession(bigpanda),
     )
@@ -465,7 +467,7 @@ def test_recipients_who_were_signalled_meanwhile_are_not_signalled_again_with_th
         relay.sweep(60)
     table.before_next(lambda: relay.wake(0))
     relay.play("critical", alerts=[{"id": "a1"}, {"id": "a2"}])
-    assert [call.url.partition("recipients=")[2] for call in relay.session.calls] == ["Ops", "Boss", "Ops"]
+    assert relay.rung() == ["Ops", "Boss", "Ops"]
 
 
 def test_further_recipients_are_signalled_of_a_critical_whose_record_failed_once(tenant: Tenant) -> None:
@@ -481,7 +483,7 @@ def test_further_recipients_are_signalled_of_a_critical_whose_record_failed_once
 
     relay.session.steps = [accepts]
     relay.play("critical 7m")
-    assert rung(relay) == ["Ops", "Boss"]
+    assert relay.rung() == ["Ops", "Boss"]
 
 
 def test_critical_is_owed_to_further_recipients_alone_if_the_topic_is_told_while_an_update_is_sent(
@@ -501,16 +503,16 @@ def test_critical_is_owed_to_further_recipients_alone_if_the_topic_is_told_while
     # Only the ledger says that the message of the sweeper is for further recipients.
     relay.dynamodb.failure = TABLE_DOWN
     relay.play("0 60 60 60 60")
-    assert (rung(relay), len(relay.sns.published)) == (["Ops", "Ops"], 1)
+    assert (relay.rung(), len(relay.sns.published)) == (["Ops", "Ops"], 1)
     relay.dynamodb.failure = None
     relay.play("5m")
-    assert rung(relay) == ["Ops", "Ops", "Boss"]
+    assert relay.rung() == ["Ops", "Ops", "Boss"]
 
 
 def test_critical_that_comes_again_rings_all_if_the_policy_has_no_rule_for_flaps() -> None:
     relay = new_relay(policy={"notify_on": ["opened", "eased", "worsened"]}, xmatters=CALLBACK)
     relay.play("critical 60 response:Acknowledge@page-1=anna 60 warning 60 critical 60")
-    assert rung(relay) == ["Ops", "anna", "Ops"]
+    assert relay.rung() == ["Ops", "anna", "Ops"]
 
 
 def test_incident_has_the_priority_of_its_route_or_else_of_its_status_also_of_an_unknown_one() -> None:
@@ -625,18 +627,14 @@ def test_incident_that_ended_and_opened_again_while_its_signal_was_sent_rings_ag
 
 # ---- Flaps -----------------------------------------------------------------------------------------------------------
 
-CALLBACK = {"callback": {"token": samples.CALLBACK_TOKEN}, "recipients": ["Ops"]}
-
-
-def rung(relay: Relay) -> list[str]:
-    return [call.url.partition("recipients=")[2] for call in relay.session.calls]
+CALLBACK: dict[str, Any] = samples.CALLBACK | {"recipients": ["Ops"]}
 
 
 def test_flapping_incident_that_is_as_bad_again_rings_the_acknowledger_alone(tenant: Tenant) -> None:
     policy = {"flap": {"transitions": 9, "minutes": 30}, "min_seconds_between_signals": 0, "confirm_resolve": False}
     relay = xmatters_tenant.new_relay(tenant, policy=policy, xmatters=CALLBACK)
     relay.play("critical 15 response:Acknowledge@page-1=jane 15 warning 15 critical 15")
-    assert rung(relay) == ["Ops", "jane", "jane"]
+    assert relay.rung() == ["Ops", "jane", "jane"]
 
 
 def test_acknowledgement_counts_for_nothing_once_the_channel_takes_no_callbacks(tenant: Tenant) -> None:
@@ -644,7 +642,7 @@ def test_acknowledgement_counts_for_nothing_once_the_channel_takes_no_callbacks(
     relay.play("critical 15 response:Acknowledge@page-1=jane 15")
     relay.edit_secret(lambda document: document["xmatters"].pop("callback"))
     relay.play("15m warning 15")
-    assert rung(relay) == ["Ops", "Ops"]
+    assert relay.rung() == ["Ops", "Ops"]
 
 
 @pytest.mark.parametrize(
@@ -677,7 +675,7 @@ def test_further_recipients_do_not_wait_for_the_calm_with_an_update_that_does() 
     relay = new_relay(policy=late | {"flap": {"transitions": 2, "minutes": 60}}, xmatters=CALLBACK)
     relay.play("warning 2 ok 2 warning 2 critical 2", alerts=["a1"])
     assert relay.play("critical 10m", alerts=["a1", "a2"]) == ["queued flapping"]
-    assert rung(relay)[-2:] == ["Ops", "Ops,Boss"]
+    assert relay.rung()[-2:] == ["Ops", "Ops,Boss"]
 
 
 def test_page_of_an_incident_that_flapped_ends_although_a_pause_holds_its_resolve(tenant: Tenant) -> None:
@@ -711,7 +709,7 @@ def test_signal_to_the_acknowledger_that_is_recorded_late_counts_as_one_of_a_cha
     table.failure = None
     relay.play("20 20")
     last = relay.entry().accepted_signals[-1]
-    assert (rung(relay), last.is_for_acknowledger, last.is_further) == (["Ops", "jane"], True, False)
+    assert (relay.rung(), last.is_for_acknowledger, last.is_further) == (["Ops", "jane"], True, False)
 
 
 API = {"api_key": "BPU-x", "environment_id": "e1", "reconcile": False}
@@ -726,7 +724,7 @@ def test_tags_that_only_bigpandas_api_shows_ring_nobody(is_found: bool) -> None:
     stamp, came = int(relay.clock.now), timestamp(relay.clock.now)
     body = samples.body(changedOn=stamp, **WEB)
     worked(relay, samples.job(body=body, version=(stamp, stamp), received_at=came, url_recipients=(), found=is_found))
-    assert rung(relay) == (["Ops"] if is_found else ["Ops", "Web"])
+    assert relay.rung() == (["Ops"] if is_found else ["Ops", "Web"])
 
 
 @pytest.mark.parametrize(
@@ -745,7 +743,7 @@ def test_late_tag_rings_its_recipients_unless_a_person_answered_or_snoozed_or_th
     relay = new_relay(policy=ROUTED, xmatters=CALLBACK)
     relay.play(events)
     relay.play("comment", **WEB, **said)
-    assert rung(relay) == ["Ops", "Web"][: 1 + is_rung]
+    assert relay.rung() == ["Ops", "Web"][: 1 + is_rung]
 
 
 def test_route_by_the_status_of_a_change_that_the_policy_does_not_announce_rings_nobody() -> None:
@@ -804,7 +802,7 @@ def test_snooze_ends_what_is_owed_to_further_recipients() -> None:
     relay.session.steps = [samples.accepted("r2")]
     relay.play("20m")
     relay.play("comment 10m", snooze={"snoozed": False})
-    assert set(rung(relay)) == {"Ops", "Boss"}
+    assert set(relay.rung()) == {"Ops", "Boss"}
     assert len(relay.entry().accepted_signals) == 1
 
 
@@ -812,7 +810,7 @@ def test_critical_that_rang_while_it_was_snoozed_is_told_of_once_nobody_answers(
     relay = new_relay(policy=LATE, xmatters=CALLBACK)
     relay.play("critical", snooze={"snoozed": True})
     relay.play("critical 10m", snooze={"snoozed": False}, alerts=["a1"])
-    assert (rung(relay)[-1], len(relay.sns.published)) == ("Boss", 1)
+    assert (relay.rung()[-1], len(relay.sns.published)) == ("Boss", 1)
 
 
 def rung_by_replay(relay: Relay, job: Job) -> list[str]:
@@ -822,7 +820,7 @@ def rung_by_replay(relay: Relay, job: Job) -> list[str]:
     relay.close_circuits()
     relay.clock.now += 60
     worked(relay, job)
-    return rung(relay)[sent:]
+    return relay.rung()[sent:]
 
 
 @pytest.mark.parametrize("event", ["", "comment", "late tag"])
@@ -838,7 +836,7 @@ def test_signal_to_further_recipients_is_dead_lettered_with_a_removed_channel_an
     removed.play("10m")
     worked(removed, *copies)
     [job] = relay.dead_letters.jobs()
-    assert (job.stamps.reason, rung(relay)[-1]) == ("channel_removed", "Boss")
+    assert (job.stamps.reason, relay.rung()[-1]) == ("channel_removed", "Boss")
     assert rung_by_replay(relay, job) == ["Boss"]
 
 
@@ -916,7 +914,7 @@ def test_missing_page_of_all_is_told_although_that_of_the_further_recipients_is_
     # Both pages are looked for once xMatters' REST API works again.
     tenant.replies["events"] = samples.refused(503)
     relay.play("2m", alerts=["a1"])
-    assert rung(relay) == ["Ops", "Boss"]
+    assert relay.rung() == ["Ops", "Boss"]
     relay.play("comment 4m", alerts=["a1", "a2"])
     tenant.replies.clear()
     relay.play("15m")

@@ -51,7 +51,7 @@ def test_people_are_asked_about_before_pages_are_searched(tenant: Tenant) -> Non
 
 
 def test_pages_that_the_ledger_knows_are_compared_before_xmatters_is_asked_about_others(tenant: Tenant) -> None:
-    callback = {"callback": {"token": samples.CALLBACK_TOKEN}, "recipients": ["Ops"]}
+    callback = samples.CALLBACK | {"recipients": ["Ops"]}
     access = {"api_key": "BPU-1", "environment_id": "e1"}
     relay = new_relay(tenant, xmatters=callback, access=access, policy={"confirm_resolve": False})
     relay.play("critical 300 ok 300 critical 60")
@@ -62,7 +62,7 @@ def test_pages_that_the_ledger_knows_are_compared_before_xmatters_is_asked_about
 
 
 def test_callback_that_names_no_page_costs_no_request(tenant: Tenant) -> None:
-    callback = {"callback": {"token": samples.CALLBACK_TOKEN}, "recipients": ["Ops"]}
+    callback = samples.CALLBACK | {"recipients": ["Ops"]}
     relay = new_relay(tenant, xmatters=callback, access={"api_key": "BPU-1", "environment_id": "e1"})
     tenant.makes_pages = False
     relay.play("critical 300")

@@ -18,7 +18,7 @@ DOWN = EndpointConnectionError(endpoint_url="https://sqs")
 
 def new_relay(*, has_bigpanda: bool = True, **members: Any) -> Relay:
     access = {"api_key": "BPU1", **members} if has_bigpanda else None
-    return plain_relay(xmatters={"callback": {"token": samples.CALLBACK_TOKEN}}, access=access)
+    return plain_relay(xmatters=samples.CALLBACK, access=access)
 
 
 def request(document: Any = None, **changes: Any) -> Request:

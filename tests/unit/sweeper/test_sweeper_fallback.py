@@ -39,7 +39,7 @@ def test_debt_that_was_settled_after_the_index_was_read_is_left_out() -> None:
 
 @pytest.mark.parametrize("reply", [DOWN, samples.accepted()], ids=["owed", "unheard"])
 def test_critical_that_eased_after_the_index_was_read_is_left_out(reply: HttpAnswer) -> None:
-    table, xmatters = HookedDynamoDb(), {"callback": {"token": samples.CALLBACK_TOKEN}}
+    table, xmatters = HookedDynamoDb(), samples.CALLBACK
     relay = new_relay(reply, DOWN, dynamodb=table, policy={"notified_within_seconds": 300}, xmatters=xmatters)
     relay.play("critical 0")
     table.before["batch_get_item", 0] = lambda: relay.play("warning")
@@ -89,7 +89,7 @@ def test_message_names_the_last_known_page_of_the_critical_alone(before: str, af
 
 def test_message_about_an_owed_critical_tells_of_that_and_not_of_the_receipt_of_its_first_signal() -> None:
     policy = {"notified_within_seconds": 300, "notify_on": ["opened", "grew", "resolved"]}
-    relay = new_relay(policy=policy, xmatters={"callback": {"token": samples.CALLBACK_TOKEN}})
+    relay = new_relay(policy=policy, xmatters=samples.CALLBACK)
     relay.play("critical 60", alerts=[{"id": "a1"}])
     relay.session.steps = [DOWN]
     relay.play("critical 5m", alerts=[{"id": "a1"}, {"id": "a2"}])
@@ -201,7 +201,7 @@ class TestPhones:
         """Such a critical is told of once, so that a call that is left out never comes."""
         relay = new_relay(
             policy={"notified_within_seconds": 300},
-            xmatters={"callback": {"token": samples.CALLBACK_TOKEN}},
+            xmatters=samples.CALLBACK,
             numbers=self.NUMBERS[:1],
         )
         relay.post(id="i1", description="disk is full", alerts=[])
