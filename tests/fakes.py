@@ -196,8 +196,8 @@ class HookedDynamoDb(FakeDynamoDb):
 TABLE_DOWN = ClientError({"Error": {"Code": "InternalServerError", "Message": "come again"}}, "PutItem")
 
 
-def table_down() -> None:
-    """Raise the error that a call of the table raises while DynamoDB is down."""
+def table_down(*_: object, **__: object) -> Any:
+    """Raise the error that a call of AWS raises while DynamoDB, or another service, is down."""
     raise TABLE_DOWN.with_traceback(None)
 
 

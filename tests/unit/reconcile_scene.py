@@ -105,6 +105,10 @@ class Scene:
         """Let BigPanda have these incidents, and no others."""
         self.tenant.incidents = list(incidents)
 
+    def delay(self, seconds: float) -> None:
+        """Let BigPanda take so long for each answer."""
+        self.tenant.before_answer = lambda: self.relay.clock.sleep(seconds)
+
     def run_twice(self) -> dict[str, Any]:
         """Make a reconcile run, and a second one after differences had time to settle; return its findings."""
         self.run()

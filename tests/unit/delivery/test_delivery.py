@@ -10,7 +10,7 @@ from relay.delivery.task import recorded_state
 from relay.failures import QueueError
 from relay.ledger.accepted_signal import AcceptedSignal
 from tests import samples
-from tests.fakes import TABLE_DOWN, Relay, Step, hooked, new_relay, secrets_of, table_down, worked
+from tests.fakes import TABLE_DOWN, Relay, Step, hooked, new_relay, once, secrets_of, table_down, worked
 from tests.unit.states import state
 
 LATER = 1_800_000_001
@@ -370,12 +370,7 @@ def test_share_that_is_not_accepted_is_kept_where_something_takes_it_or_is_unsaf
 
 def test_people_are_told_of_a_refused_critical_although_its_first_message_and_the_record_of_its_end_failed() -> None:
     relay, table = hooked(REFUSED)
-
-    def once(_: object) -> None:
-        relay.retries.before = lambda _: None
-        raise NO.with_traceback(None)
-
-    relay.retries.before = once
+    relay.retries.before = once(table_down)
     # The claim is the second write of the table's items, the gate's being the first.
     table.before["update_item", 2] = table_down
     relay.share()

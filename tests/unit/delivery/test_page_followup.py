@@ -18,7 +18,7 @@ from relay.ledger.entry import Entry
 from relay.ledger.table import stored_row
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
-from tests.fakes import HIDDEN_WHILE_WORKED, TABLE_DOWN, Call, FakeSession, Relay, Step, dies, slow, worked
+from tests.fakes import HIDDEN_WHILE_WORKED, TABLE_DOWN, Call, FakeSession, Relay, Step, dies, slow, table_down, worked
 from tests.unit.xmatters_tenant import Tenant, listed, new_relay, pages
 
 DOWN = samples.refused(503)
@@ -437,7 +437,7 @@ class LosesAnswers(FakeDynamoDb):
         answer = super().update_item(**request)
         if self.loses_next and request["Key"]["pk"]["S"].startswith("incident/"):
             self.loses_next = False
-            raise TABLE_DOWN.with_traceback(None)
+            table_down()
         return answer
 
 

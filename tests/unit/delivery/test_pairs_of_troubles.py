@@ -42,24 +42,13 @@ def tenant() -> Tenant:
     return made
 
 
-def refuse_next_follow_up(relay: Relay) -> None:
-    """Let the chore queue refuse the next follow-up."""
-
-    def refuse(message: dict[str, Any]) -> None:
-        if read_envelope(message["MessageBody"]).kind == "followup":
-            relay.chores.before = lambda _: None
-            raise TABLE_DOWN.with_traceback(None)
-
-    relay.chores.before = refuse
-
-
 def refuse_gates(relay: Relay) -> Any:
     """Let the table refuse each update of the rate limiter; return the table's own update, which ends that."""
     update = relay.dynamodb.update_item
 
     def without_gates(**request: Any) -> Any:
         if request["Key"]["pk"]["S"].startswith("gate/"):
-            raise TABLE_DOWN.with_traceback(None)
+            table_down()
         return update(**request)
 
     relay.dynamodb.update_item = without_gates  # type: ignore[method-assign]
@@ -74,7 +63,7 @@ def test_pages_end_although_a_queue_refuses_the_follow_up_of_a_resolve_once(tena
     relay.play("critical 20 critical 20")
     relay.session.steps = [samples.refused(503), samples.refused(503), samples.refused(503), tenant.accept]
     relay.play("ok")
-    refuse_next_follow_up(relay)
+    relay.chores.before = once(table_down)
     relay.wake(400)
     assert tenant.ended == ["page-1"]
 
@@ -83,7 +72,7 @@ def test_pages_end_although_a_queue_refuses_the_follow_up_of_a_resolve_that_a_pa
     relay = xmatters_tenant.new_relay(tenant)
     relay.play("critical 20 20 20")
     relay.change_policy(pauses=[samples.pause("keep", until=8 * 3600)], notified_within_seconds=0)
-    refuse_next_follow_up(relay)
+    relay.chores.before = once(table_down)
     assert relay.play("ok") == ["queued paused"]
     relay.sweep_for(120)
     assert (tenant.ended, relay.statuses(), relay.entry().debt.reason) == (["page-1"], "critical", "paused")
@@ -154,7 +143,7 @@ def test_recipients_of_a_webhook_are_recorded_once_the_table_takes_writes(failur
 
     def throttled(**request: Any) -> Any:
         if request["Key"]["pk"]["S"].startswith("shared/") and relay.clock.now < ends:
-            raise TABLE_DOWN.with_traceback(None)
+            table_down()
         return update(**request)
 
     relay.dynamodb.update_item = throttled  # type: ignore[method-assign]
@@ -187,7 +176,7 @@ def test_page_is_found_although_the_rate_limiter_failed_and_a_queue_refuses_the_
     relay.session.steps = [samples.refused(503), samples.refused(503), samples.refused(503), tenant.accept]
     relay.play("critical")
     refuse_gates(relay)
-    refuse_next_follow_up(relay)
+    relay.chores.before = once(table_down)
     relay.wake(400)
     assert [signal.pages for signal in relay.entry().accepted_signals] == [("page-1",)]
 
@@ -281,11 +270,8 @@ def test_pause_and_shadow_mode_are_learnt_within_seconds_while_the_table_cannot_
     relay.play("critical 20")
     signals = len(relay.session.calls)
 
-    def unread(**_: Any) -> Any:
-        raise TABLE_DOWN.with_traceback(None)
-
     for table in (relay.dynamodb, relay.credentials):
-        table.get_item = unread  # type: ignore[method-assign]
+        table.get_item = table_down  # type: ignore[method-assign]
     pauses = [samples.pause("keep")]
     relay.edit_secret(
         lambda secret: secret["policy"].update({"pauses": pauses} if change == "pause" else {"mode": change})
@@ -474,11 +460,8 @@ def test_further_recipients_are_signalled_of_a_critical_whose_record_failed_once
     table = HookedDynamoDb()
     relay = xmatters_tenant.new_relay(tenant, policy=LATE, xmatters=CALLBACK, dynamodb=table)
 
-    def refuses() -> None:
-        raise TABLE_DOWN
-
     def accepts(call: Call) -> HttpAnswer:
-        table.before_next(refuses)
+        table.before_next(table_down)
         return tenant.accept(call)
 
     relay.session.steps = [accepts]

@@ -12,7 +12,7 @@ from relay.ledger.debt import Ticket, Wait
 from relay.ledger.rate_limit_and_circuit import Gate, MinuteLimit, RateLimiter
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
-from tests.fakes import TABLE_DOWN, Clock, HookedDynamoDb
+from tests.fakes import Clock, HookedDynamoDb, table_down
 from tests.unit.states import NOW
 
 
@@ -139,12 +139,8 @@ def test_signals_whose_own_limit_cannot_be_read_use_up_no_limit_of_the_channel()
     line = Line(limit=5, dynamodb=table)
     policy = replace(line.channel.policy, max_per_minute_per_recipients=5)
     own = replace(line.channel, policy=policy)
-
-    def fail() -> None:
-        raise TABLE_DOWN.with_traceback(None)
-
     for _ in range(10):
-        table.before_next(fail, after=1)
+        table.before_next(table_down, after=1)
         with pytest.raises(LedgerError):
             line.rate_limiter.enter(own, ("Ops",), is_critical=False, slot=None)
     assert line.ticket()

@@ -192,11 +192,7 @@ def test_incident_is_left_to_the_next_run_if_the_last_half_minute_of_a_run_has_b
     lists(scene, i2=[OWN])
     scene.run()
     pages = len(scene.relay.bigpanda.calls)
-
-    def wait() -> None:
-        scene.relay.clock.now += 785 / pages
-
-    scene.tenant.before_answer = wait
+    scene.delay(785 / pages)
     assert "failure" not in scene.run()
     assert (asked(scene), reported(scene)) == ([], 0)
     scene.tenant.before_answer = lambda: None

@@ -138,7 +138,7 @@ class TestMissed:
         scene = make_scene()
         scene.has(listed(scene))
         scene.tenant.faults["/e1/incidents/"] = lambda _: answer(scene.tenant.incidents[0] | poor)
-        scene.tenant.before_answer = lambda: scene.relay.clock.sleep(1)
+        scene.delay(1)
         scene.run()
         scene.relay.clock.now += 90
         began = scene.relay.clock.now

@@ -38,14 +38,7 @@ def pages(scene: Scene, number: int, *, seconds: float = 2.0, statuses: Sequence
     turns = zip(names, cycle(statuses), strict=False)
     scene.has(*(incident(scene.relay.clock, name, status=status) for name, status in turns))
     scene.tenant.page_size = 10
-    delay(scene, seconds)
-
-
-def delay(scene: Scene, seconds: float) -> None:
-    def wait() -> None:
-        scene.relay.clock.now += seconds
-
-    scene.tenant.before_answer = wait
+    scene.delay(seconds)
 
 
 def settled(scene: Scene) -> None:
@@ -129,7 +122,7 @@ class TestTime:
         scene.relay.retries.messages.clear()
         pages(scene, 3)
         settled(scene)
-        delay(scene, 300.0)
+        scene.delay(300.0)
         assert scene.run()["failure"] == "the run took too long"
         assert queued(scene) == ["i000"]
         asked = [call.url for call in scene.relay.bigpanda.calls if "/incidents/i000" in call.url]
@@ -141,7 +134,7 @@ class TestTime:
         order = queries(scene)
         assert len(order) == 5
         scene.relay.bigpanda.calls.clear()
-        delay(scene, 810 / 5)
+        scene.delay(810 / 5)
         scene.run()
         began = queries(scene)
         assert began == order[:2]
@@ -150,7 +143,7 @@ class TestTime:
             "there was no time for 3 of 5 listings"
         ]
         scene.relay.bigpanda.calls.clear()
-        delay(scene, 0.0)
+        scene.delay(0.0)
         scene.run()
         assert queries(scene) == order[2:] + order[:2]
 
@@ -168,7 +161,7 @@ class TestFailures:
 
     def test_host_that_hangs_is_not_asked_again_for_a_while(self, scene: Scene) -> None:
         with_channels(scene, dba={"reconcile_query": "a = 1"})
-        delay(scene, 5)
+        scene.delay(5)
         scene.tenant.faults["folder="] = lambda _: HttpAnswer(504, {}, b"")
         found = scene.relay.reconcile()
         assert sorted(each["reason"] for each in found.values()) == ["circuit_open", "upstream"]

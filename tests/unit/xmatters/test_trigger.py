@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections.abc import Callable
 from copy import replace
 from ssl import SSLCertVerificationError, SSLEOFError
 from typing import Any
@@ -329,6 +330,14 @@ def test_no_attempt_or_wait_goes_beyond_the_deadline(takes: float, chance: float
 # ---- Credentials -----------------------------------------------------------------------------------------------------
 
 
+def sent_after(relay: Relay, edit: Callable[[dict[str, Any]], object], **how: Any) -> SendResult:
+    """Send a signal to the channel as it was before an edit of its secret."""
+    channel = relay.channels.get("noc")
+    relay.edit_secret(edit)
+    relay.clock.now += 11
+    return relay.xmatters.send(channel, samples.SIGNAL, Deadline(8, relay.clock), **how)
+
+
 @pytest.mark.parametrize("status", [401, 403])
 @pytest.mark.parametrize("secret", [None, ChannelUnreadable("down"), "not json", "removed"])
 def test_signal_is_not_sent_again_without_new_credentials(status: int, secret: str | Exception | None) -> None:
@@ -349,33 +358,28 @@ def test_signal_is_sent_again_once_and_at_once_to_the_new_url_of_a_rotated_trigg
     status: int, again: HttpAnswer, request_id: str | None
 ) -> None:
     relay = new_relay(samples.refused(status), again)
-    channel = relay.channels.get("noc")
-    relay.edit_secret(lambda document: document["xmatters"].update(trigger_url=channel.trigger_url + "x"))
-    relay.clock.now += 11
-    sent = relay.xmatters.send(channel, samples.SIGNAL, Deadline(8, relay.clock), max_attempts=1)
+    sent = sent_after(relay, lambda document: document["xmatters"].update(trigger_url=NEW_URL), max_attempts=1)
     assert (sent.attempts, sent.request_id, relay.clock.slept) == (2, request_id, [])
 
 
 def test_attempt_with_old_credentials_takes_none_of_the_inline_attempts_with_the_new_ones() -> None:
-    relay = new_relay(FORBIDDEN, DOWN, DOWN, OK)
-    channel = relay.channels.get("noc")
-    relay.edit_secret(lambda document: document["xmatters"].update(trigger_url=channel.trigger_url + "x"))
-    relay.clock.now += 11
-    sent = relay.xmatters.send(channel, samples.SIGNAL, Deadline(8, relay.clock))
+    sent = sent_after(
+        new_relay(FORBIDDEN, DOWN, DOWN, OK), lambda document: document["xmatters"].update(trigger_url=NEW_URL)
+    )
     assert (sent.attempts, sent.request_id) == (4, "r1")
 
 
 @pytest.mark.parametrize("status", [401, 404])
 @pytest.mark.parametrize("is_routed", [False, True])
 def test_signal_waits_for_the_queue_if_the_new_secret_names_other_people(status: int, is_routed: bool) -> None:
-    relay = new_relay(samples.refused(status))
-    channel = relay.channels.get("noc")
-    routes = [{"when": {"status": ["critical"]}, "recipients": ["Others"]}] if is_routed else []
-    relay.edit_secret(lambda document: document.update(policy={**document.get("policy", {}), "routes": routes}))
-    others = channel.recipients if is_routed else ["Others"]
-    relay.edit_secret(lambda document: document["xmatters"].update(recipients=list(others), trigger_url=NEW_URL))
-    relay.clock.now += 11
-    sent = relay.xmatters.send(channel, samples.SIGNAL, Deadline(8, relay.clock))
+    def rename(document: dict[str, Any]) -> None:
+        document["xmatters"]["trigger_url"] = NEW_URL
+        if is_routed:
+            document["policy"] = {"routes": [{"when": {"status": ["critical"]}, "recipients": ["Others"]}]}
+        else:
+            document["xmatters"]["recipients"] = ["Others"]
+
+    sent = sent_after(new_relay(samples.refused(status)), rename)
     assert (sent.attempts, reason(sent)) == (1, "credentials")
 
 
