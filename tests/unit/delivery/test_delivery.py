@@ -200,9 +200,7 @@ def test_people_are_told_of_a_critical_that_xmatters_refused_while_the_table_was
     relay.share()
     relay.wake(60)
     relay.dynamodb.failure = None
-    for _ in range(4):
-        relay.sweep(60)
-        relay.wake(0)
+    relay.sweep_for(240)
     assert (relay.entry().debt.is_given_up, len(relay.dead_letters.messages)) == (True, 1)
     [told] = relay.sns.published
     assert told["Subject"] == "CRITICAL, xMatters did not notify: incident i1 of channel noc"

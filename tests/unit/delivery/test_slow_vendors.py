@@ -44,9 +44,7 @@ def test_people_are_asked_about_before_pages_are_searched(tenant: Tenant) -> Non
     relay.rest.steps = [slow(relay.clock, 1.6, tenant.rest)]
     tenant.audits = {f"page-{number}": ["DELIVERED", "Acknowledge"] for number in range(1, 9)}
     relay.play(f"{OUTAGE} {END} " * 3 + "critical")
-    for _ in range(6):
-        relay.wake(60)
-        relay.sweep(0)
+    relay.sweep_for(360)
     assert (tenant.audited[-1], relay.sns.published) == ("page-7", [])
 
 

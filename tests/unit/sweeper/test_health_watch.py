@@ -106,7 +106,7 @@ def test_people_are_told_once_until_another_recipient_is_found(company: Tenant) 
 def test_people_are_not_told_again_because_a_check_had_no_answer(status: int, company: Tenant) -> None:
     company.on_call, company.status["jdoe"] = {}, "INACTIVE"
     relay = watched(company, "Ops", "jdoe")
-    relay.sweep_for(25 * HOUR)
+    relay.sweep_for(25 * HOUR, step=600)
     relay.rest.steps = [samples.refused(status)]
     relay.sweep_for(2 * HOUR)
     relay.rest.steps = [company.rest]
@@ -122,7 +122,7 @@ def test_check_has_few_recipients_and_all_have_their_turn(company: Tenant) -> No
     for expected in (10, 20, 30):
         relay.sweep_for(HOUR)
         assert len([path for path in company.paths if path.startswith("people/")]) == expected
-    relay.sweep_for(30 * HOUR)
+    relay.sweep_for(30 * HOUR, step=600)
     assert sorted(set(messages(relay))) == [f'- "{name}": no user and no group of that name' for name in names]
     assert len(messages(relay)) < 40
 

@@ -73,9 +73,7 @@ def test_debts_that_a_pause_holds_do_not_keep_a_half_open_circuit_from_its_probe
     relay.retries.messages.clear()
     relay.change_policy(pauses=[samples.pause("keep", when={"environment": ["staging"]})])
     relay.session.steps = [samples.accepted()]
-    for _ in range(5):
-        relay.sweep(60)
-        relay.wake(0)
+    relay.sweep_for(300)
     assert (relay.entry("p1").announced is not None, relay.entry("s1").announced) == (True, None)
 
 

@@ -132,9 +132,7 @@ def test_topic_is_told_of_alerts_that_join_a_critical_while_each_signal_may_have
     relay.play("critical 60", alerts=[{"id": "a1"}])
     relay.session.steps = [samples.refused(504)]
     relay.play("critical", alerts=[{"id": "a1"}, {"id": "a2"}])
-    for _ in range(8):
-        relay.wake(60)
-        relay.sweep(0)
+    relay.sweep_for(480)
     assert subjects(relay) == ["incident i1 of channel noc"]
 
 
