@@ -850,25 +850,49 @@ def test_acknowledged_critical_of_a_removed_channel_is_owed_to_nobody(owed_for: 
     assert (relay.dead_letters.messages, relay.entry().debt.is_owed) == ([], False)
 
 
-def test_verified_answer_acts_although_xmatters_fails_once_after_bigpanda_did(tenant: Tenant) -> None:
-    access = API | {"actions": {"Resolve": {"do": "resolve"}}}
-    refused, ends = samples.refused(503), 0.0
+def resolved_by_answer(tenant: Tenant) -> Relay:
+    """Return a relay whose critical a person resolved while BigPanda was down. Just before its end xMatters fails."""
 
     def bigpanda(_: Call) -> HttpAnswer:
-        return refused if relay.clock.now < ends else DONE
+        return samples.refused(503) if began <= relay.clock.now < began + 420 else DONE
 
     relay = xmatters_tenant.new_relay(
-        tenant, policy={"confirm_resolve": False}, xmatters=CALLBACK, access=access, bigpanda=FakeSession(bigpanda)
+        tenant,
+        policy={"confirm_resolve": False},
+        xmatters=CALLBACK,
+        access=API | {"actions": {"Resolve": {"do": "resolve"}}},
+        bigpanda=FakeSession(bigpanda),
     )
-    relay.play("critical 30")
-    ends = relay.clock.now + 420
-    relay.play("response:Resolve@page-1=jane 30 60 120 180")
-    tenant.replies["people"] = refused
+    began = relay.clock.now + 31
+    relay.play("critical 30 response:Resolve@page-1=jane 30 60 120 180")
+    tenant.replies["people"] = samples.refused(503)
+    return relay
+
+
+def is_resolved(relay: Relay) -> bool:
+    """Return if the last call of BigPanda resolved the incident; fail if a call said that the answer is unverified."""
+    assert not any(b"Unverified" in (call.body or b"") for call in relay.bigpanda.calls)
+    return relay.bigpanda.calls[-1].url.endswith("/resolve")
+
+
+def test_verified_answer_acts_although_xmatters_fails_once_after_bigpanda_did(tenant: Tenant) -> None:
+    relay = resolved_by_answer(tenant)
     relay.play("60")
     tenant.replies.clear()
     relay.play("900 900 900")
-    assert relay.bigpanda.calls[-1].url.endswith("/resolve")
-    assert not any(b"Unverified" in (call.body or b"") for call in relay.bigpanda.calls)
+    assert is_resolved(relay)
+
+
+def test_verified_answer_is_dead_lettered_and_no_comment_if_xmatters_cannot_be_asked_for_too_long(
+    tenant: Tenant,
+) -> None:
+    relay = resolved_by_answer(tenant)
+    relay.play(" ".join(["900"] * 25))
+    [job] = relay.dead_letters.jobs()
+    assert job.stamps.reason == "expired"
+    tenant.replies.clear()
+    worked(relay, job)
+    assert is_resolved(relay)
 
 
 @pytest.mark.parametrize("is_snoozed", [False, True])
@@ -905,31 +929,6 @@ def test_missing_page_of_all_is_told_although_that_of_the_further_recipients_is_
         "CRITICAL, nobody answered",
         "CRITICAL, xMatters did not notify",
     ]
-
-
-def test_verified_answer_is_dead_lettered_and_no_comment_if_xmatters_cannot_be_asked_for_too_long(
-    tenant: Tenant,
-) -> None:
-    access, ends = API | {"actions": {"Resolve": {"do": "resolve"}}}, 0.0
-
-    def bigpanda(_: Call) -> HttpAnswer:
-        return samples.refused(503) if relay.clock.now < ends else DONE
-
-    relay = xmatters_tenant.new_relay(
-        tenant, policy={"confirm_resolve": False}, xmatters=CALLBACK, access=access, bigpanda=FakeSession(bigpanda)
-    )
-    relay.play("critical 30")
-    ends = relay.clock.now + 420
-    relay.play("response:Resolve@page-1=jane 30 60 120")
-    tenant.replies["people"] = samples.refused(503)
-    for _ in range(25):
-        relay.play("900")
-    assert not any(b"Unverified" in (call.body or b"") for call in relay.bigpanda.calls)
-    [job] = relay.dead_letters.jobs()
-    assert job.stamps.reason == "expired"
-    tenant.replies.clear()
-    worked(relay, job)
-    assert relay.bigpanda.calls[-1].url.endswith("/resolve")
 
 
 def test_share_in_a_pause_waits_for_the_record_of_a_signal_without_the_ledger_unless_the_incident_ended_since() -> None:

@@ -48,24 +48,21 @@ def test_people_are_asked_about_before_pages_are_searched(tenant: Tenant) -> Non
     assert (tenant.audited[-1], relay.sns.published) == ("page-7", [])
 
 
-def test_pages_that_the_ledger_knows_are_compared_before_xmatters_is_asked_about_others(tenant: Tenant) -> None:
+@pytest.mark.parametrize(
+    ("events", "page"),
+    [("critical 300 ok 300 critical 60", "page-3"), ("critical 300", "")],
+    ids=["a page that the ledger knows", "no page, and the ledger knows none"],
+)
+def test_callback_costs_no_request_if_xmatters_need_not_be_asked_about_pages(
+    events: str, page: str, tenant: Tenant
+) -> None:
     callback = samples.CALLBACK | {"recipients": ["Ops"]}
     access = {"api_key": "BPU-1", "environment_id": "e1"}
     relay = new_relay(tenant, xmatters=callback, access=access, policy={"confirm_resolve": False})
-    relay.play("critical 300 ok 300 critical 60")
+    tenant.makes_pages = bool(page)
+    relay.play(events)
     asked = len(relay.rest.calls)
-    relay.call_back("response", text="Not me", page="page-3", person="Ops", at=None)
-    relay.wake(0)
-    assert len(relay.rest.calls) == asked
-
-
-def test_callback_that_names_no_page_costs_no_request(tenant: Tenant) -> None:
-    callback = samples.CALLBACK | {"recipients": ["Ops"]}
-    relay = new_relay(tenant, xmatters=callback, access={"api_key": "BPU-1", "environment_id": "e1"})
-    tenant.makes_pages = False
-    relay.play("critical 300")
-    asked = len(relay.rest.calls)
-    relay.call_back("response", text="Not me", page="", person="Ops", at=None)
+    relay.call_back("response", text="Not me", page=page, person="Ops", at=None)
     relay.wake(0)
     assert len(relay.rest.calls) == asked
 
