@@ -1,15 +1,75 @@
-"""python-xmatters against xMatters' stand-in: events, people, groups, on-call, audits, annotations, errors, OAuth."""
+"""python-xmatters, a client of xMatters that others wrote, run against the stand-in over https.
 
-from collections.abc import Sequence
+It was written for the real xMatters, so it judges the stand-in independently. It runs as a process of its own, in an
+environment that `make checks` installs. Where it contradicts xMatters' documents or recordings, a test states the
+difference, and the docstring of the stand-in's module names it.
+"""
+
+import json
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
-from sandbox.server.in_process import Box
-from tests.clients.driving import Outcome, python_xmatters
-from tests.stand_in import BASIC, OAUTH, acknowledge, signal
+import pytest
+
+from sandbox.server.in_process import Box, running
+from tests.stand_in import BASIC, OAUTH, TENANT, acknowledge, signal
 
 PASSWORD = {"username": BASIC["username"], "password": BASIC["password"]}
 CLIENT = {"client_id": OAUTH["client_id"], **PASSWORD}
+PYTHON = Path(__file__).parents[2] / ".venv-python-xmatters/bin/python"
+DRIVER = Path(__file__).parent / "drive_python_xmatters.py"
+# Well above the time of any test: a client that never ends must not stop the whole run.
+SECONDS = 120
+
+
+@pytest.fixture(scope="module")
+def running_box() -> Iterator[Box]:
+    """A stand-in whose xMatters speaks https, shared by a module's tests."""
+    with running(is_https=True) as box:
+        yield box
+
+
+@pytest.fixture
+def box(running_box: Box) -> Iterator[Box]:
+    """The stand-in with the tests' people and groups; emptied after each test."""
+    running_box.xmatters.people.declare(TENANT)
+    yield running_box
+    running_box.clear()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Outcome of one call of the client.
+
+    Attributes:
+        value: what the client returned, as JSON types; None after an error.
+        error: name of the exception that the client raised; None without one.
+        message: the exception's text.
+    """
+
+    value: Any = None
+    error: str | None = None
+    message: str = ""
+
+
+def python_xmatters(box: Box, login: Mapping[str, str], calls: Sequence[Sequence[Any]]) -> list[Outcome]:
+    """Let python-xmatters do calls, and return the outcome of each; `drive_python_xmatters` describes the calls."""
+    if not PYTHON.exists():
+        pytest.fail("python-xmatters is not installed: run 'make checks'")
+    steps = [[[each] if isinstance(each, str) else list(each) for each in call] for call in calls]
+    command = [str(PYTHON), "-I", str(DRIVER)]
+    said = {"url": box.xmatters_url, "login": dict(login), "calls": steps}
+    # Nothing else of this process's environment: a proxy would be asked for 127.0.0.1.
+    environment = {"PATH": "/usr/bin:/bin", "REQUESTS_CA_BUNDLE": str(box.xmatters_authority)}
+    done = subprocess.run(
+        command, input=json.dumps(said), env=environment, capture_output=True, text=True, timeout=SECONDS, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return [Outcome(**each) for each in json.loads(done.stdout)]
 
 
 def event(name: str) -> list[Any]:

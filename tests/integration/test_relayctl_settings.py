@@ -1,8 +1,6 @@
 """relayctl channel plan, apply, export and undo with AWS in memory."""
 
 import json
-import os
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -165,14 +163,8 @@ class TestApplyThatFails:
 
     def test_ctrl_c_leaves_the_channel_old_or_new(self, operator: Operator, tmp_path: Path) -> None:
         # The second channel's first move of a label: AWSCURRENT.
-        ends = once(lambda **_: os.kill(os.getpid(), signal.SIGINT), at=3)
-        operator.hooks["before-call.secretsmanager.UpdateSecretVersionStage"] = ends
-        # A shell lets its background jobs ignore the signal, such as `make test &`.
-        usual = signal.signal(signal.SIGINT, signal.default_int_handler)
-        try:
-            done = run(operator, "apply", tmp_path, "--yes", code=130)
-        finally:
-            signal.signal(signal.SIGINT, usual)
+        operator.hooks["before-call.secretsmanager.UpdateSecretVersionStage"] = once(interrupted, at=3)
+        done = run(operator, "apply", tmp_path, "--yes", code=130)
         assert done.stdout.splitlines()[-1] == "1 of 3 applied"
         assert self.presets(operator) == ["parity", "oncall", "oncall"]
         stages = {stage for name in "abc" for each in versions(operator, name).values() for stage in each}
