@@ -132,6 +132,7 @@ def transformed(path: Path, parameters: Mapping[str, str]) -> dict[str, Any]:
     return dict(translator.translate(document, parameter_values=ASKED | dict(parameters)))
 
 
+@cache
 def of_clone(**parameters: str) -> Stack:
     """Return the stack of this clone's template; parameters that are not given have their defaults."""
     return stack(TEMPLATE, parameters)

@@ -50,14 +50,12 @@ def test_every_sample_event_belongs_to_a_function() -> None:
     assert REFUSED.keys() | CLAIMED <= EVENTS.keys()
 
 
-# API Gateway sends every body in base64, since all media types are binary.
-@pytest.mark.parametrize("is_base64", [False, True], ids=["text", "base64"])
 @pytest.mark.parametrize(("function", "name"), REQUESTS)
-def test_built_endpoint_answers_every_sample_request(world: World, function: str, name: str, is_base64: bool) -> None:
+def test_built_endpoint_answers_every_sample_request(world: World, function: str, name: str) -> None:
     event = EVENTS[name]
     content = event["body"].encode()
-    encoded = {"body": base64.b64encode(content).decode(), "isBase64Encoded": True}
-    answer = world.post(function, event | encoded if is_base64 else event)
+    # API Gateway sends every body in base64, since all media types are binary.
+    answer = world.post(function, event | {"body": base64.b64encode(content).decode(), "isBase64Encoded": True})
     if name in REFUSED:
         assert (answer["status"], REFUSED[name] in answer["detail"], world.queued()) == (400, True, [0, 0, 0])
     elif name in CLAIMED:

@@ -19,6 +19,8 @@ from tests import samples
 from tests.fakes import TABLE_DOWN, FakeSecrets, Relay
 from tests.integration.live import HOSTS, LOOPBACK, Received, site
 
+# Nobody listens there, and no name of it is looked up.
+NOWHERE = "http://127.0.0.1:1"
 # The core has the same spelling in URLs, forms, JSON and HTML; the characters around it have different ones.
 CORE = "magpie"
 AUTHS: dict[str, dict[str, str]] = {
@@ -45,10 +47,10 @@ INBOUND = {
 def document(
     url: str,
     auth: dict[str, str],
-    bigpanda_url: str = "https://api.bigpanda.io",
+    bigpanda_url: str = NOWHERE,
     *,
     assign: bool = False,
-    rest_url: str | None = "https://acme.xmatters.com",
+    rest_url: str | None = NOWHERE,
     callbacks: bool = False,
 ) -> dict[str, Any]:
     """Return a secret with a magpie in every position that takes one."""

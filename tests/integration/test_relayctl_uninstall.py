@@ -50,22 +50,17 @@ class TestDrain:
         assert len(pauses) == 4, "three pauses of the drain, and one of the revocation mark"
         assert not exists(operator)
 
-    def test_drain_is_refused_at_once_while_shares_still_come(self, operator: Operator, logs: Logs) -> None:
+    def test_drain_is_refused_at_once_while_shares_still_come_also_of_a_channel_that_aws_does_not_list_yet(
+        self, operator: Operator, logs: Logs
+    ) -> None:
         operator.keep("noc")
+        operator.listing = {"SecretList": []}
         logs.share("noc", 30)
         began = operator.clock.now
         done = remove(operator, "--yes", code=1)
         assert "channel noc: shares still come" in done.stderr
         assert "Disable AutoShare in BigPanda first" in done.stderr
         assert (exists(operator), operator.clock.now) == (True, began)
-
-    def test_channel_that_secrets_manager_does_not_list_yet_is_drained_as_any_other(
-        self, operator: Operator, logs: Logs
-    ) -> None:
-        operator.keep("noc")
-        operator.listing = {"SecretList": []}
-        logs.share("noc", 30)
-        assert "channel noc: shares still come" in remove(operator, "--yes", code=1).stderr
         assert operator.run_json("status", "--channel", "noc")["channels"][0]["channel"] == "noc"
 
     def test_nothing_is_drained_if_a_log_group_is_gone(self, operator: Operator) -> None:
