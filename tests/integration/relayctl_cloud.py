@@ -23,6 +23,8 @@ import pytest
 from botocore.loaders import create_loader
 from click.testing import CliRunner, Result
 from moto import mock_aws
+from moto.core.models import DEFAULT_ACCOUNT_ID
+from moto.logs.models import logs_backends
 
 from relay.delivery.fallback_messages import Fallback
 from relay.delivery.task import entry_key_of, recorded_state
@@ -146,7 +148,8 @@ class Operator:
         self.secrets = client("secretsmanager")
         self.dynamodb = client("dynamodb")
         for function in FUNCTIONS:
-            client("logs").create_log_group(logGroupName=f"/aws/lambda/{STACK}-{function}")
+            # Not by a call, of which each test would make six.
+            logs_backends[DEFAULT_ACCOUNT_ID][REGION].create_log_group(f"/aws/lambda/{STACK}-{function}", tags={})
         self.table = f"{STACK}-LedgerTable-1"
         self.dynamodb.create_table(TableName=self.table, **LEDGER_TABLE)
         self.ledger = Ledger(Table(self.dynamodb, self.table, self.clock))

@@ -87,12 +87,12 @@ class TestList:
 
 
 def test_every_message_is_read_although_sqs_counts_late(operator: Operator, tmp_path: Path) -> None:
-    operator.put(*jobs(60))
+    operator.put(*jobs(25))
     names = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
     operator.hooks["after-call.sqs.GetQueueAttributes"] = lambda parsed, **_: parsed.update(
         Attributes=parsed["Attributes"] | dict.fromkeys(names, "3")
     )
-    assert operator.run_json("dlq", "export", str(tmp_path / "jobs"))["exported"] == 60
+    assert operator.run_json("dlq", "export", str(tmp_path / "jobs"))["exported"] == 25
 
 
 def slow_queue(operator: Operator, answers: int) -> str:
@@ -116,14 +116,14 @@ each_verb = pytest.mark.parametrize("verb", COUNTS)
 
 @each_verb
 def test_verb_fails_and_counts_what_it_had_no_time_to_read(operator: Operator, tmp_path: Path, verb: str) -> None:
-    operator.put(*jobs(25))
-    said = slow_queue(operator, 2)
+    operator.put(*jobs(12))
+    said = slow_queue(operator, 1)
     arguments = verb.replace("FILE", str(tmp_path / "jobs")).split()
     none = operator.run("dlq", *arguments, "--channel", "x", code=1)
     assert (none.stdout, none.stderr.splitlines()[-1]) == ("", f"Error: none of those that were read matched; {said}")
     done = operator.run_json("dlq", *arguments, code=1)
-    assert (done[COUNTS[verb]], done["unread"]) == (20, 5)
-    operator.put(*jobs(25 - operator.visible()))
+    assert (done[COUNTS[verb]], done["unread"]) == (10, 2)
+    operator.put(*jobs(12 - operator.visible()))
     (tmp_path / "jobs").unlink(missing_ok=True)
     assert said in operator.run("dlq", *arguments, code=1).stderr.splitlines()
 
@@ -186,14 +186,14 @@ class TestReplay:
         assert "waiting               1" in done.stdout.splitlines()
 
     def test_ctrl_c_stops_replay_after_the_current_batch(self, operator: Operator) -> None:
-        operator.put(*jobs(90))
+        operator.put(*jobs(30))
         operator.on_send = once(partial(signal.raise_signal, signal.SIGINT))
         done = operator.run("dlq", "replay", "--yes", code=130)
-        assert "left                  80" in done.stdout.splitlines()
+        assert "left                  20" in done.stdout.splitlines()
         assert done.stderr.splitlines()[0] == "stopping after the current step; Ctrl-C again stops at once"
-        assert set(on_queue(operator)) == {f"i{n}" for n in range(10, 90)}
+        assert set(on_queue(operator)) == {f"i{n}" for n in range(10, 30)}
         [audit] = audits(done)
-        assert (audit["counts"]["waiting"], audit["counts"]["left"]) == (10, 80)
+        assert (audit["counts"]["waiting"], audit["counts"]["left"]) == (10, 20)
 
     def test_replay_leaves_messages_whose_hold_is_over_to_other_readers(self, operator: Operator) -> None:
         operator.put(*jobs(12))
@@ -474,9 +474,9 @@ class TestExport:
 
 @pytest.fixture
 def exported(operator: Operator, tmp_path: Path) -> Path:
-    """File with 25 jobs that are no longer on the queue."""
+    """File with 12 jobs that are no longer on the queue."""
     path = tmp_path / "jobs.jsonl"
-    operator.put(*jobs(25))
+    operator.put(*jobs(12))
     operator.run("dlq", "export", str(path), code=0)
     operator.run("dlq", "drop", "--all", *WHY, "--yes", code=0)
     return path
@@ -487,14 +487,14 @@ class TestImport:
         self, operator: Operator, exported: Path
     ) -> None:
         done = operator.run("dlq", "import", str(exported), code=0)
-        assert done.stdout.splitlines() == ["25 of 25 lines are in the dead-letter queue"]
+        assert done.stdout.splitlines() == ["12 of 12 lines are in the dead-letter queue"]
         [audit] = audits(done)
         assert (audit["verb"], audit["who"], audit["file"]) == ("dlq import", ARN, "jobs.jsonl")
-        assert audit["counts"] == {"lines": 25, "sent": 25, "left": 0}
+        assert audit["counts"] == {"lines": 12, "sent": 12, "left": 0}
         operator.work()
         assert operator.asked == []
         found = {name: each._replace(dead_lettered_at=None) for name, each in on_queue(operator).items()}
-        assert found == {each.incident_id: each._replace(dead_lettered_at=None) for each in jobs(25)}
+        assert found == {each.incident_id: each._replace(dead_lettered_at=None) for each in jobs(12)}
 
     @pytest.mark.parametrize(
         ("dead", "last"),
@@ -522,17 +522,17 @@ class TestImport:
         with exported.open("a") as file:
             file.write("hello\n")
         done = operator.run("dlq", "import", str(exported), "--json")
-        assert (done.exit_code, done.stdout, "nothing was sent: line 26: it" in done.stderr) == (2, "", True)
+        assert (done.exit_code, done.stdout, "nothing was sent: line 13: it" in done.stderr) == (2, "", True)
         assert operator.visible() == 0
 
     def test_import_ends_at_a_batch_that_sqs_refuses(self, operator: Operator, exported: Path) -> None:
         operator.refused = {"SendMessageBatch": "InternalError"}
         done = operator.run("dlq", "import", str(exported), code=1)
-        assert done.stdout == "0 of 25 lines are in the dead-letter queue; import the file again\n"
+        assert done.stdout == "0 of 12 lines are in the dead-letter queue; import the file again\n"
         assert "SQS refused" in done.stderr
 
     def test_ctrl_c_stops_an_import_after_the_current_batch(self, operator: Operator, exported: Path) -> None:
         operator.on_send = lambda: signal.raise_signal(signal.SIGINT)
         done = operator.run("dlq", "import", str(exported), code=130)
-        assert done.stdout == "10 of 25 lines are in the dead-letter queue; import the file again\n"
-        assert audits(done)[0]["counts"] == {"lines": 25, "sent": 10, "left": 15}
+        assert done.stdout == "10 of 12 lines are in the dead-letter queue; import the file again\n"
+        assert audits(done)[0]["counts"] == {"lines": 12, "sent": 10, "left": 2}
