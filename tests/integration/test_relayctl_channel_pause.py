@@ -105,14 +105,3 @@ def test_undo_says_that_it_undoes_no_pause(operator: Operator) -> None:
     operator.keep("payments")
     run(operator, "pause", "payments", "--until", TEN, "--keep")
     assert "relayctl channel resume ends pauses" in run(operator, "undo", "payments", "--yes", code=3).stderr
-
-
-def test_undo_and_settings_files_leave_pauses_alone(operator: Operator, tmp_path: Any) -> None:
-    operator.keep("payments")
-    run(operator, "export", str(tmp_path))
-    run(operator, "pause", "payments", "--until", TEN, "--keep")
-    assert "pauses" not in (tmp_path / "payments.yaml").read_text()
-    run(operator, "plan", str(tmp_path))
-    run(operator, "set", "payments", "--set", "policy.max_per_minute=30")
-    run(operator, "undo", "payments", "--yes")
-    assert pauses(operator) == [stored()]

@@ -1,7 +1,6 @@
 """relayctl channel rotate and revoke, the marks of other verbs, and last uses in channel show; AWS in memory."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,7 +29,8 @@ def keep(operator: Operator, xmatters: Any = None, **members: Any) -> None:
 
 
 def rotate(operator: Operator, *arguments: str, code: int = 0) -> Result:
-    return operator.run("channel", "rotate", "payments", *arguments, code=code)
+    """Rotate a credential of the channel; standard input has a new one."""
+    return operator.run("channel", "rotate", "payments", *arguments, typed=f"{CANARY}-new", code=code)
 
 
 def use(operator: Operator, age: str, *, ago: float = 0.0) -> None:
@@ -95,19 +95,10 @@ class TestRetire:
 
 @pytest.mark.usefixtures("local")
 class TestOutward:
-    @pytest.fixture
-    def secret_file(self, tmp_path: Path) -> str:
-        path = tmp_path / "new"
-        path.touch(mode=0o600)
-        path.write_text(f"{CANARY}-new")
-        return f"@{path}"
-
-    def test_new_password_of_the_rest_api_is_checked_and_stored(
-        self, operator: Operator, box: Box, secret_file: str
-    ) -> None:
+    def test_new_password_of_the_rest_api_is_checked_and_stored(self, operator: Operator, box: Box) -> None:
         box.events.declare(BASIC | {"password": f"{CANARY}-new"})
         keep(operator, {"rest": {"base_url": box.xmatters_url, "auth": BASIC}})
-        done = rotate(operator, "rest", "--password", secret_file)
+        done = rotate(operator, "rest", "--password", "-")
         assert operator.secret("payments")["xmatters"]["rest"]["auth"]["password"] == f"{CANARY}-new"
         assert "check xMatters REST API, detail 127.0.0.1 lets the channel's user read pages, state ok" in done.stdout
         assert "key xmatters.rest.auth.password, old ***, new ***" in done.stdout
@@ -117,26 +108,22 @@ class TestOutward:
         assert operator.secret("payments")["xmatters"]["rest"]["auth"] == BASIC
 
     @pytest.mark.parametrize("kind", ["rest", "trigger"])
-    def test_password_that_xmatters_rejects_is_refused(
-        self, operator: Operator, box: Box, secret_file: str, kind: str
-    ) -> None:
+    def test_password_that_xmatters_rejects_is_refused(self, operator: Operator, box: Box, kind: str) -> None:
         box.events.declare(BASIC)
         trigger = {"trigger_url": f"{box.xmatters_url}/api/integration/1/functions/f1/triggers", "auth": BASIC}
         keep(operator, trigger | {"rest": {"base_url": box.xmatters_url, "auth": BASIC}})
         before = operator.secret_text("payments")
-        done = rotate(operator, kind, "--password", secret_file, code=1)
+        done = rotate(operator, kind, "--password", "-", code=1)
         assert "nothing was stored. relayctl channel set does not ask the vendor" in done.stderr
         assert (CANARY in done.output, operator.secret_text("payments")) == (False, before)
         assert box.attempts() == [], "no signal is sent"
 
     @pytest.mark.parametrize(("status", "code"), [(200, 0), (401, 1), (503, 0)])
-    def test_key_that_bigpanda_rejects_is_refused(
-        self, operator: Operator, secret_file: str, status: int, code: int
-    ) -> None:
+    def test_key_that_bigpanda_rejects_is_refused(self, operator: Operator, status: int, code: int) -> None:
         with site(answering(status, {"items": [], "total": 0})) as bigpanda:
             access = {"api_key": f"{CANARY}-old", "base_url": bigpanda.url, "environment_id": "e1"}
             keep(operator, bigpanda=access)
-            done = rotate(operator, "bigpanda", "--api-key", secret_file, code=code)
+            done = rotate(operator, "bigpanda", "--api-key", "-", code=code)
         stored = operator.secret("payments")["bigpanda"]["api_key"]
         assert stored == f"{CANARY}-{'old' if code else 'new'}"
         assert bigpanda.received[0].headers["authorization"] == f"Bearer {CANARY}-new"

@@ -3,8 +3,6 @@
 import json
 from typing import Any
 
-import pytest
-
 from relay.incidents.callback import parse_callback
 from tests.workflow_scripts.node import TELL_RELAY, Case, Run, run
 
@@ -91,23 +89,18 @@ def test_tell_relay_script_posts_exactly_the_inputs_of_each_kind_and_the_relay_r
         assert {name: getattr(callback, name) for name in expected} == expected
 
 
-@pytest.mark.parametrize("nothing", [None, "", "  ", "null", "undefined", "${triggerOutputRESPONSE.response.comment}"])
-def test_tell_relay_script_leaves_out_empty_inputs(nothing: str | None) -> None:
-    inputs = dict.fromkeys(("Note", "Device", "Target", "Email", "Environment ID", "Event Number", "At"), nothing)
-    (found,) = run(case(Kind="response", Response="Acknowledge", **inputs))
-    assert told(found) == {
-        "relay": 1,
-        "kind": "response",
-        "incident_id": SAID["incident_id"],
-        "event": {"id": UUID},
-        "response": "Acknowledge",
-    }
+def test_tell_relay_script_leaves_out_empty_inputs() -> None:
+    names = ("Note", "Device", "Target", "Email", "Environment ID", "Event Number", "At")
+    nothings = (None, "", "  ", "null", "undefined", "${triggerOutputRESPONSE.response.comment}")
+    plain = {"relay": 1, "kind": "response", "incident_id": SAID["incident_id"], "event": {"id": UUID}}
+    runs = run(*(case(Kind="response", Response="Acknowledge", **dict.fromkeys(names, each)) for each in nothings))
+    for nothing, found in zip(nothings, runs, strict=True):
+        assert told(found) == plain | {"response": "Acknowledge"}, nothing
 
 
-@pytest.mark.parametrize("note", ['null pointer in "pay" ${x} \n😀', "it is null", "Null", "${x} and ${y}"])
-def test_tell_relay_script_keeps_a_note_that_contains_null(note: str) -> None:
-    (found,) = run(case(Kind="annotation", Note=note))
-    assert told(found)["note"] == note
+def test_tell_relay_script_keeps_a_note_that_contains_null() -> None:
+    notes = ['null pointer in "pay" ${x} \n😀', "it is null", "Null", "${x} and ${y}"]
+    assert [told(found)["note"] for found in run(*(case(Kind="annotation", Note=note) for note in notes))] == notes
 
 
 def test_tell_relay_script_without_a_token_uses_the_endpoints_authentication() -> None:
@@ -119,36 +112,31 @@ def test_tell_relay_script_without_a_token_uses_the_endpoints_authentication() -
         assert found.posted[0]["options"]["headers"] == {"Content-Type": "application/json"}
 
 
-@pytest.mark.parametrize(
-    ("status", "words"),
-    [
-        (400, "not taken"),
-        (401, "constant RelayToken"),
-        (403, "is the input Path right"),
-        (404, "is the input Path right"),
-        (413, "not taken"),
-        (302, "not taken"),
-    ],
-)
-def test_tell_relay_script_fails_at_once_on_4xx_and_quotes_the_relays_answer(status: int, words: str) -> None:
-    (found,) = run(case({"statusCode": status, "body": '{"detail": "kind"}'}, Kind="status"))
-    assert found.error is not None
-    assert words in found.error
-    assert f'(status {status}) {{"detail": "kind"}}' in found.error
-    assert len(found.posted) == 1
-    assert found.output == {"Status Code": str(status)}
+def test_tell_relay_script_fails_at_once_on_4xx_and_quotes_the_relays_answer() -> None:
+    words = {400: "not taken", 401: "constant RelayToken", 302: "not taken"}
+    words |= dict.fromkeys((403, 404), "is the input Path right")
+    runs = run(*(case({"statusCode": status, "body": '{"detail": "kind"}'}, Kind="status") for status in words))
+    for (status, said), found in zip(words.items(), runs, strict=True):
+        assert found.error is not None
+        assert said in found.error
+        assert f'(status {status}) {{"detail": "kind"}}' in found.error
+        assert len(found.posted) == 1
+        assert found.output == {"Status Code": str(status)}
 
 
-@pytest.mark.parametrize(
-    "answer", [{"statusCode": 500}, {"statusCode": 503}, {"statusCode": 429}, {"throws": "timed out"}, {}]
-)
-def test_tell_relay_script_retries_a_transient_failure_once(answer: dict[str, Any]) -> None:
-    better, worse = run(case(answer, OK, Kind="status"), case(answer, answer, OK, Kind="status"))
-    assert better.error is None
-    assert [len(better.posted), len(worse.posted)] == [2, 2]
-    assert better.posted[0] == better.posted[1]
-    assert worse.error is not None
-    assert f"status {answer.get('statusCode', 0)}" in worse.error
+def test_tell_relay_script_retries_a_transient_failure_once() -> None:
+    answers: list[dict[str, Any]] = [
+        *({"statusCode": status} for status in (500, 503, 429)),
+        {"throws": "timed out"},
+        {},
+    ]
+    better = run(*(case(answer, OK, Kind="status") for answer in answers))
+    assert {each.error for each in better} == {None}
+    worse = run(*(case(answer, answer, OK, Kind="status") for answer in answers))
+    assert {len(each.posted) for each in (*better, *worse)} == {2}
+    assert all(each.posted[0] == each.posted[1] for each in better)
+    for answer, found in zip(answers, worse, strict=True):
+        assert f"status {answer.get('statusCode', 0)}" in (found.error or ""), answer
 
 
 def test_tell_relay_script_never_reveals_its_token() -> None:
@@ -166,20 +154,20 @@ NO_KIND = "Kind must be one of response, annotation, status, delivery, escalatio
 NO_PATH = "Error: Relay: the input Path must be a path, as /v1/xmatters/payments"
 
 
-@pytest.mark.parametrize(
-    ("inputs", "says"),
-    [
-        *(({"Kind": kind}, NO_KIND) for kind in ("", "responses", None, "toString")),
-        *(
-            ({"Path": path}, NO_PATH)
-            for path in ("", "v1/xmatters/payments", "https://example.com/", "/v1/xmatters/a b", "/v1/x?token=1")
-        ),
-        ({"Incident_ID": "", "Event_ID": "null", "Event_Number": ""}, "map Incident ID"),
-    ],
-)
-def test_tell_relay_script_refuses_invalid_inputs_before_sending(inputs: dict[str, Any], says: str) -> None:
-    (found,) = run(case(**{"Kind": "status"} | inputs))
-    assert (found.posted, says in (found.error or "")) == ([], True)
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    *(({"Kind": kind}, NO_KIND) for kind in ("", "responses", None, "toString")),
+    *(
+        ({"Path": path}, NO_PATH)
+        for path in ("", "v1/xmatters/payments", "https://example.com/", "/v1/xmatters/a b", "/v1/x?token=1")
+    ),
+    ({"Incident_ID": "", "Event_ID": "null", "Event_Number": ""}, "map Incident ID"),
+]
+
+
+def test_tell_relay_script_refuses_invalid_inputs_before_sending() -> None:
+    runs = run(*(case(**{"Kind": "status"} | inputs) for inputs, _ in REFUSED))
+    for (inputs, says), found in zip(REFUSED, runs, strict=True):
+        assert (found.posted, says in (found.error or "")) == ([], True), inputs
 
 
 def test_tell_relay_script_logs_no_personal_data() -> None:
