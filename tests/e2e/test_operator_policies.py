@@ -99,15 +99,6 @@ class Person:
                 statement["Resource"] = [each.removesuffix(":*") for each in statement["Resource"]]
         self._iam.put_user_policy(UserName=self.name, PolicyName="relay", PolicyDocument=json.dumps(document))
 
-    def is_denied(self, *arguments: str) -> None:
-        """Run relayctl, and assert that AWS denies it, without a traceback."""
-        done = self.run(*arguments)
-        assert (done.exit_code, done.stdout) == (1, ""), arguments
-        assert "AccessDenied" in done.stderr
-        *notes, error = done.stderr.splitlines()
-        assert error.startswith("Error: ")
-        assert all(each.startswith("FAILED: ") for each in notes)
-
 
 def actions(policy: str) -> list[str]:
     """Return the actions that a policy allows for a stack without a customer KMS key."""
@@ -117,14 +108,10 @@ def actions(policy: str) -> list[str]:
     ]
 
 
-# Verbs that a policy is enough for, those that it denies, and its actions that no verb here uses.
-POLICIES: dict[str, tuple[list[str], list[str], set[str]]] = {
-    "replay": (
-        ["dlq list", "dlq show FIRST", "dlq replay", "dlq export FILE"],
-        [f"channel show {local.CHANNEL}", "channel list", f"channel remove {local.CHANNEL} --yes"],
-        set(),
-    ),
-    "import": (["dlq import FILE"], ["dlq list", "dlq replay --yes", "dlq drop --all --reason x --yes"], set()),
+# Verbs that a policy is enough for, and its actions that no verb here uses.
+POLICIES: dict[str, tuple[list[str], set[str]]] = {
+    "replay": (["dlq list", "dlq show FIRST", "dlq replay", "dlq export FILE"], set()),
+    "import": (["dlq import FILE"], set()),
     "channels": (
         [
             f"channel set policy-1 --trigger-url {URL}",
@@ -142,16 +129,11 @@ POLICIES: dict[str, tuple[list[str], list[str], set[str]]] = {
             "channel remove policy-1 --yes --drop-owed",
             f"channel set policy-1 --trigger-url {URL}",
         ],
-        ["dlq list", "dlq replay"],
         # It is needed in a stack with tags, which new secrets get.
         {"secretsmanager:TagResource"},
     ),
-    "fallback": (["fallback test --yes --json"], [], set()),
-    "doctor": (
-        [f"channel export FOLDER --channel {local.CHANNEL}", "channel plan FOLDER"],
-        [f"channel set {local.CHANNEL} --recipient x", "dlq list", "dlq replay --yes"],
-        set(),
-    ),
+    "fallback": (["fallback test --yes --json"], set()),
+    "doctor": ([f"channel export FOLDER --channel {local.CHANNEL}", "channel plan FOLDER"], set()),
 }
 # Verbs of a policy whose exit code depends on the cloud's other channels and messages.
 EITHER = {
@@ -165,8 +147,9 @@ EITHER = {
 def test_policy_has_what_its_verbs_need_and_no_more(
     cloud: local.Local, operator: Operator, policy: str, tmp_path: Path
 ) -> None:
-    allowed, denied, unused = POLICIES[policy]
-    ids, file, person = operator.jobs(2), tmp_path / "jobs.jsonl", Person(cloud, policy)
+    allowed, unused = POLICIES[policy]
+    file, person = tmp_path / "jobs.jsonl", Person(cloud, policy)
+    operator.jobs(2)
     operator.run("dlq", "export", str(file))
     places = {"FIRST": operator.visible()[0].delivery_id, "FILE": str(file), "FOLDER": str(tmp_path / "channels")}
     operator.script({"kind": "status", "status": 400})
@@ -174,10 +157,8 @@ def test_policy_has_what_its_verbs_need_and_no_more(
     def words(line: str) -> list[str]:
         return [places.get(word, word) for word in line.split()]
 
-    for line in denied:
-        person.is_denied(*words(line))
-    assert sorted(job.incident_id for job in operator.visible()) == sorted(ids)
     if policy == "replay":
+        # The local cloud denies what a policy does not allow.
         done = person.run("dlq", "import", str(file))
         assert (done.exit_code, "AccessDenied" in done.stderr, len(operator.visible())) == (1, True, 2)
         file.unlink()

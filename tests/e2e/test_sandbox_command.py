@@ -5,9 +5,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 
 import pytest
 import requests
@@ -26,11 +25,10 @@ WAIT_SECONDS = 300.0
 
 
 class Command:
-    """A running `python -m sandbox sandbox`; its output goes to a file."""
+    """`python -m sandbox sandbox`, which runs for a `with` block; its output goes to a file."""
 
     def __init__(self, places: local.Places, output: Path, *options: str) -> None:
         self._output = output
-        self.places = places
         with output.open("w") as written:
             self._child = subprocess.Popen(
                 [sys.executable, "-m", "sandbox", "--state", str(places.folder), "sandbox", *options],
@@ -39,6 +37,13 @@ class Command:
                 stdout=written,
                 stderr=subprocess.STDOUT,
             )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._child.poll() is None:
+            self.end(signal.SIGINT)
 
     @property
     def said(self) -> str:
@@ -59,21 +64,6 @@ class Command:
     def wait(self) -> int:
         return self._child.wait(120)
 
-    def stop(self) -> None:
-        """Stop the process with SIGINT, as Ctrl-C does, if the process still runs."""
-        if self._child.poll() is None:
-            self.end(signal.SIGINT)
-
-
-@contextmanager
-def command(places: local.Places, output: Path, *options: str) -> Iterator[Command]:
-    """Run the command for a `with` block; its output goes to the file `output`."""
-    running = Command(places, output, *options)
-    try:
-        yield running
-    finally:
-        running.stop()
-
 
 def _groups() -> set[int]:
     shown = subprocess.run(["ps", "-A", "-o", "stat=,pgid="], capture_output=True, text=True, check=True).stdout
@@ -84,7 +74,7 @@ def _groups() -> set[int]:
 def test_sandbox_plays_a_script_and_the_next_one_takes_over_from_a_killed_one_and_stops_everything_on_ctrl_c(
     built_places: local.Places, tmp_path: Path
 ) -> None:
-    with command(built_places, tmp_path / "first.txt", "--script", "incident") as first:
+    with Command(built_places, tmp_path / "first.txt", "--script", "incident") as first:
         first.until("Ctrl-C stops everything.")
         vendors = background.running(built_places.standin)
         assert vendors
@@ -97,7 +87,7 @@ def test_sandbox_plays_a_script_and_the_next_one_takes_over_from_a_killed_one_an
         first.end(signal.SIGKILL)
     assert [line for line in first.said.splitlines() if len(line) > 80 and "http" not in line] == []
     assert background.running(built_places.standin)
-    with command(built_places, tmp_path / "second.txt") as second:
+    with Command(built_places, tmp_path / "second.txt") as second:
         second.until("Ctrl-C stops everything.")
         assert "already running" in second.said
         assert second.end(signal.SIGINT) == 0
@@ -109,7 +99,7 @@ def test_sandbox_plays_a_script_and_the_next_one_takes_over_from_a_killed_one_an
 def test_local_cloud_that_local_up_joined_outlives_the_command_and_a_kill_and_ends_with_local_down(
     built_places: local.Places, tmp_path: Path, quiet: Steps
 ) -> None:
-    with command(built_places, tmp_path / "owner.txt") as owner:
+    with Command(built_places, tmp_path / "owner.txt") as owner:
         owner.until("Ctrl-C stops everything.")
         first = local.up(built_places, quiet)
         assert owner.end(signal.SIGINT) == 0
@@ -122,13 +112,13 @@ def test_local_cloud_that_local_up_joined_outlives_the_command_and_a_kill_and_en
     relayctl.run(second.aws_endpoint_url, ["channel", "remove", "demo", "--yes"])
     assert local.up(built_places, quiet) == second, "the removed channel is made again"
     assert requests.post(f"{second.api_url}/bigpanda/demo", json={}, headers=HEADERS, timeout=30).status_code == 400
-    with command(built_places, tmp_path / "guest.txt") as guest:
+    with Command(built_places, tmp_path / "guest.txt") as guest:
         guest.until("the local cloud was up before, and stays up")
         assert f"{second.sandbox_url}/" in guest.said
         assert guest.end(signal.SIGTERM) == 0
         assert "The local cloud stays up" in guest.said
     assert requests.get(f"{second.sandbox_url}/health", timeout=10).ok
-    with command(built_places, tmp_path / "last.txt") as last:
+    with Command(built_places, tmp_path / "last.txt") as last:
         last.until("the local cloud was up before, and stays up")
         assert local.down(built_places) is True
         assert last.wait() == 1
