@@ -33,9 +33,10 @@ class Channel:
     cloud: local.Local
     xmatters: StandIn
 
-    def post(self, body: bytes, headers: Mapping[str, str] = HEADERS) -> requests.Response:
+    def post(self, body: bytes, headers: Mapping[str, str] = HEADERS, *, query: str = "") -> requests.Response:
         with session() as http:
-            return http.post(f"{self.cloud.api_url}/bigpanda/{self.name}", data=body, headers=headers, timeout=60)
+            url = f"{self.cloud.api_url}/bigpanda/{self.name}{query}"
+            return http.post(url, data=body, headers=headers, timeout=60)
 
     def signals(self) -> list[dict[str, Any]]:
         """Return the signals that xMatters accepted from this channel, oldest first."""
