@@ -16,6 +16,9 @@ RECORDED_SECONDS = 16.0
 CHECKED_SECONDS = 2.0
 # From the arrival of an answer to its act, if its page can be found at once.
 ACTS_SECONDS = 60.0
+# An answer must act only if a search finds its page so soon: the relay verifies the answer for five minutes, with long
+# waits at the end.
+FOUND_SECONDS = 100.0
 # Words of a comment that say why an answer did nothing.
 EXPLAINED = ("(Not ", "(BigPanda answered 409: ", "Unverified")
 
@@ -110,19 +113,22 @@ class ActingAnswers(CautiousJudge):
         world, page, incident = self.world, answer.page, answer.said.incident
         # A page that is not found yet is looked up again after waits that double.
         first, last = page.ring.began, answer.came + ACTS_SECONDS + 2 * max(0.0, page.found_from - answer.came)
+        is_seen = self.is_accepted(page.ring) and page.found_from < answer.came + FOUND_SECONDS
         spells = self.spells(*NEEDED, "bigpanda", "rest", "token")
         is_fair = not any(world.began + each.begins < last and first < world.began + each.ends for each in spells)
         # An older version does not read a newer one's messages.
         is_fair = is_fair and not self.cloud.has_newer_schema
-        if not is_fair or self.weather.crashes or self.has_operators or incident in self.untrusted:
+        if not is_seen or not is_fair or self.weather.crashes or self.has_operators or incident in self.untrusted:
             return False
         # The relay's own comment changes nothing.
         states = [state for state in self.states.values() if state.id == incident and not state.is_comment]
         before = max((each for each in states if world.began + each.at <= first), key=lambda each: each.at)
         changes = (at for state in states for at in (world.began + state.at, *state.arrivals))
+        rings = (ring.began for ring in self.phones.rings if ring.incident.partition("@")[0] == incident)
         naps = (nap for nap in self.naps if nap.incident == incident)
         return (
             before.is_open
             and not any(first < at < last for at in changes if at not in before.arrivals)
+            and not any(first < at < last for at in rings)
             and not any(world.began + nap.begins < last and first < world.began + nap.ends for nap in naps)
         )

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tests.simulation.conduct import seconds_of
@@ -33,9 +33,11 @@ class Conditions(Played):
 
     Attributes:
         unguarded: incidents that were processed without the ledger.
+        unreadable: returns the incidents with a job that waits for the newer version that wrote it.
     """
 
     unguarded: Collection[str]
+    unreadable: Callable[[], Collection[str]]
 
     def facts(self, state: SharedState) -> list[Facts]:
         """Return the facts that the relay may have of a state.
@@ -250,12 +252,16 @@ class Conditions(Played):
                 is_named = re.search(rf"^- Incident {re.escape(name)}\b", text, re.MULTILINE)
                 first = at - IN_FLIGHT_SECONDS
                 reasons = [self.stopped(state, first, at) for state in known]
-                if is_named and known and all(each in {"paused", SHADOWED} for each in reasons):
+                # Without its job, a pause with conditions is not known to hold it.
+                is_unread = any(state.incident in self.unreadable() for state in known)
+                if is_named and known and not is_unread and all(each in {"paused", SHADOWED} for each in reasons):
                     yield f"conditions: the fallback topic was told of {name} of {channel}, which was {reasons[-1]}"
 
     def _is_early(self, channel: str, at: float, text: str) -> bool:
         """Return True if a message came in a pause for all incidents, or before the delay that counts from its end."""
-        is_at_once = "the relay has given up" in text or tells_of_unheard(text)
+        # A receipt that is late since the pause makes a message due, which tells of what is owed if there is any.
+        has_receipts = any(self.story.receipts.values())
+        is_at_once = "the relay has given up" in text or tells_of_unheard(text) or has_receipts
         waits = 0.0 if is_at_once else float(self.policies[channel]["fallback_after_seconds"])
         first, last = at - IN_FLIGHT_SECONDS - self.cloud.clock_margin, at + self.cloud.clock_margin
         return all(
@@ -303,9 +309,11 @@ class Conditions(Played):
     # ---- States, in fair weather -----------------------------------------------------------------------------------
 
     def _of(self, states: Sequence[SharedState], rings: Sequence[Ring]) -> Iterator[str]:
-        """Check the states of an incident, each of which must have been answered before the next."""
+        """Check the states of an incident, each of which must have come once, and been answered before the next."""
         ordered = sorted(states, key=lambda state: state.number)
         for place, state in enumerate(ordered):
+            if len(state.arrivals) != 1 or len(state.answered) != 1 or state.shown:
+                return
             later = ordered[place + 1 :]
             ends = min((at for each in later for at in each.arrivals), default=float("inf"))
             if ends < state.answered[0]:

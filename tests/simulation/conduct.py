@@ -218,13 +218,21 @@ class Conduct(Played):
             for earlier, later in pairwise(posts):
                 if earlier.fault not in AMBIGUOUS or earlier.ended is None:
                     continue
-                is_retry = later.share == earlier.share and later.began > earlier.ended
+                is_another = later.process.name.startswith("webhook") and later.process != earlier.process
+                # A copy is owed again if another state was announced in between, or may have been, or if it came anew.
+                is_news = self._is_announced_between(earlier, later) or self._came_between(earlier, later)
+                is_retry = later.share == earlier.share and later.began > earlier.ended and not (is_another or is_news)
                 if is_retry and not later.is_marked:
                     yield f"unmarked: asked again after {earlier.fault}, without X-Relay-May-Repeat"
-                is_fit = self.has_operators or self._is_inline_retry(earlier, later, posts)
+                is_fit = is_another or self.has_operators or self._is_inline_retry(earlier, later, posts)
                 waited = later.began - earlier.ended
-                if waited < PATIENCE_SECONDS and not is_fit:
+                if waited < PATIENCE_SECONDS and not is_fit and not is_news:
                     yield f"hurried: tried again {waited:.0f} s after {earlier.fault}"
+
+    def _came_between(self, earlier: Post, later: Post) -> bool:
+        """Return True if the share without timestamps came once more between two attempts."""
+        state = self.states[later.incident, later.share]
+        return state.changed_on is None and any(earlier.began < at < later.began for at in state.arrivals)
 
     def _unmarked(self) -> Iterator[str]:
         """Check that a process that marks a request as a possible repetition marks its later ones, too.
@@ -236,6 +244,15 @@ class Conduct(Played):
                 is_after, name = earlier.process == later.process and earlier.began < later.began, later.process.name
                 if is_after and earlier.is_marked and not later.is_marked:
                     yield f"unmarked: {name} asked again after {earlier.fault}, without X-Relay-May-Repeat"
+
+    def _is_announced_between(self, earlier: Post, later: Post) -> bool:
+        """Return True if xMatters accepted a signal between two requests, or may have accepted one of another share."""
+        return any(
+            (post.is_accepted or (post.fault in AMBIGUOUS and post.share != later.share))
+            and post.incident == later.incident
+            and earlier.began < post.began < later.began
+            for post in self.phones.posts
+        )
 
     def _is_inline_retry(self, earlier: Post, later: Post, posts: Sequence[Post]) -> bool:
         """Return True if `later` is the one retry of a critical that a webhook sends after an ambiguous attempt."""
@@ -304,8 +321,9 @@ class Conduct(Played):
             came = [arrival for state in self.states_of(first.incident) for arrival in state.arrivals]
             # Else it was not dead-lettered for its age, has not come back, or is still tried after the deed before.
             is_revived = bool(came) and max(came) + age < at and not at - age < before < at
+            others = [post for post in after if post.incident != first.incident]
             by = (first.ended or first.began) + AGAIN_SECONDS
-            if is_revived and not any(first.began < post.began < by for post in after):
+            if is_revived and not others and not any(first.began < post.began < by for post in after):
                 yield f"late: {first.incident} was replayed, and not tried again in {AGAIN_SECONDS:.0f} s"
 
     def _circuit_ignored(self, channel: str) -> Iterator[str]:
@@ -314,7 +332,7 @@ class Conduct(Played):
         in_a_row, before, begins = 0, 0.0, [signal[0].began for signal in signals]
         # A wrong password ends a row of failures, and there is no signal to see.
         tokens = self.phones.refused_tokens if channel == NOC else []
-        for signal in signals:
+        for place, signal in enumerate(signals):
             last = signal[-1]
             is_limited = last.fault in PAUSES_SECONDS
             in_a_row = 0 if any(before < at < (last.ended or at) for at in tokens) else in_a_row
@@ -325,7 +343,11 @@ class Conduct(Played):
                 continue
             pause = PAUSES_SECONDS.get(last.fault or "", OPEN_SECONDS)
             first, end = last.ended + LEARNS_SECONDS, last.ended + pause - max(1.0, self.cloud.clock_margin)
-            if any(first < began < end for began in begins):
+            # A later 429 says anew how long the pause is, and any other answer to a signal in flight ends it.
+            answers = (later[-1] for later in signals[place + 1 :] if later[-1].fault not in BREAKING)
+            if any(first < began < end for began in begins) and not any(
+                answer.began < first and answer.ended and answer.ended < end for answer in answers
+            ):
                 yield f"xMatters was asked within {pause:.0f} s after {last.fault}"
 
     def _held_needlessly(self, channel: str) -> Iterator[str]:

@@ -77,7 +77,8 @@ class Flaps(CautiousJudge):
         for channel in self.policies:
             for incident, states in self.incidents_of(channel).items() if self.policies[channel].get("flap") else ():
                 states.sort(key=lambda state: min(state.arrivals))
-                if incident not in self.untrusted and _is_in_turn(states):
+                are_known = {ring.share for ring in self.rings_of(incident)} <= {state.number for state in states}
+                if incident not in self.untrusted and are_known and _is_in_turn(states):
                     for time in certain(self.policies[channel], states):
                         yield from self._of(incident, states, time)
 

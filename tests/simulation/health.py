@@ -1,6 +1,7 @@
 """Judge of the messages that a channel is sick, because it can't deliver, or well again: none false, none missing."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -21,6 +22,8 @@ TOLD_SECONDS = 120.0 + 4 * 60.0 + 45.0
 HELD_SECONDS = 180.0
 # From a canary's beginning to a delivery that proves it, and to the message about its failure or success.
 PROVEN_SECONDS, CANARY_SECONDS = 60.0, 2400.0
+# From the sweeper's read of what is owed to its message about that, with a topic that is slow.
+RUN_SECONDS = 60.0
 
 # Words of a message about criticals of which people may not know: owed, dead-lettered, or without a page.
 _URGENT = ("a critical is owed", "critical was given up", "criticals were given up", "made no page")
@@ -150,7 +153,10 @@ class Health(Played):
                 for state in known
             )
             is_owed = message.health == "sick" and "owed for" in message.channels[channel]
-            if is_owed and known and is_held:
+            # A debt whose message vanished, or is hidden since its process died, does not know of the pause, or is not
+            # dead-lettered in shadow mode.
+            is_plain = not self._has_vanished(channel, at) and not self.weather.crashes
+            if is_owed and known and is_held and is_plain:
                 yield f"health: {channel} is sick, and all of it is stopped: {message.channels[channel]}"
 
     def _unheard(self, channel: str, messages: Sequence[HealthMessage]) -> Iterator[str]:
@@ -161,15 +167,26 @@ class Health(Played):
                 yield f"health: {channel} is sick, and nobody is woken: {message.channels[channel]}"
 
     def _all_clear(self, channel: str, messages: Sequence[HealthMessage]) -> Iterator[str]:
-        """Check that the last message about a channel that gave up a critical is that it is sick."""
+        """Check that the last message about a channel that gave up a critical is that it is sick.
+
+        Of two states with equal time stamps, or with one from a wrong clock, the relay takes the later to arrive for
+        newer. So a state that arrived after the critical settles it, unless it is a critical that rang nobody, either.
+        """
         if not self._are_people_told_of(channel):
             return
         for state in self.given_up:
             # A person's answer makes states whose numbers say nothing about their order.
             own = self.states_of(state.incident)
             last = max(own, key=lambda each: (each.changed_on or 0, each.updated_on or 0, each.number))
+            is_unheard = last is state and not self._has_rung(state)
+            is_unheard = is_unheard and not any(
+                min(other.arrivals, default=0.0) > max(state.arrivals)
+                and (not other.is_critical or self._has_rung(other))
+                for other in own
+                if other.version == state.version or state.has_wrong_stamps
+            )
             # An imported job can be replayed, but its state stays dropped.
-            is_unheard = last is state and state not in self.dropped
+            is_unheard = is_unheard and state not in self.dropped
             if state.channel == channel and is_unheard and (not messages or messages[-1].health == "well"):
                 yield f"health: {channel} gave up {state}, and is not called sick"
 
@@ -177,8 +194,21 @@ class Health(Played):
         """Return True if nothing keeps people from being told that a channel is sick."""
         return self.is_steady(*NEEDED, "sns") and not self.weather.skips_runs and channel not in self.story.timelines
 
+    def _has_rung(self, state: SharedState) -> bool:
+        """Return True if a state was signalled, or after its arrival an equal one that no time stamp distinguishes."""
+        came = min(state.arrivals, default=math.inf)
+        twins = {
+            other.number
+            for other in self.states_of(state.incident)
+            if other.version == state.version and other.tells_the_same(state)
+        }
+        return any(
+            ring.share == state.number or (ring.share in twins and ring.began > came)
+            for ring in self.rings_of(state.incident)
+        )
+
     def _needless(self, channel: str, messages: Sequence[HealthMessage]) -> Iterator[str]:
-        """Check that a channel is not called sick if all signals were accepted."""
+        """Check that a channel is not called sick if all signals were accepted, and no owed message vanished."""
         came = sum(state.channel == channel for state in self.states.values())
         limit = min(self.policies[channel]["max_per_minute"], 60)
         is_plain = (
@@ -188,10 +218,40 @@ class Health(Played):
             and "max_per_minute_per_recipients" not in self.policies[channel]
             and all(post.is_accepted for post in self.phones.posts if post.channel == channel)
             and self.is_steady(*NEEDED, f"xmatters/{channel}")
+            and bool(self.phones.rings)
         )
         for message in messages:
-            if is_plain and message.health == "sick":
+            if is_plain and message.health == "sick" and not self._has_vanished(channel, message.at):
                 yield f"health: {channel} is called sick, though each of its signals was accepted: {message.channels}"
+
+    def _has_vanished(self, channel: str, at: float) -> bool:
+        """Return True if a vanished queue message may be the reason that the channel is sick at `at` (epoch seconds).
+
+        The sweeper replaces a vanished message only minutes later, and the replacement may vanish, too. So the channel
+        may be sick although xMatters accepted each of its signals. A vanished message is no reason if its own state was
+        signalled well before `at`, or if its incident was signalled between the loss and that time. A second copy of a
+        share that has no timestamps of its own counts as a state of its own, which was not signalled.
+        """
+        versions = Counter((state.incident, state.version) for state in self.states.values())
+        copied = {
+            (state.incident, state.number)
+            for state in self.states.values()
+            if len(state.arrivals) > 1 and (state.version is None or versions[state.incident, state.version] > 1)
+        }
+        return any(
+            message.job["channel"] == channel
+            and lost_at < at
+            and not any(
+                ring.began < at - RUN_SECONDS
+                and (
+                    (ring.share == lost["share"] and (ring.incident, ring.share) not in copied) or ring.began > lost_at
+                )
+                for ring in self.rings_of(lost["entry"])
+            )
+            for queue in self.queues
+            for lost_at, message in queue.vanished
+            if (lost := message.incident)
+        )
 
     def _untold(self, channel: str, messages: Sequence[HealthMessage]) -> Iterator[str]:
         """Check that people are told of a channel that owes a critical for long, or whose trigger refused it."""

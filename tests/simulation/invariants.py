@@ -34,7 +34,7 @@ from tests.simulation.services import SimulatedDynamoDb
 from tests.simulation.story import DESK, NOC, RANKS, Nap, Said, SharedState
 from tests.simulation.truth import Truth
 from tests.simulation.unheard import Unheard
-from tests.simulation.world import Process
+from tests.simulation.world import Process, Time
 
 FLOOD_SIGNALS, FLOOD_SECONDS = 4, 60.0
 # From a sender's read of the ledger to its signal, if no service is slow.
@@ -97,6 +97,7 @@ class Invariants(Played):
         unqueued: incidents whose job no queue may have taken.
         died: incidents of processes that died: only the job may have the time at which the share arrived.
         admits: pairs of a function and a channel whose credentials it has accepted.
+        swept: the sweeper's runs that neither died nor found another run's lease, in the order of their ends.
         reconciled_until: time of the last reconcile run, in epoch seconds.
         held: start (epoch seconds) and channel of each process that an open circuit kept from sending.
         revived: time of the last replay of each state that was dead-lettered then, in epoch seconds.
@@ -109,8 +110,10 @@ class Invariants(Played):
     unbelieved: set[tuple[str, int]] = field(default_factory=set)
     unqueued: set[str] = field(default_factory=set)
     died: set[str] = field(default_factory=set)
+    running: set[Process] = field(default_factory=set)
     answers: dict[int, Answer] = field(default_factory=dict)
     admits: set[tuple[int, str]] = field(default_factory=set)
+    swept: list[Time] = field(default_factory=list)
     reconciled_until: float = 0.0
     held: list[tuple[float, str]] = field(default_factory=list)
     revived: dict[tuple[str, int], float] = field(default_factory=dict)
@@ -118,7 +121,7 @@ class Invariants(Played):
     def __post_init__(self) -> None:
         self._clocks_differ = self.cloud.clock_margin
         self.capacity = Capacity(**self.played, dynamodb=self.dynamodb)
-        self.conditions = Conditions(**self.played, unguarded=self.unguarded)
+        self.conditions = Conditions(**self.played, unguarded=self.unguarded, unreadable=self._unreadable)
 
     def answered(self, state: SharedState, status: int) -> None:
         """Note the HTTP status that answers a share, and check that a share that is answered 2xx is safe."""
@@ -179,6 +182,7 @@ class Invariants(Played):
 
     def ended(self, process: Process) -> None:
         """Note the end or the death of a process, and check the invariants."""
+        self.running.discard(process)
         self.capacity.ended(process)
         if process.is_dead or "bug" in process.troubles:
             # A signal in flight may have paged.
@@ -262,6 +266,7 @@ class Invariants(Played):
                 claimed=self.unbelieved,
                 free_at=self.conditions.free_at,
                 unclear=self._untrusted(is_strict=False),
+                swept=self.swept,
             ),
             self.capacity,
             self.console,
@@ -326,9 +331,15 @@ class Invariants(Played):
             return
         if any(self.conditions.may_be_left_out(heir) for heir in (*heirs, *self._coming(state))):
             return
-        if self._is_refuted(state) or self._counts_as_copy(state):
+        if any(map(self._is_told, heirs)) or self._is_one_on_a_queue(state.incident, heirs):
             return
-        if state.incident in self.unguarded and self._seems_told(state.incident, heirs):
+        if self._is_refuted(state) or self._counts_as_copy(state) or self._has_hidden_status(state):
+            return
+        is_guarded = state.incident not in self.unguarded and not any(
+            "ledger" in process.troubles and state.incident in process.incidents for process in self.running
+        )
+        unplaced = not is_guarded and self._is_unplaced(state, self.states_of(state.incident))
+        if unplaced or (not is_guarded and self._seems_told(state.incident, heirs)):
             return
         self._problem(f"lost: {state}; people were told {told}")
 
@@ -337,6 +348,22 @@ class Invariants(Played):
         others = (other for other in self.states_of(state.incident) if other.number < state.number and other.arrivals)
         return state.version is not None and any(
             other.version == state.version and _digest(other.body()) == _digest(state.body()) for other in others
+        )
+
+    def _has_hidden_status(self, state: SharedState) -> bool:
+        """Return True if the state has no status, and an older one that has came later; or if it is that older one.
+
+        True, too, for a state without a status that comes after such a one.
+        """
+        came = [each for each in self.states_of(state.incident) if each.is_open and each.arrivals]
+        return any(
+            (state in (silent, late) or (not state.says_status and surely_newer(state, silent)))
+            # A function that dies answers nothing, and may have recorded nothing.
+            and min(late.answered or late.arrivals) > min(silent.arrivals)
+            and surely_newer(silent, late)
+            for silent in came
+            for late in came
+            if late.says_status and not silent.says_status
         )
 
     def _coming(self, state: SharedState) -> list[SharedState]:
@@ -390,6 +417,8 @@ class Invariants(Played):
             for until in (min(state.arrivals, default=0.0), max(state.arrivals, default=0.0)):
                 known += newest(each for each, at in zip(before, came, strict=True) if at < until)
             statuses = {each.status for each in known if each.is_open and each.says_status} or {state.status}
+            # After a resolve that is not announced yet, the share may say no more than people know.
+            statuses |= {told.status for each in known if told and not each.is_open}
             return all(self._is_wanted(told, replace(state, status=word, says_status=True)) for word in statuses)
         change = changed(told, state)
         is_only_shown = bool(state.shown) and not state.answered
@@ -505,6 +534,7 @@ class Invariants(Played):
                 or self._counts_as_copy(state)
                 or not self._is_wanted(told, state)
                 or self._is_on_a_queue(state)
+                or self._has_hidden_status(state)
             ):
                 return
             if incident in self.unguarded and (self._seems_told(incident, [state]) or self._is_unplaced(state, states)):
@@ -551,6 +581,9 @@ class Invariants(Played):
         interval = self.story.reconcile_interval or 0.0
         is_odd = self.has_operators or self.cloud.has_newer_schema or not self.is_steady(*NEEDED, "bigpanda")
         if last.is_open or last.version is None or is_odd:
+            return
+        others = (state for state in self.states_of(incident) if state is not last)
+        if any(state.version is None or state.version >= last.version for state in others):
             return
         found = self.world.began + last.at + 2 * interval + FOUND_SECONDS
         for ring in self.rings_of(incident):
@@ -612,6 +645,9 @@ class Invariants(Played):
             unsaid = {"eased", "resolved"} if self.conditions.is_shadowed(better) else unwanted
             if self._has_ended_by(incident, min(last[0].arrivals)):
                 unsaid = unsaid | {"resolved"}
+            # A state that was as bad in shadow mode was said by whoever pages people then.
+            is_said = any(self.conditions.may_be_shadowed(other) and changed(better, other) in bad for other in later)
+            is_between = is_between and not is_said
             # An end that is not announced yet may end the pages: what follows reopens the incident.
             ended = [other for other in later if not other.is_open and surely_newer(last[0], other)]
             is_bad = all(changed(before, last[0]) in bad for before in (better, *ended[-1:]))
@@ -672,15 +708,37 @@ class Invariants(Played):
                     self._problem(f"stale: {state} rang after {newer}")
             for other in self.states_of(ring.incident):
                 is_known_over = not other.is_open and bool(other.answered)
-                # Until BigPanda confirms it, a claimed resolve changes nothing.
+                # A share in shadow mode is on no queue: while the ledger fails, it is lost.
+                is_known_over = is_known_over and not (
+                    self.conditions.may_be_shadowed(other) and other.incident in self.unguarded
+                )
+                # Until BigPanda confirms it, a claimed resolve changes nothing. Nor does one that it refuted.
                 is_known_over = is_known_over and (other.incident, other.number) not in self.unbelieved
                 if (
                     is_known_over
                     and state.is_open
                     and surely_newer(other, state)
                     and ring.began > min(other.answered) + IN_FLIGHT_SECONDS
+                    and not self._is_refuted(other)
                 ):
                     self._problem(f"stale: {state} rang although {other} was known")
+
+    def _has_waited_for_answer(self, state: SharedState, ring: Ring) -> bool:
+        """Return True if a share's state waited for BigPanda's answer about a resolve for a minute, and then rang."""
+        resolves = (
+            other for other in self.states_of(state.incident) if (other.incident, other.number) in self.unbelieved
+        )
+        # A claim from before the state counts, too: it holds the state once, whatever is claimed later.
+        since = min(state.arrivals, default=0.0) - CLAIMED_SECONDS
+        claims = [
+            min(other.arrivals)
+            for other in resolves
+            if surely_newer(other, state) or any(at > since for at in other.arrivals)
+        ]
+        return (
+            bool((state.answered or state.shown) and claims)
+            and ring.began > min(claims) + CLAIMED_SECONDS - self._clocks_differ
+        )
 
     def _check_overtaken(self, rings: Sequence[Ring]) -> None:
         """Check that a state of BigPanda's API is not announced if a share came since; neither has timestamps."""
@@ -697,6 +755,7 @@ class Invariants(Played):
                     is_over
                     and min(other.arrivals) > came + self._clocks_differ
                     and ring.began > min(other.answered) + SENDS_SECONDS
+                    and not self._has_waited_for_answer(state, ring)
                 ):
                     self._problem(f"stale: {state} rang, though {other} had come since BigPanda showed it")
 
@@ -716,7 +775,8 @@ class Invariants(Played):
             needless += not is_news and not (state.is_open and self._is_snooze_over(incident, before, ring.at))
             told, before = state, ring.at
         doubts = self.doubts[incident] + self.phones.doubts[incident]
-        if needless > doubts:
+        # Shares that no queue takes wait for a dead sender's lease, and are then all sent.
+        if needless > doubts and not (doubts and incident in self.unqueued):
             self._problem(f"{incident} rang {needless} times too often")
 
     def _is_rerouted(self, told: SharedState | None, now: SharedState, ring: Ring) -> bool:
@@ -949,9 +1009,13 @@ class Invariants(Played):
 
     def _untold_ends(self, page: Page) -> list[_End]:
         """Return the resolves that have to end the page, although their signals wait (see UNTOLD_SECONDS)."""
-        incident = page.ring.incident
+        state, incident = self.told_by(page.ring), page.ring.incident
         others = self.states_of(incident)
-        if self.policy(incident).get("flap") or any(map(self.conditions.may_be_left_out, others)):
+        if (
+            self.policy(incident).get("flap")
+            or self._is_remade(state.channel)
+            or any(map(self.conditions.may_be_left_out, others))
+        ):
             return []
         asked = UNTOLD_SECONDS if self.story.confirms_ends else 0.0
         return [
@@ -1036,8 +1100,9 @@ class Invariants(Played):
             rings = [ring for ring in self.rings_of(state.incident) if ring.at < by]
             told = self.told_by(rings[-1]) if rings else None
             is_owed = not state.is_open and told is not None and told.is_open and state.channel == NOC
+            is_asked = state.id not in self._dead_questions()
             is_due = is_dark or not (outages or self._may_delay_ends(state))
-            if is_due and is_last and is_owed and "resolved" in self.wanted(state.incident):
+            if is_due and is_last and is_owed and is_asked and "resolved" in self.wanted(state.incident):
                 self._problem(f"believed: {state} did not ring in {by - came:.0f} s, and BigPanda did not deny it")
 
     def _may_delay_ends(self, state: SharedState) -> bool:
@@ -1104,6 +1169,17 @@ class Invariants(Played):
             if forged & set(answers_in(text)) and not text.startswith("Unverified"):
                 self._problem(f"forged: {text}")
 
+    def _has_rung_since(self, incident: str, person: str, came: float, until: float) -> bool:
+        """Return True if the incident rang since the page that a person acknowledged, whose answer came then.
+
+        The ledger keeps no acknowledgement of an earlier page.
+        """
+        answers = (
+            each for each in self.answers.values() if (each.said.incident, each.said.person) == (incident, person)
+        )
+        since = min([came, *(each.page.ring.began for each in answers if each.page)])
+        return any(since < ring.began < until for ring in self.rings_of(incident))
+
     def _check_assigned(self) -> None:
         """Check that incidents are assigned to those who acknowledged them, and to nobody else."""
         last: dict[str, float] = {}
@@ -1111,7 +1187,7 @@ class Invariants(Played):
             own = [came for came, said, who in self._acknowledged() if (said, who) == (incident, person) and came < at]
             if not own:
                 self._problem(f"assigned: {incident} is assigned to {person}, who did not acknowledge it")
-            elif max(own) < last.get(incident, 0.0):
+            elif max(own) < last.get(incident, 0.0) and not self._has_rung_since(incident, person, max(own), at):
                 self._problem(f"assigned: {incident} is assigned to {person}, though another acknowledged it later")
             else:
                 last[incident] = max(last.get(incident, 0.0), min(own))
@@ -1181,10 +1257,15 @@ class Invariants(Played):
         There is one list, or two if the signal was sent (`began`, epoch seconds) soon after the channel got another
         recipient: a function may have read the secret before.
         """
-        if state.channel == NOC and self.story.routed and state.is_critical and state.says_status:
-            return [self.story.routed]
+        # BigPanda's API says the status.
+        is_shown = any(at < began for at in state.shown)
+        if state.channel == NOC and self.story.routed and state.is_critical and (state.says_status or is_shown):
+            return [self.story.routed] if state.says_status else [self.story.routed, ("Ops",)]
         if state.channel in self.story.timelines:
-            return self.conditions.recipients(state, began)
+            rules = self.conditions.recipients(state, began)
+            if not state.says_status and is_shown:
+                rules = [*rules, *self.conditions.recipients(replace(state, says_status=True), began)]
+            return rules
         first, second = ("Ops",), ("Ops", "Dba")
         if state.channel != NOC or self.story.widens_at is None:
             return [first]

@@ -19,6 +19,7 @@ from tests.simulation.played import NEEDED, CautiousJudge
 from tests.simulation.services import tells_of, tells_of_unheard
 from tests.simulation.story import NOC, SharedState
 from tests.simulation.weather import Spell
+from tests.simulation.world import Time
 
 RINGS_SECONDS = 120.0
 EXPIRED_SECONDS = 120.0
@@ -51,6 +52,8 @@ READ_AGAIN_SECONDS, REFUSED_SECONDS, QUICK_SECONDS = 11.0, 300.0, 1.0
 WINDOW_SECONDS, FLOOD_SECONDS, FLOOD_SIGNALS = 62.0, 62.0, 4
 # From the end of a pause, which functions learn within ten seconds if it comes early, to the sweeper's next run.
 RESUMES_SECONDS = 200.0
+# From the end of a state's age until the sweeper acts on its row, and the differences of clocks.
+ROW_DUE_SECONDS = 18.0
 # From a share's arrival to its signal without the ledger: its message wakes after 36 s, and the ledger is waited for in
 # vain for two minutes, with half a minute between two tries. Each try takes some seconds.
 UNGUARDED_SECONDS = 240.0
@@ -103,6 +106,7 @@ class Promptness(CautiousJudge):
     claimed: Collection[tuple[str, int]]
     free_at: Callable[[SharedState, float, float], float]
     unclear: Collection[str]
+    swept: Sequence[Time]
 
     def problems(self) -> Iterator[str]:
         """Yield the late signals and notifications, and those out of order."""
@@ -179,7 +183,8 @@ class Promptness(CautiousJudge):
             by = max(works_from, *state.answered) + most
             is_refused = any(each.begins < by - self.world.began < each.ends for each in outages)
             rang = any(ring.began < by for ring in self.rings_of(state.incident))
-            if is_refused and not rang:
+            is_lost = self._is_expired(state, by) or self._given_up_at(state) < by
+            if is_refused and not rang and not is_lost:
                 yield f"late: {state} was not sent in {most:.0f} s, while the queue failed"
 
     def _only_outages_of(self, service: str) -> list[Spell] | None:
@@ -219,6 +224,8 @@ class Promptness(CautiousJudge):
             if ends <= comes:
                 continue
             before = [ring for ring in rings if ring.began < ends]
+            if before and before[-1].share not in by_number:
+                continue
             change = changed(by_number[before[-1].share] if before else None, state)
             if change not in wants:
                 continue
@@ -300,7 +307,10 @@ class Promptness(CautiousJudge):
             is_hidden = self.cloud.index_lag or self.cloud.answers_in_part
             shown_at = allowed + (OPEN_SECONDS + self.cloud.index_lag if is_hidden else 0.0)
             by = shown_at + RINGS_SECONDS + backoff + self._turn(debt, debts, allowed)
-            if debt.ends > by:
+            # A run while the circuit is still open probes nothing: it leaves a newer share to the next one.
+            probed_at = max(shown_at, allowed + OPEN_SECONDS)
+            waits_for_run = self.weather.skips_runs and not self._is_swept(probed_at, by)
+            if debt.ends > by and not self._is_expired(debt.state, by) and not waits_for_run:
                 yield f"late: {debt.state} rang {debt.ends - allowed:.0f} s after it was allowed to"
 
     def _not_prompt(self, debts: Sequence[Debt]) -> Iterator[str]:
@@ -385,7 +395,24 @@ class Promptness(CautiousJudge):
         ]
         is_alone = not any(abs(at - debt.comes) < TOGETHER_SECONDS for at, _ in came)
         alike = sum(is_alike and since - HORIZON_SECONDS < at < debt.begins for at, is_alike in came)
-        return own is not None and is_alone and alike < own and sent + 1 < policy["max_per_minute"]
+        is_free = own is not None and is_alone and alike < own and sent + 1 < policy["max_per_minute"]
+        return is_free and not self._is_crowded(debt)
+
+    def _is_crowded(self, debt: Debt) -> bool:
+        """Return True if a burst of shares, those that their recipients' limit refused included, filled the limit.
+
+        The channel counts a share first. One that finds no room waits there, and later ones give way to a critical.
+        """
+        channel, since = debt.state.channel, debt.comes - WINDOW_SECONDS
+        posts = [each.began for each in self.phones.posts if each.channel == channel]
+        came = [at for each in self.states.values() if each.channel == channel for at in each.arrivals]
+        return any(
+            sum(at - SAME_MOMENT_SECONDS < other <= at for other in came)
+            + sum(at - WINDOW_SECONDS < began < at - SAME_MOMENT_SECONDS for began in posts)
+            > self._limit(channel)
+            for at in came
+            if since < at < debt.begins
+        )
 
     def _has_unclear(self, channel: str) -> bool:
         """Return True if the channel has incidents that may or may not wait for the rate limit."""
@@ -394,6 +421,10 @@ class Promptness(CautiousJudge):
             name in {*self.untrusted, *self.doubted} or not _is_clear(states) or _may_be_bad_again(states, wants)
             for name, states in self.incidents_of(channel).items()
         )
+
+    def _is_expired(self, state: SharedState, at: float) -> bool:
+        age: float = self.policies[state.channel]["max_age_seconds"]
+        return at > self._age_from(state.channel, min(state.arrivals)) + age
 
     def _age_from(self, channel: str, came: float) -> float:
         line = self.story.timelines.get(channel)
@@ -492,7 +523,10 @@ class Promptness(CautiousJudge):
             late = (
                 at - due - (60.0 * len(self.states) / policy["max_per_minute"] if self._may_lack_message(job) else 0.0)
             )
-            if late > most:
+            waits_for_run = self._may_lack_message(job) and not self._is_swept(
+                due + ROW_DUE_SECONDS, at - self.cloud.clock_margin
+            )
+            if late > most and not waits_for_run:
                 yield f"late: {job['incident_id']} was dead-lettered {late:.0f} s after it was too old"
 
     def _may_lack_message(self, job: Mapping[str, Any]) -> bool:
@@ -501,6 +535,9 @@ class Promptness(CautiousJudge):
         is_paused = came < self.quiet_until(job["channel"]) + RESUMES_SECONDS
         is_failing = bool(self.spells(_trigger(job["channel"])))
         return is_paused or is_failing or bool(self.policies[job["channel"]].get("flap"))
+
+    def _is_swept(self, first: float, last: float) -> bool:
+        return any(first < run.begins and run.ends < last for run in self.swept)
 
     def _late_notices(self, debts: Sequence[Debt]) -> Iterator[str]:
         """Check that the fallback topic is notified of an owed critical in time."""
@@ -559,6 +596,8 @@ class Promptness(CautiousJudge):
     def _needless_calls(self) -> Iterator[str]:
         """Check that phones are called only if a critical became overdue since the call before."""
         waits = self.policies[NOC]["fallback_after_seconds"]
+        # While the ledger fails, the sweeper sees no debt: it calls later.
+        unseen = [(spell.begins, spell.ends + LATE_SECONDS) for spell in self.spells("dynamodb")]
         for before, at in pairwise([self.world.began, *(self.sns.phoned or ())]):
             # The delay counts from the first owed state.
             due = (
@@ -567,7 +606,7 @@ class Promptness(CautiousJudge):
                 if state.status == "critical" and state.arrivals
             )
             is_due = any(before - LATE_SECONDS < moment < at + self.cloud.clock_margin for moment in due)
-            if not is_due:
+            if not is_due and not any(begins < before - self.world.began < ends for begins, ends in unseen):
                 yield f"phones: called at {self.moment(at)}, and no critical had become overdue"
 
     # ---- Priority ------------------------------------------------------------------------------------------------

@@ -195,6 +195,7 @@ class SimulatedSqs:
     cloud: Cloud = USUAL
     vanishing: float = 0.0
     luck: Random = field(default_factory=Random)
+    vanished: list[tuple[float, Message]] = field(default_factory=list)
     most: int = 0
     doubled: int = 0
     messages: dict[str, Message] = field(default_factory=dict)
@@ -253,7 +254,7 @@ class SimulatedSqs:
         message = self.messages.get(name)
         if message and not message.receives:
             self.world.say(f"{self.label}: {name} vanishes")
-            del self.messages[name]
+            self.vanished.append((self.world.now, self.messages.pop(name)))
 
     def receive(self, most: int) -> list[Message]:
         """Receive messages for the visibility timeout; those received too often go to the dead-letter queue."""

@@ -57,7 +57,7 @@ from tests.simulation.silence import silence
 from tests.simulation.story import DESK, NOC, STORM_SECONDS, Nap, Post, Said, SharedState, Story, entry_name, stamped
 from tests.simulation.verdict import Verdict
 from tests.simulation.weather import Weather
-from tests.simulation.world import Process, World, WorldDeadline
+from tests.simulation.world import Process, Time, World, WorldDeadline
 
 HOSTS = VendorHosts.of(("*.xmatters.com",), ("*.bigpanda.io",))
 TOKEN, NEW_TOKEN, CALLBACK_TOKEN = "inbound-token", "new-inbound-token", "callback-token"
@@ -429,6 +429,8 @@ class Simulation:
         with suppress(LedgerError):
             counts = self._any().sweeper.sweep()
         self.world.say(f"{process.name}: {counts}")
+        if counts:
+            self.invariants.swept.append(Time(process.started_at, self.world.now))
 
     def _share_canary(self, channel: str, headers: Mapping[str, str], body: bytes, _: Deadline) -> str:
         """Let the sweeper share a canary's incident by the webhook; return the reason of a failure.
@@ -754,6 +756,7 @@ class Simulation:
             then(process)
 
         process = Process(name, frozenset(incidents), ended, works)
+        self.invariants.running.add(process)
         self.world.start(process, lambda: work(process), at_most=at_most)
         return process
 

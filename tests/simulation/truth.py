@@ -144,5 +144,14 @@ def _may_be_newer(state: SharedState, other: SharedState) -> bool:
 
 
 def _is_of(ring: Ring, arrival: float, states: Sequence[SharedState]) -> bool:
-    """Return True if a share that arrived at a time, before its signal, is that of the signal."""
-    return any(state.number == ring.share and arrival in state.arrivals and arrival <= ring.began for state in states)
+    """Return True if a share that arrived at a time, before its signal, is that of the signal.
+
+    A second copy without timestamps is none: it counts as a new state until its own message was handled.
+    """
+    return any(
+        state.number == ring.share
+        and arrival in state.arrivals
+        and arrival <= ring.began
+        and (state.version is not None or len(state.arrivals) == 1 or arrival < max(state.arrivals))
+        for state in states
+    )

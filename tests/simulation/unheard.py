@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from tests.simulation.oracle import surely_newer
 from tests.simulation.phones import Page
-from tests.simulation.played import Played
+from tests.simulation.played import ALONE, Played
 from tests.simulation.services import NO_ANSWER, NO_DEVICE, NO_PAGE, Notice, tells_of_unheard
 from tests.simulation.settings import Facts, Pause
 from tests.simulation.story import BOSS, NOC
@@ -81,7 +81,9 @@ class Unheard(Played):
             if not self._is_troubled():
                 yield from self._repeated(incident, spans, told)
             yield from self._called(incident, spans, [notice for notice, _ in named], [notice for notice, _ in told])
-        most = [page for page, count in self.phones.questions.items() if count > MOST_QUESTIONS]
+        # A question that fails, or whose answer comes too late, is not counted by the relay, and asked again.
+        fails = bool(self.spells("rest"))
+        most = [page for page, count in self.phones.questions.items() if count > MOST_QUESTIONS and not fails]
         if most:
             yield f"xMatters was asked more than {MOST_QUESTIONS} times about {most}"
 
@@ -95,7 +97,11 @@ class Unheard(Played):
             told = states[ring.share]
             # A late copy of an older state ends nothing.
             better = [at for other in others if not surely_newer(told, other) for at in other.arrivals]
-            if told.status == "critical" and ring.began > ends:
+            # A queued critical may ring after a better state came that the ledger could not take.
+            is_past = any(min(told.arrivals, default=0.0) < at < ring.began for at in better)
+            # Who acknowledged knows of it: nobody is awaited.
+            is_alone = ring.recipients in ALONE
+            if told.status == "critical" and ring.began > ends and not is_past and not is_alone:
                 ends = min((at for at in better if at > ring.began), default=math.inf)
                 pages = self._pages(incident, ring.began, ends)
                 yield Span(ring.began, ends, pages, self._answered_at(incident, ring.began, pages))
@@ -229,8 +235,14 @@ class Unheard(Played):
         return bool(asked) and all(page.delivered_at < deadline - 2 * ASKED_SECONDS for page in asked)
 
     def _repeated(self, incident: str, spans: Sequence[Span], told: Sequence[tuple[Notice, str]]) -> Iterator[str]:
+        rings = [ring.began for ring in self.rings_of(incident)]
         for span, later in pairwise([*spans, Span(math.inf, math.inf)]):
-            times = [notice.at for notice, _ in told if span.began < notice.at < later.began]
+            times: list[float] = []
+            for notice, line in told:
+                # A later signal without a page is news.
+                is_news = NO_PAGE in line and bool(times) and any(times[-1] < began < notice.at for began in rings)
+                if span.began < notice.at < later.began and not is_news:
+                    times.append(notice.at)
             if len(times) > 1:
                 yield f"unheard: {incident} is told of {len(times)} times since {self.moment(span.began)}"
 
@@ -247,6 +259,9 @@ class Unheard(Played):
             first = min((notice.began for notice in named if span and notice.at > span.began), default=math.inf)
             if span is None or call.began < first:
                 yield f"unheard: {BOSS} is called for {incident} at {self.moment(call.began)}, before the topic"
+            # An answer to a page that a follow-up cannot find in time is not verified.
+            elif any(page.is_slow for page in span.pages):
+                continue
             elif not self._is_troubled() and call.began > min(span.ends, span.answered_at) + RECORDED_SECONDS:
                 yield f"unheard: {BOSS} is called for {incident} at {self.moment(call.began)}, and it was heard"
         if self._is_troubled() or "unanswered_recipients" not in self.policies[NOC]:
