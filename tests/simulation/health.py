@@ -22,6 +22,8 @@ TOLD_SECONDS = 120.0 + 4 * 60.0 + 45.0
 HELD_SECONDS = 180.0
 # From a canary's beginning to a delivery that proves it, and to the message about its failure or success.
 PROVEN_SECONDS, CANARY_SECONDS = 60.0, 2400.0
+# A credential that a vendor refused is tested again after an hour, unless it was changed.
+PROBED_SECONDS = 3600.0
 # From the sweeper's read of what is owed to its message about that, with a topic that is slow.
 RUN_SECONDS = 60.0
 
@@ -89,7 +91,9 @@ class Health(Played):
             is_unrecorded = not self.is_steady("dynamodb", "sqs")
             is_given_up |= is_unrecorded and any(state.channel == channel for state in self.dropped)
             # Two messages are some time apart, for which a schedule may be too short.
-            is_due = messages and self.world.now > messages[-1].at + LEAST_SECONDS + TOLD_SECONDS
+            waits = LEAST_SECONDS + TOLD_SECONDS
+            waits += PROBED_SECONDS if messages and "refuses xmatters.rest" in messages[-1].channels[channel] else 0.0
+            is_due = messages and self.world.now > messages[-1].at + waits
             is_sick = bool(messages) and messages[-1].health == "sick" and not (has_canary and channel == NOC)
             if is_due and is_sick and not is_given_up and not may_be_unrecorded(messages[-1]):
                 yield f"health: nobody was told that {channel} is well again"

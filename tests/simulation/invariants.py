@@ -957,12 +957,13 @@ class Invariants(Played):
         states, flap = self.states_of(state.incident), self.policy(state.incident).get("flap")
 
         def may_be_calm(over: SharedState) -> bool:
-            """Return True if the incident may not flap at this resolve. While it flaps, its pages go on."""
+            """Return True if no signal may have said by this resolve that the incident flaps: its pages go on then."""
             if is_dark or not flap:
                 return True
             by = min(over.arrivals, default=0.0)
-            lately = [at for each in states for at in each.arrivals if by - flap["minutes"] * 60 < at < by]
-            return len(lately) < int(flap["transitions"])
+            lately = sorted(at for each in states for at in each.arrivals if by - flap["minutes"] * 60 < at < by)
+            since = dict(enumerate(lately, 1)).get(int(flap["transitions"]), by)
+            return not any(since <= ring.at and ring.began <= by for ring in self.rings_of(state.incident))
 
         # A resolve that BigPanda has not confirmed is believed after ten minutes.
         asked = UNREACHABLE_SECONDS if self.story.confirms_ends else 0.0

@@ -674,6 +674,22 @@ def test_page_of_an_incident_that_flapped_ends_although_a_pause_holds_its_resolv
     assert set(last.pages) <= set(tenant.ended)
 
 
+def test_page_of_a_flapping_incident_stays_if_it_ends_and_opens_while_the_signal_that_says_so_is_in_flight(
+    tenant: Tenant,
+) -> None:
+    became: list[str] = []
+
+    def accept(call: Call) -> HttpAnswer:
+        became.extend(relay.play("2 ok"))
+        return tenant.accept(call)
+
+    policy = {"flap": {"transitions": 2, "minutes": 60}, "min_seconds_between_signals": 0, "replace": False}
+    relay = xmatters_tenant.new_relay(tenant, tenant.accept, tenant.accept, accept, policy=policy)
+    relay.play("critical 70 warning 70 critical")
+    assert (became, relay.play("5 critical 5m")) == (["queued in_flight"], ["unchanged touched"])
+    assert tenant.ended == []
+
+
 # ---- The ledger, a mode, a snooze or a removal beside what a signal is for -------------------------------------------
 
 

@@ -309,9 +309,10 @@ def with_end(task: Task, entry: Entry, action: Action) -> Entry:
     """
     if isinstance(action, Settle):
         return action.note or entry
-    is_flapping = isinstance(action, Wait) and action.reason == Reason.FLAPPING
+    # A signal that is in flight may tell people that the incident flaps.
+    awaits_calm = isinstance(action, Wait) and task.is_flapping and action.reason in {Reason.FLAPPING, Reason.IN_FLIGHT}
     # Without access to xMatters' REST API no page can be ended.
-    if task.state.is_open or task.channel.rest is None or is_flapping or task.state.precedes(entry.newest):
+    if task.state.is_open or task.channel.rest is None or awaits_calm or task.state.precedes(entry.newest):
         return entry
     return entry.ended_unannounced(task.state)
 
