@@ -92,7 +92,7 @@ class Health(Played):
             is_given_up |= is_unrecorded and any(state.channel == channel for state in self.dropped)
             # Two messages are some time apart, for which a schedule may be too short.
             waits = LEAST_SECONDS + TOLD_SECONDS
-            waits += PROBED_SECONDS if messages and "refuses xmatters.rest" in messages[-1].channels[channel] else 0.0
+            waits += PROBED_SECONDS if messages and "relayctl channel rotate" in messages[-1].channels[channel] else 0.0
             is_due = messages and self.world.now > messages[-1].at + waits
             is_sick = bool(messages) and messages[-1].health == "sick" and not (has_canary and channel == NOC)
             if is_due and is_sick and not is_given_up and not may_be_unrecorded(messages[-1]):

@@ -344,10 +344,13 @@ class Invariants(Played):
         self._problem(f"lost: {state}; people were told {told}")
 
     def _counts_as_copy(self, state: SharedState) -> bool:
-        """Return True if an earlier state of the same second says the same: the relay holds this one for its copy."""
-        others = (other for other in self.states_of(state.incident) if other.number < state.number and other.arrivals)
+        """Return True if a state of the same second that came before says the same: the relay takes this for a copy."""
+        others = (other for other in self.states_of(state.incident) if other is not state and other.arrivals)
         return state.version is not None and any(
-            other.version == state.version and _digest(other.body()) == _digest(state.body()) for other in others
+            other.version == state.version
+            and _digest(other.body()) == _digest(state.body())
+            and min(other.arrivals) < max(state.arrivals, default=math.inf)
+            for other in others
         )
 
     def _has_hidden_status(self, state: SharedState) -> bool:
