@@ -37,7 +37,9 @@ class Quiet(CautiousJudge):
         known = self.told_by(first)
         noted = max(answer.arrivals[0], answer.page.found_from) + ACTS_SECONDS
         later = [ring for ring in rings if ring.began > first.began]
-        if not known.is_open or any(ring.began < noted for ring in later):
+        # An answer that is confirmed after the incident's end counts for nothing.
+        ends = [at for each in self.states_of(known.incident) if not each.is_open for at in each.arrivals]
+        if not known.is_open or any(first.began < at < noted for at in (*ends, *(ring.began for ring in later))):
             return
         for before, ring in pairwise([first, *later]):
             if not self._is_for_the_acknowledger(before, ring, RANKS[known.status]):
