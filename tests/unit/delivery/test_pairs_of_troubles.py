@@ -498,6 +498,15 @@ def test_critical_that_comes_again_rings_all_if_the_policy_has_no_rule_for_flaps
     assert relay.rung() == ["Ops", "anna", "Ops"]
 
 
+def test_share_that_takes_too_much_work_to_route_rings_the_channels_own_recipients_too() -> None:
+    patterns = [f"*{number}{198 * 'x'}" for number in range(6)]
+    routes = [{"when": {"tag.team": pattern}, "recipients": ["Web"]} for pattern in patterns]
+    relay = new_relay(policy={"routes": routes}, xmatters=CALLBACK)
+    tags = [{"name": "team", "value": f"{number:01507}"} for number in range(202)]
+    assert relay.share(tags=tags).outcome == "delivered"
+    assert relay.rung() == ["Ops,Web"]
+
+
 def test_incident_has_the_priority_of_its_route_or_else_of_its_status_also_of_an_unknown_one() -> None:
     route = {"when": {"status": "warning"}, "recipients": ["Ops"], "priority": "HIGH"}
     relay = new_relay(policy={"priorities": {"unknown": "MEDIUM", "ok": "LOW"}, "routes": [route]})

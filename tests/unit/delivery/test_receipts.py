@@ -334,6 +334,13 @@ class TestRestOfTheStory:
         relay.sweep_for(300, step=15)
         assert (tenant.audited, told(relay)) == (["page-1"], [])
 
+    def test_people_are_told_in_time_although_a_pause_holds_other_incidents_of_the_channel(self) -> None:
+        others = samples.pause("keep", -60, 8 * 3600, when={"status": "warning"})
+        relay = watched(NOTIFIED | {"pauses": [others]})
+        relay.play("critical")
+        relay.sweep_for(600)
+        assert told(relay) == UNNOTIFIED
+
     def test_critical_of_a_channel_that_was_removed_by_mistake_is_told_of_once_the_channel_is_back(self) -> None:
         relay = watched(BOTH)
         relay.play("critical")

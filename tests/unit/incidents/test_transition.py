@@ -133,10 +133,11 @@ class TestOrder:
             (unstamped(0), unstamped(1, status="warning")),
             (unstamped(0), state(1, version=-500)),
             (state(0, version=500), unstamped(1)),
+            (state(0, version=500), unstamped(1).with_version_of(state(0, version=100))),
         ],
-        ids=["equal", "missing", "first missing", "second missing"],
+        ids=["equal", "missing", "first missing", "second missing", "second borrowed"],
     )
-    def test_order_of_arrival_decides_if_stamps_are_equal_or_missing(self, first: State, second: State) -> None:
+    def test_order_of_arrival_decides_if_stamps_are_equal_missing_or_borrowed(self, first: State, second: State) -> None:
         assert first.precedes(second)
         assert not second.precedes(first)
 

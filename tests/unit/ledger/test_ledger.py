@@ -320,6 +320,13 @@ def test_signal_failed_for_all_only_if_all_its_recipients_are_known(
     assert signal.with_failed(["jdoe"]).failed_for_all is is_whole
 
 
+def test_recipient_that_failed_stays_known_although_a_followup_read_the_signal_before_that() -> None:
+    signal = AcceptedSignal.of(state(), "r1", NOW, Audience(("jdoe", "Ops")))
+    entry = replace(announced(state()), accepted_signals=(signal.with_failed(["jdoe"]),))
+    [known] = entry.followed({"r1": replace(signal, pages=("page-1",))}).accepted_signals
+    assert (known.pages, known.with_failed(["Ops"]).failed_for_all) == (("page-1",), True)
+
+
 @pytest.mark.parametrize(
     ("first", "then", "is_left_out", "eased"),
     [
