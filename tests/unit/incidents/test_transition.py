@@ -133,7 +133,7 @@ class TestOrder:
             (unstamped(0), unstamped(1, status="warning")),
             (unstamped(0), state(1, version=-500)),
             (state(0, version=500), unstamped(1)),
-            (state(0, version=500), unstamped(1).with_version_of(state(0, version=100))),
+            (state(0, version=-100), unstamped(1).with_version_of(state(-9, version=-200))),
         ],
         ids=["equal", "missing", "first missing", "second missing", "second borrowed"],
     )
