@@ -1128,9 +1128,9 @@ class Invariants(Played):
         if any(each.fault == "answer lost" for each in self.spells("sqs")):
             # Each send that is repeated makes two messages of one.
             return
-        # Each of two messages that SQS makes of one goes on as long as the API is down.
+        # Each of two messages that SQS makes of one goes on as long as the API is down or slow.
         _, chores = self.queues
-        doubled = chores.doubled if any(each.fault in {"503", "timeout"} for each in self.spells("rest")) else 0
+        doubled = chores.doubled if any(each.fault in {"503", "timeout", "slow"} for each in self.spells("rest")) else 0
         some = 2 + sum(map(len, self.phones.rings_of.values())) + len(self.phones.answers) + doubled
         if self.phones.looks > MOST_LOOKS * some:
             self._problem(f"load: {self.phones.looks} requests to xMatters' REST API about {some} signals and answers")

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from tests.simulation.cloud import USUAL
 from tests.simulation.conduct import OPEN_SECONDS, seconds_of
+from tests.simulation.conditions import LEARNS_SECONDS
 from tests.simulation.flaps import NOTED_SECONDS, SWEPT_SECONDS, may_wait_until, span
 from tests.simulation.oracle import changed, wanted
 from tests.simulation.phones import AMBIGUOUS, Post
@@ -248,7 +249,7 @@ class Promptness(CautiousJudge):
 
     def _held_until(self, state: SharedState, comes: float, within: float) -> float:
         """Return the end of what holds a state at `comes`, or begins to within so many seconds after that."""
-        return min(self.free_at(state, comes, within), self.quiet_until(state.channel))
+        return min(self.free_at(state, comes, within), self.quiet_until(state.channel) + LEARNS_SECONDS)
 
     def _met(self, state: SharedState) -> list[Post]:
         """Return the signals of the same incident that may have been in flight when the state arrived."""

@@ -137,7 +137,9 @@ class TestOrder:
         ],
         ids=["equal", "missing", "first missing", "second missing", "second borrowed"],
     )
-    def test_order_of_arrival_decides_if_stamps_are_equal_missing_or_borrowed(self, first: State, second: State) -> None:
+    def test_order_of_arrival_decides_if_stamps_are_equal_missing_or_borrowed(
+        self, first: State, second: State
+    ) -> None:
         assert first.precedes(second)
         assert not second.precedes(first)
 
