@@ -242,7 +242,7 @@ class Conditions(Played):
 
     def _told(self, channel: str, states: Collection[SharedState]) -> Iterator[str]:
         """Check that the fallback topic is not notified of incidents that a pause holds, or in shadow mode."""
-        for at, text, about, _ in self.sns.told:
+        for at, text, about, *_ in self.sns.told:
             if about == channel and self._is_early(channel, at, text):
                 yield f"conditions: the fallback topic was told of {channel} in a pause, or soon after it"
             if about != channel or "the relay has given up" in text or "made no page of it" in text:

@@ -18,7 +18,7 @@ from tests.simulation.world import Process
 
 # Incidents on a page, whatever page size a request has.
 A_PAGE = 2
-# BigPanda allows five calls a second. The relay counts them by the seconds of its functions' clocks, which differ, and a
+# BigPanda allows five calls a second. The relay counts them by the seconds of its functions' clocks, which differ. A
 # call takes up to 0.4 s to arrive: two seconds of BigPanda's can have the calls of four seconds of theirs, or of more.
 CALLS_A_SECOND, CALLS_SECONDS, ARRIVES_SECONDS = 5, 2.0, 0.4
 # The name of the first channel's webhook, and that of another one beside it.

@@ -11,8 +11,8 @@ from itertools import pairwise, permutations
 from typing import Any, NamedTuple
 
 from tests.simulation.cloud import USUAL
-from tests.simulation.conduct import OPEN_SECONDS, seconds_of
 from tests.simulation.conditions import LEARNS_SECONDS
+from tests.simulation.conduct import OPEN_SECONDS, seconds_of
 from tests.simulation.flaps import NOTED_SECONDS, SWEPT_SECONDS, may_wait_until, span
 from tests.simulation.oracle import changed, wanted
 from tests.simulation.phones import AMBIGUOUS, Post

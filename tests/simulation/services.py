@@ -630,12 +630,14 @@ class Notice(NamedTuple):
     Attributes:
         channel: channel that the message is about; empty if it is about none.
         began: start of the process that published the message, in epoch seconds.
+        sender: name of that process.
     """
 
     at: float
     text: str
     channel: str
     began: float
+    sender: str = ""
 
 
 class HealthMessage(NamedTuple):
@@ -704,7 +706,8 @@ class SimulatedSns:
             about, process = _sicknesses(texts["default"], channel), self.edge.world.process()
             self.of_health.append(HealthMessage(now, topic, health, about, process, bool(fault)))
         else:
-            self.told.append(Notice(now, texts["default"], channel, self.edge.world.process().started_at))
+            process = self.edge.world.process()
+            self.told.append(Notice(now, texts["default"], channel, process.started_at, process.name))
         self.edge.world.note(TopicArn, texts, MessageAttributes)
         self.edge.world.say(f"sns: told {Subject}{f' ({topic})' if health else ''}")
         if fault == "answer lost":

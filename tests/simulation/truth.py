@@ -1,5 +1,6 @@
 """Judge of what people are told: no all-clear while a critical is given up unheard, nothing owed that was accepted."""
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -91,8 +92,26 @@ class Truth(CautiousJudge):
                 yield f"untrue: {name} is said to have no page at {moment}"
         elif "no device is known" in line or "nobody answered" in line:
             return  # `unheard` judges it.
-        elif not self._may_owe(notice.channel, name, notice.at, self._known_by(notice)):
+        elif self._is_known_to_ring(notice, name) or not self._may_owe(
+            notice.channel, name, notice.at, self._known_by(notice)
+        ):
             yield f"untrue: {name} of {notice.channel} is called owed at {moment}, and xMatters had accepted it"
+
+    def _is_known_to_ring(self, notice: Notice, name: str) -> bool:
+        """Return True if a worker tells of an incident, whose last state rang: a worker tells without the ledger.
+
+        The message that records the signal then says so. It must have had no second copy, and its sender lived.
+        """
+        is_plain = not self.weather.crashes and not self.spells("sqs") and not any(each.doubled for each in self.queues)
+        if not is_plain or not notice.sender.startswith("worker"):
+            return False
+        own = {each.incident for each in self.states.values() if each.channel == notice.channel and each.id == name}
+        return bool(own) and all(self._rings_since(incident, notice) for incident in own)
+
+    def _rings_since(self, incident: str, notice: Notice) -> bool:
+        came = [at for each in self.states_of(incident) for at in each.arrivals if at < notice.at]
+        rings = [ring for ring in self.rings_of(incident) if ring.at < notice.at - RUN_SECONDS]
+        return any(self.is_accepted(ring) and max(came, default=math.inf) < ring.began for ring in rings)
 
     def _known_by(self, notice: Notice) -> float:
         """Return the time until which a signal was accepted that the sender of a message knows of (epoch seconds)."""
