@@ -180,7 +180,9 @@ class Conditions(Played):
             # A follow-up finds the page that a person acknowledges.
             is_known = pages and all(page.found_from < first - RINGS_SECONDS for page in pages)
             if any(text == "Acknowledge" and at < first - RINGS_SECONDS / 2 for at, text in answers) and is_known:
-                is_rung = any(ring.recipients == names and ring.began > first for ring in rings)
+                # The resolve goes to the recipients of the last route, whoever heard of the incident.
+                open_rings = [ring for ring in rings if self.told_by(ring).is_open]
+                is_rung = any(ring.recipients == names and ring.began > first for ring in open_rings)
                 if not unlike and before and is_rung and names != settings[0].recipients:
                     yield f"late tag: {state} rang {', '.join(names)}, although somebody had acknowledged it"
             if not (state.is_open and is_as_told and state.number and not answers) or state.shown:

@@ -157,9 +157,9 @@ class Health(Played):
                 for state in known
             )
             is_owed = message.health == "sick" and "owed for" in message.channels[channel]
-            # A debt whose message vanished, or is hidden since its process died, does not know of the pause, or is not
-            # dead-lettered in shadow mode.
-            is_plain = not self._has_vanished(channel, at) and not self.weather.crashes
+            # A debt whose message vanished, waits for a worker, or is hidden since its process died, does not know of
+            # the pause, or is not dead-lettered in shadow mode.
+            is_plain = not self._has_vanished(channel, at) and not self.weather.crashes and not self.spells("lambda")
             if is_owed and known and is_held and is_plain:
                 yield f"health: {channel} is sick, and all of it is stopped: {message.channels[channel]}"
 

@@ -82,7 +82,7 @@ a share is sent without being kept first
     - keep(services, task, wait, plan=next_plan(task, entry))
     + replace(task, wakes_at=wait.until)
 duplicate is answered against a share that nobody kept
-    ledger.entry:Entry.leased, seed 296
+    ledger.entry:Entry.leased, seed 111
     - entry if plan is None else entry.owing(lease.state, plan)
     + entry.owing(lease.state, plan or 0)
 the lease is dropped
@@ -202,7 +202,7 @@ a replacement that is not there yet ends the page before
     - bool(newer.pages) and not newer.is_over and newer.reaches_all_of(older)
     + not newer.is_over and newer.reaches_all_of(older)
 each signal of an incident has a chain of follow-ups of its own
-    delivery.page_followup:Followup._noted, seed 509
+    delivery.page_followup:Followup._noted, seed 1408
     - after.announced is not None and after.announced.came > came + MILLISECOND
     + False
 nobody follows what the worker sent
@@ -258,7 +258,7 @@ a comment that BigPanda did not take is given up
     + if result.outcome == Outcome.UNSAFE and result.exchange.attempts and self.clock() - began > SLOW_SECONDS:
     +     self.silent[api] = self.clock() + SILENT_SECONDS
 the order of shares does not matter
-    incidents.share:State.precedes
+    incidents.share:State.precedes, seed 1
     - came_before or not self.has_borrowed_version
     + False
 a job that was overtaken is sent all the same
@@ -1053,4 +1053,12 @@ a proxy's 404 says that xMatters has no such person
     xmatters.directory:RestApi.ask, seed 81
     - answer.status == 404 and not _says_not_found(answer)
     + False
+a worker tells of a critical of which only the record waits for the ledger
+    entrypoints.worker:Worker._notify_without_ledger, seed 359
+    - job.accepted or down_since is None or not _is_critical(job)
+    + down_since is None or not _is_critical(job)
+a pause with conditions delays the question about other incidents
+    channels.policy:Policy.after_pauses, seed 419
+    - age_start([each for each in self.pauses if not each.when], at, 0.0)
+    + age_start(self.pauses, at, 0.0)
 """)

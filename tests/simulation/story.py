@@ -11,6 +11,7 @@ from functools import cached_property, partial
 from random import Random
 from typing import Any
 
+from tests import samples
 from tests.simulation.cloud import USUAL, Cloud, clouds
 from tests.simulation.settings import Facts, Timeline
 from tests.simulation.weather import FAULTS, Spell
@@ -463,6 +464,14 @@ def _with_bursts(random: Random, story: Story) -> Story:
         for state in _in_turn(random, f"i{number}", random.choice([12, 25, 40]), 4.0)
     ]
     return story.with_more(posts, others={**story.others, "bursts": policy})
+
+
+def _with_a_pause_of_others(random: Random, story: Story) -> Story:
+    """Return the story with a pause in the first channel whose conditions none of its incidents meets."""
+    pause = samples.pause(
+        random.choice(["keep", "drop"]), -60.0, random.choice([300.0, 7200.0]), when={"tag.team": "a"}
+    )
+    return replace(story, policy=story.policy | {"pauses": [pause]})
 
 
 def stamped(incident: str, number: int, at: float, status: str, alerts: int = 1) -> SharedState:
@@ -1176,4 +1185,5 @@ _RARITIES: Sequence[Rarity] = (
     ("unguarded updates of {}", 0.77, 0.79, _with_unguarded_updates),
     ("receipts of {}", 0.494, 0.534, _with_receipts),
     ("lost tokens of {}", 0.033, 0.053, _with_lost_tokens),
+    ("pauses of others in {}", 0.0, 0.1, _with_a_pause_of_others),
 )
