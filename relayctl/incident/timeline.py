@@ -97,7 +97,8 @@ def _receipt(receipt: Receipt) -> Iterator[Event]:
     if receipt.notified_at:
         yield Event(receipt.notified_at, LEDGER, "receipt", "a device is known to have got the notification")
     if receipt.told_at:
-        text = f"UNHEARD ({receipt.missed}): the fallback topic was notified"
+        # A person's answer clears the step.
+        text = f"UNHEARD ({receipt.missed or 'until then'}): the fallback topic was notified"
         yield Event(receipt.told_at, LEDGER, "receipt", text)
     if receipt.answered_at:
         who = identifier(receipt.answered_by)

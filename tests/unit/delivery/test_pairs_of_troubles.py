@@ -347,6 +347,18 @@ def test_topic_is_told_of_a_critical_that_comes_while_it_is_told_of_an_earlier_o
     assert len(relay.sns.published) == 2
 
 
+def test_nobody_is_told_again_that_no_page_came_of_a_critical_that_was_snoozed_while_people_were_told(
+    tenant: Tenant,
+) -> None:
+    tenant.makes_pages = False
+    policy = {"notified_within_seconds": 120, "page_within_seconds": 300}
+    relay = xmatters_tenant.new_relay(tenant, policy=policy, xmatters={"recipients": ["Ops"]})
+    relay.play("critical")
+    relay.sns.before = once(lambda _: relay.play("comment", snooze={"snoozed": True}))
+    relay.sweep_for(1200)
+    assert len(relay.sns.published) == 1
+
+
 def test_nobody_is_told_of_a_critical_that_xmatters_refuses_if_it_ended_meanwhile() -> None:
     def ends(_: Call) -> HttpAnswer:
         relay.play("ok")

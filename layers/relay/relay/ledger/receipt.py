@@ -149,8 +149,11 @@ class Receipt(NamedTuple):
         return replace(self, missed=Missed.NOBODY_ANSWERED if self.notified_at else Missed.NOBODY_NOTIFIED)
 
     def fallback_notified(self, step: str, at: float) -> "Receipt":
-        """Return the receipt, closed, after the fallback topic was notified of `step`. A closed one stays as it is."""
-        return replace(self, is_open=False, missed=step, told_at=at) if self.is_open else self
+        """Return the receipt, closed, after the fallback topic was notified of `step` at `at`.
+
+        If the receipt was closed meanwhile, only `told_at` changes: nobody is told of the same critical again.
+        """
+        return replace(self, is_open=False, missed=step if self.is_open else self.missed, told_at=at)
 
     def awaits_a_step(self, policy: Policy) -> bool:
         """True if the receipt is open, and either awaits a step of `policy` or has a missed step to report."""
