@@ -61,8 +61,8 @@ READ_SECONDS = 3.0
 UNTOLD_SECONDS = 121.0
 # Duration of two reconcile runs, with their delays.
 LOOKS_SECONDS = 20.0
-# Requests to xMatters' REST API for a signal or an answer.
-MOST_LOOKS = 20
+# Requests of a follow-up or an answer to xMatters' REST API.
+MOST_LOOKS = 18
 # An incident's last signals, whose pages end (docs/guarantees.md).
 REMEMBERED_SIGNALS = 16
 # A last search that fails for so long may not be repeated in time: SQS shows its message again after three minutes.
@@ -1128,12 +1128,13 @@ class Invariants(Played):
         if any(each.fault == "answer lost" for each in self.spells("sqs")):
             # Each send that is repeated makes two messages of one.
             return
-        # Each of two messages that SQS makes of one goes on as long as the API is down or slow.
-        _, chores = self.queues
-        doubled = chores.doubled if any(each.fault in {"503", "timeout", "slow"} for each in self.spells("rest")) else 0
-        some = 2 + sum(map(len, self.phones.rings_of.values())) + len(self.phones.answers) + doubled
+        # A follow-up goes on until the workflow makes no more pages: one for each signal and for each resolve that
+        # comes, and one more for each message of which SQS makes two.
+        ends = sum(len(state.arrivals) for state in self.states.values() if not state.is_open)
+        followups = sum(map(len, self.phones.rings_of.values())) + ends + self.queues[1].doubled
+        some = 2 + followups + len(self.phones.answers)
         if self.phones.looks > MOST_LOOKS * some:
-            self._problem(f"load: {self.phones.looks} requests to xMatters' REST API about {some} signals and answers")
+            self._problem(f"load: {self.phones.looks} requests to xMatters' REST API for {some} follow-ups and answers")
 
     def _check_asked(self) -> None:
         """Check that BigPanda was asked about each resolve until it answered, or until the question was too old."""

@@ -100,7 +100,8 @@ class Truth(CautiousJudge):
     def _is_known_to_ring(self, notice: Notice, name: str) -> bool:
         """Return True if a worker tells of an incident, whose last state rang: a worker tells without the ledger.
 
-        The message that records the signal then says so. It must have had no second copy, and its sender lived.
+        If that signal was sent while the ledger failed, the message that records it says so. It must have no second
+        copy, and its sender lived. A message from before a signal that was recorded can't know of it.
         """
         is_plain = not self.weather.crashes and not self.spells("sqs") and not any(each.doubled for each in self.queues)
         if not is_plain or not notice.sender.startswith("worker"):
@@ -110,8 +111,14 @@ class Truth(CautiousJudge):
 
     def _rings_since(self, incident: str, notice: Notice) -> bool:
         came = [at for each in self.states_of(incident) for at in each.arrivals if at < notice.at]
-        rings = [ring for ring in self.rings_of(incident) if ring.at < notice.at - RUN_SECONDS]
-        return any(self.is_accepted(ring) and max(came, default=math.inf) < ring.began for ring in rings)
+        dark = [(self.world.began + each.begins, self.world.began + each.ends) for each in self.spells("dynamodb")]
+        return any(
+            self.is_accepted(ring)
+            and max(came, default=math.inf) < ring.began
+            and ring.at < notice.at - RUN_SECONDS
+            and any(begins < ring.began and ring.at < ends for begins, ends in dark)
+            for ring in self.rings_of(incident)
+        )
 
     def _known_by(self, notice: Notice) -> float:
         """Return the time until which a signal was accepted that the sender of a message knows of (epoch seconds)."""
