@@ -126,10 +126,8 @@ def judge(status: ChannelStatus, now: float) -> tuple[Health, list[str]]:
     sick = [status.problem] if status.problem else []
     circuit = status.gate.circuit if status.gate else None
     failed = status.canary.failure if status.canary else ""
-    sick += judgement.ongoing_reasons(debts, circuit, status.shares, now, refused=status.refused, canary=failed)
+    sick += judgement.sick_reasons(debts, circuit, status.shares, now, refused=status.refused, canary=failed)
     sick += filter(None, [only_refused(status, now)])
-    if debts:
-        sick += judgement.momentary_reasons(debts)
     if sick:
         return Health.SICK, sick
     if debts is None:

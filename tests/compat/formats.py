@@ -156,7 +156,7 @@ MARKS = {"noc": "m1", "noc/settings": "m2"}
 RUN = {
     "notified": {"noc": NOW - 60},
     "above": {"noc": (NOW - 180, NOW - 60)},
-    "health": {"noc": ChannelState(NOW - 99, "why", 3, 2, 1, NOW - 1, Told.ALARM, NOW - 60, "page", NOW - 61)},
+    "health": {"noc": ChannelState(NOW - 99, "why", 3, 2, 1, NOW - 1, Told.ALARM, NOW - 60)},
     "expected": {"noc": ShareWatch(7200.0, NOW - 3600)},
     "canaries": {"canary": Canary("closed", NOW - 400, NOW - 60, failure="nobody notified", judged_at=NOW - 3000)},
 }

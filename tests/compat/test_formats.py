@@ -38,6 +38,7 @@ SAMPLES: dict[str, Any] = {
     "sweeper-1": formats.RUN,
     "sweeper-2": formats.RUN,
     "sweeper-3": formats.RUN,
+    "sweeper-4": formats.RUN,
 }
 LINES = [name for name in SAMPLES if "_line-" in name]
 CHANGED = """

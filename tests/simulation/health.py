@@ -27,8 +27,8 @@ PROBED_SECONDS = 3600.0
 # From the sweeper's read of what is owed to its message about that, with a topic that is slow.
 RUN_SECONDS = 60.0
 
-# Words of a message about criticals of which people may not know: owed, dead-lettered, or without a page.
-_URGENT = ("a critical is owed", "critical was given up", "criticals were given up", "made no page")
+# Words of a message about criticals of which people may not know: owed or dead-lettered.
+_URGENT = ("a critical is owed", "critical was given up", "criticals were given up")
 
 
 class _Told(NamedTuple):

@@ -651,8 +651,8 @@ the ledger's entry of an open page may expire
     + KEPT_SECONDS = 300
 given-up criticals make no channel's sickness urgent
     health.judgement:Debts.unpaged_criticals, seed 240
-    - self.critical + self.given_up + self.pages_missing
-    + self.critical + self.pages_missing
+    - self.critical + self.given_up
+    + self.critical
 after an acknowledgement, a flapping incident rings everybody each time it is as bad again
     delivery.rules:_is_known_as_bad, seed 55
     - rank <= known.rank

@@ -14,10 +14,9 @@ from relay.health.judgement import (
     HealthTopics,
     ShareWatch,
     age,
-    momentary_reasons,
     next_attempt,
-    ongoing_reasons,
     refusals,
+    sick_reasons,
     with_holds,
 )
 from relay.ledger.debt import Debt, Row, Slot
@@ -66,7 +65,7 @@ REFUSED = owed(reason="refused")
     ],
 )
 def test_debts_make_the_channel_sick_for_these_reasons(entries: list[Entry], reasons: list[str]) -> None:
-    assert ongoing_reasons(Debts.of(entries), None, None, NOW) == reasons
+    assert sick_reasons(Debts.of(entries), None, None, NOW) == reasons
 
 
 @pytest.mark.parametrize(
@@ -90,26 +89,15 @@ def test_debts_make_the_channel_sick_for_these_reasons(entries: list[Entry], rea
 def test_circuit_silence_and_refused_credentials_make_the_channel_sick(
     circuit: Circuit | None, silent_for: float, refused: list[str], reasons: list[str]
 ) -> None:
-    assert ongoing_reasons(Debts(), circuit, ShareWatch(7200, NOW - silent_for), NOW, refused=refused) == reasons
-
-
-def test_missing_pages_are_a_momentary_reason() -> None:
-    assert momentary_reasons(Debts.of([MISSING])) == ["1 critical signals made no page"]
-    assert momentary_reasons(Debts()) == []
-    suppressed = Entry().page_missing(NOW, is_suppressed=True)
-    unheard = Entry(receipt=Receipt.begun(NOW, ("Ops",)).after_dead_end(Policy(notified_within_seconds=300)))
-    assert unheard.receipt.missed == "nobody_notified"
-    assert momentary_reasons(Debts.of([suppressed, unheard])) == ["1 critical signals made no page"]
-    told = MISSING.receipt.fallback_notified("page_missing", NOW)
-    assert momentary_reasons(Debts.of([Entry(receipt=told)])) == []
+    assert sick_reasons(Debts(), circuit, ShareWatch(7200, NOW - silent_for), NOW, refused=refused) == reasons
 
 
 def test_debts_are_counted_by_kind() -> None:
     notified = dead_lettered()._replace(debt=dead_lettered().debt._replace(is_notified=True))
     given_up = [dead_lettered(), dead_lettered(), notified, *[dead_lettered(is_critical=False)] * 2]
     debts = Debts.of([owed(5), owed(50, is_critical=False), owed(9, is_critical=False), *given_up, MISSING])
-    assert (debts.critical, debts.other, debts.owed, debts.unpaged_criticals) == (1, 2, 3, 5)
-    assert (debts.given_up, debts.given_up_other, debts.unnotified, debts.pages_missing) == (3, 2, 2, 1)
+    assert (debts.critical, debts.other, debts.owed, debts.unpaged_criticals) == (1, 2, 3, 4)
+    assert (debts.given_up, debts.given_up_other, debts.unnotified) == (3, 2, 2)
     rang = Entry(receipt=Receipt.begun(NOW, ("Ops",)))
     eased = rang.unchanged(state(status="warning"))
     assert (debts.awaited, Debts.of([rang]).awaited, Debts.of([eased]).awaited) == (1, 1, 0)

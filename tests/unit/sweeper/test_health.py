@@ -156,11 +156,10 @@ class TestHeartbeat:
 
 
 NOW = 1_800_000_000.0
-SICK: dict[str, Any] = {"ongoing": ["its circuit is open"]}
+SICK: dict[str, Any] = {"reasons": ["its circuit is open"]}
 URGENT = SICK | {"is_urgent": True}
 WELL: dict[str, Any] = {}
 PAUSED: dict[str, Any] = {"paused": True}
-MOMENTARY = {"momentary": ["1 critical signals made no page"]}
 
 
 class Watch:
@@ -203,7 +202,6 @@ def watch() -> Watch:
         pytest.param([URGENT] * 2 + [SICK] * 30 + [URGENT] * 30, [(2, "alarm")], id="urgent already"),
         pytest.param([SICK] * 2 + [URGENT] * 5 + [PAUSED] * 60, [(2, "notice")], id="gets urgent, and is paused"),
         pytest.param([SICK] * 2 + [PAUSED] * 60 + [WELL] * 5, [(2, "notice"), (67, "well")], id="well after a pause"),
-        pytest.param([MOMENTARY] + [WELL] * 30, [(2, "alarm"), (17, "well")], id="momentary reason"),
     ],
 )
 def test_people_are_told_when_a_channel_gets_sick_urgent_or_well(

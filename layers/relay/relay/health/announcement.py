@@ -13,9 +13,6 @@ from relay.foreign_text import cut
 RUNS_SICK = 2
 RUNS_WELL = 5
 TOLD_AGAIN_SECONDS = 900.0
-# A momentary reason (a critical without a page) keeps the channel sick for this time. The fallback topic is notified of
-# it in the same run, and then the ledger's index no longer has it.
-MOMENTARY_SECONDS = 300.0
 # Characters of the reasons that a state keeps. All states are in one item of the table.
 MAX_WHY = 300
 # Runs that are further apart do not count as consecutive: at least two runs are missing between them.
@@ -44,8 +41,6 @@ class ChannelState(NamedTuple):
         urgent_runs: Consecutive runs that found it sick and urgent.
         well_runs: Consecutive runs that found it well.
         judged_at: Time of the last run.
-        momentary: Reasons that only one run found, such as a critical without a page, in words.
-        momentary_at: Time of the last run that found such reasons.
     """
 
     since: float = 0.0
@@ -56,8 +51,6 @@ class ChannelState(NamedTuple):
     judged_at: float = 0.0
     told: str = Told.NOTHING
     told_at: float = 0.0
-    momentary: str = ""
-    momentary_at: float = 0.0
 
     @classmethod
     def of(cls, members: Mapping[str, Any]) -> Self:
@@ -69,38 +62,28 @@ class ChannelState(NamedTuple):
         plain = ChannelState()._asdict()
         return {name: value for name, value in self._asdict().items() if value != plain[name]}
 
-    def judged(
-        self, now: float, ongoing: Sequence[str] = (), momentary: Sequence[str] = (), *, is_urgent: bool = False
-    ) -> "ChannelState":
+    def judged(self, now: float, reasons: Sequence[str] = (), *, is_urgent: bool = False) -> "ChannelState":
         """Return the state after a run of the sweeper. Without reasons, the run found the channel well.
 
-        A `momentary` reason is found by one run only: it keeps the channel sick and urgent for MOMENTARY_SECONDS.
         `is_urgent` is True if the sickness has to wake a person.
         """
         state = self._replace(judged_at=now)
         if now - self.judged_at > IN_A_ROW_SECONDS:
             state = state._replace(sick_runs=0, urgent_runs=0, well_runs=0)
-        if momentary:
-            state = state._replace(momentary=cut("; ".join(momentary), MAX_WHY), momentary_at=now)
-        lasting = (state.momentary,) if state.momentary and now - state.momentary_at < MOMENTARY_SECONDS else ()
-        # A critical incident was the cause of each momentary reason.
-        return state._sick([*ongoing, *lasting], now, is_urgent=is_urgent or bool(lasting))
+        if not reasons:
+            since = state.since if state.told else 0.0
+            return state._replace(since=since, sick_runs=0, urgent_runs=0, well_runs=state.well_runs + 1)
+        return state._replace(
+            since=state.since or now,
+            why=cut("; ".join(reasons), MAX_WHY),
+            sick_runs=state.sick_runs + 1,
+            urgent_runs=state.urgent_runs + 1 if is_urgent else 0,
+            well_runs=0,
+        )
 
     def unjudged(self, now: float) -> "ChannelState":
         """Return the state after a run that did not judge the channel: the counts of consecutive runs begin anew."""
         return self._replace(judged_at=now, sick_runs=0, urgent_runs=0, well_runs=0)
-
-    def _sick(self, why: list[str], now: float, *, is_urgent: bool) -> "ChannelState":
-        if not why:
-            since = self.since if self.told else 0.0
-            return self._replace(since=since, sick_runs=0, urgent_runs=0, well_runs=self.well_runs + 1)
-        return self._replace(
-            since=self.since or now,
-            why=cut("; ".join(why), MAX_WHY),
-            sick_runs=self.sick_runs + 1,
-            urgent_runs=self.urgent_runs + 1 if is_urgent else 0,
-            well_runs=0,
-        )
 
     @property
     def is_urgent(self) -> bool:

@@ -42,7 +42,6 @@ class Debts:
         given_up_other: The same for states that are not critical.
         unnotified: Given-up criticals that the fallback topic was not notified of yet.
         awaited: Announced criticals of which nobody is known to have heard (`Entry.is_awaited`).
-        pages_missing: Criticals whose signal made no page, of which the fallback topic was not notified yet.
         oldest: Earliest time from which the delay of an owed state counts (epoch seconds); None if nothing is owed.
         oldest_critical: The same for owed criticals.
         reasons: Number of owed states by the reason of their last failure or wait.
@@ -54,7 +53,6 @@ class Debts:
     given_up_other: int = 0
     unnotified: int = 0
     awaited: int = 0
-    pages_missing: int = 0
     oldest: float | None = None
     oldest_critical: float | None = None
     reasons: Counter[str] = field(default_factory=Counter)
@@ -74,12 +72,11 @@ class Debts:
 
     @property
     def unpaged_criticals(self) -> int:
-        """Number of criticals of which people may not know: owed, given up, or without a page."""
-        return self.critical + self.given_up + self.pages_missing
+        """Number of criticals of which people may not know: owed or given up."""
+        return self.critical + self.given_up
 
     def add(self, entry: Entry) -> None:
         self.awaited += entry.is_awaited
-        self.pages_missing += entry.receipt.is_open and entry.receipt.has_no_page
         since = entry.delay_start
         if since is None:
             return
@@ -154,7 +151,7 @@ def next_attempt(entry: Entry, now: float) -> float | None:
     return max(attempt, entry.debt.paused_until, calm_at)
 
 
-def ongoing_reasons(
+def sick_reasons(
     debts: Debts | None,
     circuit: Circuit | None,
     shares: ShareWatch | None,
@@ -182,11 +179,6 @@ def ongoing_reasons(
     if canary:
         found.append(f"its canary failed: {canary}")
     return found
-
-
-def momentary_reasons(debts: Debts) -> list[str]:
-    """Return the causes of sickness that only one run of the sweeper finds: critical signals that made no page."""
-    return [f"{debts.pages_missing} critical signals made no page"] if debts.pages_missing else []
 
 
 def owed_reasons(debts: Debts) -> str:

@@ -23,9 +23,8 @@ from relay.health.judgement import (
     Health,
     HealthTopics,
     ShareWatch,
-    momentary_reasons,
-    ongoing_reasons,
     refusals,
+    sick_reasons,
 )
 from relay.ledger.credentials import newest_use, use_key
 from relay.ledger.entry import Entry
@@ -232,7 +231,7 @@ class HealthWatch:
         )
         now = self.tools.clock()
         for name in names:
-            ongoing = ongoing_reasons(
+            reasons = sick_reasons(
                 debts.get(name, Debts()),
                 circuits[name],
                 silent.get(name),
@@ -242,12 +241,11 @@ class HealthWatch:
             )
             owed_by = debts.get(name, Debts())
             is_urgent = name in silent or owed_by.unpaged_criticals > 0
-            momentary = momentary_reasons(owed_by)
             state = run.health.get(name, ChannelState())
-            if name in paused and not ongoing and not momentary:
+            if name in paused and not reasons:
                 run.health[name] = state.unjudged(now)
-            elif run.is_whole or ongoing or momentary:
-                run.health[name] = state.judged(now, ongoing, momentary, is_urgent=is_urgent)
+            elif run.is_whole or reasons:
+                run.health[name] = state.judged(now, reasons, is_urgent=is_urgent)
         run.health = self._kept(run.health, now)
         self._publish(run, debts, deadline)
 
