@@ -201,7 +201,7 @@ class Unauthorized(BadRequest):
 
 
 class UncheckableSender(RelayError):
-    """The channel's secret can't be read, and no checksum or cached copy suggests that the credentials are valid."""
+    """The channel's secret can't be read, and neither a cached copy nor the token's checksum vouches for the sender."""
 
     # Name of the notice about the request in the log.
     notice = "undecided_request"

@@ -101,7 +101,8 @@ class Verifier:
     ) -> CallbackVerdict:
         """Verify a callback against its incident's ledger entries, and against xMatters if `rest` is not None.
 
-        Within EARLY_CALLBACK_SECONDS of its arrival, an unverified callback is EARLY. A failed request raises nothing.
+        A callback that is not VERIFIED is EARLY within EARLY_CALLBACK_SECONDS of its arrival, and UNVERIFIED or STRANGE
+        after that. If a request to xMatters fails, it is not verified either, and `is_unasked` is True.
         """
         found = self._judged(received, entries, rest, deadline)
         is_young = self.clock() - received.came < EARLY_CALLBACK_SECONDS

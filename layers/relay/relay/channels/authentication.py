@@ -112,7 +112,10 @@ class RefusalBudgets:
         return left >= 1
 
     def give_back(self, address: str, *, is_checked: bool) -> None:
-        """Put back the refusal that `take` took before the check of the credentials, since they were valid."""
+        """Put back the refusal that `take` took before the credentials were checked, since they proved valid.
+
+        The arguments are those of `take`.
+        """
         key = (source(address), is_checked)
         if key in self._buckets:
             left, counted_at = self._buckets[key]

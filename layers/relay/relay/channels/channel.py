@@ -104,7 +104,10 @@ class BigPandaAccess:
 
     @property
     def login(self) -> str:
-        """URL, key and first environment as one text, equal for channels that share them."""
+        """URL, key and first environment (the one that a probe reads) as one text with the secret key.
+
+        Channels whose text is equal are probed once.
+        """
         return json.dumps([self.base_url, self.api_key, *self.environments[:1]])
 
     def allowed_environment(self, environment_id: str | None) -> str | None:

@@ -27,7 +27,8 @@ type Facts = Mapping[str, tuple[str, ...]]
 def facts_to_keep(channel: "Channel", share: Share) -> Facts:
     """Return the facts of a webhook's share for its ledger entry: environments, and facts that routes and pauses name.
 
-    Without status, severity and long values. Empty for a channel without access to BigPanda's API.
+    Without status and severity, which BigPanda's API has, and with MAX_CHARACTERS in all. Empty for a channel without
+    access to that API: only its answers lack facts.
     """
     if channel.bigpanda is None:
         return {}

@@ -127,7 +127,10 @@ class _Facts:
         self._tags: Mapping[str, Sequence[str]] | None = None
 
     def fits(self, fact: str, patterns: Sequence[str]) -> bool:
-        """True if a pattern matches a value of `fact`. Raises TooMuchWork if that exceeds the budget of this object."""
+        """True if a pattern (as of `fnmatch`) matches a whole value of `fact`, in any letter case.
+
+        Raises TooMuchWork once all calls together took more than MAX_WORK comparisons of characters.
+        """
         found = self.read(fact)
         return any(self._matches(found, pattern) for pattern in patterns)
 

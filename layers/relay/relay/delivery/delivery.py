@@ -768,7 +768,10 @@ def _waits_for_ledger(task: Task, now: float) -> bool:
 
 
 def can_wait(task: Task, now: float) -> bool:
-    """True if the ledger or the rate limiter has failed for less than UNGUARDED_AFTER_SECONDS, by the task's job."""
+    """True if a state may still wait for a failing ledger or rate limiter: for UNGUARDED_AFTER_SECONDS.
+
+    The time counts from the first failure that the state's job met (`ledger_down_since`).
+    """
     since = seconds_of(task.job.ledger_down_since or timestamp(now))
     return now - since < UNGUARDED_AFTER_SECONDS
 

@@ -131,11 +131,11 @@ class Fallback:
         return self._publish(_subject(channel, debts, others), texts, {"channel": channel})
 
     def call(self, channels: Sequence[str], debts: Sequence[OverdueDebt], others: int) -> dict[str, str]:
-        """Call and text all phones once about the overdue criticals of `channels`. Return failures by the way's name.
+        """Call and text all phones once about the overdue criticals of `channels`. Return the failure of each way.
 
-        A failure is an empty text if AWS took the call or text. Without phones, the result is empty. `debts` must not
-        be empty; the call describes the first, which should be the worst. `others` is the number of further overdue
-        criticals.
+        A way is a number to call or to text, by its name. Its failure is empty if AWS took the call or text. Without
+        phones, the result is empty. `debts` must not be empty; the call describes the first, which should be the worst.
+        `others` is the number of further overdue criticals.
         """
         if not self.phones:
             return {}

@@ -199,7 +199,7 @@ class Job(NamedTuple):
         return self.fresh()._replace(revived_at=at).stamped(replays=self.stamps.replays + 1)
 
     def dead_lettered(self, now: float) -> Self:
-        """Return the job as it goes to the dead-letter queue at `now` (epoch seconds)."""
+        """Return the job with `dead_lettered_at` at `now` (epoch seconds), later than its last replay."""
         revived = seconds_of(self.revived_at) if self.revived_at else 0.0
         # The order of the two times must be right although clocks of functions differ.
         return self._replace(dead_lettered_at=timestamp(max(now, revived + MILLISECOND)))

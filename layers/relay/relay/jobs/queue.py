@@ -142,7 +142,10 @@ def _acceptance(stored: Any) -> Acceptance | None:
 
 
 def legal_text(text: str) -> str:
-    """Return the text as an attribute's value: cut, not empty, and with U+FFFD for characters that SQS refuses."""
+    """Return the text as a value of a message attribute: its first MAX_TEXT characters, or `-` if it is empty.
+
+    U+FFFD stands for each character that SQS refuses.
+    """
     text = text[:MAX_TEXT] or "-"
     is_plain = text.isascii() and text.isprintable()
     # No regular expression: with these ranges it takes 3 ms to compile, at each cold start.
@@ -280,7 +283,10 @@ MAX_LOGGED_IDS = 50
 
 
 def release_job(job: Job, event: str) -> Job:
-    """Return the `release` job for a share's job: it tells BigPanda that the share, caused by `event`, was received."""
+    """Return the `release` job for a share's job: it tells BigPanda that the incident's first share was received.
+
+    `event` is BigPanda's type of the event that caused the share.
+    """
     body = json.dumps({"event": event}).encode()
     return job._replace(kind=JobKind.RELEASE, body=body, not_before=None, accepted=None).stamped(status=None)
 
@@ -341,7 +347,7 @@ class Outbox:
 
 
 def fitting(job: Job, most: int = MAX_ENVELOPE_BYTES) -> Job:
-    """Return the job, without alert details (Flag.BODY_REDUCED) if its text would have more than `most` bytes."""
+    """Return the job, without alert details (Flag.BODY_REDUCED) if its envelope would have more than `most` bytes."""
     # Half as large, a body fits even if it does not compress. To compress one only for its size costs more than the
     # rest of a share's work.
     if len(job.body) <= most // 2 or len(envelope_of(job)) <= most:

@@ -257,7 +257,10 @@ class Entry(NamedTuple):
         return self.lease is not None and now < self.lease.until
 
     def next_start(self, now: float) -> float:
-        """Return when the next lease starts (epoch seconds): `now`, or just after the latest known lease or end."""
+        """Return when the next lease starts (epoch seconds): `now`, or a later time.
+
+        It is later than the start of each known lease and than the incident's last end, although clocks differ.
+        """
         return max(now, self._last_start() + 2 * TICK_SECONDS, self.end.at + TICK_SECONDS)
 
     def _last_start(self) -> float:

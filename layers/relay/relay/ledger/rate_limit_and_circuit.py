@@ -214,8 +214,9 @@ class RateLimiter:
 
     Attributes:
         random: Returns a random number from 0 to 1, to spread waits.
-        seen: Last known content of each gate, and the time of the reading (epoch seconds), by the gate's name. A gate
-            that was full or open less than KNOWN_SECONDS ago is not asked again.
+        seen: Last known content of each gate (the table's item with a limit's counts and circuit), and the time of the
+            reading (epoch seconds), by the gate's name. A gate is not read again within KNOWN_SECONDS if it had no
+            room then, or if its circuit was open.
     """
 
     table: "Table"

@@ -99,8 +99,8 @@ class Receipt(NamedTuple):
     def snoozed(self, at: float) -> "Receipt":
         """Return the receipt after a person snoozed the incident at `at` (epoch seconds).
 
-        If the policy's `unanswered_recipients` were to be signalled next, they are not any more. In all other cases the
-        result is that of `ended`.
+        If the policy's `unanswered_recipients` were to be signalled next, they are not any more. Otherwise the receipt
+        is closed as if the incident had ended (`ended`).
         """
         return replace(self, others_at=at) if self.awaits_others else self.ended()
 

@@ -102,7 +102,11 @@ class KnownEntry(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """State to queue for a channel: one job for each of `entries`, which is one empty entry for an unknown incident."""
+    """State to queue for a channel: one job for each of `entries`.
+
+    An incident has one entry for each set of recipients that webhook URLs name. If the channel's ledger does not know
+    the incident, `entries` is one empty entry.
+    """
 
     cause: Cause
     member: Member
@@ -181,6 +185,6 @@ class Progress:
 
 
 def as_seen(share: Share, now: float) -> Seen:
-    """Return an incident of the listing with its state as of `now` (epoch seconds), without alerts."""
+    """Return an incident that BigPanda's list showed at `now` (epoch seconds), with its state, without alerts."""
     # BigPanda's API and its webhooks may have different ids for the same alert.
     return Seen(share, State.of(share, now).without_alerts())

@@ -49,7 +49,8 @@ class Member(NamedTuple):
 class Listing(NamedTuple):
     """One list of BigPanda's incidents, and the channels to compare with it.
 
-    `unread` has the names of the channels whose secret could not be read. They may belong to this listing, too.
+    `unread` has the names of the channels whose secret could not be read: they may be shared the same incidents, so
+    an incident that no channel of `members` knows may be theirs.
     """
 
     name: str

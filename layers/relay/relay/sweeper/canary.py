@@ -153,7 +153,10 @@ class CanaryWatch:
     post: Post
 
     def run(self, run: "SweeperRun", deadline: Deadline) -> None:
-        """Take the next step of each canary: follow its incident, begin one, or send a share. Raises LedgerError."""
+        """Take the next step of each canary: begin an incident, share its opening or end, or judge if devices got it.
+
+        Raises LedgerError.
+        """
         channels: dict[str, Channel] = {}
         before = dict(run.canaries)
         for name, canary in before.items():
