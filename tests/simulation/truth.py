@@ -110,11 +110,12 @@ class Truth(CautiousJudge):
         return bool(own) and all(self._rings_since(incident, notice) for incident in own)
 
     def _rings_since(self, incident: str, notice: Notice) -> bool:
-        came = [at for each in self.states_of(incident) for at in each.arrivals if at < notice.at]
+        came = [each for each in self.states_of(incident) if min(each.arrivals, default=math.inf) < notice.at]
         dark = [(self.world.began + each.begins, self.world.began + each.ends) for each in self.spells("dynamodb")]
+        # The message of another state, or of a second copy, does not know of the signal.
         return any(
             self.is_accepted(ring)
-            and max(came, default=math.inf) < ring.began
+            and all(each.number == ring.share and max(each.arrivals) < ring.began for each in came)
             and ring.at < notice.at - RUN_SECONDS
             and any(begins < ring.began and ring.at < ends for begins, ends in dark)
             for ring in self.rings_of(incident)

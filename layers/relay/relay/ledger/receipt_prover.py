@@ -34,9 +34,10 @@ class ReceiptProver:
     ) -> Entry:
         """Ask the vendors about a critical, and return the entry with their answers. Raises SendError, and LedgerError.
 
-        `name` is the entry's key, and `pages` has the ids of the pages about which xMatters is asked. BigPanda is asked,
-        too, if the policy awaits an answer and xMatters knows of none, but not if a callback about a delivery caused
-        the question (`is_early`). Nothing is asked if no question is left, or if another function asked meanwhile.
+        `name` is the entry's key, and `pages` has the ids of the pages about which xMatters is asked. BigPanda is
+        asked, too, if the policy awaits an answer and xMatters knows of none, but not if a callback about a delivery
+        caused the question (`is_early`). Nothing is asked if no question is left, or if another function asked
+        meanwhile.
         """
         is_mine, before, failure = False, entry.receipt.questions, None
 
