@@ -22,8 +22,8 @@ TOLD_SECONDS = 120.0 + 4 * 60.0 + 45.0
 HELD_SECONDS = 180.0
 # From a canary's beginning to a delivery that proves it, and to the message about its failure or success.
 PROVEN_SECONDS, CANARY_SECONDS = 60.0, 2400.0
-# A credential that a vendor refused is tested again after an hour, unless it was changed.
-PROBED_SECONDS = 3600.0
+# A credential that a vendor refused is tested again after ten minutes, or at once if it was changed.
+PROBED_SECONDS = 600.0
 # From the sweeper's read of what is owed to its message about that, with a topic that is slow.
 RUN_SECONDS = 60.0
 

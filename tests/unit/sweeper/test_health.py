@@ -356,6 +356,16 @@ class TestRefused:
         assert [*json.loads(kept)["channels"]["noc"][1]] == [api]
         assert not [each for each in ("rest-pw", BIGPANDA["api_key"]) if each in kept]
 
+    def test_credential_that_the_vendor_takes_again_unchanged_makes_the_channel_well_within_ten_minutes(self) -> None:
+        relay = probing(rest=samples.refused(403))
+        relay.sweep_for(HOUR / 2)
+        relay.rest.steps = [LISTED]
+        relay.sweep_for(HOUR / 3)
+        assert [text.partition(":")[0] for _, text in relay.sns.told()] == [
+            "Channel noc is sick",
+            "Channel noc is well again",
+        ]
+
     def test_refused_credential_is_no_less_refused_while_the_secret_cannot_be_read(self) -> None:
         relay = probing(rest=samples.refused(401))
         relay.sweep_for(HOUR)

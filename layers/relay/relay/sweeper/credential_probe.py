@@ -80,6 +80,8 @@ def _probe(at: float, refused: Mapping[str, str] | None = None) -> Probe:
 
 
 PROBE_SECONDS = 3600.0
+# A refused credential is probed again sooner: the vendor may have allowed it again, or refused it by mistake.
+REFUSED_AGAIN_SECONDS = 600.0
 # Channels that a run probes. So 600 channels have their turn within the hour, and BigPanda's limit of 5 requests a
 # second for a key has room for other calls.
 MAX_PROBED = 10
@@ -96,8 +98,8 @@ LIST_FAILED_SECONDS = 300.0
 class CredentialProbe:
     """Probes the channels' credentials for the REST APIs of xMatters and BigPanda.
 
-    A channel is due an hour after its last probe, or at once if a refused credential was changed. Channels in shadow
-    mode and paused channels are probed as well.
+    A channel is due an hour after its last probe; ten minutes after it if the vendor refused a credential; and at once
+    if a refused credential was changed. Channels in shadow mode and paused channels are probed as well.
     """
 
     tools: "Tools"
@@ -148,12 +150,12 @@ class CredentialProbe:
 
     def _due(self, probes: Probes) -> list[str]:
         now, known = self.tools.clock(), probes.channels
-        due = [
-            name
-            for name, each in known.items()
-            if now - each.at >= PROBE_SECONDS or len(self._in_use(name, each) or ()) < len(each.refused)
-        ]
+        due = [name for name, each in known.items() if self._is_due(name, each, now)]
         return sorted(due, key=lambda name: known[name].at)[:MAX_PROBED]
+
+    def _is_due(self, name: str, probe: Probe, now: float) -> bool:
+        again = REFUSED_AGAIN_SECONDS if probe.refused else PROBE_SECONDS
+        return now - probe.at >= again or len(self._in_use(name, probe) or ()) < len(probe.refused)
 
     def _in_use(self, name: str, probe: Probe) -> tuple[ApiKind, ...] | None:
         """Return the APIs whose refused credential is still in use; None if the channel was removed."""
