@@ -137,8 +137,8 @@ class Progress:
         listed: Short names of the listed incidents that are not snoozed.
         known: Short names of incidents that are not to be reported: a channel knows them, or this run signals them.
         known_to: Incidents that have a ledger entry of a channel, by channel.
-        unknown: Incidents without a ledger entry of a channel that only reports them, by short name.
-        unjudged: Incidents without a ledger entry of a channel that would signal them, by channel and short name.
+        unknown: Incidents of which a channel that only reports them has no ledger entry, by short name.
+        unjudged: Incidents of which a channel that would signal them has no ledger entry, by channel and short name.
             `Ownership.judge` removes those whose owner it finds.
         asked: Number of incidents whose details the run requested.
         whole: Incidents with the details of their alerts, by id.

@@ -307,7 +307,7 @@ class SweepPolicies:
         | removed | the default policy |
         | can't be read, with a cached copy | that of the copy |
         | can't be read, without a copy | the default policy |
-        | the same for NOTIFIED_WITHIN_SECONDS | UNREAD, which awaits a proof that a device got each critical |
+        | unread for NOTIFIED_WITHIN_SECONDS | UNREAD, which awaits a proof that a device got each critical |
         """
         if channel not in self.known:
             self.known[channel] = self._read_policy(channel)
