@@ -244,7 +244,12 @@ class Conditions(Played):
 
     def _told(self, channel: str, states: Collection[SharedState]) -> Iterator[str]:
         """Check that the fallback topic is not notified of incidents that a pause holds, or in shadow mode."""
+        spells = [each for each in self.spells("secrets") if each.fault == "bug"]
+        unread = [(self.world.began + each.begins, self.world.began + each.ends) for each in spells]
         for at, text, about, *_ in self.sns.told:
+            if any(begins < at < ends for begins, ends in unread):
+                # A run that can't read the secret does not know of the pause.
+                continue
             if about == channel and self._is_early(channel, at, text):
                 yield f"conditions: the fallback topic was told of {channel} in a pause, or soon after it"
             if about != channel or "the relay has given up" in text or "made no page of it" in text:

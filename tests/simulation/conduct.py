@@ -26,6 +26,8 @@ ASKED_FOR_SECONDS = 298.0
 # From the replay of a signal to its next attempt, and from that to another one, if the first fails: half a minute of
 # backoff, half a minute of an open circuit, and the queues.
 REVIVED_SECONDS, AGAIN_SECONDS = 30.0, 90.0
+# From a share's arrival to the waking of the message that the webhook queues before it sends.
+WAKES_SECONDS = 40.0
 # The longest backoff of 15 minutes, and 3 minutes for a crash, with a margin.
 FAIR_SECONDS = 1500.0
 BREAKING = {"503", "503 for minutes", "redirect", "504", "504 rang", "gone", "reset rang", "timeout", "timeout rang"}
@@ -204,7 +206,14 @@ class Conduct(Played):
             return
         for post in self.phones.posts:
             began, ends = post.process.started_at - self.world.began, post.began - self.world.began
-            is_dark = any(each.begins < began and ends < each.ends for each in outages)
+            came = [at - self.world.began for at in self.states[post.incident, post.share].arrivals]
+            # A share's first message, which nobody replayed, may not have met the ledger before it failed.
+            is_dark = any(
+                each.begins < began
+                and ends < each.ends
+                and not any(each.begins - WAKES_SECONDS < at < each.begins for at in came)
+                for each in outages
+            )
             is_revived = self.revived.get((post.incident, post.share), post.began) < post.began
             if is_dark and is_revived and post.process.works == "signal":
                 yield f"unguarded: {post.incident} share {post.share} was replayed, and sent without the ledger"

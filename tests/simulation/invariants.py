@@ -852,6 +852,8 @@ class Invariants(Played):
         for page in pages:
             later = [ring for ring in rings if ring.began > page.ring.began]
             heirs = [other for other in told if not other.is_dead and _takes_over(other.ring, page.ring)]
+            ended_at = page.ended_at or 0.0
+            is_alone = not any(each.found_from < ended_at < (each.ended_at or math.inf) for each in heirs)
             heirs = heirs if self.policy(incident)["replace"] else []
             is_old = any(ring in over for ring in later) or any(
                 page.ended_at is not None and heir.found_from <= page.ended_at for heir in heirs
@@ -860,8 +862,6 @@ class Invariants(Played):
             if page.ended_at is not None and (page not in told or not is_old):
                 self._problem(f"{page.name} of {incident} ended, and nothing took its place")
             is_open = self.told_by(page.ring).is_open
-            ended_at = page.ended_at or 0.0
-            is_alone = not any(each.found_from < ended_at < (each.ended_at or math.inf) for each in heirs)
             if is_open and page.ended_at is not None and is_alone and self._is_left_alone(page, rings):
                 self._problem(f"{page.name} of {incident} ended, although the incident was open again and had no other")
             announced = [_End(self.told_by(ring), ring.began, ring.at) for ring in later if ring in over]

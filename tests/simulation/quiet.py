@@ -1,5 +1,6 @@
 """Judge of the signals after an acknowledgement: what is no worse is for the acknowledger alone."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -53,7 +54,13 @@ class Quiet(CautiousJudge):
         With a rule for flaps, it is for the acknowledger also if it is no worse than what that person knows.
         """
         told, state = self.told_by(before), self.told_by(ring)
-        since = [each for each in self.states_of(state.incident) if told.at <= each.at <= state.at]
+        # Only their arrivals order states without timestamps.
+        since = [
+            each
+            for each in self.states_of(state.incident)
+            if told.at <= each.at <= state.at
+            or (each.version is None and before.began < min(each.arrivals, default=math.inf) < ring.began)
+        ]
         changes = {changed(each, state) for each in (told, *since)}
         if "flap" in self.policy(state.incident) and RANKS[state.status] <= known:
             changes -= {"worsened"}

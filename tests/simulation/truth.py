@@ -111,7 +111,9 @@ class Truth(CautiousJudge):
 
     def _rings_since(self, incident: str, notice: Notice) -> bool:
         came = [each for each in self.states_of(incident) if min(each.arrivals, default=math.inf) < notice.at]
-        dark = [(self.world.began + each.begins, self.world.began + each.ends) for each in self.spells("dynamodb")]
+        # While the ledger can be read, a message that the webhook queued before it sent does not know of the signal.
+        spells = [each for each in self.spells("dynamodb") if each.share == 1 and each.fault != "refuses writes"]
+        dark = [(self.world.began + each.begins, self.world.began + each.ends) for each in spells]
         # The message of another state, or of a second copy, does not know of the signal.
         return any(
             self.is_accepted(ring)
@@ -165,6 +167,8 @@ class Truth(CautiousJudge):
 
 def _may_be_newer(state: SharedState, other: SharedState) -> bool:
     """Return True if the relay may hold one state for newer: a copy without timestamps counts as a new state."""
+    if state.version and other.version and state.version > other.version:
+        return True
     return state.number > other.number or (
         state.version is None and state.number != other.number and max(state.arrivals) > min(other.arrivals)
     )
