@@ -572,6 +572,8 @@ class Invariants(Played):
         # `grew` is exempt: BigPanda's API may name alerts in another way than the webhook.
         is_told = told is last or changed(told, last) not in self.wanted(incident) - {"grew"}
         is_told = is_told or self._is_on_a_queue(last) or self._is_status_dead_lettered(last)
+        # A job that waits for the version that wrote it announces the last state, too.
+        is_told = is_told or incident in self._unreadable()
         # Without a share, an incident is only reported, or was left out.
         is_told = is_told or (self.story.reports and not any(map(self._knows, states)))
         is_told = is_told or any(map(self.conditions.may_be_left_out, states))

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from tests.simulation.answers import ACTS_SECONDS, Answer
+from tests.simulation.answers import ACTS_SECONDS, FOUND_SECONDS, Answer
 from tests.simulation.flaps import WORSE
 from tests.simulation.oracle import changed
 from tests.simulation.phones import Ring
@@ -28,7 +28,14 @@ class Quiet(CautiousJudge):
             # Without xMatters' REST API nobody knows which of two webhooks' pages was acknowledged.
             own = (each for each in self.states.values() if each.channel == NOC and each.id == answer.said.incident)
             names = {each.incident for each in own}
-            is_known = answer.is_credible and not names & {*self.untrusted} and (self.story.has_rest or len(names) == 1)
+            # The relay may not verify an answer to a page that comes later.
+            is_seen = answer.page is not None and answer.page.found_from < answer.came + FOUND_SECONDS
+            is_known = (
+                is_seen
+                and answer.is_credible
+                and not names & {*self.untrusted}
+                and (self.story.has_rest or len(names) == 1)
+            )
             if is_known and answer.said.response == "Acknowledge":
                 yield from self._disturbed(answer)
 
